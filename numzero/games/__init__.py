@@ -1,0 +1,52 @@
+"""Games: the contract, its check, board games as rules on arrays, and any gymnasium environment.
+
+Knows which names are games; knows nothing of search, networks or training. Importing it never imports gymnasium.
+"""
+
+from __future__ import annotations
+
+from numzero.errors import UserError, nearest
+from numzero.games.base import Game, GameSpec, StepResult, Symmetries
+from numzero.games.check import GameContractError, check_game
+from numzero.games.tictactoe import TicTacToe
+
+__all__ = [
+    "Game",
+    "GameContractError",
+    "GameSpec",
+    "StepResult",
+    "Symmetries",
+    "TicTacToe",
+    "check_game",
+    "make_game",
+]
+
+_BOARD_GAMES = {"tictactoe": TicTacToe}
+
+
+def make_game(name: str, batch_size: int) -> Game:
+    """A batch of `batch_size` copies of a game, none of them running yet.
+
+    Args:
+      name: a board game ("tictactoe"), the id of a registered gymnasium environment ("CartPole-v1"),
+        "package.module:Class", or "package.module:Id-v0" where importing the module registers the id.
+      batch_size: at least 1.
+
+    Raises:
+      UserError: no game of that name, gymnasium is needed and missing, or the environment cannot be used.
+    """
+    if name in _BOARD_GAMES:
+        return _BOARD_GAMES[name](batch_size)
+    try:
+        from numzero.games.gym import GymGame, registered_ids
+    except ModuleNotFoundError as error:
+        if error.name != "gymnasium":
+            raise
+        raise UserError(
+            f"a game must be a board game ({', '.join(_BOARD_GAMES)}) or an environment of gymnasium, which is not "
+            f"installed; got {name!r}. Run: pip install gymnasium"
+        ) from error
+    if ":" not in name and name not in registered_ids():
+        known = [*_BOARD_GAMES, *registered_ids()]
+        raise UserError(f"a game must be a board game or a registered environment; got {name!r}.{nearest(name, known)}")
+    return GymGame(name, batch_size)

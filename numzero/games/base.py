@@ -1,0 +1,167 @@
+"""What a game is to the rest of numzero: a batch of copies that are stepped together.
+
+Knows shapes, dtypes and whose view numbers are seen from; knows no rules, no environments and nothing of search.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from numzero.errors import UserError
+
+__all__ = ["Game", "GameSpec", "StepResult", "Symmetries", "require_legal", "require_mask"]
+
+
+class GameSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What never changes about a game; written into agents and runs, so plain values only."""
+
+    name: str
+    """What `make_game` accepts: "tictactoe", "CartPole-v1", "package.module:Class"."""
+
+    num_actions: int
+    """How many actions there are, legal or not; actions are 0 .. num_actions - 1."""
+
+    observation_shape: tuple[int, ...]
+    """The shape O of one observation, without the batch."""
+
+    observation_dtype: str
+    """"uint8" or "float32": what the game returns and trajectories store. Models always get float32."""
+
+    num_players: int
+    """1, or 2 who play against each other (what one wins the other loses)."""
+
+    max_steps: int | None
+    """Steps of the longest episode; None where nobody knows."""
+
+    action_names: tuple[str, ...]
+    """One short distinct name for each action, as a person would type it."""
+
+
+class Symmetries(NamedTuple):
+    """Ways to relabel a game that leave its rules as they are; S of them, the identity may be one.
+
+    If state x offers action a, the image of x under s offers `action[s, a]`, and the two successors are images again.
+    """
+
+    observation: NDArray[np.int32]
+    """`[S, prod(O)]`, each row a permutation: `image.ravel()[i] = original.ravel()[observation[s, i]]`."""
+    action: NDArray[np.int32]
+    """`[S, A]`, each row a permutation: action a becomes `action[s, a]`."""
+
+
+class StepResult(NamedTuple):
+    """What one step of the whole batch brought."""
+
+    reward: NDArray[np.float32]
+    """`[B]` finite, from the view of the player who moved."""
+    terminated: NDArray[np.bool_]
+    """`[B]` the rules ended the episode: nothing follows, its value is 0."""
+    truncated: NDArray[np.bool_]
+    """`[B]` the episode was cut off, by a time limit say: its last state still has a value to bootstrap from."""
+
+
+class Game(Protocol):
+    """A batch of B copies of one game, stepped together. `check_game` tests all that is said here.
+
+    A copy runs from its reset until a step says terminated or truncated for it; a new batch has no running copy.
+    A finished copy keeps showing its final state until it is reset. Stepping while any copy is not running, or with an
+    action that is not legal, is the caller's error: a ValueError (from numzero's own games a UserError), and nothing
+    moves.
+
+    Returned arrays may be views of the game's own memory, valid until the next `reset` or `step`: copy what you keep,
+    and never write to them.
+    """
+
+    @property
+    def spec(self) -> GameSpec:
+        """What never changes about the game."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many copies there are: B."""
+
+    @property
+    def symmetries(self) -> Symmetries | None:
+        """Relabellings that leave the rules as they are, or None."""
+
+    def reset(self, which: NDArray[np.bool_], rng: np.random.Generator) -> None:
+        """Start new episodes in some copies and leave the others untouched.
+
+        Args:
+          which: `[B]` bool, the copies to start again, running or not.
+          rng: the only source of chance: equal generators give equal episodes, whatever was played before.
+        """
+
+    def observation(self) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """`[B, *O]` of `spec.observation_dtype`: the states as the players to move see them."""
+        ...
+
+    def legal(self) -> NDArray[np.bool_]:
+        """`[B, A]` bool: which actions may be played; at least one in a running copy, or none in a finished one."""
+        ...
+
+    def to_play(self) -> NDArray[np.int8]:
+        """`[B]` int8: whose move it is, 0 or 1; always 0 where there is one player."""
+        ...
+
+    def step(self, action: NDArray[np.int32]) -> StepResult:
+        """Play one action in every copy.
+
+        Args:
+          action: `[B]` int32, each legal in its copy.
+
+        Returns:
+          Rewards and how episodes ended, all `[B]`.
+
+        Raises:
+          ValueError: a copy is not running, or its action is not legal; nothing was moved.
+        """
+
+    def render(self, row: int) -> str:
+        """Copy `row` as lines of text for a terminal."""
+
+    def close(self) -> None:
+        """Let go of windows, files and processes; the game is not used afterwards."""
+
+
+def require_mask(which: NDArray[np.bool_], batch_size: int) -> None:
+    """Refuse a reset mask that is not `[B]` bool with a UserError."""
+    if which.shape != (batch_size,) or which.dtype != np.bool_:
+        raise UserError(
+            f"which must be a bool array of shape ({batch_size},); got {which.dtype} of shape {which.shape}. "
+            "Give one truth value for each copy of the game."
+        )
+
+
+def require_legal(action: NDArray[np.int32], legal: NDArray[np.bool_], name: str) -> None:
+    """Refuse actions that cannot be played, before anything has moved.
+
+    Args:
+      action: `[B]` integers.
+      legal: `[B, A]` bool; no action at all marks a copy that is not running.
+      name: the game, for the message.
+
+    Raises:
+      UserError: the shape or dtype is wrong, a copy is not running, or an action is not legal in its copy.
+    """
+    rows, num_actions = legal.shape
+    if action.shape != (rows,) or not np.issubdtype(action.dtype, np.integer):
+        raise UserError(
+            f"action must be an integer array of shape ({rows},) in {name!r}; "
+            f"got {action.dtype} of shape {action.shape}. Give one action for each copy."
+        )
+    inside = (action >= 0) & (action < num_actions)
+    playable = inside & legal[np.arange(rows), np.where(inside, action, 0)]
+    if playable.all():
+        return
+    row = int(np.argmin(playable))
+    if not legal[row].any():
+        raise UserError(f"every copy must be running to be stepped; copy {row} of {name!r} is not. Reset it first.")
+    raise UserError(
+        f"action must be legal; got {action[row]} in copy {row} of {name!r}, "
+        f"where {np.flatnonzero(legal[row]).tolist()} are. Choose among legal()."
+    )

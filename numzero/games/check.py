@@ -1,0 +1,334 @@
+"""Does a game keep its contract? Plays it and says which field breaks which rule at which step, and what to do.
+
+Knows the contract in `base`; knows no game's rules, so it cannot tell whether they are the right ones.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numzero.errors import UserError
+from numzero.games.base import Game, GameSpec, StepResult, Symmetries
+
+__all__ = ["GameContractError", "check_game"]
+
+LARGEST_OBSERVATION = 1e6
+"""A float observation beyond it would drown all others in a network's first layer."""
+
+TOLERANCE = 1e-4
+"""How far images may differ, relative and absolute: float32 sums depend on the order that a symmetry changes."""
+
+
+class GameContractError(UserError):
+    """A game breaks its contract; the message names the field, the step and the remedy."""
+
+
+class _View(NamedTuple):
+    """Copies of what a game shows at one time."""
+
+    observation: NDArray[np.generic]  # [B, *O]
+    legal: NDArray[np.bool_]  # [B, A]
+    to_play: NDArray[np.int8]  # [B]
+
+
+class _Move(NamedTuple):
+    """One step of a recorded play."""
+
+    action: NDArray[np.int32]  # [B]
+    result: StepResult
+    after: _View  # before any reset
+    restarted: NDArray[np.bool_]  # [B] reset after the step
+    shown: _View  # after the resets
+
+
+class _Record(NamedTuple):
+    seed: int
+    start: _View
+    moves: list[_Move]
+
+
+def check_game(game: Game, *, seed: int = 0, num_steps: int = 200) -> None:
+    """Play random legal moves and check all that `Game` promises.
+
+    Shapes, dtypes, finite and bounded numbers; a legal action in every running copy; `max_steps`; resets that touch
+    their copies only; steps that refuse finished copies; the same episodes again from an equal rng; and symmetries
+    that are permutations and map play onto play. Symmetries are replayed on episodes whose first state is its own image
+    (no others can be started twice), so those of a game that never starts symmetrically are checked for shape only.
+    Every copy is reset several times; the game is left running.
+
+    Args:
+      game: any game; give it a batch of 2 or more, or resets that touch other copies go unseen.
+      seed: of the moves and the resets.
+      num_steps: of the batch, at least 1; it is played once, replayed once, and once more for each symmetry.
+
+    Raises:
+      GameContractError: the first thing that is wrong: the field, the step (0 is the reset) and the remedy.
+    """
+    if num_steps < 1:
+        raise UserError(f"num_steps must be at least 1; got {num_steps}. Play a step or more.")
+    _check_spec(game)
+    record = _play(game, seed, num_steps)
+    _check_determinism(game, record)
+    if game.symmetries is not None:
+        _check_permutations(game, game.symmetries)
+        for index in range(len(game.symmetries.action)):
+            _check_equivariance(game, record, game.symmetries, index)
+
+
+def _fail(game: Game, step: int | None, rule: str, seen: str, remedy: str) -> NoReturn:
+    where = "" if step is None else f" at step {step}"
+    name = getattr(game.spec, "name", type(game).__name__)
+    raise GameContractError(f"{rule}; got {seen}{where} of game {name!r}. {remedy}")
+
+
+def _check_spec(game: Game) -> None:
+    spec = game.spec
+    if not isinstance(spec, GameSpec):
+        _fail(game, None, "spec must be a GameSpec", type(spec).__name__, "Return one from spec.")
+    shape, names = spec.observation_shape, spec.action_names
+    rules: list[tuple[bool, str, object]] = [
+        (spec.name != "", "name must not be empty", spec.name),
+        (spec.num_actions >= 1, "num_actions must be at least 1", spec.num_actions),
+        (all(size >= 1 for size in shape), "observation_shape must have positive sizes", shape),
+        (
+            spec.observation_dtype in ("uint8", "float32"),
+            "observation_dtype must be uint8 or float32",
+            spec.observation_dtype,
+        ),
+        (spec.num_players in (1, 2), "num_players must be 1 or 2", spec.num_players),
+        (spec.max_steps is None or spec.max_steps >= 1, "max_steps must be None or at least 1", spec.max_steps),
+        (len(names) == len(set(names)) == spec.num_actions, "action_names must name each action once", names),
+    ]
+    for holds, rule, seen in rules:
+        if not holds:
+            _fail(game, None, f"spec.{rule}", repr(seen), "Correct the game's spec.")
+    if game.batch_size < 1:
+        _fail(game, None, "batch_size must be at least 1", str(game.batch_size), "Make the game with a copy or more.")
+
+
+def _play(game: Game, seed: int, num_steps: int) -> _Record:
+    """Play random legal moves and check each; half of the copies are also reset in the middle of it all."""
+    rng, choice = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    everyone = np.ones(game.batch_size, np.bool_)
+    game.reset(everyone, rng)
+    start = shown = _look(game, 0, everyone)
+    moves: list[_Move] = []
+    lengths = np.zeros(game.batch_size, np.int64)
+    for step in range(1, num_steps + 1):
+        action = _draw_actions(shown.legal, choice)
+        result = _step(game, action, step)
+        ended = result.terminated | result.truncated
+        lengths += 1
+        _check_length(game, step, lengths, ended)
+        after = _look(game, step, ~ended)
+        if ended.any():
+            _check_refusal(game, step, action, after)
+        restarted = ended.copy()
+        if step == (num_steps + 1) // 2:
+            restarted[::2] = True
+        shown = _restart(game, step, restarted, rng, after)
+        lengths[restarted] = 0
+        moves.append(_Move(action, result, after, restarted, shown))
+    return _Record(seed, start, moves)
+
+
+def _draw_actions(legal: NDArray[np.bool_], choice: np.random.Generator) -> NDArray[np.int32]:
+    """`[B]` int32, each uniform among the legal ones."""
+    chances = np.where(legal, choice.random(legal.shape), -1.0)
+    return np.asarray(chances.argmax(axis=1), np.int32)
+
+
+def _check_array(game: Game, step: int, field: str, array: object, shape: tuple[int, ...], dtype: str) -> None:
+    if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != np.dtype(dtype):
+        seen = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        _fail(game, step, f"{field} must be an array {dtype} {shape}", seen, f"Convert what the game gives as {field}.")
+
+
+def _look(game: Game, step: int, running: NDArray[np.bool_]) -> _View:
+    """Copies of what the game shows, checked."""
+    spec, size = game.spec, game.batch_size
+    observation, legal, to_play = game.observation(), game.legal(), game.to_play()
+    _check_array(game, step, "observation", observation, (size, *spec.observation_shape), spec.observation_dtype)
+    _check_array(game, step, "legal", legal, (size, spec.num_actions), "bool")
+    _check_array(game, step, "to_play", to_play, (size,), "int8")
+    view = _View(observation.copy(), legal.copy(), to_play.copy())
+    if not (np.abs(observation.astype(np.float64)) <= LARGEST_OBSERVATION).all():
+        rule = f"observation must be finite and at most {LARGEST_OBSERVATION:g} in size"
+        flat = observation.ravel()
+        worst = flat[np.argmax(np.nan_to_num(np.abs(flat), nan=np.inf))]
+        _fail(game, step, rule, f"{worst}", "Scale or clip it in the game.")
+    stuck = running & ~legal.any(axis=1)
+    if stuck.any():
+        seen = f"none in copy {np.argmax(stuck)}"
+        _fail(
+            game,
+            step,
+            "legal must have an action in a running copy",
+            seen,
+            "Let a state without moves end its episode.",
+        )
+    if not ((to_play >= 0) & (to_play < spec.num_players)).all():
+        seen = f"{to_play.tolist()}"
+        _fail(
+            game, step, f"to_play must be below num_players = {spec.num_players}", seen, "Correct to_play or the spec."
+        )
+    if _differing(view, _View(game.observation(), game.legal(), game.to_play())):
+        _fail(
+            game,
+            step,
+            "observation must stay until the next step or reset",
+            "another when asked again",
+            "Move nothing.",
+        )
+    return view
+
+
+def _step(game: Game, action: NDArray[np.int32], step: int) -> StepResult:
+    """A copy of what one step brought, checked."""
+    result = game.step(action.copy())
+    if not isinstance(result, StepResult):
+        _fail(game, step, "step must return a StepResult", type(result).__name__, "Wrap the three arrays in one.")
+    for field, array, dtype in zip(StepResult._fields, result, ("float32", "bool", "bool"), strict=True):
+        _check_array(game, step, field, array, (game.batch_size,), dtype)
+    if not np.isfinite(result.reward).all():
+        _fail(game, step, "reward must be finite", f"{result.reward.tolist()}", "Correct or clip it in the game.")
+    return StepResult(result.reward.copy(), result.terminated.copy(), result.truncated.copy())
+
+
+def _check_length(game: Game, step: int, lengths: NDArray[np.int64], ended: NDArray[np.bool_]) -> None:
+    limit = game.spec.max_steps
+    if limit is not None and (~ended & (lengths >= limit)).any():
+        seen = f"copy {np.argmax(~ended & (lengths >= limit))} still running after {lengths.max()}"
+        _fail(
+            game,
+            step,
+            f"max_steps = {limit} must bound every episode",
+            seen,
+            "Raise spec.max_steps or end the episode.",
+        )
+
+
+def _check_refusal(game: Game, step: int, action: NDArray[np.int32], after: _View) -> None:
+    """Stepping a batch with a finished copy must raise a ValueError and move nothing."""
+    try:
+        game.step(np.where(after.legal.any(axis=1), after.legal.argmax(axis=1), action).astype(np.int32))
+    except ValueError:
+        if not _differing(after, _View(game.observation(), game.legal(), game.to_play())):
+            return
+        seen = "a refusal that had moved something"
+    else:
+        seen = "a step that went through"
+    rule = "step must refuse a batch with a finished copy (ValueError) and move nothing"
+    _fail(game, step, rule, seen, "Keep finished copies as they are until reset, and check before moving.")
+
+
+def _restart(game: Game, step: int, which: NDArray[np.bool_], rng: np.random.Generator, before: _View) -> _View:
+    """Reset some copies and check that the others stay as they are."""
+    game.reset(which.copy(), rng)
+    running = which | before.legal.any(axis=1)
+    after = _look(game, step, running)
+    for field, one, other in zip(_View._fields, before, after, strict=True):
+        if not np.array_equal(one[~which], other[~which]):
+            seen = f"another {field} in a copy that was not chosen"
+            rule = f"reset must leave {field} of the other copies"
+            _fail(game, step, rule, seen, "Reset only the copies where which is True.")
+    return after
+
+
+def _differing(first: _View | StepResult, second: _View | StepResult) -> list[str]:
+    """The fields in which two of a kind differ."""
+    pairs = zip(first._fields, first, second, strict=True)
+    return [field for field, one, other in pairs if not np.array_equal(one, other)]
+
+
+def _check_determinism(game: Game, record: _Record) -> None:
+    """Replay the record from an equal rng: all must come out the same, bit for bit."""
+    rng = np.random.default_rng(record.seed)
+    everyone = np.ones(game.batch_size, np.bool_)
+    game.reset(everyone, rng)
+    _require_same(game, 0, _look(game, 0, everyone), record.start)
+    for step, move in enumerate(record.moves, 1):
+        result = _step(game, move.action, step)
+        _require_same(game, step, result, move.result)
+        _require_same(game, step, _look(game, step, ~(result.terminated | result.truncated)), move.after)
+        game.reset(move.restarted.copy(), rng)
+        _require_same(game, step, _look(game, step, move.restarted), move.shown)
+
+
+def _require_same(game: Game, step: int, seen: _View | StepResult, recorded: _View | StepResult) -> None:
+    for field in _differing(seen, recorded):
+        rule = f"{field} must come out the same from an equal rng and equal actions"
+        remedy = "Draw only from reset's rng, and forget the past in reset."
+        _fail(game, step, rule, "another one in a replay", remedy)
+
+
+def _check_permutations(game: Game, symmetries: Symmetries) -> None:
+    size = int(np.prod(game.spec.observation_shape))
+    count = len(symmetries.action)
+    for field, table, width in (
+        ("observation", symmetries.observation, size),
+        ("action", symmetries.action, game.spec.num_actions),
+    ):
+        _check_array(game, 0, f"symmetries.{field}", table, (count, width), "int32")
+        wrong = (np.sort(table, axis=1) != np.arange(width)).any(axis=1)
+        if wrong.any():
+            rule = f"symmetries.{field} must have permutations of 0 .. {width - 1} as rows"
+            _fail(game, 0, rule, f"another row {np.argmax(wrong)}", "Name each index once in each row.")
+
+
+def _check_equivariance(game: Game, record: _Record, symmetries: Symmetries, index: int) -> None:
+    """Replay the record with mapped actions wherever an episode starts in its own image; expect images throughout.
+
+    Copies that start otherwise repeat the record as it was, so that all episodes end, and draw, when they did before.
+    """
+    rng = np.random.default_rng(record.seed)
+    everyone = np.ones(game.batch_size, np.bool_)
+    game.reset(everyone, rng)
+    mapped = _are_images(_look(game, 0, everyone), _image(record.start, symmetries, index))  # [B] played as images
+    for step, move in enumerate(record.moves, 1):
+        action = np.where(mapped, symmetries.action[index][move.action], move.action).astype(np.int32)
+        result = _step(game, action, step)
+        _require_images(game, step, index, mapped, result, move.result)
+        after = _look(game, step, ~(result.terminated | result.truncated))
+        _require_images(game, step, index, mapped, after, _image(move.after, symmetries, index))
+        game.reset(move.restarted.copy(), rng)
+        shown = _look(game, step, move.restarted)
+        mapped = np.where(move.restarted, _are_images(shown, _image(move.shown, symmetries, index)), mapped)
+
+
+def _require_images(
+    game: Game,
+    step: int,
+    index: int,
+    mapped: NDArray[np.bool_],
+    seen: _View | StepResult,
+    expected: _View | StepResult,
+) -> None:
+    for field, one, other in zip(seen._fields, seen, expected, strict=True):
+        if not _rows_close(one, other)[mapped].all():
+            rule = f"symmetries must map play onto play, so mapped actions must bring the image of {field}"
+            remedy = f"Correct row {index} of symmetries.observation or symmetries.action, or leave it out."
+            _fail(game, step, rule, f"another {field} under symmetry {index}", remedy)
+
+
+def _image(view: _View, symmetries: Symmetries, index: int) -> _View:
+    """What a symmetry makes of a view."""
+    flat = view.observation.reshape(len(view.observation), -1)
+    legal = np.empty_like(view.legal)
+    legal[:, symmetries.action[index]] = view.legal
+    return _View(flat[:, symmetries.observation[index]].reshape(view.observation.shape), legal, view.to_play)
+
+
+def _are_images(seen: _View, expected: _View) -> NDArray[np.bool_]:
+    """`[B]` whether all fields are close."""
+    close = [_rows_close(one, other) for one, other in zip(seen, expected, strict=True)]
+    return np.asarray(np.all(close, axis=0))
+
+
+def _rows_close(one: NDArray[np.generic], other: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """`[B]` whether all numbers of a row are close."""
+    first, second = (array.reshape(len(array), -1).astype(np.float64) for array in (one, other))
+    return np.asarray(np.isclose(first, second, rtol=TOLERANCE, atol=TOLERANCE).all(axis=1))

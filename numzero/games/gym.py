@@ -1,0 +1,237 @@
+"""Any gymnasium environment with discrete actions and box observations, as a `Game`.
+
+Knows gymnasium, which no other module may import; knows no environment by name, and nothing of search or training.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from numzero.errors import UserError, nearest
+from numzero.games.base import GameSpec, StepResult, require_legal, require_mask
+
+__all__ = ["GymGame", "registered_ids"]
+
+_Environment = gymnasium.Env[Any, Any]
+
+SEED_LIMIT = 2**31
+"""Seeds are below it: some environments keep theirs in 32 bits with a sign."""
+
+NUMBER_KINDS = "biuf"
+"""NumPy's letters for truth values, integers and floats."""
+
+
+def registered_ids() -> tuple[str, ...]:
+    """The ids of the environments that gymnasium knows now, sorted."""
+    return tuple(sorted(gymnasium.registry))
+
+
+class GymGame:
+    """A batch of copies of one environment, stepped one after the other; see `Game` for the contract.
+
+    Observations of a uint8 box stay uint8, all others become float32. Every action is legal in a running copy. Each
+    episode starts from its own seed, drawn from the caller's rng. An environment made from a class has no time limit
+    but its own: only what it calls truncated is.
+    """
+
+    symmetries: None = None
+
+    def __init__(self, env_id: str, batch_size: int) -> None:
+        """Make `batch_size` environments, none of them running.
+
+        Args:
+          env_id: a registered id, "package.module:Class" (called without arguments), or "package.module:Id-v0".
+            Any other callable that returns an environment does for Class.
+          batch_size: at least 1.
+
+        Raises:
+          UserError: the environment is unknown, cannot be imported or made, or has spaces that are not supported.
+        """
+        if batch_size < 1:
+            raise UserError(f"batch_size must be at least 1; got {batch_size}. Ask for one copy or more.")
+        self.batch_size = batch_size
+        with warnings.catch_warnings():
+            # Shown, never raised: spaces warn about lost precision and old ids about newer versions, and
+            # a caller who runs with -W error could make no such environment otherwise.
+            warnings.simplefilter("default")
+            self._envs = [_make_environment(env_id) for _ in range(batch_size)]
+            self.spec = _read_spec(env_id, self._envs[0])
+        self._first_action = int(getattr(self._envs[0].action_space, "start", 0))
+        self._observation = np.zeros((batch_size, *self.spec.observation_shape), self.spec.observation_dtype)
+        self._legal = np.zeros((batch_size, self.spec.num_actions), np.bool_)
+        self._to_play = np.zeros(batch_size, np.int8)
+        self._num_steps = np.zeros(batch_size, np.int64)  # since the reset
+        self._total_reward = np.zeros(batch_size, np.float64)  # since the reset
+
+    def reset(self, which: NDArray[np.bool_], rng: np.random.Generator) -> None:
+        """Start new episodes where `which` (`[B]` bool), each from a seed drawn from `rng`."""
+        require_mask(which, self.batch_size)
+        for row in np.flatnonzero(which).tolist():
+            self._num_steps[row] = 0
+            self._total_reward[row] = 0.0
+            returned = self._envs[row].reset(seed=int(rng.integers(SEED_LIMIT)))
+            observation, _ = self._unpack("reset()", returned, 2, row)
+            self._observation[row] = self._read_observation(observation, row)
+            self._legal[row] = True
+
+    def observation(self) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """`[B, *O]` uint8 or float32; zeros in a copy that was never reset."""
+        return self._observation
+
+    def legal(self) -> NDArray[np.bool_]:
+        """`[B, A]` bool: everything in running copies, nothing in finished ones."""
+        return self._legal
+
+    def to_play(self) -> NDArray[np.int8]:
+        """`[B]` int8, all 0."""
+        return self._to_play
+
+    def step(self, action: NDArray[np.int32]) -> StepResult:
+        """Step every environment with its own of the actions `[B]`.
+
+        Raises:
+          UserError: a copy is not running, an action is out of range (nothing has moved), or an environment returned
+            something it must not (copies before it have moved: reset all).
+        """
+        require_legal(action, self._legal, self.spec.name)
+        result = StepResult(
+            np.zeros(self.batch_size, np.float32),
+            np.zeros(self.batch_size, np.bool_),
+            np.zeros(self.batch_size, np.bool_),
+        )
+        for row, env in enumerate(self._envs):
+            self._num_steps[row] += 1
+            returned = env.step(self._first_action + int(action[row]))
+            observation, reward, terminated, truncated, _ = self._unpack("step()", returned, 5, row)
+            self._observation[row] = self._read_observation(observation, row)
+            result.reward[row] = self._read_reward(reward, row)
+            result.terminated[row] = self._read_flag("terminated", terminated, row)
+            result.truncated[row] = self._read_flag("truncated", truncated, row)
+            self._total_reward[row] += result.reward[row]
+        self._legal[result.terminated | result.truncated] = False
+        return result
+
+    def render(self, row: int) -> str:
+        """The step, the rewards so far and the observation (its corners, if it is large) of copy `row`."""
+        observation = np.array2string(self._observation[row], precision=4, suppress_small=True, threshold=64)
+        return f"step {self._num_steps[row]}  rewards {self._total_reward[row]:g}\n{observation}"
+
+    def close(self) -> None:
+        """Close every environment."""
+        for env in self._envs:
+            env.close()
+
+    def _unpack(self, method: str, returned: object, count: int, row: int) -> tuple[Any, ...]:
+        if not isinstance(returned, tuple) or len(returned) != count:
+            seen = f"{len(returned)}" if isinstance(returned, tuple) else type(returned).__name__
+            raise self._wrong(method, f"return a tuple of {count} (gymnasium, not the older gym)", seen, row)
+        return returned
+
+    def _read_observation(self, raw: object, row: int) -> NDArray[np.generic]:
+        """What the environment calls an observation, as the array that the spec promises."""
+        array = np.asarray(raw)
+        if array.shape != self.spec.observation_shape:
+            raise self._wrong("observation", f"have shape {self.spec.observation_shape}", f"{array.shape}", row)
+        if array.dtype.kind not in NUMBER_KINDS:
+            raise self._wrong("observation", "be an array of numbers", f"dtype {array.dtype}", row)
+        with np.errstate(invalid="ignore", over="ignore"):  # both are found below
+            converted = array.astype(self.spec.observation_dtype)
+        if not np.isfinite(converted).all():
+            seen = array[~np.isfinite(converted)].ravel()[0]
+            raise self._wrong("observation", "be finite in float32", f"{seen}", row)
+        if converted.dtype == np.uint8 and not np.array_equal(converted, array):
+            raise self._wrong("observation", "hold whole numbers from 0 to 255 (uint8)", f"dtype {array.dtype}", row)
+        return converted
+
+    def _read_reward(self, raw: object, row: int) -> np.float32:
+        array = np.asarray(raw)
+        if array.shape != () or array.dtype.kind not in NUMBER_KINDS:
+            raise self._wrong("reward", "be one number", repr(raw), row)
+        with np.errstate(over="ignore"):
+            reward = array.astype(np.float32)[()]
+        if not np.isfinite(reward):
+            raise self._wrong("reward", "be finite in float32", repr(raw), row)
+        return np.float32(reward)
+
+    def _read_flag(self, field: str, raw: object, row: int) -> bool:
+        array = np.asarray(raw)
+        if array.shape != () or array.dtype != np.bool_:
+            raise self._wrong(field, "be True or False", repr(raw), row)
+        return bool(array)
+
+    def _wrong(self, field: str, rule: str, seen: str, row: int) -> UserError:
+        """The error about something that an environment returned."""
+        return UserError(
+            f"{field} of environment {self.spec.name!r} must {rule}; got {seen} at step {self._num_steps[row]} "
+            f"of copy {row}. Correct the environment or wrap it."
+        )
+
+
+def _make_environment(env_id: str) -> _Environment:
+    """One environment by id or by "module:Name"."""
+    module_name, colon, name = env_id.rpartition(":")
+    module = _import_module(env_id, module_name) if colon else None
+    factory = getattr(module, name, None)
+    if factory is None and name not in gymnasium.registry:
+        offered = registered_ids() if module is None else [*registered_ids(), *_environment_classes(module)]
+        raise UserError(
+            f"environment {env_id!r} must be registered with gymnasium, or be a class as in 'package.module:Class'; "
+            f"{name!r} is neither.{nearest(name, offered)}"
+        )
+    try:
+        env = gymnasium.make(name, disable_env_checker=True) if factory is None else factory()
+    except Exception as error:
+        raise UserError(
+            f"environment {env_id!r} must be made without arguments; got {type(error).__name__}: {error}. "
+            "Install what it needs, or name a function that makes it."
+        ) from error
+    if not isinstance(env, gymnasium.Env):
+        raise UserError(
+            f"environment {env_id!r} must be a gymnasium.Env; got {type(env).__name__}. Name a subclass of it."
+        )
+    return env
+
+
+def _import_module(env_id: str, module_name: str) -> object:
+    try:
+        return importlib.import_module(module_name)
+    except Exception as error:  # a module may fail in any way while it runs
+        raise UserError(
+            f"module {module_name!r} of environment {env_id!r} must be importable; "
+            f"got {type(error).__name__}: {error}. Install it, or run from the folder it is in."
+        ) from error
+
+
+def _environment_classes(module: object) -> list[str]:
+    return [name for name, item in vars(module).items() if isinstance(item, type) and issubclass(item, gymnasium.Env)]
+
+
+def _read_spec(env_id: str, env: _Environment) -> GameSpec:
+    """What the spaces say, or a UserError where they are of another kind."""
+    actions, observations = getattr(env, "action_space", None), getattr(env, "observation_space", None)
+    if not isinstance(actions, gymnasium.spaces.Discrete):
+        raise UserError(
+            f"action_space of environment {env_id!r} must be Discrete; got {actions}. "
+            "Name a function that wraps it ('package.module:make') so that it offers a list of actions."
+        )
+    if not isinstance(observations, gymnasium.spaces.Box):
+        raise UserError(
+            f"observation_space of environment {env_id!r} must be a Box; got {observations}. "
+            "Name a function that wraps it ('package.module:make'), in FlattenObservation say."
+        )
+    num_actions = int(actions.n)
+    return GameSpec(
+        name=env_id,
+        num_actions=num_actions,
+        observation_shape=tuple(int(size) for size in observations.shape),
+        observation_dtype="uint8" if observations.dtype == np.uint8 else "float32",
+        num_players=1,
+        max_steps=None if env.spec is None else env.spec.max_episode_steps,
+        action_names=tuple(str(action) for action in range(num_actions)),
+    )

@@ -1,0 +1,77 @@
+"""The settings of the networks.
+
+Knows numbers and names only, so that a run's settings can be read, checked and shown without torch.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+__all__ = ["NetworkConfig", "SupportConfig"]
+
+
+class SupportConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The bins of one categorical scalar."""
+
+    num_bins: int = 41
+    """How many bins; MuZero 601. 3 over -1..1 without transform are loss, draw and win."""
+    limit: float = 20.0
+    """The bins lie evenly from -limit to limit, after the transform where there is one; MuZero 300."""
+    transform: Literal["h", "none"] = "h"
+    """`h`: bins are spaced by MuZero's h, closely near 0; `none`: evenly."""
+
+    def check(self, path: str) -> list[str]:
+        """All that is wrong, one sentence each; `path` names the setting."""
+        problems = []
+        if self.num_bins < 2:
+            problems.append(f"{path}.num_bins must be 2 or more; got {self.num_bins}.")
+        if not self.limit > 0.0:
+            problems.append(f"{path}.limit must be above 0; got {self.limit}.")
+        return problems
+
+
+class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The shape of the three networks."""
+
+    body: Literal["mlp", "conv"] = "mlp"
+    """`mlp` for vectors and tiny boards, `conv` (residual blocks) for observations `[C, H, W]`."""
+    width: int = 128
+    """Units of each hidden layer; of the heads' hidden layer for `conv`."""
+    latent_size: int = 64
+    """`mlp`: size of the hidden state; MuZero has no MLP, EfficientZero V2 128."""
+    representation_layers: int = 1
+    """`mlp`: hidden layers of the representation."""
+    dynamics_layers: int = 1
+    """`mlp`: hidden layers of the dynamics, around which the residual runs."""
+    prediction_layers: int = 1
+    """`mlp`: hidden layers of the trunk that the heads share."""
+    channels: int = 32
+    """`conv`: channels of the hidden state; MuZero 256."""
+    blocks: int = 2
+    """`conv`: residual blocks of representation and of dynamics; MuZero 16."""
+    head_channels: int = 4
+    """`conv`: channels that the heads' hidden layer sees."""
+    activation: Literal["relu", "silu"] = "relu"
+    """Hidden activation. relu is fused into its matrix product by onnxruntime; silu is one or two nodes more."""
+    hidden_norm: bool = False
+    """LayerNorm before each hidden activation."""
+    latent_scaling: Literal["minmax", "layernorm"] = "minmax"
+    """How a latent is kept in range: to [0, 1] (MuZero, appendix G), or LayerNorm without affine (one node)."""
+    observation_scaling: Literal["none", "symlog"] = "none"
+    """`symlog`: sign(x) log(1 + |x|), for observations of unknown range (DreamerV3)."""
+    head_scale: float = 0.0
+    """Initial output weights, times PyTorch's default: 0 starts with a uniform policy and value and reward 0."""
+    value: SupportConfig = SupportConfig()
+    """Bins of the value."""
+    reward: SupportConfig = SupportConfig()
+    """Bins of the reward."""
+
+    def check(self) -> list[str]:
+        """All that is wrong with the settings, one sentence each."""
+        sizes = ("width", "latent_size", "channels", "head_channels", "prediction_layers")
+        problems = [f"network.{n} must be 1 or more; got {getattr(self, n)}." for n in sizes if getattr(self, n) < 1]
+        counts = ("representation_layers", "dynamics_layers", "blocks")
+        problems += [f"network.{n} must be 0 or more; got {getattr(self, n)}." for n in counts if getattr(self, n) < 0]
+        return problems + self.value.check("network.value") + self.reward.check("network.reward")

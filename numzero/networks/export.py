@@ -1,0 +1,134 @@
+"""From a network to the two ONNX files that actors and agents run.
+
+Knows the graphs' inputs and outputs; knows nothing of where files go. `initial`: observation to latent, policy_logits,
+value. `recurrent`: latent, action to latent, policy_logits, value, reward. Scalars are decoded inside; the discount of an
+edge is the constant `discount` in the metadata.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from numzero.inference import ModelFiles, OnnxModel
+from numzero.networks.graph import GraphBuilder, model_bytes, replace_weights
+from numzero.networks.modules import MuZeroNetwork
+
+__all__ = ["Exporter", "ParityError"]
+
+PARITY_TOLERANCE = 1e-4
+"""Largest difference between torch and onnxruntime that an export may show, relative to 1 + |output|."""
+
+
+class ParityError(RuntimeError):
+    """The exported graphs and the torch network disagree: a bug, or weights so large that float32 loses them."""
+
+
+class Exporter:
+    """Builds the graphs of `network` once; afterwards `files` only replaces their weights.
+
+    Args:
+        network: gives architecture and the first weights; parity is checked on them.
+        discount: multiplies the value behind every edge: gamma, or -gamma where players alternate.
+
+    Raises:
+        ParityError: torch and ONNX disagree.
+    """
+
+    def __init__(self, network: MuZeroNetwork, discount: float) -> None:
+        self._discount = discount
+        self._initial = _initial_graph(network)
+        self._recurrent = _recurrent_graph(network, discount)
+        check_parity(network, ModelFiles(model_bytes(self._initial), model_bytes(self._recurrent)))
+
+    def files(self, network: MuZeroNetwork, version: int) -> ModelFiles:
+        """The two files with the weights of `network` (of the same architecture)."""
+        weights = {name: parameter.detach().numpy() for name, parameter in network.named_parameters()}
+        metadata = {"discount": repr(self._discount), "model_version": str(version)}
+        return ModelFiles(
+            replace_weights(self._initial, weights, metadata), replace_weights(self._recurrent, weights, metadata)
+        )
+
+
+def _initial_graph(network: MuZeroNetwork) -> onnx.ModelProto:
+    graph = GraphBuilder(network)
+    observation = "observation"
+    if network.config.observation_scaling == "symlog":
+        one = graph.constant("one", np.asarray(1.0, np.float32))
+        log = graph.node("Log", graph.node("Add", graph.node("Abs", observation), one))
+        observation = graph.node("Mul", graph.node("Sign", observation), log)
+    latent = network.representation.emit(graph, observation)
+    policy, value, _ = _emit_heads(network, graph, latent, reward=False)
+    inputs = {"observation": (TensorProto.FLOAT, ("batch", *network.observation_shape))}
+    outputs = {
+        "latent": (latent, ("batch", *network.latent_shape)),
+        "policy_logits": (policy, ("batch", network.num_actions)),
+        "value": (value, ("batch",)),
+    }
+    return graph.finish("initial", inputs, outputs, {})
+
+
+def _recurrent_graph(network: MuZeroNetwork, discount: float) -> onnx.ModelProto:
+    graph = GraphBuilder(network)
+    latent = network.dynamics.emit(graph, "previous_latent", "action")
+    policy, value, reward = _emit_heads(network, graph, latent, reward=True)
+    inputs = {
+        "previous_latent": (TensorProto.FLOAT, ("batch", *network.latent_shape)),
+        "action": (TensorProto.INT32, ("batch",)),
+    }
+    outputs = {
+        "latent": (latent, ("batch", *network.latent_shape)),
+        "policy_logits": (policy, ("batch", network.num_actions)),
+        "value": (value, ("batch",)),
+        "reward": (reward, ("batch",)),
+    }
+    return graph.finish("recurrent", inputs, outputs, {"discount": repr(discount)})
+
+
+def _emit_heads(network: MuZeroNetwork, graph: GraphBuilder, latent: str, *, reward: bool) -> tuple[str, str, str]:
+    """Logits split off one matrix product; value and reward as softmax times bins, `[batch]` each."""
+    heads = network.prediction.emit(graph, latent)
+    sizes = graph.constant("head_sizes", np.asarray(network.head_sizes, np.int64))
+    policy, value, rewards = graph.nodes("Split", heads, sizes, num_outputs=3, axis=1)
+    bins = graph.constant("value_bins", network.value_bins.numpy())
+    value = graph.node("MatMul", graph.node("Softmax", value, axis=-1), bins)
+    if not reward:
+        return policy, value, ""
+    bins = graph.constant("reward_bins", network.reward_bins.numpy())
+    return policy, value, graph.node("MatMul", graph.node("Softmax", rewards, axis=-1), bins)
+
+
+@torch.no_grad()
+def check_parity(network: MuZeroNetwork, files: ModelFiles, *, num_rows: int = 16) -> float:
+    """The largest difference between torch and onnxruntime over random inputs, relative to 1 + |output|.
+
+    Raises:
+        ParityError: it is above `PARITY_TOLERANCE`.
+    """
+    rng = np.random.default_rng(0)
+    model = OnnxModel(files)
+    observation = rng.normal(size=(num_rows, *network.observation_shape)).astype(np.float32)
+    action = rng.integers(network.num_actions, size=num_rows).astype(np.int32)
+    root = model.initial(observation)
+    latent = network.represent(torch.from_numpy(observation))
+    heads = network.predict(latent)
+    worst = _difference(root.latent, latent)
+    worst = max(worst, _difference(root.policy_logits, heads.policy_logits))
+    worst = max(worst, _difference(root.value, network.decode(heads.value_logits, network.value_bins)))
+    step = model.recurrent(latent.numpy(), action)
+    latent = network.dynamics(latent, torch.from_numpy(action))
+    heads = network.predict(latent)
+    worst = max(worst, _difference(step.latent, latent), _difference(step.policy_logits, heads.policy_logits))
+    worst = max(worst, _difference(step.value, network.decode(heads.value_logits, network.value_bins)))
+    worst = max(worst, _difference(step.reward, network.decode(heads.reward_logits, network.reward_bins)))
+    if not worst <= PARITY_TOLERANCE:
+        raise ParityError(f"torch and ONNX differ by {worst:.2g}; at most {PARITY_TOLERANCE} is allowed.")
+    return worst
+
+
+def _difference(exported: NDArray[np.float32], expected: torch.Tensor) -> float:
+    reference = expected.numpy()
+    return float((np.abs(exported - reference) / (1.0 + np.abs(reference))).max())

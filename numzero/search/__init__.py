@@ -1,0 +1,21 @@
+"""Batched MuZero search on arrays: the pure core. NumPy and Numba only; usable alone."""
+
+from numzero.search.kernels import NonFiniteOutputError
+from numzero.search.model import InitialOutput, Model, RecurrentOutput
+from numzero.search.policies import Search, SearchConfig, SearchResult, sample_action
+from numzero.search.tree import Tree, check_invariants, memory_bytes, principal_variation
+
+__all__ = [
+    "InitialOutput",
+    "Model",
+    "NonFiniteOutputError",
+    "RecurrentOutput",
+    "Search",
+    "SearchConfig",
+    "SearchResult",
+    "Tree",
+    "check_invariants",
+    "memory_bytes",
+    "principal_variation",
+    "sample_action",
+]

@@ -1,0 +1,259 @@
+"""The simulation loop, and each algorithm as a short composition of root, rule and read-out.
+
+Knows noise, temperature, budgets and when to stop. Knows nothing of games, files or where a model comes from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numzero.search import kernels
+from numzero.search.kernels import GUMBEL, PAPER, PARENT_SIBLINGS, Rule
+from numzero.search.model import Model
+from numzero.search.tree import ROOT, Tree, allocate, root_q_values, root_values
+
+__all__ = ["Search", "SearchConfig", "SearchResult", "considered_visits", "make_rule", "sample_action"]
+
+RULES = {"paper": PAPER, "parent_siblings": PARENT_SIBLINGS, "gumbel": GUMBEL}
+UNLIMITED_DEPTH = np.iinfo(np.int32).max
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """How one position is searched. A dataclass, because the search knows numpy and numba only."""
+
+    rule: Literal["paper", "parent_siblings", "gumbel"] = "paper"
+    """Which algorithm: MuZero's pUCT, mctx's variant of it, or Gumbel MuZero."""
+    num_simulations: int = 50
+    """Simulations per move. Papers: MuZero 50 (Atari) and 800 (Go); Gumbel learns with 2 to 16. 0 plays the bare policy."""
+    exploration_init: float = 1.25
+    """c1 of pUCT; MuZero 1.25."""
+    exploration_base: float = 19652.0
+    """c2 of pUCT; MuZero 19,652."""
+    dirichlet_alpha: float = 0.3
+    """Concentration of the root noise of the pUCT rules; MuZero 0.25 (Atari), 0.3 (chess), 0.03 (Go)."""
+    dirichlet_fraction: float = 0.25
+    """Share of noise in the root prior; MuZero 0.25."""
+    max_considered_actions: int = 16
+    """Gumbel: root actions that sequential halving starts from; paper 16."""
+    gumbel_scale: float = 1.0
+    """Gumbel: multiplies the root noise; paper 1. Evaluation uses 0."""
+    value_scale: float = 0.1
+    """Gumbel: c_scale; paper 1 for board games, 0.1 for Atari."""
+    visit_offset: float = 50.0
+    """Gumbel: c_visit; paper 50."""
+    tree_wide_scaling: bool = False
+    """Gumbel: scale Q by the bounds of the whole tree, not of the node. mctx: node."""
+    max_depth: int = 0
+    """Longest path below the root in edges; 0: no limit (papers)."""
+    value_bounds: tuple[float, float] | None = None
+    """Known least and greatest Q, where the pUCT rules start their scaling; MuZero uses (-1, 1) for board games."""
+
+    def check(self) -> list[str]:
+        """All that is wrong with the settings, one sentence each."""
+        problems = []
+        if self.rule not in RULES:
+            problems.append(f"search.rule must be one of {', '.join(sorted(RULES))}; got {self.rule!r}.")
+        if self.num_simulations < 0:
+            problems.append(f"search.num_simulations must be 0 or more; got {self.num_simulations}.")
+        if self.max_considered_actions < 1:
+            problems.append(f"search.max_considered_actions must be 1 or more; got {self.max_considered_actions}.")
+        if self.max_depth < 0:
+            problems.append(f"search.max_depth must be 0 (no limit) or more; got {self.max_depth}.")
+        if self.dirichlet_alpha <= 0.0:
+            problems.append(f"search.dirichlet_alpha must be above 0; got {self.dirichlet_alpha}.")
+        if not 0.0 <= self.dirichlet_fraction <= 1.0:
+            problems.append(f"search.dirichlet_fraction must be from 0 to 1; got {self.dirichlet_fraction}.")
+        problems += [
+            f"search.{name} must be 0 or more and finite; got {getattr(self, name)}."
+            for name in ("exploration_init", "gumbel_scale", "value_scale", "visit_offset")
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0.0)
+        ]
+        if not self.exploration_base > 0.0:
+            problems.append(f"search.exploration_base must be above 0; got {self.exploration_base}.")
+        if self.value_bounds is not None and not self.value_bounds[0] < self.value_bounds[1]:
+            problems.append(f"search.value_bounds must be (least, greatest); got {self.value_bounds}.")
+        return problems
+
+
+class SearchResult(NamedTuple):
+    """What a search of B positions found. The tree is overwritten by the next search; the other arrays are fresh."""
+
+    action: NDArray[np.int32]
+    """`[B]` the rule's own move: Gumbel's winner, or the most visited action (lowest of equals)."""
+    visit_counts: NDArray[np.int32]
+    """`[B, A]` visits of the root's actions."""
+    q_values: NDArray[np.float32]
+    """`[B, A]` Q of the root's actions, NaN where unvisited."""
+    root_value: NDArray[np.float32]
+    """`[B]` value after the search: mean of the root, or Gumbel's sum of improved policy times completed Q."""
+    policy_target: NDArray[np.float32]
+    """`[B, A]` visit shares, or Gumbel's improved policy; the prior if there were no simulations."""
+    num_simulations: int
+    """Simulations that were run; fewer than planned only under a time limit."""
+    tree: Tree
+    """The trees, for inspection."""
+
+
+def considered_visits(num_considered: int, num_simulations: int) -> list[int]:
+    """Visits an action must have to be tried in each simulation of sequential halving.
+
+    Danihelka et al. 2022, algorithm 2, as mctx lays it out: each phase gives the remaining actions equal visits, then
+    the better half remains; leftover simulations repeat the last two.
+    """
+    if num_considered <= 1:
+        return list(range(num_simulations))
+    num_phases = math.ceil(math.log2(num_considered))
+    visits = [0] * num_considered
+    sequence: list[int] = []
+    remaining = num_considered
+    while len(sequence) < num_simulations:
+        for _ in range(max(1, num_simulations // (num_phases * remaining))):
+            sequence.extend(visits[:remaining])
+            for i in range(remaining):
+                visits[i] += 1
+        remaining = max(2, remaining // 2)
+    return sequence[:num_simulations]
+
+
+def make_rule(config: SearchConfig, num_actions: int, max_visits: int) -> Rule:
+    """The compiled form of `config` for trees of `num_actions` whose nodes are visited at most `max_visits` times."""
+    visits = np.arange(max_visits + 2, dtype=np.float64)
+    c1, c2 = config.exploration_init, config.exploration_base
+    considered = min(config.max_considered_actions, num_actions)
+    schedule = [considered_visits(m, max(1, config.num_simulations)) for m in range(considered + 1)]
+    return Rule(
+        kind=RULES[config.rule],
+        exploration=np.sqrt(visits) * (c1 + np.log((visits + c2 + 1.0) / c2)),
+        considered_visits=np.asarray(schedule, np.int32),
+        value_scale=float(config.value_scale),
+        visit_offset=float(config.visit_offset),
+        tree_wide=bool(config.tree_wide_scaling),
+        max_depth=int(config.max_depth or UNLIMITED_DEPTH),
+        initial_bounds=(math.inf, -math.inf) if config.value_bounds is None else _floats(config.value_bounds),
+        scratch=np.zeros(num_actions),
+    )
+
+
+def _floats(pair: Sequence[float]) -> tuple[float, float]:
+    return float(pair[0]), float(pair[1])
+
+
+class Search:
+    """Searches B positions at a time with one model; trees and buffers are allocated once.
+
+    Args:
+        model: evaluates B positions per call. May be replaced between searches by one of the same shapes.
+        config: rule and budget; refused with `ValueError` where `check()` finds a problem.
+        batch_size: B.
+    """
+
+    def __init__(self, model: Model, config: SearchConfig, batch_size: int) -> None:
+        if problems := config.check():
+            raise ValueError(" ".join(problems))
+        self.model = model
+        self.config = config
+        self.batch_size = batch_size
+        latent_shape = (batch_size, *model.latent_shape)
+        self.tree = allocate(batch_size, config.num_simulations + 1, model.num_actions, math.prod(model.latent_shape))
+        self.rule = make_rule(config, model.num_actions, config.num_simulations + 1)
+        self._parent = np.zeros(batch_size, np.int32)
+        self._action = np.zeros(batch_size, np.int32)
+        self._latent = np.zeros(latent_shape, np.float32)
+        self._flat_latent = self._latent.reshape(batch_size, -1)
+
+    def run(
+        self,
+        observation: NDArray[np.generic],
+        legal: NDArray[np.bool_],
+        rng: np.random.Generator | None = None,
+        *,
+        gumbel: NDArray[np.float64] | None = None,
+        time_limit_ms: float | None = None,
+    ) -> SearchResult:
+        """Search B positions.
+
+        Args:
+            observation: `[B, *O]`.
+            legal: `[B, A]` bool, at least one action in each row.
+            rng: draws the root noise, afresh for every root; None searches without noise.
+            gumbel: `[B, A]` noise to use in place of drawn noise (rule `gumbel`).
+            time_limit_ms: stop after the simulation in hand once this much time has passed.
+
+        Raises:
+            ValueError: a row without a legal action.
+            NonFiniteOutputError: the model returned NaN or infinity.
+        """
+        started = time.perf_counter()
+        tree, rule = self.tree, self.rule
+        root = self.model.initial(observation)
+        kernels.reset(tree, root, legal, rule)
+        if rule.kind == GUMBEL:
+            noise = _gumbel_noise(legal.shape, self.config.gumbel_scale, rng) if gumbel is None else gumbel
+            kernels.set_root_gumbel(tree, root.policy_logits, noise)
+        elif rng is not None and self.config.dirichlet_fraction > 0.0:
+            kernels.mix_root_prior(tree, _dirichlet_noise(legal, self.config, rng), self.config.dirichlet_fraction)
+        deadline = math.inf if time_limit_ms is None else started + time_limit_ms / 1000.0
+        return self._read_out(self._simulate(deadline))
+
+    def _simulate(self, deadline: float) -> int:
+        for simulation in range(self.config.num_simulations):
+            if time.perf_counter() > deadline:
+                return simulation
+            kernels.select(self.tree, self.rule, self._parent, self._action, self._flat_latent)
+            output = self.model.recurrent(self._latent, self._action)
+            kernels.expand_and_backup(self.tree, self._parent, self._action, output)
+        return self.config.num_simulations
+
+    def _read_out(self, num_simulations: int) -> SearchResult:
+        tree = self.tree
+        visits = tree.children_visits[:, ROOT].copy()
+        action = np.zeros(self.batch_size, np.int32)
+        if self.rule.kind == GUMBEL:
+            policy = np.zeros(visits.shape, np.float32)
+            value = np.zeros(self.batch_size, np.float32)
+            kernels.improved_policy(tree, self.rule, policy, value)
+            kernels.halving_winner(tree, self.rule, action)
+        else:
+            policy = visits / np.float32(num_simulations) if num_simulations else tree.children_prior[:, ROOT].copy()
+            value = root_values(tree)
+            action[:] = policy.argmax(axis=1)
+        return SearchResult(action, visits, root_q_values(tree), value, policy, num_simulations, tree)
+
+
+def sample_action(
+    policy: NDArray[np.float32], temperature: float | NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.int32]:
+    """Draw `[B]` actions from `policy` `[B, A]` sharpened by `temperature`: p ** (1 / temperature).
+
+    `temperature` is one number or `[B]`; 0 takes the most probable action (lowest of equals). MuZero, appendix D.
+    """
+    num_rows = policy.shape[0]
+    temperature = np.broadcast_to(np.asarray(temperature, np.float64), (num_rows,))
+    scaled = policy.astype(np.float64) / policy.max(axis=1, keepdims=True)
+    weight = scaled ** (1.0 / np.maximum(temperature, 1e-3))[:, None]
+    cumulative = weight.cumsum(axis=1)
+    drawn = (cumulative <= rng.random(num_rows)[:, None] * cumulative[:, -1:]).sum(axis=1)
+    return np.where(temperature > 0.0, drawn, policy.argmax(axis=1)).astype(np.int32)
+
+
+def _gumbel_noise(shape: tuple[int, ...], scale: float, rng: np.random.Generator | None) -> NDArray[np.float64]:
+    if rng is None or scale == 0.0:
+        return np.zeros(shape)
+    return rng.gumbel(size=shape) * scale
+
+
+def _dirichlet_noise(
+    legal: NDArray[np.bool_], config: SearchConfig, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """`[B, A]` one Dirichlet draw per row over its legal actions."""
+    draws = np.where(legal, np.maximum(rng.standard_gamma(config.dirichlet_alpha, legal.shape), 1e-30), 0.0)
+    noise: NDArray[np.float64] = draws / draws.sum(axis=1, keepdims=True)
+    return noise

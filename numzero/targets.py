@@ -1,0 +1,255 @@
+"""What the learner is to predict: value targets of whole games, and batches of unrolled windows with their masks.
+
+Knows flat arrays of steps; knows nothing of where they are stored, of networks, or of torch. Values are seen from the
+player to move at their position, rewards from the player who moved, and the sign lives in the discount alone:
+return[t] = reward[t] + discount[t] * return[t + 1].
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple, Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from numzero.errors import UserError
+
+__all__ = ["Batch", "Steps", "TargetConfig", "apply_symmetry", "fill_value_targets", "make_batch"]
+
+_BoolArray = npt.NDArray[np.bool_]
+_Float32Array = npt.NDArray[np.float32]
+_Int32Array = npt.NDArray[np.int32]
+_Int64Array = npt.NDArray[np.int64]
+
+
+class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Which return is the value target, and how far the model is unrolled."""
+
+    kind: Literal["outcome", "n_step", "lambda"] = "lambda"
+    """"outcome": the return up to the end; "n_step": rewards of n steps, then the root value; "lambda": all of these
+    mixed. Paper: outcome for boards, n_step for Atari."""
+    num_steps: int = 10
+    """n of "n_step", in steps. Paper: 10 for Atari."""
+    trace_decay: float = 0.95
+    """lambda of "lambda": 0 is one step, 1 the outcome. EfficientZero V2: 0.95; MuZero has none."""
+    unroll_steps: int = 5
+    """K, how many actions the model is unrolled from each sampled position. Paper: 5."""
+
+    def check(self) -> list[str]:
+        """All that is wrong with these settings, one sentence each."""
+        problems = []
+        if self.num_steps < 1:
+            problems.append(f"targets.num_steps must be at least 1; got {self.num_steps}.")
+        if not 0.0 <= self.trace_decay <= 1.0:
+            problems.append(f"targets.trace_decay must lie between 0 and 1; got {self.trace_decay}.")
+        if self.unroll_steps < 1:
+            problems.append(f"targets.unroll_steps must be at least 1; got {self.unroll_steps}.")
+        return problems
+
+
+# ---------------------------------------------------------------------------------------------------- value targets
+
+
+def fill_value_targets(
+    games: _Int64Array,
+    reward: _Float32Array,
+    discount: _Float32Array,
+    root_value: _Float32Array,
+    exploratory: _BoolArray,
+    config: TargetConfig,
+    out: _Float32Array,
+) -> None:
+    """Write the value targets of whole games into `out`, and touch nothing else.
+
+    A return never looks past an exploratory move: where a later position played one, that position's root value stands
+    in for what followed, since a random move says nothing of how good the position was. The final position's root
+    value is its target, and what the game bootstraps from: 0 where it terminated.
+
+    games: `[G, 2]` int64, first and final slot of each game.
+    reward, discount, root_value: `[slots]` float32, exploratory: `[slots]` bool; what they hold at a game's final slot
+        is not read, root_value excepted.
+    out: `[slots]` float32, filled from first to final slot of each game.
+    """
+    if games.ndim != 2 or games.shape[1] != 2:
+        raise UserError(f"games must be [G, 2], first and final slots; got shape {games.shape}.")
+    if problems := config.check():
+        raise UserError(" ".join(problems))
+    if config.kind == "n_step":
+        _fill_n_step(games, reward, discount, root_value, exploratory, config.num_steps, out)
+    else:
+        trace_decay = 1.0 if config.kind == "outcome" else config.trace_decay
+        _fill_lambda(games, reward, discount, root_value, exploratory, trace_decay, out)
+
+
+@njit(cache=True)
+def _fill_lambda(
+    games: _Int64Array,
+    reward: _Float32Array,
+    discount: _Float32Array,
+    root_value: _Float32Array,
+    exploratory: _BoolArray,
+    trace_decay: float,
+    out: _Float32Array,
+) -> None:
+    """G[t] = r[t] + d[t] ((1 - lambda) v[t+1] + lambda G[t+1]) (Sutton & Barto 2018, section 12.1)."""
+    for game in range(games.shape[0]):
+        first, final = games[game, 0], games[game, 1]
+        value = np.float64(root_value[final])  # float64 along the game; float32 drifts over long ones
+        out[final] = value
+        for t in range(final - 1, first - 1, -1):
+            ahead = np.float64(root_value[t + 1])
+            if t + 1 < final and exploratory[t + 1]:
+                value = ahead
+            value = reward[t] + discount[t] * ((1.0 - trace_decay) * ahead + trace_decay * value)
+            out[t] = value
+
+
+@njit(cache=True)
+def _fill_n_step(
+    games: _Int64Array,
+    reward: _Float32Array,
+    discount: _Float32Array,
+    root_value: _Float32Array,
+    exploratory: _BoolArray,
+    num_steps: int,
+    out: _Float32Array,
+) -> None:
+    """Discounted rewards of n steps plus the discounted root value behind them (Schrittwieser et al. 2020, app. G)."""
+    for game in range(games.shape[0]):
+        first, final = games[game, 0], games[game, 1]
+        out[final] = root_value[final]
+        for t in range(first, final):
+            total, scale, ahead = 0.0, 1.0, t
+            while ahead < final and ahead < t + num_steps and (ahead == t or not exploratory[ahead]):
+                total += scale * reward[ahead]
+                scale *= discount[ahead]
+                ahead += 1
+            out[t] = total + scale * root_value[ahead]
+
+
+# ---------------------------------------------------------------------------------------------------- batches
+
+
+class Steps(Protocol):
+    """What `make_batch` reads: flat arrays over slots, the positions of a game lying one after another."""
+
+    @property
+    def observation(self) -> npt.NDArray[Any]:
+        """`[slots, *O]` uint8 or float32."""
+
+    @property
+    def action(self) -> _Int32Array:
+        """`[slots]` int32."""
+
+    @property
+    def reward(self) -> _Float32Array:
+        """`[slots]` float32."""
+
+    @property
+    def policy_target(self) -> _Float32Array:
+        """`[slots, A]` float32."""
+
+    @property
+    def value_target(self) -> _Float32Array:
+        """`[slots]` float32, as `fill_value_targets` leaves them."""
+
+    @property
+    def final_slot(self) -> _Int64Array:
+        """`[slots]` int64, the final position of the slot's game."""
+
+    @property
+    def terminated(self) -> _BoolArray:
+        """`[slots]` bool, that the slot's game terminated."""
+
+
+class Batch(NamedTuple):
+    """B windows of K steps; position k of a row is k steps after the sampled one, step k leads from k to k + 1.
+
+    Masks are 1 where the loss may look and 0 where nothing is known; what is masked is 0, actions and observations
+    excepted. After termination the state is absorbing, which is known: reward 0 and value 0 with mask 1.
+    """
+
+    observation: _Float32Array
+    """`[B, K+1, *O]`; past the end the final one again."""
+    observation_mask: _Float32Array
+    """`[B, K+1]`, 1 up to the final position."""
+    action: _Int32Array
+    """`[B, K]`; past the end drawn uniformly."""
+    policy_target: _Float32Array
+    """`[B, K+1, A]`."""
+    policy_mask: _Float32Array
+    """`[B, K+1]`, 1 before the final position."""
+    value_target: _Float32Array
+    """`[B, K+1]`."""
+    value_mask: _Float32Array
+    """`[B, K+1]`, 1 before the final position, and everywhere if the game terminated."""
+    reward_target: _Float32Array
+    """`[B, K]`."""
+    reward_mask: _Float32Array
+    """`[B, K]`, 1 for steps that were taken, and everywhere if the game terminated."""
+    weight: _Float32Array
+    """`[B]` importance weights, as given."""
+    slot: _Int64Array
+    """`[B]` the sampled positions, as given."""
+
+
+def make_batch(
+    steps: Steps, slot: _Int64Array, weight: _Float32Array, unroll_steps: int, rng: np.random.Generator
+) -> Batch:
+    """Gather windows of `unroll_steps` steps from the positions `slot` `[B]`; `rng` draws actions past the end."""
+    final = steps.final_slot[slot][:, None]
+    ahead = slot[:, None] + np.arange(unroll_steps + 1)
+    position = np.minimum(ahead, final)  # [B, K+1]
+    taken = ahead < final  # [B, K+1], there is a step from here
+    known = taken | steps.terminated[slot][:, None]
+    step, step_taken = position[:, :-1], taken[:, :-1]  # [B, K]
+    action = steps.action[step]
+    num_actions = steps.policy_target.shape[1]
+    past_end = ~step_taken
+    action[past_end] = rng.integers(num_actions, size=np.count_nonzero(past_end), dtype=np.int32)
+    policy_mask = taken.astype(np.float32)
+    return Batch(
+        observation=steps.observation[position].astype(np.float32, copy=False),
+        observation_mask=(ahead <= final).astype(np.float32),
+        action=action,
+        policy_target=steps.policy_target[position] * policy_mask[:, :, None],
+        policy_mask=policy_mask,
+        value_target=steps.value_target[position] * policy_mask,
+        value_mask=known.astype(np.float32),
+        reward_target=steps.reward[step] * policy_mask[:, :-1],
+        reward_mask=known[:, :-1].astype(np.float32),
+        weight=weight,
+        slot=slot,
+    )
+
+
+def apply_symmetry(
+    batch: Batch, observation_maps: _Int32Array, action_maps: _Int32Array, rng: np.random.Generator
+) -> Batch:
+    """Turn each row by one of S symmetries, drawn uniformly, the same through the whole unroll.
+
+    observation_maps: `[S, prod(O)]` int32, new.ravel()[i] = old.ravel()[map[i]]; each row a permutation.
+    action_maps: `[S, A]` int32, action a becomes map[a], and its policy target moves along; each row a permutation.
+    """
+    batch_size, num_positions, *shape = batch.observation.shape
+    expected = (int(np.prod(shape)), batch.policy_target.shape[2])
+    if (observation_maps.shape[1:], action_maps.shape[1:]) != (expected[:1], expected[1:]) or len(
+        observation_maps
+    ) != len(action_maps):
+        raise UserError(
+            f"Symmetries must be maps of shapes [S, {expected[0]}] and [S, {expected[1]}]; "
+            f"got {observation_maps.shape} and {action_maps.shape}. Are they another game's?"
+        )
+    which: _Int64Array = rng.integers(len(action_maps), size=(batch_size,))
+    row = np.arange(batch_size)[:, None, None]
+    position = np.arange(num_positions)[None, :, None]
+    flat = batch.observation.reshape(batch_size, num_positions, -1)  # [B, K+1, prod(O)]
+    policy_target = np.empty_like(batch.policy_target)
+    policy_target[row, position, action_maps[which][:, None, :]] = batch.policy_target
+    return batch._replace(
+        observation=flat[row, position, observation_maps[which][:, None, :]].reshape(batch.observation.shape),
+        action=action_maps[which[:, None], batch.action].astype(np.int32, copy=False),
+        policy_target=policy_target,
+    )

@@ -1,0 +1,1 @@
+"""Self-play, learning and evaluation, and who does what when."""

@@ -1,0 +1,248 @@
+"""A run's settings: one nested structure, read from TOML, checked as a whole.
+
+Knows where settings live and how a person spells them; knows nothing of what they do. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import msgspec
+import tomli_w
+
+from numzero.errors import UserError, nearest
+from numzero.networks.config import NetworkConfig
+from numzero.replay import ReplayConfig
+from numzero.search import SearchConfig
+from numzero.targets import TargetConfig
+from numzero.training.selfplay import SelfPlayConfig
+
+__all__ = ["EvaluationConfig", "LearnerConfig", "ReanalyzeConfig", "RunConfig", "ScheduleConfig"]
+__all__ += ["load_config", "load_preset", "preset_names", "save_config"]
+
+
+class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How the network learns from a batch."""
+
+    batch_size: int = 256
+    """Windows per update; MuZero 2,048 (boards), 1,024 (Atari)."""
+    learning_rate: float = 1e-3
+    """Peak step size of AdamW; MuZero 0.1 with SGD."""
+    final_learning_rate: float = 0.1
+    """Share of the peak that the cosine ends at."""
+    warmup_updates: int = 100
+    """Updates of linear warm-up."""
+    weight_decay: float = 1e-4
+    """AdamW's decay, the paper's L2 term; MuZero 1e-4."""
+    gradient_clip: float = 5.0
+    """Largest norm of the whole gradient."""
+    average_decay: float = 0.99
+    """Decay per update of the running average of the weights; the average is what is evaluated and kept."""
+    policy_weight: float = 1.0
+    """Of the policy's cross-entropy; MuZero 1."""
+    value_weight: float = 1.0
+    """Of the value's cross-entropy; MuZero 1 (0.25 with reanalyze)."""
+    reward_weight: float = 1.0
+    """Of the reward's cross-entropy; MuZero 1."""
+    consistency_weight: float = 0.0
+    """Of the unrolled latents' distance to encodings of the real observations; EfficientZero 2 (cosine); 0: off."""
+    dynamics_gradient_scale: float = 0.5
+    """The gradient is multiplied by it at each dynamics step; MuZero 0.5."""
+    symmetries: bool = True
+    """Turn each window by a random symmetry of the game, where it has any."""
+
+    def check(self) -> list[str]:
+        """All that is wrong with the settings, one sentence each."""
+        above = ("batch_size", "learning_rate", "gradient_clip")
+        problems = [f"learner.{n} must be above 0; got {getattr(self, n)}." for n in above if not getattr(self, n) > 0]
+        weights = ("policy_weight", "value_weight", "reward_weight", "consistency_weight", "weight_decay")
+        counts = (*weights, "warmup_updates", "dynamics_gradient_scale", "final_learning_rate")
+        problems += [f"learner.{n} must be 0 or more; got {getattr(self, n)}." for n in counts if not getattr(self, n) >= 0]
+        if not 0.0 <= self.average_decay < 1.0:
+            problems.append(f"learner.average_decay must be from 0 to below 1; got {self.average_decay}.")
+        return problems
+
+
+class ReanalyzeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How stored positions are searched again with newer weights."""
+
+    positions: int = 0
+    """Positions per reanalysis, searched as one batch; 0: off."""
+    interval: int = 4
+    """Learner updates between two reanalyses."""
+
+    def check(self) -> list[str]:
+        """All that is wrong with the settings, one sentence each."""
+        problems = []
+        if self.positions < 0:
+            problems.append(f"reanalyze.positions must be 0 (off) or more; got {self.positions}.")
+        if self.interval < 1:
+            problems.append(f"reanalyze.interval must be 1 or more; got {self.interval}.")
+        return problems
+
+
+class EvaluationConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How the agent is judged while it trains."""
+
+    games: int = 20
+    """Games or episodes per evaluation."""
+    interval: int = 1000
+    """Learner updates between evaluations; 0: only at the end."""
+    num_simulations: int = 16
+    """Simulations per move, without noise."""
+
+    def check(self) -> list[str]:
+        """All that is wrong with the settings, one sentence each."""
+        problems = []
+        if self.games < 1:
+            problems.append(f"evaluation.games must be 1 or more; got {self.games}.")
+        problems += [
+            f"evaluation.{name} must be 0 or more; got {getattr(self, name)}."
+            for name in ("interval", "num_simulations")
+            if getattr(self, name) < 0
+        ]
+        return problems
+
+
+class ScheduleConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Who does what when."""
+
+    num_updates: int = 10_000
+    """Learner updates of the whole run; they drive every schedule, so a slow machine learns as much."""
+    samples_per_step: float = 16.0
+    """Learner samples (batch size times updates) per environment step: the replay ratio, held both ways."""
+    start_steps: int = 1000
+    """Environment steps before the first update."""
+    publish_interval: int = 10
+    """Updates between two versions of the weights that actors play with."""
+    checkpoint_interval: int = 500
+    """Updates between two checkpoints."""
+    average_acts: bool = False
+    """Actors (and reanalyze) use the running average of the weights instead of the newest."""
+    gamma: float = 1.0
+    """Discount per step; MuZero 1 (boards), 0.997 (Atari)."""
+
+    def check(self) -> list[str]:
+        """All that is wrong with the settings, one sentence each."""
+        names = ("num_updates", "samples_per_step", "start_steps", "publish_interval", "checkpoint_interval")
+        problems = [f"schedule.{n} must be above 0; got {getattr(self, n)}." for n in names if not getattr(self, n) > 0]
+        if not 0.0 < self.gamma <= 1.0:
+            problems.append(f"schedule.gamma must be above 0 and at most 1; got {self.gamma}.")
+        return problems
+
+
+class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that decides what a run does, but for its seed and its workers."""
+
+    game: str
+    """What `make_game` accepts."""
+    search: SearchConfig = SearchConfig()
+    selfplay: SelfPlayConfig = SelfPlayConfig()
+    replay: ReplayConfig = ReplayConfig()
+    targets: TargetConfig = TargetConfig()
+    network: NetworkConfig = NetworkConfig()
+    learner: LearnerConfig = LearnerConfig()
+    reanalyze: ReanalyzeConfig = ReanalyzeConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+
+    def check(self) -> list[str]:
+        """All that is wrong with the settings, one sentence each."""
+        problems: list[str] = []
+        for field in msgspec.structs.fields(self):
+            part = getattr(self, field.name)
+            problems += part.check() if hasattr(part, "check") else []
+        return problems
+
+
+def preset_names() -> list[str]:
+    """The presets that ship with numzero."""
+    folder = resources.files("numzero") / "presets"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_preset(name: str, overrides: Iterable[str] = ()) -> RunConfig:
+    """A preset by name, or a TOML file by path, with `path=value` overrides applied.
+
+    Raises:
+        UserError: no such preset, an unknown field, or a value that does not fit; names the nearest right one.
+    """
+    if name.endswith(".toml"):
+        return load_config(Path(name), overrides)
+    if name not in preset_names():
+        raise UserError(f"there is no preset {name!r}.{nearest(name, preset_names())}")
+    text = (resources.files("numzero") / "presets" / f"{name}.toml").read_text("utf-8")
+    return _convert(tomllib.loads(text), overrides, name)
+
+
+def load_config(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
+    """The settings in a TOML file, with overrides applied; raises as `load_preset`."""
+    try:
+        return _convert(tomllib.loads(path.read_text("utf-8")), overrides, str(path))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path} is not TOML: {error}.") from error
+
+
+def save_config(config: RunConfig) -> bytes:
+    """The settings as TOML, every field written out."""
+    return tomli_w.dumps(_without_none(msgspec.to_builtins(config))).encode()
+
+
+def _without_none(value: Any) -> Any:
+    """TOML has no null; a field left out means None."""
+    if isinstance(value, dict):
+        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+    return value
+
+
+def _convert(raw: dict[str, Any], overrides: Iterable[str], source: str) -> RunConfig:
+    for override in overrides:
+        _override(raw, override)
+    _refuse_unknown(raw, RunConfig, "")
+    try:
+        config = msgspec.convert(raw, RunConfig)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{source}: {error}.") from error
+    if problems := config.check():
+        raise UserError(f"{source}: {' '.join(problems)}")
+    return config
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    """Apply one "search.num_simulations=32"; the value is TOML, or a bare word as a string."""
+    path, equals, text = override.partition("=")
+    if not equals or not path.strip():
+        raise UserError(f"--set takes path=value, like search.num_simulations=32; got {override!r}.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = path.strip().split(".")
+    table = raw
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise UserError(f"--set {override}: {parent!r} is a value, not a group of settings.")
+    table[last] = value
+
+
+def _refuse_unknown(raw: Mapping[str, Any], kind: type, path: str) -> None:
+    hints = get_type_hints(kind)
+    for name, value in raw.items():
+        if name not in hints:
+            known = [f"{path}{other}" for other in hints]
+            raise UserError(f"there is no setting {path + name!r}.{nearest(path + name, known)}")
+        inner = next((arg for arg in (hints[name], *get_args(hints[name])) if _is_group(arg)), None)
+        if inner is not None and isinstance(value, Mapping):
+            _refuse_unknown(value, inner, f"{path}{name}.")
+
+
+def _is_group(kind: Any) -> bool:
+    return isinstance(kind, type) and (issubclass(kind, msgspec.Struct) or dataclasses.is_dataclass(kind))

@@ -1,0 +1,188 @@
+"""How good an agent is: matches, episodes, and every position of a solved game.
+
+Knows agents, games and opponents; knows nothing of training, and never imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numzero.agent import Agent
+from numzero.errors import UserError
+from numzero.games import Game, make_game
+from numzero.games.tictactoe import ILLEGAL, TicTacToe, action_values, all_positions, optimal_actions
+from numzero.search import sample_action
+
+__all__ = ["AgentPlayer", "MinimaxPlayer", "Player", "RandomPlayer", "episodes", "evaluate", "exhaustive", "match"]
+
+BATCH_SIZE = 256
+"""Games or episodes in lockstep."""
+EXHAUSTIVE_BATCH_SIZE = 565
+"""Divides the 4,520 positions of tic-tac-toe into eight batches."""
+OPENING_MOVES = 2
+"""Against another agent every game starts with so many random moves: two greedy players else repeat one game."""
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total)."""
+
+
+class Player(Protocol):
+    """Chooses a move in each copy of a batch."""
+
+    def choose(self, game: Game, rng: np.random.Generator) -> NDArray[np.int32]:
+        """`[B]` one legal action per copy."""
+        ...
+
+
+class RandomPlayer:
+    """Plays uniformly."""
+
+    def choose(self, game: Game, rng: np.random.Generator) -> NDArray[np.int32]:
+        """See `Player`."""
+        return sample_action(game.legal().astype(np.float32), 1.0, rng)
+
+
+class MinimaxPlayer:
+    """Plays tic-tac-toe perfectly: uniformly among the moves of highest exact value."""
+
+    def choose(self, game: Game, rng: np.random.Generator) -> NDArray[np.int32]:
+        """See `Player`."""
+        if not isinstance(game, TicTacToe):
+            raise UserError(f"minimax is known for tictactoe only, not for {game.spec.name}. Use --opponent random.")
+        return sample_action(optimal_actions(game).astype(np.float32), 1.0, rng)
+
+
+class AgentPlayer:
+    """Plays an agent's best moves, without noise."""
+
+    def __init__(self, agent: Agent, simulations: int | None = None) -> None:
+        self._agent = agent
+        self._simulations = simulations
+
+    def choose(self, game: Game, rng: np.random.Generator) -> NDArray[np.int32]:
+        """See `Player`."""
+        del rng
+        return self._agent.act_batch(game.observation(), game.legal(), simulations=self._simulations).action
+
+
+def evaluate(
+    agent: Agent, *, opponent: Player | None, games: int, simulations: int | None, seed: int, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Scores of `agent`: a match where two play (against a random player unless told), else episodes."""
+    player, spec = AgentPlayer(agent, simulations), agent.info.spec
+    if spec.num_players == 2:
+        return match(spec.name, player, opponent or RandomPlayer(), games=games, seed=seed, progress=progress)
+    if opponent is not None:
+        raise UserError(f"{spec.name} has one player; leave --opponent out.")
+    return episodes(spec.name, player, games=games, seed=seed, progress=progress)
+
+
+def match(
+    game_name: str, player: Player, opponent: Player, *, games: int, seed: int, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Wins, draws and losses of `player`, who moves first in half of the games (the larger half)."""
+    scores: dict[str, Any] = {"wins": 0, "draws": 0, "losses": 0}
+    for side, count in enumerate((games - games // 2, games // 2)):
+        outcomes = np.zeros(0)
+        rng = np.random.default_rng([seed, 0])  # the same openings for both sides
+        while len(outcomes) < count:
+            size = min(BATCH_SIZE, count - len(outcomes))
+            pair = (player, opponent) if side == 0 else (opponent, player)
+            opening = OPENING_MOVES if isinstance(opponent, AgentPlayer) else 0
+            first = _play_match(game_name, pair, size, rng, opening)
+            outcomes = np.concatenate([outcomes, first if side == 0 else -first])
+            if progress is not None:
+                progress(side * (games - games // 2) + len(outcomes), games)
+        tally = {
+            "wins": int((outcomes > 0).sum()),
+            "draws": int((outcomes == 0).sum()),
+            "losses": int((outcomes < 0).sum()),
+        }
+        for name, number in tally.items():
+            scores[name] += number
+        scores["as_first" if side == 0 else "as_second"] = tally
+    return scores
+
+
+def _play_match(
+    game_name: str, players: tuple[Player, Player], size: int, rng: np.random.Generator, opening_moves: int
+) -> NDArray[np.float64]:
+    """`[size]` sum of rewards of whoever moved first, over one game each."""
+    game = make_game(game_name, size)
+    try:
+        game.reset(np.ones(size, np.bool_), rng)
+        total, playing, num_moves = np.zeros(size), np.ones(size, np.bool_), 0
+        while playing.any():
+            to_play = game.to_play().copy()
+            action = np.zeros(size, np.int32)
+            for side in (0, 1):
+                if (mine := playing & (to_play == side)).any():
+                    mover = RandomPlayer() if num_moves < opening_moves else players[side]
+                    action[mine] = mover.choose(game, rng)[mine]
+            idle = ~playing  # their games are over and were reset: any move will do
+            action[idle] = game.legal().argmax(axis=1)[idle]
+            step = game.step(action)
+            total += np.where(playing, np.where(to_play == 0, step.reward, -step.reward), 0.0)
+            ended = step.terminated | step.truncated
+            playing &= ~ended
+            if ended.any():
+                game.reset(ended, rng)
+            num_moves += 1
+        return total
+    finally:
+        game.close()
+
+
+def episodes(
+    game_name: str, player: Player, *, games: int, seed: int, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Mean, standard deviation and minimum of the undiscounted return over `games` episodes with fixed seeds."""
+    rng = np.random.default_rng([seed, 1])
+    returns: list[float] = []
+    while len(returns) < games:
+        size = min(BATCH_SIZE, games - len(returns))
+        returns += _play_episodes(game_name, player, size, rng).tolist()
+        if progress is not None:
+            progress(len(returns), games)
+    scores = np.asarray(returns)
+    return {"mean_return": float(scores.mean()), "std_return": float(scores.std()), "min_return": float(scores.min())}
+
+
+def _play_episodes(game_name: str, player: Player, size: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """`[size]` returns of one episode in each copy."""
+    game = make_game(game_name, size)
+    try:
+        game.reset(np.ones(size, np.bool_), rng)
+        total, playing = np.zeros(size), np.ones(size, np.bool_)
+        while playing.any():
+            step = game.step(player.choose(game, rng))
+            total += np.where(playing, step.reward, 0.0)
+            ended = step.terminated | step.truncated
+            playing &= ~ended
+            if ended.any():
+                game.reset(ended, rng)
+        return total
+    finally:
+        game.close()
+
+
+def exhaustive(agent: Agent, *, simulations: int | None, progress: Progress | None = None) -> dict[str, int]:
+    """On how many of tic-tac-toe's 4,520 positions that are not over the agent's move keeps the exact value."""
+    if agent.info.spec.name != "tictactoe":
+        raise UserError(f"--exhaustive needs a solved game, tictactoe; this agent plays {agent.info.spec.name}.")
+    positions, values = all_positions(), action_values()
+    optimal = 0
+    for start in range(0, len(values), EXHAUSTIVE_BATCH_SIZE):
+        rows = slice(start, start + EXHAUSTIVE_BATCH_SIZE)
+        action = agent.act_batch(positions.observation[rows], positions.legal[rows], simulations=simulations).action
+        value = values[rows]
+        chosen = value[np.arange(len(action)), action]
+        best = np.where(value == ILLEGAL, -1, value).max(axis=1)
+        optimal += int((chosen == best).sum())
+        if progress is not None:
+            progress(min(start + EXHAUSTIVE_BATCH_SIZE, len(values)), len(values))
+    return {"positions": len(values), "optimal": optimal}

@@ -1,0 +1,340 @@
+"""The actor: B games in lockstep, searched together, recorded as trajectories.
+
+Knows games, search and trajectories; knows nothing of learning, and never imports torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from numzero.games import Game, GameSpec, make_game
+from numzero.inference import ModelFiles, OnnxModel
+from numzero.replay import Ended, Trajectory
+from numzero.runtime.base import Mailbox
+from numzero.search import Search, SearchConfig, SearchResult, sample_action
+
+__all__ = ["Actor", "Episode", "SelfPlayConfig", "SelfPlayTask", "edge_discount", "selfplay", "warm_up"]
+
+
+class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How training games are played."""
+
+    batch_size: int = 64
+    """Games that one actor plays in lockstep: positions per network call. MuZero's actors play one."""
+    temperature: float = 1.0
+    """pUCT rules: moves are drawn from visits ** (1 / temperature); MuZero 1, then 0.5 and 0.25. 0 plays the best."""
+    temperature_moves: int = 0
+    """After this many moves of an episode the best move is played; 0: never. MuZero: 30 in board games."""
+    random_start_moves: int = 0
+    """An episode begins with 0 to this many uniformly random moves, to see positions off the main line (Go-Exploit)."""
+    random_move_probability: float = 0.0
+    """Share of moves drawn uniformly; value targets are cut there. MuZero: none."""
+    segment_steps: int = 0
+    """Deliver a running episode every so many steps, so that unfinished episodes train too; 0: only when it ends."""
+
+    def check(self) -> list[str]:
+        """All that is wrong with the settings, one sentence each."""
+        problems = []
+        if self.batch_size < 1:
+            problems.append(f"selfplay.batch_size must be 1 or more; got {self.batch_size}.")
+        if not 0.0 <= self.random_move_probability <= 1.0:
+            problems.append(f"selfplay.random_move_probability must be from 0 to 1; got {self.random_move_probability}.")
+        if not 0.0 <= self.temperature < math.inf:
+            problems.append(f"selfplay.temperature must be 0 or more and finite; got {self.temperature}.")
+        problems += [
+            f"selfplay.{name} must be 0 or more; got {getattr(self, name)}."
+            for name in ("temperature_moves", "random_start_moves", "segment_steps")
+            if getattr(self, name) < 0
+        ]
+        return problems
+
+
+class SelfPlayTask(NamedTuple):
+    """All that an actor needs to begin; plain values, so that it travels to other processes."""
+
+    game: str
+    search: SearchConfig
+    config: SelfPlayConfig
+    gamma: float
+    seed: int
+    actor: int
+    """Number of this actor; with the seed it decides all it draws."""
+    num_games: int | None = None
+    """End after this many finished episodes; None plays on until told to stop."""
+
+
+class Episode(NamedTuple):
+    """A finished episode, for statistics."""
+
+    num_steps: int
+    total_reward: float
+    """Undiscounted sum of rewards; for two players, of the player who moved first."""
+
+
+def edge_discount(spec: GameSpec, gamma: float) -> float:
+    """What a learned model multiplies the value behind every edge by: -gamma where two players alternate."""
+    return -gamma if spec.num_players == 2 else gamma
+
+
+def selfplay(task: SelfPlayTask, mailbox: Mailbox) -> Iterator[None]:
+    """The self-play role: plays and delivers until it is told to stop; yields after every move of the batch."""
+    rng = np.random.default_rng([task.seed, task.actor])
+    actor: Actor | None = None
+    game = make_game(task.game, _batch_size(task))
+    try:
+        while not mailbox.stopping() and not (actor is not None and actor.done):
+            newest = mailbox.newest_weights(-1 if actor is None else actor.model_version)
+            if newest is not None:
+                version, files = newest
+                model = ModelFiles(files["initial.onnx"], files["recurrent.onnx"])
+                if actor is None:
+                    actor = Actor(game, task, rng)
+                actor.use_model(model, version)
+            if actor is None or mailbox.step_budget() <= 0:
+                mailbox.wait()
+            else:
+                mailbox.deliver(actor.play())
+                mailbox.report(actor.take_counts())
+            yield
+    finally:
+        game.close()
+
+
+def warm_up(task: SelfPlayTask, model: ModelFiles) -> None:
+    """Compile and cache every kernel that the task needs, so that processes started next only load them."""
+    game = make_game(task.game, 1)
+    actor = Actor(game, task, np.random.default_rng(0))
+    actor.use_model(model, 0)
+    actor.play()
+    game.close()
+
+
+def _batch_size(task: SelfPlayTask) -> int:
+    return task.config.batch_size if task.num_games is None else max(1, min(task.config.batch_size, task.num_games))
+
+
+class Actor:
+    """Plays B games in lockstep.
+
+    Args:
+        game: the batch of games; reset here.
+        task: settings.
+        rng: draws starts, root noise and moves.
+    """
+
+    def __init__(self, game: Game, task: SelfPlayTask, rng: np.random.Generator) -> None:
+        self._game = game
+        self._task = task
+        self._rng = rng
+        self._search: Search | None = None
+        self.model_version = -1
+        batch_size = game.batch_size
+        self._recorder = Recorder(game.spec, batch_size, f"{task.seed}-{task.actor}", task.config.segment_steps)
+        self._random_moves_left = np.zeros(batch_size, np.int64)
+        self._num_started = 0
+        self._recorded = np.zeros(batch_size, np.bool_)  # copies beyond the last game asked for play unrecorded
+        self._counts: dict[str, Any] = {}
+        self.take_counts()
+        self._start(np.ones(batch_size, np.bool_))
+
+    @property
+    def done(self) -> bool:
+        """Whether all games asked for are finished."""
+        return not self._recorded.any()
+
+    def use_model(self, files: ModelFiles, version: int) -> None:
+        """Search with these networks from the next move on."""
+        model = OnnxModel(files)
+        if self._search is None:
+            self._search = Search(model, self._task.search, self._game.batch_size)
+        self._search.model = model
+        self.model_version = version
+
+    def take_counts(self) -> dict[str, Any]:
+        """What happened since the last call: `steps`, `simulations`, and the finished `episodes`."""
+        counts = self._counts
+        self._counts = {"steps": 0, "simulations": 0, "episodes": []}
+        return counts
+
+    def play(self) -> list[Trajectory]:
+        """One move in every game; the trajectories that became complete."""
+        assert self._search is not None, "use_model comes first"
+        game, recorder = self._game, self._recorder
+        observation, legal, to_play = game.observation(), game.legal(), game.to_play().copy()
+        result = self._search.run(observation, legal, self._rng)
+        delivered = recorder.cut(observation, legal, to_play, result.root_value)
+        action, exploratory = self._choose(result, legal)
+        recorder.record_position(observation, legal, to_play, result, self.model_version)
+        recorder.record_move(action, exploratory)
+        step = game.step(action)
+        passed = np.where(game.to_play() == to_play, self._task.gamma, -self._task.gamma)
+        recorder.record_outcome(step.reward, np.where(step.terminated, 0.0, passed), to_play)
+        self._counts["steps"] += int(self._recorded.sum())
+        self._counts["simulations"] += result.num_simulations * game.batch_size
+        ended = step.terminated | step.truncated
+        if ended.any():
+            delivered += self._finish(ended, step.terminated)
+        return delivered
+
+    def _choose(self, result: SearchResult, legal: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """The moves to play `[B]`, and which of them are random."""
+        config, rng = self._task.config, self._rng
+        action = result.action
+        if self._task.search.rule != "gumbel":
+            temperature = np.full(len(action), config.temperature)
+            if config.temperature_moves:
+                temperature[self._recorder.episode_steps >= config.temperature_moves] = 0.0
+            action = sample_action(result.policy_target, temperature, rng)
+        exploratory = (rng.random(len(action)) < config.random_move_probability) | (self._random_moves_left > 0)
+        self._random_moves_left -= self._random_moves_left > 0
+        if exploratory.any():
+            action = np.where(exploratory, sample_action(legal.astype(np.float32), 1.0, rng), action)
+        return action, exploratory
+
+    def _finish(self, ended: NDArray[np.bool_], terminated: NDArray[np.bool_]) -> list[Trajectory]:
+        game = self._game
+        value = np.zeros(game.batch_size, np.float32)
+        if (ended & ~terminated).any():  # a truncated episode bootstraps from the network's value of its last state
+            assert self._search is not None
+            value[:] = self._search.model.initial(game.observation()).value
+        value[terminated] = 0.0
+        self._counts["episodes"] += self._recorder.episodes(ended & self._recorded)
+        delivered = [
+            self._recorder.trajectory(
+                row, game.observation(), game.legal(), game.to_play(), value, "terminated" if terminated[row] else "truncated"
+            )
+            for row in np.flatnonzero(ended & self._recorded).tolist()
+        ]
+        self._start(ended)
+        return delivered
+
+    def _start(self, which: NDArray[np.bool_]) -> None:
+        """Begin new episodes; those beyond the number asked for are played but not recorded."""
+        rows = np.flatnonzero(which)
+        left = len(rows) if self._task.num_games is None else self._task.num_games - self._num_started
+        self._recorded[rows] = np.arange(len(rows)) < left
+        self._recorder.begin(rows, self._recorded)
+        self._num_started += min(left, len(rows))
+        self._game.reset(which, self._rng)
+        limit = self._task.config.random_start_moves
+        self._random_moves_left[rows] = self._rng.integers(0, limit + 1, size=len(rows)) if limit else 0
+
+
+class Recorder:
+    """The running episodes of B copies as arrays `[B, length, ...]`, cut into trajectories."""
+
+    def __init__(self, spec: GameSpec, batch_size: int, name: str, segment_steps: int) -> None:
+        self._name = name
+        self._segment_steps = segment_steps
+        self._rows = np.arange(batch_size)
+        self._active = np.zeros(batch_size, np.bool_)
+        self._length = np.zeros(batch_size, np.int64)
+        self._game_number = np.zeros(batch_size, np.int64)
+        self._part = np.zeros(batch_size, np.int64)
+        self._num_games = 0
+        self.episode_steps = np.zeros(batch_size, np.int64)
+        self._total_reward = np.zeros(batch_size)
+        num_actions = spec.num_actions
+        length = segment_steps + 1 if segment_steps else min(spec.max_steps or 128, 128)
+        shape = (batch_size, length)
+        self._arrays: dict[str, NDArray[Any]] = {
+            "observation": np.zeros((*shape, *spec.observation_shape), spec.observation_dtype),
+            "action": np.zeros(shape, np.int32),
+            "reward": np.zeros(shape, np.float32),
+            "discount": np.zeros(shape, np.float32),
+            "legal": np.zeros((*shape, num_actions), np.bool_),
+            "to_play": np.zeros(shape, np.int8),
+            "policy_target": np.zeros((*shape, num_actions), np.float32),
+            "root_value": np.zeros(shape, np.float32),
+            "exploratory": np.zeros(shape, np.bool_),
+            "model_version": np.zeros(shape, np.int64),
+        }
+
+    def begin(self, rows: NDArray[np.int64], recorded: NDArray[np.bool_]) -> None:
+        """New episodes in `rows`; only those marked in `recorded` `[B]` become trajectories."""
+        self._active[rows] = recorded[rows]
+        self._length[rows] = 0
+        self._part[rows] = 0
+        self.episode_steps[rows] = 0
+        self._total_reward[rows] = 0.0
+        self._game_number[rows] = self._num_games + np.arange(len(rows))
+        self._num_games += len(rows)
+
+    def record_position(
+        self,
+        observation: NDArray[Any],
+        legal: NDArray[np.bool_],
+        to_play: NDArray[np.int8],
+        result: SearchResult,
+        model_version: int,
+    ) -> None:
+        """The positions to be moved from, and what the search said of them."""
+        if self._length.max() >= self._arrays["action"].shape[1]:
+            self._arrays = {name: np.concatenate([a, np.zeros_like(a)], axis=1) for name, a in self._arrays.items()}
+        at = (self._rows, self._length)
+        self._arrays["observation"][at] = observation
+        self._arrays["legal"][at] = legal
+        self._arrays["to_play"][at] = to_play
+        self._arrays["policy_target"][at] = result.policy_target
+        self._arrays["root_value"][at] = result.root_value
+        self._arrays["model_version"][at] = model_version
+
+    def record_move(self, action: NDArray[np.int32], exploratory: NDArray[np.bool_]) -> None:
+        """The moves chosen."""
+        at = (self._rows, self._length)
+        self._arrays["action"][at] = action
+        self._arrays["exploratory"][at] = exploratory
+
+    def record_outcome(
+        self, reward: NDArray[np.float32], discount: NDArray[np.float64], to_play: NDArray[np.int8]
+    ) -> None:
+        """What the moves brought to the players `to_play` who made them."""
+        at = (self._rows, self._length)
+        self._arrays["reward"][at] = reward
+        self._arrays["discount"][at] = discount
+        self._length += 1
+        self.episode_steps += 1
+        self._total_reward += np.where(to_play == 0, reward, -reward)
+
+    def episodes(self, which: NDArray[np.bool_]) -> list[Episode]:
+        """Statistics of the episodes that ended."""
+        rows = np.flatnonzero(which).tolist()
+        return [Episode(int(self.episode_steps[row]), float(self._total_reward[row])) for row in rows]
+
+    def cut(
+        self, observation: NDArray[Any], legal: NDArray[np.bool_], to_play: NDArray[np.int8], value: NDArray[np.float32]
+    ) -> list[Trajectory]:
+        """The pieces of running episodes that reached their length; they end in the given positions and values."""
+        if not self._segment_steps:
+            return []
+        full = np.flatnonzero(self._active & (self._length >= self._segment_steps)).tolist()
+        pieces = [self.trajectory(row, observation, legal, to_play, value, "cut") for row in full]
+        self._length[full] = 0
+        self._part[full] += 1
+        return pieces
+
+    def trajectory(
+        self,
+        row: int,
+        observation: NDArray[Any],
+        legal: NDArray[np.bool_],
+        to_play: NDArray[np.int8],
+        value: NDArray[np.float32],
+        ended: Ended,
+    ) -> Trajectory:
+        """What was recorded of one copy, closed by its final position and the value that it bootstraps from."""
+        length = int(self._length[row])
+        steps = {name: array[row, :length].copy() for name, array in self._arrays.items()}
+        final = {"observation": observation, "legal": legal, "to_play": to_play, "root_value": value}
+        for name, array in final.items():
+            steps[name] = np.concatenate([steps[name], array[row : row + 1].astype(steps[name].dtype)])
+        game_id = f"{self._name}-{self._game_number[row]}"
+        if self._segment_steps:
+            game_id += f"-{self._part[row]}"
+        return Trajectory(game_id=game_id, ended=ended, **steps)

@@ -1,0 +1,159 @@
+"""Small gymnasium environments for the tests: one that behaves, and many that each break one rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Dict, Discrete
+
+
+class Corridor(gymnasium.Env[Any, Any]):
+    """Positions 0 to 6, actions 5 (left) and 6 (right); position 6 terminates, the tenth step truncates."""
+
+    action_space = Discrete(2, start=5)
+    observation_space = Box(-10.0, 10.0, (2,), np.float64)
+
+    def __init__(self) -> None:
+        self.seeds: list[int | None] = []
+        self.actions: list[object] = []
+        self.closed = False
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.seeds.append(seed)
+        self.position = int(self.np_random.integers(0, 4))
+        self.num_steps = 0
+        return self.observe(), {}
+
+    def step(self, action: Any) -> Any:
+        self.actions.append(action)
+        self.position = max(0, self.position + (1 if action == 6 else -1))
+        self.num_steps += 1
+        return self.observe(), self.reward(), self.position >= 6, self.num_steps >= 10, {}
+
+    def observe(self) -> Any:
+        return np.array([self.position, 0.1])
+
+    def reward(self) -> Any:
+        return 1.0 if self.position >= 6 else 0.0
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Endless(Corridor):
+    """A corridor without a time limit of its own; registered below with one."""
+
+    def step(self, action: Any) -> Any:
+        observation, reward, terminated, _, info = super().step(action)
+        return observation, reward, terminated, False, info
+
+
+gymnasium.register("tests/Corridor-v0", entry_point=lambda **_: Endless(), max_episode_steps=4)
+
+
+class Pixels(Corridor):
+    """Bytes stay bytes."""
+
+    observation_space = Box(0, 255, (2, 3, 1), np.uint8)
+
+    def observe(self) -> Any:
+        return np.full((2, 3, 1), 40 * self.position, np.uint8)
+
+
+class Counts(Corridor):
+    """Whole numbers that are no bytes."""
+
+    observation_space = Box(0, 1000, (1,), np.int64)
+
+    def observe(self) -> Any:
+        return np.array([100 * self.position])
+
+
+class Imprecise(Corridor):
+    """Its space warns that float32 cannot hold the bounds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observation_space = Box(np.full(2, -10.1), np.full(2, 10.1), dtype=np.float32)
+
+
+class NanObservation(Corridor):
+    def observe(self) -> Any:
+        return np.array([np.nan if self.num_steps == 2 else 0.0, 0.0])
+
+
+class HugeObservation(Corridor):
+    def observe(self) -> Any:
+        return np.array([1e300, 0.0])
+
+
+class WrongShape(Corridor):
+    def observe(self) -> Any:
+        return np.zeros(3 if self.num_steps == 2 else 2)
+
+
+class WordObservation(Corridor):
+    def observe(self) -> Any:
+        return np.array(["a", "b"])
+
+
+class WideBytes(Pixels):
+    def observe(self) -> Any:
+        return np.full((2, 3, 1), 256)
+
+
+class InfiniteReward(Corridor):
+    def reward(self) -> Any:
+        return float("inf") if self.num_steps == 2 else 0.0
+
+
+class ManyRewards(Corridor):
+    def reward(self) -> Any:
+        return [1.0, 2.0]
+
+
+class NumberForTruth(Corridor):
+    def step(self, action: Any) -> Any:
+        observation, reward, _, truncated, info = super().step(action)
+        return observation, reward, 1, truncated, info
+
+
+class NoneForTruth(Corridor):
+    def step(self, action: Any) -> Any:
+        observation, reward, terminated, _, info = super().step(action)
+        return observation, reward, terminated, None, info
+
+
+class OldStep(Corridor):
+    def step(self, action: Any) -> Any:
+        observation, reward, terminated, _, info = super().step(action)
+        return observation, reward, terminated, info
+
+
+class OldReset(Corridor):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        return super().reset(seed=seed)[0]
+
+
+class ContinuousActions(Corridor):
+    action_space = Box(-1.0, 1.0, (1,), np.float32)  # type: ignore[assignment]
+
+
+class DictObservations(Corridor):
+    observation_space = Dict({"a": Discrete(2)})  # type: ignore[assignment]
+
+
+class NoSpaces(gymnasium.Env[Any, Any]):
+    """Forgot them."""
+
+
+class NeedsArgument(Corridor):
+    def __init__(self, size: int) -> None:
+        super().__init__()
+
+
+class NoEnvironment:
+    """Not a gymnasium.Env."""

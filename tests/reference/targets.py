@@ -1,0 +1,72 @@
+"""Obvious twins of numzero.targets: lists, loops and the definitions, nothing shared with what they check."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def n_step_return(game: dict[str, list[float]], t: int, n: int) -> float:
+    """r_t + d_t (r_t+1 + d_t+1 (... v)), cut after n steps, at the end, or at a later exploratory move."""
+    if t == len(game["reward"]):
+        return game["root_value"][t]
+    is_last = n == 1 or t + 1 == len(game["reward"]) or game["exploratory"][t + 1]
+    rest = game["root_value"][t + 1] if is_last else n_step_return(game, t + 1, n - 1)
+    return game["reward"][t] + game["discount"][t] * rest
+
+
+def lambda_return(game: dict[str, list[float]], t: int, trace_decay: float) -> float:
+    """The mixture of all n-step returns that defines it, (1 - lambda) lambda^(n-1) each, the rest on the longest."""
+    longest = 1
+    while t + longest < len(game["reward"]) and not game["exploratory"][t + longest]:
+        longest += 1
+    mixture = trace_decay ** (longest - 1) * n_step_return(game, t, longest)
+    for n in range(1, longest):
+        mixture += (1 - trace_decay) * trace_decay ** (n - 1) * n_step_return(game, t, n)
+    return mixture
+
+
+def value_targets(game: dict[str, list[float]], kind: str, n: int, trace_decay: float) -> list[float]:
+    """The value target of each position of one game."""
+    positions = range(len(game["root_value"]))
+    if kind == "n_step":
+        return [n_step_return(game, t, n) for t in positions]
+    return [lambda_return(game, t, 1.0 if kind == "outcome" else trace_decay) for t in positions]
+
+
+def batch_row(steps: Any, slot: int, unroll_steps: int) -> dict[str, list[Any]]:
+    """One row of a batch; None where the action is drawn at random."""
+    final = int(steps.final_slot[slot])
+    over = bool(steps.terminated[slot])
+    num_actions = steps.policy_target.shape[1]
+    row: dict[str, list[Any]] = {name: [] for name in _ROW_FIELDS}
+    for p in range(slot, slot + unroll_steps + 1):
+        row["observation"].append(steps.observation[min(p, final)].tolist())
+        row["observation_mask"].append(1 if p <= final else 0)
+        if p < final:
+            row["policy_target"].append(steps.policy_target[p].tolist())
+            row["policy_mask"].append(1)
+            row["value_target"].append(steps.value_target[p])
+            row["value_mask"].append(1)
+        else:
+            row["policy_target"].append([0.0] * num_actions)
+            row["policy_mask"].append(0)
+            row["value_target"].append(0.0)
+            row["value_mask"].append(1 if over else 0)
+    for p in range(slot, slot + unroll_steps):
+        row["action"].append(int(steps.action[p]) if p < final else None)
+        row["reward_target"].append(steps.reward[p] if p < final else 0.0)
+        row["reward_mask"].append(1 if p < final or over else 0)
+    return row
+
+
+_ROW_FIELDS = (
+    "observation",
+    "observation_mask",
+    "action",
+    "policy_target",
+    "policy_mask",
+    "value_target",
+    "value_mask",
+    "reward_target",
+    "reward_mask",
+)

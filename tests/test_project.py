@@ -1,0 +1,140 @@
+"""The project as a whole: what imports what, what README promises, what a wheel holds."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import json
+import pkgutil
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import venv
+from pathlib import Path
+
+import pytest
+
+import numzero
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "numzero"
+README = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+SOURCES = sorted([ROOT / "cli.py", *PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")])
+
+
+def module_name(path: Path) -> str:
+    """`numzero/search/tree.py` is `numzero.search.tree`."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def display_order(name: str) -> tuple[int, str]:
+    """The order of ruff's RUF022: constants, then classes, then the rest."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
+
+
+def run_python(*arguments: str, python: Path | str = sys.executable, cwd: Path = ROOT) -> str:
+    """Run a new interpreter and return what it printed; a failure shows both its streams."""
+    done = subprocess.run([str(python), *arguments], cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, f"{arguments} exited with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def loaded_by(module: str, suspects: list[str]) -> list[str]:
+    """Which of the suspects a fresh interpreter has loaded after importing the module."""
+    code = f"import json, sys, {module}; print(json.dumps([s for s in {suspects!r} if s in sys.modules]))"
+    loaded = json.loads(run_python("-c", code))
+    assert isinstance(loaded, list)
+    return loaded
+
+
+MODULES = sorted(module_name(path) for path in PACKAGE.rglob("*.py"))
+SUBCOMMANDS = sorted(set(re.findall(r"python cli\.py ([a-z][a-z-]*)", README)))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_compiles(path: Path) -> None:
+    """Each Python file compiles, with warnings of the compiler as errors."""
+    compile(path.read_text(encoding="utf-8"), str(path), "exec")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_imports(name: str) -> None:
+    """Each module can be imported on its own name, and what it lists in __all__ exists, once, in order."""
+    module = importlib.import_module(name)
+    public = getattr(module, "__all__", [])
+    assert [name for name in public if not hasattr(module, name)] == []
+    assert list(public) == sorted(set(public), key=display_order)
+
+
+def test_every_file_is_in_a_package() -> None:
+    """No folder lacks its __init__.py: such a folder imports from a checkout and is missing from a wheel."""
+
+    def fail(name: str) -> None:
+        raise AssertionError(f"{name} could not be walked")
+
+    found = [module.name for module in pkgutil.walk_packages(numzero.__path__, "numzero.", onerror=fail)]
+    assert sorted(["numzero", *found]) == MODULES
+
+
+@pytest.mark.parametrize("face", ["numzero", "numzero.agent", "numzero.inference", "numzero.search"])
+def test_embedding_loads_nothing_heavy(face: str) -> None:
+    """What an app imports never brings in the libraries of training or of the command line."""
+    assert loaded_by(face, ["torch", "gymnasium", "click", "ray", "rich", "onnx"]) == []
+
+
+@pytest.mark.parametrize("role", ["numzero.commands", "numzero.runtime", "numzero.training.selfplay"])
+def test_actors_and_help_do_without_torch(role: str) -> None:
+    """Self-play processes and `--help` start without paying for torch."""
+    assert loaded_by(role, ["torch"]) == []
+
+
+def test_versions_agree() -> None:
+    """pyproject.toml is the home of the version; what is installed and what is imported say the same."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert importlib.metadata.version("numzero") == declared, "installed long ago? Run: pip install -e ."
+    assert numzero.__version__ == declared
+
+
+def test_readme_has_one_test_command() -> None:
+    """What .ci/run takes from README is one line, in a fence, between the markers."""
+    found = re.findall(r"^<!-- test-command -->\n```sh\n(.+)\n```\n<!-- /test-command -->$", README, re.MULTILINE)
+    assert len(found) == 1
+    assert found[0].endswith("python -m pytest")
+
+
+@pytest.mark.parametrize("subcommand", SUBCOMMANDS)
+def test_readme_commands_exist(subcommand: str) -> None:
+    """Every subcommand that README names has help, and the help knows every option that README gives it."""
+    shown = run_python("cli.py", subcommand, "--help")
+    for arguments in re.findall(rf"python cli\.py {subcommand}\b([^`&|;#\n]*)", README):
+        for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", arguments):
+            assert re.search(rf"{option}\b(?!-)", shown), f"{subcommand} has no {option}:\n{shown}"
+
+
+def test_readme_python_runs() -> None:
+    """The Python blocks of README run from top to bottom in one interpreter, from the checkout."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    run_python("-c", "\n".join(blocks))
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_everything_and_needs_no_torch(tmp_path: Path) -> None:
+    """An installed copy has every module, preset and marker of the checkout, and its faces import without torch."""
+    source = tmp_path / "source"  # a copy: building leaves folders behind that would feed the next build
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(PACKAGE, source / "numzero", ignore=shutil.ignore_patterns("__pycache__"))
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    run_python("-m", "pip", "install", "--quiet", str(source), python=python)
+
+    code = "import pathlib, numzero, numzero.agent, numzero.commands; print(pathlib.Path(numzero.__file__).parent)"
+    installed = Path(run_python("-c", code, python=python, cwd=tmp_path).strip())
+    assert tmp_path in installed.parents
+    wanted = sorted(path.relative_to(source) for path in (source / "numzero").rglob("*") if path.is_file())
+    assert [str(path) for path in wanted if not (installed.parent / path).is_file()] == []
+    assert run_python("-m", "pip", "list", python=python).count("torch") == 0
