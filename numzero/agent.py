@@ -69,11 +69,13 @@ class Agent:
 
     Attributes:
         info: what it says of itself.
+        files: the bytes of its networks.
         model: its networks, a `search.Model`.
     """
 
     def __init__(self, info: AgentInfo, model: ModelFiles) -> None:
         self.info = info
+        self.files = model
         self.model = OnnxModel(model)
         if self.model.num_actions != info.spec.num_actions or self.model.observation_shape != info.spec.observation_shape:
             raise UserError(
@@ -112,6 +114,10 @@ class Agent:
         if info.format != FORMAT:
             raise UserError(f"the agent in {source} has format {info.format}; this numzero reads {FORMAT}. Update it.")
         return cls(info, model)
+
+    def folder_files(self) -> dict[str, bytes]:
+        """The contents of this agent's folder, by file name."""
+        return agent_files(self.info, self.files)
 
     def act(
         self,

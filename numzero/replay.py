@@ -398,8 +398,10 @@ class GameStore:
 
     def _prepare(self) -> None:
         """Create the tables where the file is empty; refuse another program's file before writing anything to it."""
-        application = self._pragma("application_id")
+        # In this order: tables that another process is creating appear together with the mark, so who sees the tables
+        # will see the mark (test_store_may_be_created_by_many_at_once).
         is_empty = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+        application = self._pragma("application_id")
         if application != _APPLICATION_ID and not is_empty:
             raise UserError(f"A replay store must be a file that numzero made; {self.path} is not. Name another file.")
         if application == _APPLICATION_ID and self._pragma("user_version") != _SCHEMA_VERSION:

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
 from numzero import replay
 from numzero.errors import UserError
 from numzero.replay import (
@@ -31,7 +32,6 @@ from numzero.replay import (
     decode_trajectory,
     encode_trajectory,
 )
-
 from tests.reference import replay as reference
 
 ARRAYS = tuple(name for name in Trajectory.__struct_fields__ if name not in ("game_id", "ended"))
@@ -380,7 +380,7 @@ def test_store_of_another_version_is_refused(path):
     GameStore(path).close()
     with closing(sqlite3.connect(path)) as other:
         other.execute("PRAGMA user_version = 2")
-    with pytest.raises(UserError, match="must have version 1; .* has 2"):
+    with pytest.raises(UserError, match=r"must have version 1; .* has 2"):
         GameStore(path)
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from numzero.errors import UserError
 from numzero.targets import Batch, TargetConfig, apply_symmetry, fill_value_targets, make_batch
-
 from tests.reference import targets as reference
 
 KINDS = ("outcome", "n_step", "lambda")

@@ -40,17 +40,16 @@ class Exporter:
 
     def __init__(self, network: MuZeroNetwork, discount: float) -> None:
         self._discount = discount
-        self._initial = _initial_graph(network)
-        self._recurrent = _recurrent_graph(network, discount)
-        check_parity(network, ModelFiles(model_bytes(self._initial), model_bytes(self._recurrent)))
+        self._template = ModelFiles(
+            model_bytes(_initial_graph(network)), model_bytes(_recurrent_graph(network, discount))
+        )
+        check_parity(network, self._template)
 
     def files(self, network: MuZeroNetwork, version: int) -> ModelFiles:
         """The two files with the weights of `network` (of the same architecture)."""
         weights = {name: parameter.detach().numpy() for name, parameter in network.named_parameters()}
         metadata = {"discount": repr(self._discount), "model_version": str(version)}
-        return ModelFiles(
-            replace_weights(self._initial, weights, metadata), replace_weights(self._recurrent, weights, metadata)
-        )
+        return ModelFiles(*(replace_weights(template, weights, metadata) for template in self._template))
 
 
 def _initial_graph(network: MuZeroNetwork) -> onnx.ModelProto:

@@ -92,8 +92,13 @@ def model_bytes(model: onnx.ModelProto) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def replace_weights(model: onnx.ModelProto, weights: Mapping[str, NDArray[np.float32]], metadata: Mapping[str, str]) -> bytes:
-    """The bytes of `model` with new values for its named parameters; nothing is exported again."""
+def replace_weights(template: bytes, weights: Mapping[str, NDArray[np.float32]], metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a model with new values for its named parameters; nothing is exported again.
+
+    The template is parsed anew each time: protobuf keeps every value that a message ever held until the message goes, so
+    that one message updated in place grows by its own size with each version.
+    """
+    model = onnx.load_from_string(template)
     for initializer in model.graph.initializer:
         if initializer.name in weights:
             initializer.raw_data = np.ascontiguousarray(weights[initializer.name]).tobytes()

@@ -71,9 +71,15 @@ def reset(tree: Tree, root: InitialOutput, legal: NDArray[np.bool_], rule: Rule)
         rule: its initial bounds are used.
 
     Raises:
-        ValueError: a row without a legal action.
+        ValueError: a row without a legal action; arrays of other rows or actions than the tree's.
         NonFiniteOutputError: NaN or infinity in value or policy_logits.
     """
+    expected = tree.root_legal.shape
+    if not (legal.shape == root.policy_logits.shape == expected and root.value.shape == expected[:1]):
+        raise ValueError(
+            f"legal and policy_logits must be [B, A] = {list(expected)} and value [B], as the search was made for; got "
+            f"{list(legal.shape)}, {list(root.policy_logits.shape)} and {list(root.value.shape)}."
+        )
     if not legal.any(axis=1).all():
         rows = np.flatnonzero(~legal.any(axis=1)).tolist()
         raise ValueError(f"every root needs a legal action; rows {rows} have none. Do not search finished games.")
@@ -121,6 +127,8 @@ def mix_root_prior(tree: Tree, noise: NDArray[np.float64], fraction: float) -> N
 
 def set_root_gumbel(tree: Tree, logits: NDArray[np.float32], gumbel: NDArray[np.float64]) -> None:
     """Prepare the roots for rule `gumbel`: `root_score` is `gumbel` `[B, A]` + logits, -inf where illegal."""
+    if gumbel.shape != tree.root_score.shape:
+        raise ValueError(f"gumbel must be [B, A] = {list(tree.root_score.shape)}; got {list(gumbel.shape)}.")
     _set_root_gumbel(tree, logits, gumbel)
 
 

@@ -23,6 +23,8 @@ __all__ = ["Search", "SearchConfig", "SearchResult", "considered_visits", "make_
 
 RULES = {"paper": PAPER, "parent_siblings": PARENT_SIBLINGS, "gumbel": GUMBEL}
 UNLIMITED_DEPTH = np.iinfo(np.int32).max
+SMALLEST = float(np.finfo(np.float64).tiny)
+"""Stands in for a Dirichlet draw that underflowed to 0. A greater floor flattens: 1e-30, one draw in 8 at alpha 0.03."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,8 +69,6 @@ class SearchConfig:
             problems.append(f"search.max_considered_actions must be 1 or more; got {self.max_considered_actions}.")
         if self.max_depth < 0:
             problems.append(f"search.max_depth must be 0 (no limit) or more; got {self.max_depth}.")
-        if self.dirichlet_alpha <= 0.0:
-            problems.append(f"search.dirichlet_alpha must be above 0; got {self.dirichlet_alpha}.")
         if not 0.0 <= self.dirichlet_fraction <= 1.0:
             problems.append(f"search.dirichlet_fraction must be from 0 to 1; got {self.dirichlet_fraction}.")
         problems += [
@@ -76,10 +76,13 @@ class SearchConfig:
             for name in ("exploration_init", "gumbel_scale", "value_scale", "visit_offset")
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0.0)
         ]
-        if not self.exploration_base > 0.0:
-            problems.append(f"search.exploration_base must be above 0; got {self.exploration_base}.")
-        if self.value_bounds is not None and not self.value_bounds[0] < self.value_bounds[1]:
-            problems.append(f"search.value_bounds must be (least, greatest); got {self.value_bounds}.")
+        problems += [
+            f"search.{name} must be above 0 and finite; got {getattr(self, name)}."
+            for name in ("exploration_base", "dirichlet_alpha")
+            if not 0.0 < getattr(self, name) < math.inf
+        ]
+        if self.value_bounds is not None and not -math.inf < self.value_bounds[0] < self.value_bounds[1] < math.inf:
+            problems.append(f"search.value_bounds must be (least, greatest), both finite; got {self.value_bounds}.")
         return problems
 
 
@@ -238,7 +241,7 @@ def sample_action(
     num_rows = policy.shape[0]
     temperature = np.broadcast_to(np.asarray(temperature, np.float64), (num_rows,))
     scaled = policy.astype(np.float64) / policy.max(axis=1, keepdims=True)
-    weight = scaled ** (1.0 / np.maximum(temperature, 1e-3))[:, None]
+    weight = np.where(scaled > 0.0, scaled ** (1.0 / np.maximum(temperature, 1e-3))[:, None], 0.0)  # 0 ** 0 is 1
     cumulative = weight.cumsum(axis=1)
     drawn = (cumulative <= rng.random(num_rows)[:, None] * cumulative[:, -1:]).sum(axis=1)
     return np.where(temperature > 0.0, drawn, policy.argmax(axis=1)).astype(np.int32)
@@ -254,6 +257,6 @@ def _dirichlet_noise(
     legal: NDArray[np.bool_], config: SearchConfig, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """`[B, A]` one Dirichlet draw per row over its legal actions."""
-    draws = np.where(legal, np.maximum(rng.standard_gamma(config.dirichlet_alpha, legal.shape), 1e-30), 0.0)
+    draws = np.where(legal, np.maximum(rng.standard_gamma(config.dirichlet_alpha, legal.shape), SMALLEST), 0.0)
     noise: NDArray[np.float64] = draws / draws.sum(axis=1, keepdims=True)
     return noise

@@ -106,7 +106,7 @@ class Learner:
         decay = min(self._config.average_decay, (1.0 + self.num_updates_done) / (10.0 + self.num_updates_done))
         self._average_parameters.lerp_(self._parameters, 1.0 - decay)
         self.num_updates_done += 1
-        return Update({name: float(loss) for name, loss in losses.items()}, priority)
+        return Update({name: loss.item() for name, loss in losses.items()}, priority)
 
     def _losses(self, batch: Batch) -> tuple[dict[str, torch.Tensor], NDArray[np.float32]]:
         config, network = self._config, self.network
@@ -144,7 +144,7 @@ class Learner:
         return losses, priority
 
     def _consistency_errors(self, observation: torch.Tensor, unrolled: torch.Tensor) -> torch.Tensor:
-        """`[K B]` mean squared distance of unrolled latents to the average network's own of the real observations.
+        """`[K B]` squared distance of unrolled latents to the average network's own of the real observations.
 
         Self-consistency as in EfficientZero (Ye et al. 2021, section 4.1), with the average network as target in place
         of a projector and a stop-gradient.
@@ -152,7 +152,7 @@ class Learner:
         later = observation[:, 1:].transpose(0, 1).flatten(0, 1)  # [K B, *O]
         with torch.no_grad():
             goal = self.average.represent(later)
-        return (unrolled - goal).square().flatten(1).mean(1)
+        return (unrolled - goal).square().flatten(1).sum(1)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that `restore` needs to go on with the same bits."""

@@ -115,7 +115,9 @@ class Twin:
         self.nodes = [self.root]
         if noise is not None:
             share = config.dirichlet_fraction
-            self.root.prior = [(1 - share) * p + share * x for p, x in zip(self.root.prior, noise.tolist(), strict=True)]
+            self.root.prior = [
+                (1 - share) * p + share * x for p, x in zip(self.root.prior, noise.tolist(), strict=True)
+            ]
         logits = model.logits[state].astype(np.float64)
         self.noisy = [float(x) for x in logits + (0.0 if gumbel is None else gumbel)]
         self.due = due_visits(min(config.max_considered_actions, len(self.actions)), config.num_simulations)

@@ -88,7 +88,9 @@ def problems(draw: st.DrawFn) -> Problem:
 
 
 @st.composite
-def configs(draw: st.DrawFn, rules: tuple[str, ...] = RULES, *, depths: tuple[int, ...] = (0, 0, 1, 2, 5)) -> SearchConfig:
+def configs(
+    draw: st.DrawFn, rules: tuple[str, ...] = RULES, *, depths: tuple[int, ...] = (0, 0, 1, 2, 5)
+) -> SearchConfig:
     """Every rule with every setting that changes a tree."""
     return SearchConfig(
         rule=draw(st.sampled_from(rules)),  # type: ignore[arg-type]

@@ -1,0 +1,59 @@
+"""`bench`: how fast numzero is on this machine.
+
+Knows options and tables; `benchmark` measures.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+__all__ = ["bench"]
+
+
+@click.group()
+def bench() -> None:
+    """Measure speed on this machine, as ratios within one run.
+
+    \b
+    Example:
+      python cli.py bench search
+    """
+
+
+@bench.command()
+@click.option("--batch", "batches", type=click.IntRange(1, 65536), multiple=True, default=(1, 16, 64, 256), show_default=True, help="Positions per call; may be repeated.")
+@click.option("--rule", type=click.Choice(["paper", "parent_siblings", "gumbel"]), default="paper", show_default=True, help="Search rule.")
+@click.option("--seconds", type=click.FloatRange(min=0.05), default=1.0, show_default=True, help="Time for each measurement.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def search(batches: tuple[int, ...], rule: str, seconds: float, as_json: bool) -> None:
+    """Search against its network alone, and the tree alone.
+
+    \b
+    Example:
+      python cli.py bench search --json
+    """
+    from numzero.benchmark import WORKLOADS, bench_search
+
+    results = []
+    if not as_json:
+        click.echo("workload  batch  simulations/s  network alone/s  ratio  tree us/simulation  bytes/tree")
+    for workload in WORKLOADS:
+        for batch in batches:
+            result = bench_search(workload, batch, rule, seconds)
+            results.append(result)
+            if not as_json:
+                click.echo(_row(result))
+    if as_json:
+        click.echo(json.dumps({"rule": rule, "results": results}))
+
+
+def _row(result: dict[str, Any]) -> str:
+    network = result["network_evaluations_per_second"]
+    shown = f"{network:15,.0f}  {result['ratio']:5.2f}" if network else f"{'-':>15}  {'-':>5}"
+    return (
+        f"{result['workload']:8}  {result['batch']:5d}  {result['simulations_per_second']:13,.0f}  {shown}"
+        f"  {result['tree_microseconds']:18.3f}  {result['bytes_per_tree']:10,}"
+    )

@@ -1,0 +1,82 @@
+"""What long work shows while it runs: a live panel on a terminal, plain lines elsewhere.
+
+Knows rows of names and values, rates and times; knows nothing of what they mean.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+__all__ = ["StatusDisplay", "duration"]
+
+PLAIN_SECONDS = 5.0
+"""Without a terminal a line is printed this often."""
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people: 42 s, 3:05 min, 2:10 h."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"
+    return f"{int(seconds) // 3600}:{int(seconds) % 3600 // 60:02d} h"
+
+
+class StatusDisplay:
+    """Shows the newest values of some named rows on stderr; use as a context manager.
+
+    Args:
+        title: above the rows.
+        quiet: show nothing (for --json).
+    """
+
+    def __init__(self, title: str, *, quiet: bool = False) -> None:
+        self._title = title
+        self._quiet = quiet
+        self._console = Console(file=sys.stderr)
+        live = self._console.is_terminal and not quiet
+        self._live = Live(console=self._console, refresh_per_second=4, transient=False) if live else None
+        self._last_line = -PLAIN_SECONDS
+
+    def __enter__(self) -> StatusDisplay:
+        """Start the panel."""
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Leave the last panel standing."""
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, rows: Mapping[str, str], *, now: bool = False) -> None:
+        """Replace the rows; a plain line is printed at most every few seconds unless `now`."""
+        if self._quiet:
+            return
+        if self._live is not None:
+            self._live.update(self._table(rows))
+        elif now or time.monotonic() - self._last_line >= PLAIN_SECONDS:
+            self._last_line = time.monotonic()
+            self.say(" | ".join(f"{name} {value}" for name, value in rows.items()))
+
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+        if self._live is not None:
+            self._live.console.print(line, markup=False, highlight=False)
+        elif not self._quiet:
+            print(line, file=sys.stderr, flush=True)
+
+    def _table(self, rows: Mapping[str, str]) -> Table:
+        table = Table(title=self._title, title_justify="left", show_header=False, box=None, padding=(0, 2))
+        for name, value in rows.items():
+            table.add_row(f"[dim]{name}[/dim]", value)
+        return table

@@ -1,0 +1,56 @@
+"""The group of all commands, and the edge where an error becomes one sentence.
+
+Knows the commands' names; each command lives in a file of its own subject.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+import numzero
+from numzero.commands.agents import describe_presets, evaluate, export, play
+from numzero.commands.bench import bench
+from numzero.commands.selfplay import selfplay
+from numzero.commands.train import train
+from numzero.errors import UserError
+
+__all__ = ["main"]
+
+USAGE_EXIT_CODE = 2
+INTERRUPT_EXIT_CODE = 130
+
+
+class _Refusal(click.ClickException):
+    """Bad input: one sentence, no traceback."""
+
+    exit_code = USAGE_EXIT_CODE
+
+
+class _Group(click.Group):
+    """Turns what the user can mend into one sentence; a bug keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            raise _Refusal(str(error)) from None
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPT_EXIT_CODE)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(numzero.__version__, prog_name="numzero")
+def main() -> None:
+    """MuZero on ordinary CPUs: train an agent, play with it, embed it.
+
+    \b
+    Example:
+      python cli.py train tictactoe --run runs/ttt
+      python cli.py play runs/ttt
+    """
+
+
+for command in (train, selfplay, evaluate, play, export, bench, describe_presets):
+    main.add_command(command)
