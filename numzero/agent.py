@@ -77,10 +77,13 @@ class Agent:
         self.info = info
         self.files = model
         self.model = OnnxModel(model)
-        if self.model.num_actions != info.spec.num_actions or self.model.observation_shape != info.spec.observation_shape:
+        if (
+            self.model.num_actions != info.spec.num_actions
+            or self.model.observation_shape != info.spec.observation_shape
+        ):
             raise UserError(
-                f"the agent's networks take observations {self.model.observation_shape} and give {self.model.num_actions} "
-                f"actions; its {INFO_FILE} says {info.spec.observation_shape} and {info.spec.num_actions}."
+                f"the agent's networks take observations {self.model.observation_shape} and give "
+                f"{self.model.num_actions} actions; its {INFO_FILE} says {info.spec.observation_shape} and {info.spec.num_actions}."
             )
         self._searches: dict[tuple[int, int], Search] = {}
 
@@ -144,9 +147,7 @@ class Agent:
         """
         observation = np.asarray(observation)
         mask = np.ones(self.info.spec.num_actions, np.bool_) if legal is None else np.asarray(legal, np.bool_)
-        result = self.act_batch(
-            observation[None], mask[None], simulations=simulations, time_limit_ms=time_limit_ms
-        )
+        result = self.act_batch(observation[None], mask[None], simulations=simulations, time_limit_ms=time_limit_ms)
         action = int(result.action[0])
         if temperature > 0.0:
             if rng is None:
@@ -175,7 +176,9 @@ class Agent:
         if observation.shape[1:] != spec.observation_shape:
             raise UserError(f"an observation must have shape {spec.observation_shape}; got {observation.shape[1:]}.")
         if legal.shape != (batch_size, spec.num_actions):
-            raise UserError(f"legal must have one truth value for each of {spec.num_actions} actions; got {legal.shape}.")
+            raise UserError(
+                f"legal must have one truth value for each of {spec.num_actions} actions; got {legal.shape}."
+            )
         if not legal.any(axis=1).all():
             raise UserError("legal must allow at least one action. Do not ask for a move in a finished game.")
         budget = self.info.search.num_simulations if simulations is None else simulations

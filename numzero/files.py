@@ -14,7 +14,16 @@ from pathlib import Path
 
 from numzero.errors import UserError
 
-__all__ = ["MANIFEST", "DamagedFilesError", "generations", "prune", "read_folder", "read_newest", "write_file", "write_folder"]
+__all__ = [
+    "MANIFEST",
+    "DamagedFilesError",
+    "generations",
+    "prune",
+    "read_folder",
+    "read_newest",
+    "write_file",
+    "write_folder",
+]
 
 MANIFEST = "manifest.json"
 """Holds the sha256 of every other file of a folder; written last."""
@@ -65,15 +74,21 @@ def read_folder(path: Path) -> dict[str, bytes]:
     except FileNotFoundError as error:
         raise DamagedFilesError(f"{path} holds no {MANIFEST}; it is not a folder that numzero wrote.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DamagedFilesError(f"{path / MANIFEST} cannot be read ({error}). Restore the folder or make it again.") from error
+        raise DamagedFilesError(
+            f"{path / MANIFEST} cannot be read ({error}). Restore the folder or make it again."
+        ) from error
     files = {}
     for name, digest in digests.items():
         try:
             files[name] = (path / Path(name).name).read_bytes()
         except OSError as error:
-            raise DamagedFilesError(f"{path / name} cannot be read ({error.strerror}). Make the folder again.") from error
+            raise DamagedFilesError(
+                f"{path / name} cannot be read ({error.strerror}). Make the folder again."
+            ) from error
         if hashlib.sha256(files[name]).hexdigest() != digest:
-            raise DamagedFilesError(f"{path / name} is damaged: its digest is not the manifest's. Make the folder again.")
+            raise DamagedFilesError(
+                f"{path / name} is damaged: its digest is not the manifest's. Make the folder again."
+            )
     return files
 
 

@@ -1,7 +1,7 @@
 """`OnnxModel`: a `search.Model` on onnxruntime.
 
-Knows sessions, buffers and the two graphs' names; knows nothing of torch, files' folders or games. One thread: actors are
-processes. Make the model in the process that uses it.
+Knows sessions, buffers and the two graphs' names; knows nothing of torch, files' folders or games. One thread: actors
+are processes. Make the model in the process that uses it.
 """
 
 from __future__ import annotations

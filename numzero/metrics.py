@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import msgspec
 
-__all__ = ["Event", "Evaluated", "Finished", "MetricsFile", "Progress", "Started", "read_metrics"]
+__all__ = ["Evaluated", "Event", "Finished", "MetricsFile", "Progress", "Started", "read_metrics"]
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):

@@ -27,16 +27,20 @@ __all__ = ["describe_presets", "evaluate", "export", "play"]
 
 @click.command()
 @click.argument("agent", type=click.Path(path_type=Path))
-@click.option("--opponent", help="random, minimax (tictactoe), or an agent's folder; default: random. Two players only.")
+@click.option(
+    "--opponent", help="random, minimax (tictactoe), or an agent's folder; default: random. Two players only."
+)
 @click.option("--games", type=click.IntRange(min=1), default=100, show_default=True, help="Games or episodes.")
-@click.option("--simulations", type=click.IntRange(min=0), help="Per move; 0: the bare policy; default: the agent's own.")
+@click.option(
+    "--simulations", type=click.IntRange(min=0), help="Per move; 0: the bare policy; default: the agent's own."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides openings and episodes.")
 @click.option("--exhaustive", is_flag=True, help="Also judge every position of a solved game (tictactoe).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
     agent: Path, opponent: str | None, games: int, simulations: int | None, seed: int, exhaustive: bool, as_json: bool
 ) -> None:
-    """Measure the AGENT in a folder (or a run's newest agent), without noise.
+    r"""Measure the AGENT in a folder (or a run's newest agent), without noise.
 
     \b
     Example:
@@ -106,11 +110,15 @@ def _progress_line() -> Any:
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the agent; replaced if it is one.")
-@click.option("--games", type=click.IntRange(min=0), default=100, show_default=True, help="To measure for the card; 0: no scores.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder of the agent; replaced if it is one."
+)
+@click.option(
+    "--games", type=click.IntRange(min=0), default=100, show_default=True, help="To measure for the card; 0: no scores."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of these games.")
 def export(source: Path, out: Path, games: int, seed: int) -> None:
-    """Write the newest agent of a run (or copy an agent) to a folder of its own, with a card of what it can do.
+    r"""Write the newest agent of a run (or copy an agent) to a folder of its own, with a card of what it can do.
 
     The folder holds initial.onnx, recurrent.onnx, agent.json, card.md and a manifest of digests.
 
@@ -142,7 +150,9 @@ def _card_scores(agent: Agent, games: int, seed: int) -> dict[str, str]:
     for simulations in (0, 8, 25) if solved else ():
         result = _measure(agent, None, 2, simulations, seed, True)
         name = "bare policy" if simulations == 0 else f"{simulations} simulations"
-        lines[f"positions whose exact value its move keeps, {name}"] = f"{result['optimal']:,} of {result['positions']:,}"
+        lines[f"positions whose exact value its move keeps, {name}"] = (
+            f"{result['optimal']:,} of {result['positions']:,}"
+        )
     return lines
 
 
@@ -178,7 +188,7 @@ def _card(agent: Agent, scores: dict[str, str]) -> str:
 @click.option("--watch", is_flag=True, help="The agent plays every move.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the episode; default: a new one.")
 def play(agent: Path, simulations: int | None, second: bool, watch: bool, seed: int | None) -> None:
-    """Play against the AGENT in a folder, here in the terminal.
+    r"""Play against the AGENT in a folder, here in the terminal.
 
     At the prompt give an action's name; `hint` shows what the search thinks, `agent` lets it move for you, `quit` ends.
     Where there is one player you act yourself, or watch the agent with --watch.
@@ -214,7 +224,9 @@ def _play(agent: Agent, game: Game, simulations: int | None, person: int, rng: n
                 return
         else:
             action = decision.action
-            click.echo(f"{'The agent plays' if game.spec.num_players == 2 else 'Action'} {game.spec.action_names[action]}")
+            click.echo(
+                f"{'The agent plays' if game.spec.num_players == 2 else 'Action'} {game.spec.action_names[action]}"
+            )
         step = game.step(np.array([action], np.int32))
         total[mover] += float(step.reward[0])
         ended = bool(step.terminated[0] | step.truncated[0])
@@ -266,7 +278,7 @@ def _result(game: Game, total: np.ndarray[Any, Any], person: int) -> str:
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print all settings as JSON.")
 def describe_presets(name: str | None, as_json: bool) -> None:
-    """List the presets, or show every setting of the one NAMEd.
+    r"""List the presets, or show every setting of the one NAMEd.
 
     \b
     Example:

@@ -15,7 +15,7 @@ __all__ = ["bench"]
 
 @click.group()
 def bench() -> None:
-    """Measure speed on this machine, as ratios within one run.
+    r"""Measure speed on this machine, as ratios within one run.
 
     \b
     Example:
@@ -24,12 +24,28 @@ def bench() -> None:
 
 
 @bench.command()
-@click.option("--batch", "batches", type=click.IntRange(1, 65536), multiple=True, default=(1, 16, 64, 256), show_default=True, help="Positions per call; may be repeated.")
-@click.option("--rule", type=click.Choice(["paper", "parent_siblings", "gumbel"]), default="paper", show_default=True, help="Search rule.")
-@click.option("--seconds", type=click.FloatRange(min=0.05), default=1.0, show_default=True, help="Time for each measurement.")
+@click.option(
+    "--batch",
+    "batches",
+    type=click.IntRange(1, 65536),
+    multiple=True,
+    default=(1, 16, 64, 256),
+    show_default=True,
+    help="Positions per call; may be repeated.",
+)
+@click.option(
+    "--rule",
+    type=click.Choice(["paper", "parent_siblings", "gumbel"]),
+    default="paper",
+    show_default=True,
+    help="Search rule.",
+)
+@click.option(
+    "--seconds", type=click.FloatRange(min=0.05), default=1.0, show_default=True, help="Time for each measurement."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def search(batches: tuple[int, ...], rule: str, seconds: float, as_json: bool) -> None:
-    """Search against its network alone, and the tree alone.
+    r"""Search against its network alone, and the tree alone.
 
     \b
     Example:

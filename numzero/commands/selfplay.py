@@ -25,11 +25,24 @@ __all__ = ["selfplay"]
 @click.command()
 @click.option("--workers", type=click.IntRange(1, 1024), default=None, help="Processes; default one per core.")
 @click.option("--env", "game", help="tictactoe, a gymnasium id, or module:Class; default: what the agent plays.")
-@click.option("--agent", "agent_folder", type=click.Path(path_type=Path), help="Agent or run; default: the shipped one.")
+@click.option(
+    "--agent", "agent_folder", type=click.Path(path_type=Path), help="Agent or run; default: the shipped one."
+)
 @click.option("--simulations", type=click.IntRange(min=0), help="Per move; default: the agent's own.")
-@click.option("--batch", "batch_size", type=click.IntRange(1, 65536), default=64, show_default=True, help="Games in lockstep per process.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("selfplay"), show_default=True, help="Folder of the games.")
-@click.option("--seed", type=click.IntRange(min=0), help="Decides all that is drawn; default: a new one, which is shown.")
+@click.option(
+    "--batch",
+    "batch_size",
+    type=click.IntRange(1, 65536),
+    default=64,
+    show_default=True,
+    help="Games in lockstep per process.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("selfplay"), show_default=True, help="Folder of the games."
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), help="Decides all that is drawn; default: a new one, which is shown."
+)
 @click.option("--games", type=click.IntRange(min=1), help="End after so many finished games.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="End after so many minutes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the totals as one JSON object.")
@@ -45,10 +58,10 @@ def selfplay(
     minutes: float | None,
     as_json: bool,
 ) -> None:
-    """Play games with an agent in many processes, until ^C, and store every finished one.
+    r"""Play games with an agent in many processes, until ^C, and store every finished one.
 
-    Without --agent and --env it plays tic-tac-toe with the agent that ships. The games are in OUT/replay.sqlite; a second
-    run adds to them.
+    Without --agent and --env it plays tic-tac-toe with the agent that ships. The games are in OUT/replay.sqlite; a
+    second run adds to them.
 
     \b
     Example:
@@ -70,7 +83,9 @@ def selfplay(
     with GameStore(out / "replay.sqlite") as store:
         num_before = store.num_games()
     runtime = ProcessRuntime(out / "replay.sqlite", out / "weights")
-    title = f"self-play: {tasks[0].game}, {workers} processes, {tasks[0].search.num_simulations} simulations, seed {seed}"
+    title = (
+        f"self-play: {tasks[0].game}, {workers} processes, {tasks[0].search.num_simulations} simulations, seed {seed}"
+    )
     totals = _Totals()
     with StatusDisplay(title, quiet=as_json) as display:
         display.say(title)

@@ -32,10 +32,8 @@ __all__ = ["train"]
 )
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a setting; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print the final scores as one JSON object.")
-def train(
-    preset: str, folder: Path | None, seed: int, workers: int, overrides: tuple[str, ...], as_json: bool
-) -> None:
-    """Train an agent by a PRESET (see `presets`) or a TOML file with the same fields.
+def train(preset: str, folder: Path | None, seed: int, workers: int, overrides: tuple[str, ...], as_json: bool) -> None:
+    r"""Train an agent by a PRESET (see `presets`) or a TOML file with the same fields.
 
     \b
     Example:
@@ -50,10 +48,16 @@ def train(
     try:
         from numzero.training.run import TrainingRun
     except ModuleNotFoundError as error:
-        raise UserError(f"training needs {error.name}, which is not installed: pip install 'numzero[train]'.") from error
+        raise UserError(
+            f"training needs {error.name}, which is not installed: pip install 'numzero[train]'."
+        ) from error
     with StatusDisplay(f"numzero: {config.game} into {folder}", quiet=as_json) as display:
         run = TrainingRun(
-            config, folder, seed=seed, workers=workers, on_event=lambda event: _show(display, event, config.schedule.num_updates)
+            config,
+            folder,
+            seed=seed,
+            workers=workers,
+            on_event=lambda event: _show(display, event, config.schedule.num_updates),
         )
         try:
             scores = run.train()
@@ -81,7 +85,9 @@ def _show(display: StatusDisplay, event: Event, num_updates: int) -> None:
     from numzero.metrics import Evaluated, Finished, Progress, Started
 
     if isinstance(event, Started):
-        display.say(f"{event.game}: {event.num_parameters:,} parameters, {event.num_updates:,} updates, seed {event.seed}")
+        display.say(
+            f"{event.game}: {event.num_parameters:,} parameters, {event.num_updates:,} updates, seed {event.seed}"
+        )
     elif isinstance(event, Progress):
         display.show(_rows(event, num_updates))
     elif isinstance(event, Evaluated):
@@ -98,7 +104,9 @@ def _rows(event: Progress, num_updates: int) -> dict[str, str]:
         "episodes": f"{event.games:,}",
         "losses": losses or "none yet",
         "self-play": f"{100 * event.selfplay_share:.0f} % of the time",
-        "time": f"{duration(event.seconds)}, {duration(event.eta_seconds)} to go" if event.updates else duration(event.seconds),
+        "time": f"{duration(event.seconds)}, {duration(event.eta_seconds)} to go"
+        if event.updates
+        else duration(event.seconds),
     }
     if event.mean_return is not None:
         rows["return in training"] = f"{event.mean_return:.1f}"
@@ -118,5 +126,9 @@ def score_line(scores: dict[str, Any]) -> str:
         if isinstance(value, dict):
             parts.append(f"{name.replace('_', ' ')} " + "/".join(str(inner) for inner in value.values()))
         else:
-            parts.append(f"{name.replace('_', ' ')} {value:.1f}" if isinstance(value, float) else f"{name.replace('_', ' ')} {value}")
+            parts.append(
+                f"{name.replace('_', ' ')} {value:.1f}"
+                if isinstance(value, float)
+                else f"{name.replace('_', ' ')} {value}"
+            )
     return ", ".join(parts)

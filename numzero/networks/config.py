@@ -70,8 +70,8 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
-        sizes = ("width", "latent_size", "channels", "head_channels", "prediction_layers")
+        sizes = ("width", "latent_size", "channels", "head_channels", "dynamics_layers", "prediction_layers")
         problems = [f"network.{n} must be 1 or more; got {getattr(self, n)}." for n in sizes if getattr(self, n) < 1]
-        counts = ("representation_layers", "dynamics_layers", "blocks")
+        counts = ("representation_layers", "blocks")
         problems += [f"network.{n} must be 0 or more; got {getattr(self, n)}." for n in counts if getattr(self, n) < 0]
         return problems + self.value.check("network.value") + self.reward.check("network.reward")

@@ -1,8 +1,8 @@
 """From a network to the two ONNX files that actors and agents run.
 
 Knows the graphs' inputs and outputs; knows nothing of where files go. `initial`: observation to latent, policy_logits,
-value. `recurrent`: latent, action to latent, policy_logits, value, reward. Scalars are decoded inside; the discount of an
-edge is the constant `discount` in the metadata.
+value. `recurrent`: latent, action to latent, policy_logits, value, reward. Scalars are decoded inside; the discount
+of an edge is the constant `discount` in the metadata.
 """
 
 from __future__ import annotations
@@ -61,8 +61,10 @@ def _initial_graph(network: MuZeroNetwork) -> onnx.ModelProto:
         observation = graph.node("Mul", graph.node("Sign", observation), log)
     latent = network.representation.emit(graph, observation)
     policy, value, _ = _emit_heads(network, graph, latent, reward=False)
-    inputs = {"observation": (TensorProto.FLOAT, ("batch", *network.observation_shape))}
-    outputs = {
+    inputs: dict[str, tuple[int, tuple[int | str, ...]]] = {
+        "observation": (TensorProto.FLOAT, ("batch", *network.observation_shape))
+    }
+    outputs: dict[str, tuple[str, tuple[int | str, ...]]] = {
         "latent": (latent, ("batch", *network.latent_shape)),
         "policy_logits": (policy, ("batch", network.num_actions)),
         "value": (value, ("batch",)),
@@ -74,11 +76,11 @@ def _recurrent_graph(network: MuZeroNetwork, discount: float) -> onnx.ModelProto
     graph = GraphBuilder(network)
     latent = network.dynamics.emit(graph, "previous_latent", "action")
     policy, value, reward = _emit_heads(network, graph, latent, reward=True)
-    inputs = {
+    inputs: dict[str, tuple[int, tuple[int | str, ...]]] = {
         "previous_latent": (TensorProto.FLOAT, ("batch", *network.latent_shape)),
         "action": (TensorProto.INT32, ("batch",)),
     }
-    outputs = {
+    outputs: dict[str, tuple[str, tuple[int | str, ...]]] = {
         "latent": (latent, ("batch", *network.latent_shape)),
         "policy_logits": (policy, ("batch", network.num_actions)),
         "value": (value, ("batch",)),

@@ -56,8 +56,8 @@ class GraphBuilder:
     def finish(
         self,
         name: str,
-        inputs: Mapping[str, tuple[int, Sequence[int | str]]],
-        outputs: Mapping[str, tuple[str, Sequence[int | str]]],
+        inputs: Mapping[str, tuple[int, tuple[int | str, ...]]],
+        outputs: Mapping[str, tuple[str, tuple[int | str, ...]]],
         metadata: Mapping[str, str],
     ) -> onnx.ModelProto:
         """The checked model: inputs name -> (element type, shape), outputs name -> (inner name, shape), all float32."""
@@ -95,8 +95,8 @@ def model_bytes(model: onnx.ModelProto) -> bytes:
 def replace_weights(template: bytes, weights: Mapping[str, NDArray[np.float32]], metadata: Mapping[str, str]) -> bytes:
     """The bytes of a model with new values for its named parameters; nothing is exported again.
 
-    The template is parsed anew each time: protobuf keeps every value that a message ever held until the message goes, so
-    that one message updated in place grows by its own size with each version.
+    The template is parsed anew each time: protobuf keeps every value that a message ever held until the message goes,
+    so that one message updated in place grows by its own size with each version.
     """
     model = onnx.load_from_string(template)
     for initializer in model.graph.initializer:

@@ -6,8 +6,10 @@ value and reward (the reward is read from the next latent), so a step of the sea
 
 from __future__ import annotations
 
+import abc
 import math
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -37,32 +39,91 @@ class Heads(NamedTuple):
     """`[N, reward bins]` reward of the step that led to the latent."""
 
 
-class HiddenLayer(nn.Module):
-    """Linear, optional LayerNorm, activation."""
+RESIDUAL_SCALE = 0.1
+"""Initial weights of a block's second convolution, times PyTorch's default: a deep body starts near the identity."""
+
+
+class Layer(nn.Module, abc.ABC):
+    """A module that can also write itself as ONNX nodes."""
+
+    def __call__(self, *inputs: torch.Tensor | None) -> torch.Tensor:
+        """The forward pass."""
+        return cast(torch.Tensor, super().__call__(*inputs))
+
+    @abc.abstractmethod
+    def emit(self, graph: GraphBuilder, x: str) -> str:
+        """Add the same as nodes on the value named `x`; the name of the output."""
+
+
+class Chain(Layer):
+    """Layers one after another; none at all passes its input on."""
+
+    def __init__(self, layers: Iterable[Layer]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """All layers in turn."""
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def emit(self, graph: GraphBuilder, x: str) -> str:
+        """See `Layer`."""
+        for layer in self.layers:
+            x = cast(Layer, layer).emit(graph, x)
+        return x
+
+
+class Dense(Layer):
+    """x W^T + b; without a bias of its own it adds whatever it is given."""
+
+    def __init__(self, num_inputs: int, num_outputs: int, *, bias: bool = True) -> None:
+        super().__init__()
+        linear = nn.Linear(num_inputs, num_outputs, bias=bias)
+        self.weight, self.bias = linear.weight, linear.bias
+
+    def forward(self, x: torch.Tensor, extra: torch.Tensor | None = None) -> torch.Tensor:
+        """`[N, inputs]` to `[N, outputs]`; `extra` `[N, outputs]` or the bias is added."""
+        return torch.addmm(self.bias if extra is None else extra, x, self.weight.t())
+
+    def emit(self, graph: GraphBuilder, x: str, extra: str | None = None) -> str:
+        """See `Layer`."""
+        return graph.node("Gemm", x, graph.weight(self.weight), extra or graph.weight(self.bias), transB=1)
+
+
+class HiddenLayer(Layer):
+    """Dense, optional LayerNorm, activation."""
 
     def __init__(self, num_inputs: int, config: NetworkConfig, *, bias: bool = True) -> None:
         super().__init__()
-        self.linear = nn.Linear(num_inputs, config.width, bias=bias)
+        self.dense = Dense(num_inputs, config.width, bias=bias)
         self.norm = nn.LayerNorm(config.width, eps=NORM_EPSILON) if config.hidden_norm else None
         self.silu = config.activation == "silu"
 
     def forward(self, x: torch.Tensor, extra: torch.Tensor | None = None) -> torch.Tensor:
         """`[N, inputs]` to `[N, width]`; `extra` `[N, width]` stands in for the bias."""
-        x = self.linear(x) if extra is None else torch.addmm(extra, x, self.linear.weight.t())
+        x = self.dense(x, extra)
         if self.norm is not None:
             x = self.norm(x)
         return functional.silu(x) if self.silu else functional.relu(x)
 
     def emit(self, graph: GraphBuilder, x: str, extra: str | None = None) -> str:
-        """The same as nodes."""
-        x = graph.node("Gemm", x, graph.weight(self.linear.weight), extra or graph.weight(self.linear.bias), transB=1)
+        """See `Layer`."""
+        x = self.dense.emit(graph, x, extra)
         if self.norm is not None:
             scale, bias = graph.weight(self.norm.weight), graph.weight(self.norm.bias)
             x = graph.node("LayerNormalization", x, scale, bias, epsilon=NORM_EPSILON)
         return graph.node("Mul", x, graph.node("Sigmoid", x)) if self.silu else graph.node("Relu", x)
 
 
-class LatentScale(nn.Module):
+def hidden_layers(num_inputs: int, num_layers: int, config: NetworkConfig) -> Chain:
+    """Hidden layers of the width set; the first sees `num_inputs`."""
+    sizes = [num_inputs, *[config.width] * (num_layers - 1)]
+    return Chain(HiddenLayer(size, config) for size in sizes[:num_layers])
+
+
+class LatentScale(Layer):
     """Keeps a latent in range without parameters: min-max to [0, 1], or LayerNorm over all its elements."""
 
     def __init__(self, shape: tuple[int, ...], kind: str) -> None:
@@ -79,7 +140,7 @@ class LatentScale(nn.Module):
         return (x - low) / (x.amax(axes, keepdim=True) - low).clamp_min(RANGE_EPSILON)
 
     def emit(self, graph: GraphBuilder, x: str) -> str:
-        """The same as nodes."""
+        """See `Layer`."""
         if not self.minmax:
             scale = graph.constant("latent_norm_scale", np.ones(self.shape, np.float32))
             return graph.node("LayerNormalization", x, scale, axis=1, epsilon=NORM_EPSILON)
@@ -90,105 +151,87 @@ class LatentScale(nn.Module):
         return graph.node("Div", graph.node("Sub", x, low), graph.node("Max", spread, floor))
 
 
-class MlpRepresentation(nn.Module):
+class MlpRepresentation(Layer):
     """h: an observation of any shape, flattened, to a latent `[N, latent_size]`."""
 
     def __init__(self, observation_shape: tuple[int, ...], config: NetworkConfig, scale: LatentScale) -> None:
         super().__init__()
-        sizes = [math.prod(observation_shape)] + [config.width] * config.representation_layers
-        self.hidden = nn.ModuleList(HiddenLayer(n, config) for n in sizes[:-1])
-        self.output = nn.Linear(sizes[-1], config.latent_size)
+        num_inputs, num_layers = math.prod(observation_shape), config.representation_layers
+        self.hidden = hidden_layers(num_inputs, num_layers, config)
+        self.output = Dense(config.width if num_layers else num_inputs, config.latent_size)
         self.scale = scale
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[N, *O]` to `[N, latent_size]`."""
-        x = x.flatten(1)
-        for layer in self.hidden:
-            x = layer(x)
-        return self.scale(self.output(x))
+        return self.scale(self.output(self.hidden(x.flatten(1))))
 
     def emit(self, graph: GraphBuilder, x: str) -> str:
-        """The same as nodes."""
-        x = graph.node("Flatten", x, axis=1)
-        for layer in self.hidden:
-            x = layer.emit(graph, x)
-        x = graph.node("Gemm", x, graph.weight(self.output.weight), graph.weight(self.output.bias), transB=1)
-        return self.scale.emit(graph, x)
+        """See `Layer`."""
+        x = self.hidden.emit(graph, graph.node("Flatten", x, axis=1))
+        return self.scale.emit(graph, self.output.emit(graph, x))
 
 
 class MlpDynamics(nn.Module):
-    """g: s' = scale(s + W y(s, a)); the action's embedding is the first layer's bias."""
+    """g: s' = scale(s + W y(s, a)); the action's embedding is the first layer's bias, the residual the last one's."""
 
     def __init__(self, num_actions: int, config: NetworkConfig, scale: LatentScale) -> None:
         super().__init__()
-        num_layers = max(1, config.dynamics_layers)
-        self.action = nn.Embedding(num_actions, config.width)
-        nn.init.normal_(self.action.weight, std=1.0 / math.sqrt(config.latent_size))
-        sizes = [config.latent_size] + [config.width] * (num_layers - 1)
-        self.hidden = nn.ModuleList(HiddenLayer(n, config, bias=i > 0) for i, n in enumerate(sizes))
-        self.output = nn.Linear(config.width, config.latent_size, bias=False)
+        self.action = nn.Parameter(torch.randn(num_actions, config.width) / math.sqrt(config.latent_size))
+        self.first = HiddenLayer(config.latent_size, config, bias=False)
+        self.hidden = hidden_layers(config.width, config.dynamics_layers - 1, config)
+        self.output = Dense(config.width, config.latent_size, bias=False)
         self.scale = scale
 
     def forward(self, latent: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """`[N, latent_size]`, `[N]` to `[N, latent_size]`."""
-        extra: torch.Tensor | None = self.action(action)
-        x = latent
-        for layer in self.hidden:
-            x, extra = layer(x, extra), None
-        return self.scale(torch.addmm(latent, x, self.output.weight.t()))
+        x = self.first(latent, functional.embedding(action, self.action))
+        return self.scale(self.output(self.hidden(x), latent))
 
     def emit(self, graph: GraphBuilder, latent: str, action: str) -> str:
-        """The same as nodes; the residual is the last product's summand."""
-        extra: str | None = graph.node("Gather", graph.weight(self.action.weight), action)
-        x = latent
-        for layer in self.hidden:
-            x, extra = layer.emit(graph, x, extra), None
-        return self.scale.emit(graph, graph.node("Gemm", x, graph.weight(self.output.weight), latent, transB=1))
+        """The same as nodes."""
+        x = self.first.emit(graph, latent, graph.node("Gather", graph.weight(self.action), action))
+        return self.scale.emit(graph, self.output.emit(graph, self.hidden.emit(graph, x), latent))
 
 
-class MlpPrediction(nn.Module):
+class MlpPrediction(Layer):
     """f: a trunk and one matrix product for policy, value and reward."""
 
     def __init__(self, num_inputs: int, num_outputs: int, config: NetworkConfig) -> None:
         super().__init__()
-        sizes = [num_inputs] + [config.width] * (config.prediction_layers - 1)
-        self.hidden = nn.ModuleList(HiddenLayer(n, config) for n in sizes)
-        self.output = nn.Linear(config.width, num_outputs)
+        self.hidden = hidden_layers(num_inputs, config.prediction_layers, config)
+        self.output = Dense(config.width, num_outputs)
         with torch.no_grad():
             self.output.weight.mul_(config.head_scale)
             self.output.bias.zero_()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[N, inputs]` to `[N, outputs]`."""
-        for layer in self.hidden:
-            x = layer(x)
-        return self.output(x)
+        return self.output(self.hidden(x))
 
     def emit(self, graph: GraphBuilder, x: str) -> str:
-        """The same as nodes."""
-        for layer in self.hidden:
-            x = layer.emit(graph, x)
-        return graph.node("Gemm", x, graph.weight(self.output.weight), graph.weight(self.output.bias), transB=1)
+        """See `Layer`."""
+        return self.output.emit(graph, self.hidden.emit(graph, x))
 
 
-class Conv(nn.Module):
+class Conv(Layer):
     """A convolution that keeps height and width."""
 
     def __init__(self, num_inputs: int, num_outputs: int, kernel: int = 3) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(num_inputs, num_outputs, kernel, padding=kernel // 2)
+        conv = nn.Conv2d(num_inputs, num_outputs, kernel)
+        self.weight, self.bias = conv.weight, cast(nn.Parameter, conv.bias)
+        self.padding = kernel // 2
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[N, C, H, W]` to `[N, C', H, W]`."""
-        return self.conv(x)
+        return functional.conv2d(x, self.weight, self.bias, padding=self.padding)
 
     def emit(self, graph: GraphBuilder, x: str) -> str:
-        """The same as nodes."""
-        pad = self.conv.weight.shape[-1] // 2
-        return graph.node("Conv", x, graph.weight(self.conv.weight), graph.weight(self.conv.bias), pads=[pad] * 4)
+        """See `Layer`."""
+        return graph.node("Conv", x, graph.weight(self.weight), graph.weight(self.bias), pads=[self.padding] * 4)
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(Layer):
     """x + conv(relu(conv(x))), then relu; no norm: batch 1 and ONNX stay simple."""
 
     def __init__(self, channels: int) -> None:
@@ -196,71 +239,66 @@ class ResidualBlock(nn.Module):
         self.first = Conv(channels, channels)
         self.second = Conv(channels, channels)
         with torch.no_grad():
-            self.second.conv.weight.mul_(0.1)
+            self.second.weight.mul_(RESIDUAL_SCALE)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[N, C, H, W]` to `[N, C, H, W]`."""
         return functional.relu(x + self.second(functional.relu(self.first(x))))
 
     def emit(self, graph: GraphBuilder, x: str) -> str:
-        """The same as nodes."""
+        """See `Layer`."""
         inner = self.second.emit(graph, graph.node("Relu", self.first.emit(graph, x)))
         return graph.node("Relu", graph.node("Add", x, inner))
 
 
-class ConvRepresentation(nn.Module):
+def residual_blocks(config: NetworkConfig) -> Chain:
+    """The residual blocks of a convolutional body."""
+    return Chain(ResidualBlock(config.channels) for _ in range(config.blocks))
+
+
+class ConvRepresentation(Layer):
     """h: `[C, H, W]` observations through a convolution and residual blocks."""
 
     def __init__(self, observation_shape: tuple[int, ...], config: NetworkConfig, scale: LatentScale) -> None:
         super().__init__()
         self.stem = Conv(observation_shape[0], config.channels)
-        self.blocks = nn.ModuleList(ResidualBlock(config.channels) for _ in range(config.blocks))
+        self.blocks = residual_blocks(config)
         self.scale = scale
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[N, C, H, W]` to `[N, channels, H, W]`."""
-        x = functional.relu(self.stem(x))
-        for block in self.blocks:
-            x = block(x)
-        return self.scale(x)
+        return self.scale(self.blocks(functional.relu(self.stem(x))))
 
     def emit(self, graph: GraphBuilder, x: str) -> str:
-        """The same as nodes."""
+        """See `Layer`."""
         x = graph.node("Relu", self.stem.emit(graph, x))
-        for block in self.blocks:
-            x = block.emit(graph, x)
-        return self.scale.emit(graph, x)
+        return self.scale.emit(graph, self.blocks.emit(graph, x))
 
 
 class ConvDynamics(nn.Module):
     """g: a convolution of the latent plus a learned plane per action, then residual blocks."""
 
-    def __init__(self, latent_shape: tuple[int, ...], num_actions: int, config: NetworkConfig, scale: LatentScale) -> None:
+    def __init__(
+        self, latent_shape: tuple[int, ...], num_actions: int, config: NetworkConfig, scale: LatentScale
+    ) -> None:
         super().__init__()
-        self.latent_shape = latent_shape
         self.action = nn.Parameter(torch.randn(num_actions, *latent_shape) / math.sqrt(9 * config.channels))
         self.stem = Conv(config.channels, config.channels)
-        self.blocks = nn.ModuleList(ResidualBlock(config.channels) for _ in range(config.blocks))
+        self.blocks = residual_blocks(config)
         self.scale = scale
 
     def forward(self, latent: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """`[N, *H]`, `[N]` to `[N, *H]`."""
-        x = functional.relu(latent + self.stem(latent) + self.action[action])
-        for block in self.blocks:
-            x = block(x)
-        return self.scale(x)
+        return self.scale(self.blocks(functional.relu(latent + self.stem(latent) + self.action[action])))
 
     def emit(self, graph: GraphBuilder, latent: str, action: str) -> str:
         """The same as nodes."""
         plane = graph.node("Gather", graph.weight(self.action), action)
         x = graph.node("Add", graph.node("Add", latent, self.stem.emit(graph, latent)), plane)
-        x = graph.node("Relu", x)
-        for block in self.blocks:
-            x = block.emit(graph, x)
-        return self.scale.emit(graph, x)
+        return self.scale.emit(graph, self.blocks.emit(graph, graph.node("Relu", x)))
 
 
-class ConvPrediction(nn.Module):
+class ConvPrediction(Layer):
     """f: a 1x1 convolution to few channels, then the MLP heads."""
 
     def __init__(self, latent_shape: tuple[int, ...], num_outputs: int, config: NetworkConfig) -> None:
@@ -273,7 +311,7 @@ class ConvPrediction(nn.Module):
         return self.heads(functional.relu(self.squeeze(x)).flatten(1))
 
     def emit(self, graph: GraphBuilder, x: str) -> str:
-        """The same as nodes."""
+        """See `Layer`."""
         x = graph.node("Relu", self.squeeze.emit(graph, x))
         return self.heads.emit(graph, graph.node("Flatten", x, axis=1))
 
@@ -316,14 +354,16 @@ class MuZeroNetwork(nn.Module):
 
     def predict(self, latent: torch.Tensor) -> Heads:
         """Policy, value and reward logits of latents `[N, *H]`."""
-        return Heads(*self.prediction(latent).split(self.head_sizes, dim=-1))
+        return Heads(*torch.split(self.prediction(latent), self.head_sizes, dim=-1))
 
     def decode(self, logits: torch.Tensor, bins: torch.Tensor) -> torch.Tensor:
         """The scalars `[N]` that categorical logits `[N, bins]` stand for."""
         return logits.softmax(-1) @ bins
 
 
-def make_network(observation_shape: tuple[int, ...], num_actions: int, config: NetworkConfig, seed: int) -> MuZeroNetwork:
+def make_network(
+    observation_shape: tuple[int, ...], num_actions: int, config: NetworkConfig, seed: int
+) -> MuZeroNetwork:
     """A fresh network; its initial weights depend on `seed` alone.
 
     Raises:

@@ -34,9 +34,9 @@ def inverse_h(y: NDArray[np.float64]) -> NDArray[np.float64]:
 def bin_values(config: SupportConfig) -> NDArray[np.float32]:
     """`[num_bins]` the scalar that each bin stands for, ascending.
 
-    Bins are placed by h but stand for untransformed scalars: the expectation is then the scalar itself, without bias, and
-    decoding is one matrix product. MuZero takes the expectation in transformed space and transforms back: nine more
-    nodes in each graph, and the mean of a noisy target comes out too small.
+    Bins are placed by h but stand for untransformed scalars: the expectation is then the scalar itself, without bias,
+    and decoding is one matrix product. MuZero takes the expectation in transformed space and transforms back: nine
+    more nodes in each graph, and the mean of a noisy target comes out too small.
     """
     even = np.linspace(-config.limit, config.limit, config.num_bins)
     return (inverse_h(even) if config.transform == "h" else even).astype(np.float32)

@@ -1,1 +1,4 @@
-"""Where roles run: `inline` (one process, deterministic) or `processes` (this machine). Knows no game, search or network."""
+"""Where roles run: `inline` (one process, deterministic) or `processes` (this machine).
+
+Knows no game, search or network.
+"""

@@ -1,8 +1,8 @@
 """Roles in processes of this machine, spawned, and ended with their parent.
 
-Knows processes, one pipe each, the store's file and the weights' folder; knows nothing of what roles do. Pipes carry only
-small messages with one reader and one writer each: games go through SQLite and weights through files, which a killed
-process cannot block.
+Knows processes, one pipe each, the store's file and the weights' folder; knows nothing of what roles do. Pipes carry
+only small messages with one reader and one writer each: games go through SQLite and weights through files, which a
+killed process cannot block.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class ProcessRuntime:
             worker.process.join(1.0)
             raise UserError(
                 f"worker {worker.process.name} died (exit code {worker.process.exitcode}); finished games are kept. "
-                "Run the command again to go on; with exit code -9 the machine may be out of memory: use fewer --workers."
+                "Run the command again to go on; exit code -9 may mean that memory ran out: use fewer --workers."
             ) from None
 
 

@@ -1,7 +1,8 @@
 """Every compiled step of the search: reset, select, expand, backup, for B trees at a time.
 
-Knows `Tree` and `Rule`, arrays and numbers; draws no random numbers, calls no model, allocates nothing. All kernels live in
-this one file because Numba's cache does not see changes in other files. Kernels assume what their wrappers have checked.
+Knows `Tree` and `Rule`, arrays and numbers; draws no random numbers, calls no model, allocates nothing. All kernels
+live in this one file because Numba's cache does not see changes in other files. Kernels assume what their wrappers
+have checked.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ PARENT_SIBLINGS = 1
 """pUCT, Q scaled by the node's value and its visited children (mctx's muzero_policy)."""
 GUMBEL = 2
 """Sequential halving at the root, deterministic improved policy below (Danihelka et al. 2022, section 5)."""
+
+Float32Array = NDArray[np.float32]
+Int32Array = NDArray[np.int32]
 
 EPSILON = 1e-8
 """Smallest range that Q values are scaled by."""
@@ -120,7 +124,7 @@ def expand_and_backup(
 
 
 def mix_root_prior(tree: Tree, noise: NDArray[np.float64], fraction: float) -> None:
-    """P(root, a) <- (1 - fraction) * P(root, a) + fraction * noise; `noise` `[B, A]` sums to 1 over the legal actions."""
+    """P(root, a) <- (1 - fraction) * P(root, a) + fraction * noise; `noise` `[B, A]`, 0 where illegal, sums to 1."""
     prior = tree.children_prior[:, ROOT]
     prior[:] = (1.0 - fraction) * prior + fraction * noise
 
@@ -147,7 +151,7 @@ def improved_policy(tree: Tree, rule: Rule, policy: NDArray[np.float32], value: 
 
 
 def halving_winner(tree: Tree, rule: Rule, action: NDArray[np.int32]) -> None:
-    """Gumbel's move, filled into `action` `[B]`: of the most visited, the best by gumbel + logit + sigma(completed Q)."""
+    """Gumbel's move, filled into `action` `[B]`: of the most visited, the best by gumbel + logit + sigma."""
     _halving_winner(tree, rule, action)
 
 
@@ -161,7 +165,9 @@ def _raise_if_bad(code: int, function: str) -> None:
 
 
 @njit(cache=True)
-def _reset(tree, rule, latent, logits, value, legal):
+def _reset(
+    tree: Tree, rule: Rule, latent: Float32Array, logits: Float32Array, value: Float32Array, legal: NDArray[np.bool_]
+) -> int:
     for b in range(value.shape[0]):
         if not math.isfinite(value[b]):
             return b * len(OUTPUT_NAMES) + 1
@@ -187,7 +193,7 @@ def _reset(tree, rule, latent, logits, value, legal):
 
 
 @njit(cache=True)
-def _write_node(tree, b, node, value, logits):
+def _write_node(tree: Tree, b: int, node: int, value: float, logits: Float32Array) -> None:
     """A fresh node without visits: raw value, logits, no children."""
     tree.node_visits[b, node] = 0
     tree.value_sum[b, node] = 0.0
@@ -200,7 +206,7 @@ def _write_node(tree, b, node, value, logits):
 
 
 @njit(cache=True)
-def _softmax_prior(tree, b, node, masked):
+def _softmax_prior(tree: Tree, b: int, node: int, masked: bool) -> None:
     """In place: the node's logits become probabilities, 0 for an illegal action where `masked`."""
     prior = tree.children_prior[b, node]
     largest = np.float32(-np.inf)
@@ -218,7 +224,7 @@ def _softmax_prior(tree, b, node, masked):
 
 
 @njit(cache=True)
-def _set_root_gumbel(tree, logits, gumbel):
+def _set_root_gumbel(tree: Tree, logits: Float32Array, gumbel: NDArray[np.float64]) -> None:
     for b in range(logits.shape[0]):
         largest = -np.inf
         for a in range(logits.shape[1]):
@@ -230,7 +236,7 @@ def _set_root_gumbel(tree, logits, gumbel):
 
 
 @njit(cache=True)
-def _select(tree, rule, parent, action, latent):
+def _select(tree: Tree, rule: Rule, parent: Int32Array, action: Int32Array, latent: Float32Array) -> None:
     for b in range(parent.shape[0]):
         node = ROOT
         chosen = _root_action(tree, rule, b)
@@ -250,7 +256,7 @@ def _select(tree, rule, parent, action, latent):
 
 
 @njit(cache=True)
-def _root_action(tree, rule, b):
+def _root_action(tree: Tree, rule: Rule, b: int) -> int:
     if rule.kind == GUMBEL:
         return _halving_action(tree, rule, b)
     low, high = _puct_bounds(tree, rule, b, ROOT)
@@ -258,7 +264,7 @@ def _root_action(tree, rule, b):
 
 
 @njit(cache=True)
-def _interior_action(tree, rule, b, node):
+def _interior_action(tree: Tree, rule: Rule, b: int, node: int) -> int:
     if rule.kind == GUMBEL:
         return _improved_action(tree, rule, b, node)
     low, high = _puct_bounds(tree, rule, b, node)
@@ -266,7 +272,7 @@ def _interior_action(tree, rule, b, node):
 
 
 @njit(cache=True)
-def _puct_bounds(tree, rule, b, node):
+def _puct_bounds(tree: Tree, rule: Rule, b: int, node: int) -> tuple[float, float]:
     """The range that Q is scaled by: of the whole tree, or of the node's own value and its visited children."""
     if rule.kind == PAPER:
         return tree.q_bounds[b, 0], tree.q_bounds[b, 1]
@@ -280,7 +286,7 @@ def _puct_bounds(tree, rule, b, node):
 
 
 @njit(cache=True)
-def _puct_action(tree, rule, b, node, low, high, masked):
+def _puct_action(tree: Tree, rule: Rule, b: int, node: int, low: float, high: float, masked: bool) -> int:
     """Largest Qn(s,a) + P(s,a) * sqrt(N(s)) / (1 + N(s,a)) * (c1 + log((N(s) + c2 + 1) / c2)); the lowest of equals.
 
     Schrittwieser et al. 2020, appendix B, equation 2, in the seed's notation: N(s) counts the node's own evaluation.
@@ -303,7 +309,7 @@ def _puct_action(tree, rule, b, node, low, high, masked):
 
 
 @njit(cache=True)
-def _halving_action(tree, rule, b):
+def _halving_action(tree: Tree, rule: Rule, b: int) -> int:
     """Sequential halving: among the actions that are due, the largest gumbel + logit + sigma(completed Q)."""
     num_legal = 0
     for a in range(tree.root_legal.shape[1]):
@@ -316,8 +322,8 @@ def _halving_action(tree, rule, b):
 
 
 @njit(cache=True)
-def _best_scored(tree, rule, b, visits):
-    """Among the legal root actions of exactly `visits` visits, the best by gumbel + logit + sigma; -1 if there is none."""
+def _best_scored(tree: Tree, rule: Rule, b: int, visits: int) -> int:
+    """Of the legal root actions with exactly `visits` visits, the best by gumbel + logit + sigma; -1 if none has."""
     _completed_sigma(tree, rule, b, ROOT)
     best = -np.inf
     best_action = -1
@@ -331,7 +337,7 @@ def _best_scored(tree, rule, b, visits):
 
 
 @njit(cache=True)
-def _least_visited(tree, b):
+def _least_visited(tree: Tree, b: int) -> int:
     best_action = -1
     for a in range(tree.root_legal.shape[1]):
         if tree.root_legal[b, a] and (
@@ -342,7 +348,7 @@ def _least_visited(tree, b):
 
 
 @njit(cache=True)
-def _halving_winner(tree, rule, action):
+def _halving_winner(tree: Tree, rule: Rule, action: Int32Array) -> None:
     for b in range(action.shape[0]):
         most = 0
         for a in range(tree.root_legal.shape[1]):
@@ -351,7 +357,7 @@ def _halving_winner(tree, rule, action):
 
 
 @njit(cache=True)
-def _improved_action(tree, rule, b, node):
+def _improved_action(tree: Tree, rule: Rule, b: int, node: int) -> int:
     """Largest pi'(a) - N(s,a) / (1 + sum_b N(s,b)); pi' = softmax(logits + sigma(completed Q)).
 
     Danihelka et al. 2022, section 5, equation 14. With priors p in place of logits: pi' ~ p * exp(sigma).
@@ -381,7 +387,7 @@ def _improved_action(tree, rule, b, node):
 
 
 @njit(cache=True)
-def _largest_prior(tree, b, node):
+def _largest_prior(tree: Tree, b: int, node: int) -> int:
     best_action = 0
     for a in range(1, tree.children_prior.shape[2]):
         if tree.children_prior[b, node, a] > tree.children_prior[b, node, best_action]:
@@ -390,7 +396,7 @@ def _largest_prior(tree, b, node):
 
 
 @njit(cache=True)
-def _mixed_value(tree, b, node):
+def _mixed_value(tree: Tree, b: int, node: int) -> float:
     """v_mix: the raw value and the prior-weighted mean of the visited Q (Danihelka et al. 2022, appendix D)."""
     visits = 0
     prior_sum = 0.0
@@ -402,12 +408,12 @@ def _mixed_value(tree, b, node):
             prior_sum += prior
             weighted += prior * tree.children_q[b, node, a]
     if visits == 0:
-        return np.float64(tree.raw_value[b, node])
-    return (tree.raw_value[b, node] + visits * (weighted / prior_sum)) / (1.0 + visits)
+        return float(tree.raw_value[b, node])
+    return float((tree.raw_value[b, node] + visits * (weighted / prior_sum)) / (1.0 + visits))
 
 
 @njit(cache=True)
-def _completed_sigma(tree, rule, b, node):
+def _completed_sigma(tree: Tree, rule: Rule, b: int, node: int) -> None:
     """scratch[a] = (c_visit + max N) * c_scale * completed Q scaled to [0, 1] (Danihelka et al. 2022, equation 8)."""
     mixed = _mixed_value(tree, b, node)
     low, high = np.inf, -np.inf
@@ -427,7 +433,7 @@ def _completed_sigma(tree, rule, b, node):
 
 
 @njit(cache=True)
-def _improved_policy(tree, rule, policy, value):
+def _improved_policy(tree: Tree, rule: Rule, policy: Float32Array, value: Float32Array) -> None:
     for b in range(value.shape[0]):
         mixed = _mixed_value(tree, b, ROOT)
         _completed_sigma(tree, rule, b, ROOT)
@@ -449,7 +455,16 @@ def _improved_policy(tree, rule, policy, value):
 
 
 @njit(cache=True)
-def _expand_and_backup(tree, parent, action, latent, reward, discount, logits, value):
+def _expand_and_backup(
+    tree: Tree,
+    parent: Int32Array,
+    action: Int32Array,
+    latent: Float32Array,
+    reward: Float32Array,
+    discount: Float32Array,
+    logits: Float32Array,
+    value: Float32Array,
+) -> int:
     for b in range(parent.shape[0]):
         bad = _bad_output(reward[b], discount[b], value[b], logits, b)
         if bad:
@@ -462,7 +477,7 @@ def _expand_and_backup(tree, parent, action, latent, reward, discount, logits, v
 
 
 @njit(cache=True)
-def _bad_output(reward, discount, value, logits, b):
+def _bad_output(reward: float, discount: float, value: float, logits: Float32Array, b: int) -> int:
     """Position in OUTPUT_NAMES of the first output that is not finite, else 0."""
     if not math.isfinite(value):
         return 1
@@ -477,12 +492,14 @@ def _bad_output(reward, discount, value, logits, b):
 
 
 @njit(cache=True)
-def _expand(tree, b, parent, action, reward, discount, value, logits):
+def _expand(
+    tree: Tree, b: int, parent: int, action: int, reward: float, discount: float, value: float, logits: Float32Array
+) -> int:
     """The node behind the edge: a new one, or at the depth limit the one that is there."""
-    node = tree.children_index[b, parent, action]
+    node = int(tree.children_index[b, parent, action])
     if node != UNVISITED:
         return node
-    node = tree.num_nodes[b]
+    node = int(tree.num_nodes[b])
     tree.num_nodes[b] = node + 1
     tree.children_index[b, parent, action] = node
     tree.parent[b, node] = parent
@@ -494,7 +511,7 @@ def _expand(tree, b, parent, action, reward, discount, value, logits):
 
 
 @njit(cache=True)
-def _backup(tree, b, node, value):
+def _backup(tree: Tree, b: int, node: int, value: float) -> None:
     """Add `value` to the node and, with rewards and discounts, to all above; refresh Q and bounds on the way."""
     low, high = tree.q_bounds[b, 0], tree.q_bounds[b, 1]
     total = np.float64(value)

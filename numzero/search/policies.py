@@ -24,7 +24,7 @@ __all__ = ["Search", "SearchConfig", "SearchResult", "considered_visits", "make_
 RULES = {"paper": PAPER, "parent_siblings": PARENT_SIBLINGS, "gumbel": GUMBEL}
 UNLIMITED_DEPTH = np.iinfo(np.int32).max
 SMALLEST = float(np.finfo(np.float64).tiny)
-"""Stands in for a Dirichlet draw that underflowed to 0. A greater floor flattens: 1e-30, one draw in 8 at alpha 0.03."""
+"""Stands in for a Dirichlet draw that underflowed. A greater floor flattens: 1e-30, one draw in 8 at alpha 0.03."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,8 @@ class SearchConfig:
     rule: Literal["paper", "parent_siblings", "gumbel"] = "paper"
     """Which algorithm: MuZero's pUCT, mctx's variant of it, or Gumbel MuZero."""
     num_simulations: int = 50
-    """Simulations per move. Papers: MuZero 50 (Atari) and 800 (Go); Gumbel learns with 2 to 16. 0 plays the bare policy."""
+    """Simulations per move. Papers: MuZero 50 (Atari) and 800 (Go); Gumbel learns with 2 to 16. 0 plays the bare
+    policy."""
     exploration_init: float = 1.25
     """c1 of pUCT; MuZero 1.25."""
     exploration_base: float = 19652.0
@@ -225,7 +226,8 @@ class Search:
             kernels.improved_policy(tree, self.rule, policy, value)
             kernels.halving_winner(tree, self.rule, action)
         else:
-            policy = visits / np.float32(num_simulations) if num_simulations else tree.children_prior[:, ROOT].copy()
+            prior = tree.children_prior[:, ROOT]
+            policy = (visits / num_simulations if num_simulations else prior).astype(np.float32)
             value = root_values(tree)
             action[:] = policy.argmax(axis=1)
         return SearchResult(action, visits, root_q_values(tree), value, policy, num_simulations, tree)
@@ -239,12 +241,13 @@ def sample_action(
     `temperature` is one number or `[B]`; 0 takes the most probable action (lowest of equals). MuZero, appendix D.
     """
     num_rows = policy.shape[0]
-    temperature = np.broadcast_to(np.asarray(temperature, np.float64), (num_rows,))
+    heat: NDArray[np.float64] = np.broadcast_to(np.asarray(temperature, np.float64), (num_rows,))
     scaled = policy.astype(np.float64) / policy.max(axis=1, keepdims=True)
-    weight = np.where(scaled > 0.0, scaled ** (1.0 / np.maximum(temperature, 1e-3))[:, None], 0.0)  # 0 ** 0 is 1
+    exponent = np.reshape(1.0 / np.maximum(heat, 1e-3), (num_rows, 1))
+    weight = np.where(scaled > 0.0, scaled**exponent, 0.0)  # 0 ** 0 is 1
     cumulative = weight.cumsum(axis=1)
     drawn = (cumulative <= rng.random(num_rows)[:, None] * cumulative[:, -1:]).sum(axis=1)
-    return np.where(temperature > 0.0, drawn, policy.argmax(axis=1)).astype(np.int32)
+    return np.asarray(np.where(heat > 0.0, drawn, policy.argmax(axis=1)), np.int32)
 
 
 def _gumbel_noise(shape: tuple[int, ...], scale: float, rng: np.random.Generator | None) -> NDArray[np.float64]:
@@ -253,9 +256,7 @@ def _gumbel_noise(shape: tuple[int, ...], scale: float, rng: np.random.Generator
     return rng.gumbel(size=shape) * scale
 
 
-def _dirichlet_noise(
-    legal: NDArray[np.bool_], config: SearchConfig, rng: np.random.Generator
-) -> NDArray[np.float64]:
+def _dirichlet_noise(legal: NDArray[np.bool_], config: SearchConfig, rng: np.random.Generator) -> NDArray[np.float64]:
     """`[B, A]` one Dirichlet draw per row over its legal actions."""
     draws = np.where(legal, np.maximum(rng.standard_gamma(config.dirichlet_alpha, legal.shape), SMALLEST), 0.0)
     noise: NDArray[np.float64] = draws / draws.sum(axis=1, keepdims=True)

@@ -37,7 +37,8 @@ class Tree(NamedTuple):
     node_visits: NDArray[np.int32]
     """`[B, N]` evaluations of the node itself and of all below it: N(s), 1 when just expanded."""
     value_sum: NDArray[np.float64]
-    """`[B, N]` sum of all values backed up through the node, its own network value included; the player to move's view."""
+    """`[B, N]` sum of all values backed up through the node, its own network value included; the player to move's
+    view."""
     raw_value: NDArray[np.float32]
     """`[B, N]` the network's own value of the node."""
     reward: NDArray[np.float32]
@@ -152,8 +153,11 @@ def _check_node(tree: Tree, row: int, node: int) -> None:
 
 
 def _check_values(tree: Tree, row: int, node: int, where: str) -> None:
-    children, low, high = tree.children_index[row, node], *tree.q_bounds[row]
-    total = float(tree.raw_value[row, node]) * (int(tree.node_visits[row, node]) - tree.children_visits[row, node].sum())
+    children = tree.children_index[row, node]
+    low, high = tree.q_bounds[row]
+    total = float(tree.raw_value[row, node]) * (
+        int(tree.node_visits[row, node]) - tree.children_visits[row, node].sum()
+    )
     for action in np.flatnonzero(children != UNVISITED):
         child = children[action]
         mean = tree.value_sum[row, child] / tree.node_visits[row, child]

@@ -62,7 +62,9 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
         problems = [f"learner.{n} must be above 0; got {getattr(self, n)}." for n in above if not getattr(self, n) > 0]
         weights = ("policy_weight", "value_weight", "reward_weight", "consistency_weight", "weight_decay")
         counts = (*weights, "warmup_updates", "dynamics_gradient_scale", "final_learning_rate")
-        problems += [f"learner.{n} must be 0 or more; got {getattr(self, n)}." for n in counts if not getattr(self, n) >= 0]
+        problems += [
+            f"learner.{n} must be 0 or more; got {getattr(self, n)}." for n in counts if not getattr(self, n) >= 0
+        ]
         if not 0.0 <= self.average_decay < 1.0:
             problems.append(f"learner.average_decay must be from 0 to below 1; got {self.average_decay}.")
         return problems

@@ -70,7 +70,13 @@ class AgentPlayer:
 
 
 def evaluate(
-    agent: Agent, *, opponent: Player | None, games: int, simulations: int | None, seed: int, progress: Progress | None = None
+    agent: Agent,
+    *,
+    opponent: Player | None,
+    games: int,
+    simulations: int | None,
+    seed: int,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Scores of `agent`: a match where two play (against a random player unless told), else episodes."""
     player, spec = AgentPlayer(agent, simulations), agent.info.spec

@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -41,8 +40,8 @@ class NonFiniteLossError(RuntimeError):
 class Learner:
     """Trains a network and keeps its running average.
 
-    All parameters are views of one flat vector, so that clipping, AdamW and averaging are one operation each: at batch 64
-    an update of a small network is torch's overhead per operation, not arithmetic.
+    All parameters are views of one flat vector, so that clipping, AdamW and averaging are one operation each: at
+    batch 64 an update of a small network is torch's overhead per operation, not arithmetic.
 
     Args:
         network: trained in place.
@@ -51,6 +50,7 @@ class Learner:
     """
 
     def __init__(self, network: MuZeroNetwork, config: LearnerConfig, num_updates: int) -> None:
+        torch.set_num_threads(1)  # more threads gain nothing at these sizes, and make sums depend on the machine
         self.network = network
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.num_updates_done = 0
@@ -178,7 +178,9 @@ class Learner:
         self._parameters.copy_(torch.from_numpy(state["parameters"]))
         self._average_parameters.copy_(torch.from_numpy(state["average_parameters"]))
         self.num_updates_done = int(state["num_updates_done"])
-        kept = {name.removeprefix("optimizer_"): value for name, value in state.items() if name.startswith("optimizer_")}
+        kept = {
+            name.removeprefix("optimizer_"): value for name, value in state.items() if name.startswith("optimizer_")
+        }
         if kept:
             self._optimizer.state[self._flat] = {name: torch.from_numpy(value.copy()) for name, value in kept.items()}
 
@@ -202,5 +204,5 @@ def _scale_gradient(x: torch.Tensor, scale: float) -> torch.Tensor:
     """`x` itself, whose gradient is multiplied by `scale` on the way back."""
     alias = x.view_as(x)
     if scale != 1.0 and alias.requires_grad:
-        alias.register_hook(lambda gradient: gradient * scale)
+        alias.register_hook(lambda gradient: gradient * scale)  # type: ignore[no-untyped-call]
     return alias

@@ -1,7 +1,8 @@
 """Reanalyze: search stored positions again with newer weights.
 
-Knows the window and the search; knows nothing of learning, and never imports torch. Observations, actions and rewards stay
-as they were; policy targets and root values become what today's network says (MuZero Unplugged, Schrittwieser et al. 2021).
+Knows the window and the search; knows nothing of learning, and never imports torch. Observations, actions and rewards
+stay as they were; policy targets and root values become what today's network says (MuZero Unplugged, Schrittwieser et
+al. 2021).
 """
 
 from __future__ import annotations
@@ -53,4 +54,4 @@ class Reanalyzer:
         """`[positions]` slots: uniform steps; half of a game's last steps stand for the position it bootstraps from."""
         slot = window.sample(self._positions, self._rng).slot
         bootstraps = (slot + 1 == window.final_slot[slot]) & ~window.terminated[slot]
-        return slot + (bootstraps & (self._rng.random(self._positions) < 0.5))
+        return np.asarray(slot + (bootstraps & (self._rng.random(self._positions) < 0.5)), np.int64)

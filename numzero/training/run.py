@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from numzero.agent import Agent, AgentInfo, agent_files
@@ -94,7 +93,6 @@ class TrainingRun:
         game = make_game(config.game, 1)
         self.spec, self._symmetries = game.spec, game.symmetries
         game.close()
-        torch.set_num_threads(1)
         schedule, learner = config.schedule, config.learner
         network = make_network(self.spec.observation_shape, self.spec.num_actions, config.network, seed)
         self._learner = Learner(network, learner, schedule.num_updates)
@@ -214,7 +212,13 @@ class TrainingRun:
         stale = window.stale_games()
         if len(stale):
             fill_value_targets(
-                stale, window.reward, window.discount, window.root_value, window.exploratory, config.targets, window.value_target
+                stale,
+                window.reward,
+                window.discount,
+                window.root_value,
+                window.exploratory,
+                config.targets,
+                window.value_target,
             )
             window.mark_fresh()
         sample = window.sample(config.learner.batch_size, self._rng)

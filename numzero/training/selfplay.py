@@ -44,7 +44,9 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
         if self.batch_size < 1:
             problems.append(f"selfplay.batch_size must be 1 or more; got {self.batch_size}.")
         if not 0.0 <= self.random_move_probability <= 1.0:
-            problems.append(f"selfplay.random_move_probability must be from 0 to 1; got {self.random_move_probability}.")
+            problems.append(
+                f"selfplay.random_move_probability must be from 0 to 1; got {self.random_move_probability}."
+            )
         if not 0.0 <= self.temperature < math.inf:
             problems.append(f"selfplay.temperature must be 0 or more and finite; got {self.temperature}.")
         problems += [
@@ -207,7 +209,12 @@ class Actor:
         self._counts["episodes"] += self._recorder.episodes(ended & self._recorded)
         delivered = [
             self._recorder.trajectory(
-                row, game.observation(), game.legal(), game.to_play(), value, "terminated" if terminated[row] else "truncated"
+                row,
+                game.observation(),
+                game.legal(),
+                game.to_play(),
+                value,
+                "terminated" if terminated[row] else "truncated",
             )
             for row in np.flatnonzero(ended & self._recorded).tolist()
         ]

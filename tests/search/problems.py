@@ -11,9 +11,9 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+
 from numzero.search import Search, SearchConfig, SearchResult
 from numzero.search.tree import node_values
-
 from tests.reference.search import TableModel, Twin
 
 RULES = ("paper", "parent_siblings", "gumbel")

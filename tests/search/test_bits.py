@@ -12,8 +12,8 @@ import numba
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from numzero.search import Search, SearchConfig
 
+from numzero.search import Search, SearchConfig
 from tests.search.problems import Problem, configs, fingerprint, problems, result_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +25,7 @@ def test_the_same_seed_gives_the_same_bits(problem: Problem, other: Problem, con
     first = problem.run(config, rng=np.random.default_rng(seed))
     assert result_bytes(problem.run(config, rng=np.random.default_rng(seed))) == result_bytes(first)
     search = Search(problem.model, config, len(problem.roots))
-    search.run(problem.roots[::-1], problem.legal[::-1], np.random.default_rng(seed + 1))
+    search.run(problem.roots[::-1], problem.legal[::-1].copy(), np.random.default_rng(seed + 1))
     again = search.run(problem.roots, problem.legal, np.random.default_rng(seed))
     for b, count in enumerate(first.tree.num_nodes):
         for name in ("parent", "value_sum", "children_visits", "children_q", "children_prior", "latent"):

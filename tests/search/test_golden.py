@@ -1,9 +1,9 @@
 """Trees that others grew.
 
-Provenance of `golden/*.npz`: one table model and 6 to 24 searches each. `mctx_muzero_*` and `mctx_gumbel_*` were made by mctx
-0.0.71 itself (DeepMind, Apache-2.0) with its default parameters and no Dirichlet noise; `paper_*` by a plain float64
-reference of the `paper` rule, cross-checked against an independent MuZero implementation. Searches that hang on a tie within
-1e-5 were left out by their maker. Nothing here was produced by numzero.
+Provenance of `golden/*.npz`: one table model and 6 to 24 searches each. `mctx_muzero_*` and `mctx_gumbel_*` were made
+by mctx 0.0.71 itself (DeepMind, Apache-2.0) with its default parameters and no Dirichlet noise; `paper_*` by a plain
+float64 reference of the `paper` rule, cross-checked against an independent MuZero implementation. Searches that hang
+on a tie within 1e-5 were left out by their maker. Nothing here was produced by numzero.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numba
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from numzero.search import SearchConfig, check_invariants
 from numzero.search.tree import node_values
-
 from tests.reference.search import TableModel
 from tests.search.problems import Problem
 

@@ -10,9 +10,9 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
 from numzero.search import SearchConfig, SearchResult, check_invariants
 from numzero.search.tree import UNVISITED, node_values
-
 from tests.search.problems import Problem, assume_clear, configs, distinct_problems, problems
 
 UNLIMITED = (0,)

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
-from numzero.search import Search, SearchConfig, sample_action
 
+from numzero.search import Search, SearchConfig, sample_action
 from tests.reference.search import TableModel
 from tests.search.problems import RULES, Problem, configs, problems, random_problem
 
@@ -58,7 +58,8 @@ def test_check_returns_all_problems_at_once() -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_no_time_or_no_simulations_play_the_bare_policy(rule: str) -> None:
-    """The policy is the masked prior, the value the network's, the move the prior's best: pUCT and Gumbel without noise."""
+    """The policy is the masked prior, the value the network's, the move the prior's best: pUCT and Gumbel without
+    noise."""
     problem = random_problem(np.random.default_rng(2), num_states=9, num_actions=4, num_roots=4)
     config = SearchConfig(rule=rule, num_simulations=9)  # type: ignore[arg-type]
     none = problem._replace(gumbel=np.zeros((4, 4))).run(dataclasses.replace(config, num_simulations=0))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from numpy.typing import NDArray
-from numzero.search import InitialOutput, RecurrentOutput, Search, SearchConfig
 
+from numzero.search import InitialOutput, RecurrentOutput, Search, SearchConfig
 from tests.reference.search import TableModel
 from tests.search.problems import RULES, Problem, configs, problems, random_problem
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
 from numzero.search import SearchConfig, Tree, check_invariants, kernels, memory_bytes, principal_variation
 from numzero.search.policies import make_rule
 from numzero.search.tree import NO_PARENT, UNVISITED, allocate, node_values
-
 from tests.search.problems import Problem, configs, problems, random_problem
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from numzero.search import SearchConfig
 from numzero.search.policies import considered_visits
-
 from tests.reference.search import TableModel, due_visits
 from tests.search.problems import (
     RULES,
@@ -73,7 +73,8 @@ def test_drawn_gumbel_noise_is_the_generators_times_the_scale(
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("value", [0.0, 7.5])
 def test_exact_ties_go_to_the_lowest_action(rule: str, value: float) -> None:
-    """Where all actions are alike the root tries its legal ones in ascending order, and the twin agrees on every node."""
+    """Where all actions are alike the root tries its legal ones in ascending order, and the twin agrees on every
+    node."""
     problem = constant_problem(5, [False, True, True, False, True], value)
     config = SearchConfig(rule=rule, num_simulations=17)  # type: ignore[arg-type]
     result = problem.run(config)
