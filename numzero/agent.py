@@ -145,6 +145,8 @@ class Agent:
         Raises:
             UserError: a shape does not fit, no action is legal, or an argument is out of range.
         """
+        if not temperature >= 0.0:
+            raise UserError(f"temperature must be 0 (the best move) or more; got {temperature}.")
         observation = np.asarray(observation)
         mask = np.ones(self.info.spec.num_actions, np.bool_) if legal is None else np.asarray(legal, np.bool_)
         result = self.act_batch(observation[None], mask[None], simulations=simulations, time_limit_ms=time_limit_ms)

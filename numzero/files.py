@@ -42,7 +42,11 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
-    """Make folder `path` hold exactly `files` and their manifest, all at once; replaces a folder that is there."""
+    """Make folder `path` hold exactly `files` and their manifest, all at once.
+
+    A folder that is there is renamed away first: a crash between the two renames leaves no `path`, but both folders
+    whole beside it, under names with a dot. Numbered folders, each written once, have no such moment.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -52,14 +56,13 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     manifest = {"sha256": {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}}
     _write_synced(temporary / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
     _sync_folder(temporary)
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
     if path.exists():
-        old = path.with_name(f".{path.name}.{os.getpid()}.old")
+        shutil.rmtree(old, ignore_errors=True)  # left by a crash of a process with the same id, as in containers
         path.rename(old)
-        temporary.rename(path)
-        shutil.rmtree(old)
-    else:
-        temporary.rename(path)
+    temporary.rename(path)
     _sync_folder(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def read_folder(path: Path) -> dict[str, bytes]:
@@ -113,7 +116,7 @@ def read_newest(parent: Path, newer_than: int = -1) -> tuple[int, dict[str, byte
 
 def prune(parent: Path, keep: int) -> None:
     """Remove all but the newest `keep` numbered folders of `parent`."""
-    for _, path in generations(parent)[:-keep]:
+    for _, path in generations(parent)[::-1][keep:]:
         shutil.rmtree(path, ignore_errors=True)
 
 

@@ -46,6 +46,8 @@ class OnnxModel:
             ["latent", "policy_logits", "value", "reward"],
         )
         metadata = self._recurrent.get_modelmeta().custom_metadata_map
+        if "discount" not in metadata:
+            raise UserError("recurrent.onnx must give its discount in its metadata; it has none. Export it again.")
         self.discount = float(metadata["discount"])
         self.version = int(metadata.get("model_version", 0))
         shapes = {value.name: tuple(value.shape[1:]) for value in self._initial.get_outputs()}

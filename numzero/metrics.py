@@ -5,6 +5,7 @@ Knows typed events and a file that only grows; knows nothing of who shows them.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import IO, Any
 
@@ -76,7 +77,11 @@ class MetricsFile:
     """Appends events to `metrics.jsonl`; each line is complete or absent once written."""
 
     def __init__(self, path: Path) -> None:
-        self._file: IO[bytes] = path.open("ab")
+        self._file: IO[bytes] = path.open("ab+")
+        if self._file.tell():
+            self._file.seek(-1, os.SEEK_END)
+            if self._file.read(1) != b"\n":  # a crash cut the last line off: do not write into it
+                self._file.write(b"\n")
 
     def write(self, event: Event) -> None:
         """Append one event."""

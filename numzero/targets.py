@@ -63,9 +63,9 @@ def fill_value_targets(
 ) -> None:
     """Write the value targets of whole games into `out`, and touch nothing else.
 
-    A return never looks past an exploratory move: where a later position played one, that position's root value stands
-    in for what followed, since a random move says nothing of how good the position was. The final position's root
-    value is its target, and what the game bootstraps from: 0 where it terminated.
+    A return never looks through an exploratory move, since what follows a random move says nothing of how good the
+    position was: the root value of a position that played one is its target, and stands in for it in earlier returns.
+    The final position's root value is its target, and what the game bootstraps from: 0 where it terminated.
 
     games: `[G, 2]` int64, first and final slot of each game.
     reward, discount, root_value: `[slots]` float32, exploratory: `[slots]` bool; what they hold at a game's final slot
@@ -99,10 +99,11 @@ def _fill_lambda(
         value = np.float64(root_value[final])  # float64 along the game; float32 drifts over long ones
         out[final] = value
         for t in range(final - 1, first - 1, -1):
-            ahead = np.float64(root_value[t + 1])
-            if t + 1 < final and exploratory[t + 1]:
-                value = ahead
-            value = reward[t] + discount[t] * ((1.0 - trace_decay) * ahead + trace_decay * value)
+            if exploratory[t]:
+                value = np.float64(root_value[t])
+            else:
+                mixture = (1.0 - trace_decay) * root_value[t + 1] + trace_decay * value
+                value = reward[t] + discount[t] * mixture
             out[t] = value
 
 
@@ -122,7 +123,7 @@ def _fill_n_step(
         out[final] = root_value[final]
         for t in range(first, final):
             total, scale, ahead = 0.0, 1.0, t
-            while ahead < final and ahead < t + num_steps and (ahead == t or not exploratory[ahead]):
+            while ahead < final and ahead < t + num_steps and not exploratory[ahead]:
                 total += scale * reward[ahead]
                 scale *= discount[ahead]
                 ahead += 1

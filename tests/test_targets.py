@@ -132,12 +132,12 @@ def test_one_step_bootstrap_takes_the_opponents_root_value_negated():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_returns_stop_at_the_next_exploratory_move(kind):
-    """The root value where a random move was played stands in for what followed it."""
+def test_returns_never_look_through_an_exploratory_move(kind):
+    """The root value of a position that played a random move is its target, and stands in for it before."""
     game = second_player_wins() | {"exploratory": [False, False, True, False], "root_value": [0, 0, 0.25, 0, 0]}
     steps, games = flat_steps([game])
     values = fill(steps, games, TargetConfig(kind=kind, trace_decay=1.0, num_steps=10))[:5]
-    np.testing.assert_array_equal(values, [0.25, -0.25, -1, 1, 0])
+    np.testing.assert_array_equal(values, [0.25, -0.25, 0.25, 1, 0])
 
 
 @pytest.mark.parametrize("kind", KINDS)

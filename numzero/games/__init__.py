@@ -6,11 +6,12 @@ Knows which names are games; knows nothing of search, networks or training. Impo
 from __future__ import annotations
 
 from numzero.errors import UserError, nearest
-from numzero.games.base import Game, GameSpec, StepResult, Symmetries
+from numzero.games.base import STAY, Game, GameSpec, StepResult, Symmetries
 from numzero.games.check import GameContractError, check_game
 from numzero.games.tictactoe import TicTacToe
 
 __all__ = [
+    "STAY",
     "Game",
     "GameContractError",
     "GameSpec",

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 from numzero.errors import UserError
 
-__all__ = ["Game", "GameSpec", "StepResult", "Symmetries", "require_legal", "require_mask"]
+__all__ = ["STAY", "Game", "GameSpec", "StepResult", "Symmetries", "require_legal", "require_mask"]
+
+STAY = -1
+"""In place of an action: this copy, running or finished, stays as it is; reward 0, neither terminated nor truncated."""
 
 
 class GameSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,9 +71,9 @@ class Game(Protocol):
     """A batch of B copies of one game, stepped together. `check_game` tests all that is said here.
 
     A copy runs from its reset until a step says terminated or truncated for it; a new batch has no running copy.
-    A finished copy keeps showing its final state until it is reset. Stepping while any copy is not running, or with an
-    action that is not legal, is the caller's error: a ValueError (from numzero's own games a UserError), and nothing
-    moves.
+    A finished copy keeps showing its final state until it is reset. Stepping a copy that is not running by anything but
+    STAY, or by an action that is not legal, is the caller's error: a ValueError (from numzero's own games a UserError),
+    and nothing moves.
 
     Returned arrays may be views of the game's own memory, valid until the next `reset` or `step`: copy what you keep,
     and never write to them.
@@ -109,10 +112,10 @@ class Game(Protocol):
         ...
 
     def step(self, action: NDArray[np.int32]) -> StepResult:
-        """Play one action in every copy.
+        """Play one action in every copy, or none where it is STAY.
 
         Args:
-          action: `[B]` int32, each legal in its copy.
+          action: `[B]` int32, each legal in its copy, or STAY.
 
         Returns:
           Rewards and how episodes ended, all `[B]`.
@@ -141,7 +144,7 @@ def require_legal(action: NDArray[np.int32], legal: NDArray[np.bool_], name: str
     """Refuse actions that cannot be played, before anything has moved.
 
     Args:
-      action: `[B]` integers.
+      action: `[B]` integers; STAY is always possible.
       legal: `[B, A]` bool; no action at all marks a copy that is not running.
       name: the game, for the message.
 
@@ -155,7 +158,7 @@ def require_legal(action: NDArray[np.int32], legal: NDArray[np.bool_], name: str
             f"got {action.dtype} of shape {action.shape}. Give one action for each copy."
         )
     inside = (action >= 0) & (action < num_actions)
-    playable = inside & legal[np.arange(rows), np.where(inside, action, 0)]
+    playable = inside & legal[np.arange(rows), np.where(inside, action, 0)] | (action == STAY)
     if playable.all():
         return
     row = int(np.argmin(playable))

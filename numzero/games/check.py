@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
-from numzero.games.base import Game, GameSpec, StepResult, Symmetries
+from numzero.games.base import STAY, Game, GameSpec, StepResult, Symmetries
 
 __all__ = ["GameContractError", "check_game"]
 
@@ -124,6 +124,8 @@ def _play(game: Game, seed: int, num_steps: int) -> _Record:
         lengths += 1
         _check_length(game, step, lengths, ended)
         after = _look(game, step, ~ended)
+        if step == 1 or ended.any():
+            _check_stay(game, step, after)
         if ended.any():
             _check_refusal(game, step, action, after)
         restarted = ended.copy()
@@ -209,6 +211,16 @@ def _check_length(game: Game, step: int, lengths: NDArray[np.int64], ended: NDAr
             seen,
             "Raise spec.max_steps or end the episode.",
         )
+
+
+def _check_stay(game: Game, step: int, before: _View) -> None:
+    """A step of STAY alone must bring nothing and move nothing, finished copies included."""
+    result = _step(game, np.full(game.batch_size, STAY, np.int32), step)
+    moved = _differing(before, _View(game.observation(), game.legal(), game.to_play()))
+    brought = [field for field, array in zip(StepResult._fields, result, strict=True) if array.any()]
+    if moved or brought:
+        rule = f"an action of STAY ({STAY}) must leave a copy as it is and bring nothing"
+        _fail(game, step, rule, f"another {', '.join(moved + brought)}", "Skip copies whose action is STAY.")
 
 
 def _check_refusal(game: Game, step: int, action: NDArray[np.int32], after: _View) -> None:

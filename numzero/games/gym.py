@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.errors import UserError, nearest
-from numzero.games.base import GameSpec, StepResult, require_legal, require_mask
+from numzero.games.base import STAY, GameSpec, StepResult, require_legal, require_mask
 
 __all__ = ["GymGame", "registered_ids"]
 
@@ -93,7 +93,7 @@ class GymGame:
         return self._to_play
 
     def step(self, action: NDArray[np.int32]) -> StepResult:
-        """Step every environment with its own of the actions `[B]`.
+        """Step every environment with its own of the actions `[B]`, but where it is STAY.
 
         Raises:
           UserError: a copy is not running, an action is out of range (nothing has moved), or an environment returned
@@ -105,9 +105,9 @@ class GymGame:
             np.zeros(self.batch_size, np.bool_),
             np.zeros(self.batch_size, np.bool_),
         )
-        for row, env in enumerate(self._envs):
+        for row in np.flatnonzero(action != STAY).tolist():
             self._num_steps[row] += 1
-            returned = env.step(self._first_action + int(action[row]))
+            returned = self._envs[row].step(self._first_action + int(action[row]))
             observation, reward, terminated, truncated, _ = self._unpack("step()", returned, 5, row)
             self._observation[row] = self._read_observation(observation, row)
             result.reward[row] = self._read_reward(reward, row)

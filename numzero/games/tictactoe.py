@@ -13,7 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
-from numzero.games.base import GameSpec, StepResult, Symmetries, require_legal, require_mask
+from numzero.games.base import STAY, GameSpec, StepResult, Symmetries, require_legal, require_mask
 
 __all__ = [
     "EMPTY",
@@ -93,11 +93,15 @@ class TicTacToe:
         return self._to_play
 
     def step(self, action: NDArray[np.int32]) -> StepResult:
-        """Mark one cell in every copy: `action` `[B]` integers; a UserError if a copy is over or its cell is taken."""
+        """Mark one cell in every copy: `action` `[B]` integers or STAY.
+
+        Raises:
+          UserError: a copy is over, or its cell is taken.
+        """
         require_legal(action, self.legal(), _SPEC.name)
         reward = np.zeros(self.batch_size, np.float32)
         _step(self.board, self._to_play, self._running, np.ascontiguousarray(action, np.int32), reward)
-        return StepResult(reward, ~self._running, np.zeros(self.batch_size, np.bool_))
+        return StepResult(reward, ~self._running & (action != STAY), np.zeros(self.batch_size, np.bool_))
 
     def render(self, row: int) -> str:
         """The board of copy `row`, each empty cell showing the name of its action."""
@@ -260,8 +264,10 @@ def _step(
     action: NDArray[np.int32],
     reward: NDArray[np.float32],
 ) -> None:
-    """Mark a cell in every row, pay whoever completes a line, pass the turn. Assumes legal actions."""
+    """Mark a cell in every row, pay whoever completes a line, pass the turn. Assumes legal actions or STAY."""
     for b in range(len(board)):
+        if action[b] == STAY:
+            continue
         mark = to_play[b] + 1
         board[b, action[b]] = mark
         to_play[b] = 1 - to_play[b]

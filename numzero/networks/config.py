@@ -5,6 +5,7 @@ Knows numbers and names only, so that a run's settings can be read, checked and 
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import msgspec
@@ -27,8 +28,8 @@ class SupportConfig(msgspec.Struct, frozen=True, kw_only=True):
         problems = []
         if self.num_bins < 2:
             problems.append(f"{path}.num_bins must be 2 or more; got {self.num_bins}.")
-        if not self.limit > 0.0:
-            problems.append(f"{path}.limit must be above 0; got {self.limit}.")
+        if not 0.0 < self.limit < math.inf:
+            problems.append(f"{path}.limit must be above 0 and finite; got {self.limit}.")
         return problems
 
 

@@ -116,15 +116,21 @@ def check_parity(network: MuZeroNetwork, files: ModelFiles, *, num_rows: int = 1
     root = model.initial(observation)
     latent = network.represent(torch.from_numpy(observation))
     heads = network.predict(latent)
-    worst = _difference(root.latent, latent)
-    worst = max(worst, _difference(root.policy_logits, heads.policy_logits))
-    worst = max(worst, _difference(root.value, network.decode(heads.value_logits, network.value_bins)))
+    differences = [
+        _difference(root.latent, latent),
+        _difference(root.policy_logits, heads.policy_logits),
+        _difference(root.value, network.decode(heads.value_logits, network.value_bins)),
+    ]
     step = model.recurrent(latent.numpy(), action)
     latent = network.dynamics(latent, torch.from_numpy(action))
     heads = network.predict(latent)
-    worst = max(worst, _difference(step.latent, latent), _difference(step.policy_logits, heads.policy_logits))
-    worst = max(worst, _difference(step.value, network.decode(heads.value_logits, network.value_bins)))
-    worst = max(worst, _difference(step.reward, network.decode(heads.reward_logits, network.reward_bins)))
+    differences += [
+        _difference(step.latent, latent),
+        _difference(step.policy_logits, heads.policy_logits),
+        _difference(step.value, network.decode(heads.value_logits, network.value_bins)),
+        _difference(step.reward, network.decode(heads.reward_logits, network.reward_bins)),
+    ]
+    worst = float(np.max(differences))  # NaN if any is: Python's max() would pass over it
     if not worst <= PARITY_TOLERANCE:
         raise ParityError(f"torch and ONNX differ by {worst:.2g}; at most {PARITY_TOLERANCE} is allowed.")
     return worst

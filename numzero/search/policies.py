@@ -243,7 +243,7 @@ def sample_action(
     num_rows = policy.shape[0]
     heat: NDArray[np.float64] = np.broadcast_to(np.asarray(temperature, np.float64), (num_rows,))
     scaled = policy.astype(np.float64) / policy.max(axis=1, keepdims=True)
-    exponent = np.reshape(1.0 / np.maximum(heat, 1e-3), (num_rows, 1))
+    exponent = (1.0 / np.maximum(heat, 1e-3)).reshape(num_rows, 1)
     weight = np.where(scaled > 0.0, scaled**exponent, 0.0)  # 0 ** 0 is 1
     cumulative = weight.cumsum(axis=1)
     drawn = (cumulative <= rng.random(num_rows)[:, None] * cumulative[:, -1:]).sum(axis=1)

@@ -188,7 +188,7 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
         return _convert(tomllib.loads(path.read_text("utf-8")), overrides, str(path))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not TOML: {error}.") from error
 
 
@@ -225,7 +225,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text
+        value = text.strip()
     *parents, last = path.strip().split(".")
     table = raw
     for parent in parents:

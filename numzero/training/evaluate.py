@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from numzero.agent import Agent
 from numzero.errors import UserError
-from numzero.games import Game, make_game
+from numzero.games import STAY, Game, make_game
 from numzero.games.tictactoe import ILLEGAL, TicTacToe, action_values, all_positions, optimal_actions
 from numzero.search import sample_action
 
@@ -34,7 +34,7 @@ class Player(Protocol):
     """Chooses a move in each copy of a batch."""
 
     def choose(self, game: Game, rng: np.random.Generator) -> NDArray[np.int32]:
-        """`[B]` one legal action per copy."""
+        """`[B]` one legal action per running copy, anything in a finished one."""
         ...
 
 
@@ -43,7 +43,7 @@ class RandomPlayer:
 
     def choose(self, game: Game, rng: np.random.Generator) -> NDArray[np.int32]:
         """See `Player`."""
-        return sample_action(game.legal().astype(np.float32), 1.0, rng)
+        return sample_action(_open(game.legal()).astype(np.float32), 1.0, rng)
 
 
 class MinimaxPlayer:
@@ -53,7 +53,7 @@ class MinimaxPlayer:
         """See `Player`."""
         if not isinstance(game, TicTacToe):
             raise UserError(f"minimax is known for tictactoe only, not for {game.spec.name}. Use --opponent random.")
-        return sample_action(optimal_actions(game).astype(np.float32), 1.0, rng)
+        return sample_action(_open(optimal_actions(game)).astype(np.float32), 1.0, rng)
 
 
 class AgentPlayer:
@@ -66,7 +66,12 @@ class AgentPlayer:
     def choose(self, game: Game, rng: np.random.Generator) -> NDArray[np.int32]:
         """See `Player`."""
         del rng
-        return self._agent.act_batch(game.observation(), game.legal(), simulations=self._simulations).action
+        return self._agent.act_batch(game.observation(), _open(game.legal()), simulations=self._simulations).action
+
+
+def _open(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """`mask` `[B, A]`, with every action allowed in copies that have none: they are finished, nobody plays there."""
+    return mask | ~mask.any(axis=1, keepdims=True)
 
 
 def evaluate(
@@ -124,19 +129,14 @@ def _play_match(
         total, playing, num_moves = np.zeros(size), np.ones(size, np.bool_), 0
         while playing.any():
             to_play = game.to_play().copy()
-            action = np.zeros(size, np.int32)
+            action = np.full(size, STAY, np.int32)
             for side in (0, 1):
                 if (mine := playing & (to_play == side)).any():
                     mover = RandomPlayer() if num_moves < opening_moves else players[side]
                     action[mine] = mover.choose(game, rng)[mine]
-            idle = ~playing  # their games are over and were reset: any move will do
-            action[idle] = game.legal().argmax(axis=1)[idle]
             step = game.step(action)
-            total += np.where(playing, np.where(to_play == 0, step.reward, -step.reward), 0.0)
-            ended = step.terminated | step.truncated
-            playing &= ~ended
-            if ended.any():
-                game.reset(ended, rng)
+            total += np.where(to_play == 0, step.reward, -step.reward)
+            playing &= ~(step.terminated | step.truncated)
             num_moves += 1
         return total
     finally:
@@ -165,12 +165,9 @@ def _play_episodes(game_name: str, player: Player, size: int, rng: np.random.Gen
         game.reset(np.ones(size, np.bool_), rng)
         total, playing = np.zeros(size), np.ones(size, np.bool_)
         while playing.any():
-            step = game.step(player.choose(game, rng))
-            total += np.where(playing, step.reward, 0.0)
-            ended = step.terminated | step.truncated
-            playing &= ~ended
-            if ended.any():
-                game.reset(ended, rng)
+            step = game.step(np.where(playing, player.choose(game, rng), STAY).astype(np.int32))
+            total += step.reward
+            playing &= ~(step.terminated | step.truncated)
         return total
     finally:
         game.close()

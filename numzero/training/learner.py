@@ -181,6 +181,7 @@ class Learner:
         kept = {
             name.removeprefix("optimizer_"): value for name, value in state.items() if name.startswith("optimizer_")
         }
+        self._optimizer.state.clear()
         if kept:
             self._optimizer.state[self._flat] = {name: torch.from_numpy(value.copy()) for name, value in kept.items()}
 

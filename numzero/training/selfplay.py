@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.games import Game, GameSpec, make_game
+from numzero.games import STAY, Game, GameSpec, make_game
 from numzero.inference import ModelFiles, OnnxModel
 from numzero.replay import Ended, Trajectory
 from numzero.runtime.base import Mailbox
@@ -32,7 +32,8 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
     temperature_moves: int = 0
     """After this many moves of an episode the best move is played; 0: never. MuZero: 30 in board games."""
     random_start_moves: int = 0
-    """An episode begins with 0 to this many uniformly random moves, to see positions off the main line (Go-Exploit)."""
+    """An episode begins with 0 to this many uniformly random moves, unrecorded, to see positions off the main line
+    (as Go-Exploit's starts do)."""
     random_move_probability: float = 0.0
     """Share of moves drawn uniformly; value targets are cut there. MuZero: none."""
     segment_steps: int = 0
@@ -138,7 +139,6 @@ class Actor:
         self.model_version = -1
         batch_size = game.batch_size
         self._recorder = Recorder(game.spec, batch_size, f"{task.seed}-{task.actor}", task.config.segment_steps)
-        self._random_moves_left = np.zeros(batch_size, np.int64)
         self._num_started = 0
         self._recorded = np.zeros(batch_size, np.bool_)  # copies beyond the last game asked for play unrecorded
         self._counts: dict[str, Any] = {}
@@ -193,10 +193,11 @@ class Actor:
             if config.temperature_moves:
                 temperature[self._recorder.episode_steps >= config.temperature_moves] = 0.0
             action = sample_action(result.policy_target, temperature, rng)
-        exploratory = (rng.random(len(action)) < config.random_move_probability) | (self._random_moves_left > 0)
-        self._random_moves_left -= self._random_moves_left > 0
+        exploratory = rng.random(len(action)) < config.random_move_probability
         if exploratory.any():
-            action = np.where(exploratory, sample_action(legal.astype(np.float32), 1.0, rng), action)
+            drawn = sample_action(legal.astype(np.float32), 1.0, rng)
+            exploratory &= drawn != action  # a random move that the search would have played is no exploration
+            action = np.where(exploratory, drawn, action)
         return action, exploratory
 
     def _finish(self, ended: NDArray[np.bool_], terminated: NDArray[np.bool_]) -> list[Trajectory]:
@@ -229,8 +230,23 @@ class Actor:
         self._recorder.begin(rows, self._recorded)
         self._num_started += min(left, len(rows))
         self._game.reset(which, self._rng)
-        limit = self._task.config.random_start_moves
-        self._random_moves_left[rows] = self._rng.integers(0, limit + 1, size=len(rows)) if limit else 0
+        if limit := self._task.config.random_start_moves:
+            num_moves = np.zeros(self._game.batch_size, np.int64)
+            num_moves[rows] = self._rng.integers(0, limit + 1, size=len(rows))
+            self._play_randomly(num_moves)
+
+    def _play_randomly(self, num_moves: NDArray[np.int64]) -> None:
+        """Bring each copy `num_moves` `[B]` random moves forward; an episode that ends on the way starts over."""
+        game, rng = self._game, self._rng
+        left = num_moves.copy()
+        while (moving := left > 0).any():
+            legal = game.legal() | ~moving[:, None]
+            action = np.where(moving, sample_action(legal.astype(np.float32), 1.0, rng), STAY).astype(np.int32)
+            step = game.step(action)
+            left -= moving
+            if (ended := step.terminated | step.truncated).any():
+                game.reset(ended, rng)
+                left[ended] = num_moves[ended]
 
 
 class Recorder:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from numzero.errors import UserError
 from numzero.games import Game, GameContractError, GameSpec, StepResult, Symmetries, TicTacToe, check_game, make_game
-from numzero.games.base import require_legal
+from numzero.games.base import STAY, require_legal
 
 LENGTH = 7
 """Cells of the corridor; stepping onto the first or the last ends the episode."""
@@ -59,11 +59,12 @@ class Corridor:
 
     def step(self, action: NDArray[np.int32]) -> Any:
         require_legal(action, self.legal(), "corridor")
-        self.position += 2 * action - 1
-        self.num_steps += 1
-        terminated = (self.position <= 0) | (self.position >= LENGTH - 1)
-        truncated = self.num_steps >= 8
-        self.running = ~(terminated | truncated)
+        moving = action != STAY
+        self.position += np.where(moving, 2 * action - 1, 0)
+        self.num_steps += moving
+        terminated = moving & ((self.position <= 0) | (self.position >= LENGTH - 1))
+        truncated = moving & (self.num_steps >= 8)
+        self.running &= ~(terminated | truncated)
         return StepResult(terminated.astype(np.float32), terminated, truncated)
 
     def render(self, row: int) -> str:
@@ -151,7 +152,7 @@ class Tireless(Corridor):
     """Walks on beyond its own max_steps."""
 
     def step(self, action: NDArray[np.int32]) -> Any:
-        self.position[:] = 3
+        self.position[action != STAY] = 3
         return super().step(action)._replace(truncated=np.zeros(self.batch_size, np.bool_))
 
 
@@ -159,7 +160,7 @@ class Lenient(Corridor):
     """Steps finished copies too."""
 
     def step(self, action: NDArray[np.int32]) -> Any:
-        self.running[:] = True
+        self.running |= action != STAY
         return super().step(action)
 
 
@@ -174,9 +175,23 @@ class StartsItself(Corridor):
 
 class MovesThenRefuses(Corridor):
     def step(self, action: NDArray[np.int32]) -> Any:
-        if not self.running.all():
+        if (~self.running & (action != STAY)).any():
             self.position += 1
         return super().step(action)
+
+
+class WalksOnStay(Corridor):
+    """Takes STAY for a step to the left."""
+
+    def step(self, action: NDArray[np.int32]) -> Any:
+        self.position -= action == STAY
+        return super().step(action)
+
+
+class PaysForStay(Corridor):
+    def step(self, action: NDArray[np.int32]) -> Any:
+        result = super().step(action)
+        return result._replace(reward=result.reward + (action == STAY).astype(np.float32))
 
 
 class ResetsAll(Corridor):
@@ -199,14 +214,14 @@ class Rememberer(Corridor):
     def step(self, action: NDArray[np.int32]) -> Any:
         result = super().step(action)
         self.lifetime += 1
-        return result._replace(reward=np.full(self.batch_size, self.lifetime, np.float32))
+        return result._replace(reward=np.where(action == STAY, 0, self.lifetime).astype(np.float32))
 
 
 class PaysForLeft(Corridor):
     """Its rules are not symmetric, though it says so."""
 
     def step(self, action: NDArray[np.int32]) -> Any:
-        return super().step(action)._replace(reward=(1 - action).astype(np.float32))
+        return super().step(action)._replace(reward=(action == 0).astype(np.float32))
 
 
 def with_spec(**changes: Any) -> Callable[[], Corridor]:
@@ -252,6 +267,8 @@ GAMES = ["tictactoe", "CartPole-v1", "Acrobot-v1"]
 GAMES += ["tests.games.environments:Corridor", "tests.games.environments:Pixels"]
 
 PLANTED: list[tuple[Callable[[], Game], str]] = [
+    (WalksOnStay, "an action of STAY (-1) must leave a copy as it is and bring nothing; got another observation"),
+    (PaysForStay, "an action of STAY (-1) must leave a copy as it is and bring nothing; got another reward"),
     (without_spec, "spec must be a GameSpec; got dict"),
     (with_spec(name=""), "spec.name must not be empty"),
     (with_spec(num_actions=0, action_names=()), "spec.num_actions must be at least 1; got 0"),

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numzero.errors import UserError
-from numzero.games import make_game
+from numzero.games import STAY, make_game
 from numzero.games.gym import SEED_LIMIT, GymGame, registered_ids
 
 HERE = "tests.games.environments"
@@ -88,6 +88,16 @@ def test_reset_leaves_other_copies_alone() -> None:
     game.reset(np.array([False, True]), np.random.default_rng(5))
     np.testing.assert_array_equal(game.observation()[0], before[0])
     assert not np.array_equal(game.observation()[1], before[1])
+
+
+def test_a_copy_that_stays_is_not_stepped() -> None:
+    """STAY leaves one environment alone while its neighbour moves."""
+    game = started("CartPole-v1", 2)
+    before = game.observation().copy()
+    result = game.step(actions(STAY, 1))
+    np.testing.assert_array_equal(game.observation()[0], before[0])
+    assert not np.array_equal(game.observation()[1], before[1])
+    assert result.reward.tolist() == [0.0, 1.0]
 
 
 def test_terminated_and_truncated_are_kept_apart() -> None:
@@ -242,7 +252,7 @@ def test_copies_that_do_not_run_cannot_be_stepped() -> None:
     assert environment(game, 0).num_steps == 1
 
 
-@pytest.mark.parametrize("action", [-1, 2])
+@pytest.mark.parametrize("action", [-2, 2])
 def test_actions_out_of_range_are_refused(action: int) -> None:
     """They never reach the environment."""
     game = started("Corridor")

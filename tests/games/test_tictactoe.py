@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
-from numzero.games import TicTacToe
+from numzero.games import STAY, TicTacToe
 from numzero.games.tictactoe import EMPTY, ILLEGAL, action_values, all_positions, optimal_actions
 from tests.reference import tictactoe as reference
 
@@ -164,7 +164,7 @@ def test_stepping_commutes_with_every_symmetry(index: int) -> None:
     [
         ([1, 0], r"action must be legal; got 0 in copy 1 of 'tictactoe', where \[1, 2, 3, 4, 5, 6, 7, 8\] are"),
         ([1, 9], "action must be legal; got 9 in copy 1"),
-        ([-1, 1], "action must be legal; got -1 in copy 0"),
+        ([-2, 1], "action must be legal; got -2 in copy 0"),
         ([1], r"must be an integer array of shape \(2,\) in 'tictactoe'; got int64 of shape \(1,\)"),
         ([1.0, 1.0], "got float64"),
     ],
@@ -247,3 +247,15 @@ def test_masks_of_numbers_are_refused() -> None:
 def test_render_shows_marks_and_the_names_of_free_cells() -> None:
     """What a person types is what stands in the cell."""
     assert played("51").render(0) == " O | 2 | 3\n---+---+---\n 4 | X | 6\n---+---+---\n 7 | 8 | 9"
+
+
+def test_a_copy_that_stays_is_not_moved_and_may_be_over() -> None:
+    """STAY leaves running and finished copies alone while others move; it pays nothing and ends nothing."""
+    game = TicTacToe(2)
+    game.set_state(np.array([[1, 1, 1, 2, 2, 0, 0, 0, 0], [0] * 9], np.int8), np.array([1, 0], np.int8))
+    result = game.step(np.array([STAY, 4], np.int32))
+    assert game.board.tolist() == [[1, 1, 1, 2, 2, 0, 0, 0, 0], [0, 0, 0, 0, 1, 0, 0, 0, 0]]
+    assert game.to_play().tolist() == [1, 1]
+    assert not result.reward.any()
+    assert not result.terminated.any()
+    assert not result.truncated.any()

@@ -6,12 +6,10 @@ from typing import Any
 
 
 def n_step_return(game: dict[str, list[float]], t: int, n: int) -> float:
-    """r_t + d_t (r_t+1 + d_t+1 (... v)), cut after n steps, at the end, or at a later exploratory move."""
-    if t == len(game["reward"]):
+    """r_t + d_t (r_t+1 + d_t+1 (... v)), cut after n steps, at the end, or at an exploratory move."""
+    if n == 0 or t == len(game["reward"]) or game["exploratory"][t]:
         return game["root_value"][t]
-    is_last = n == 1 or t + 1 == len(game["reward"]) or game["exploratory"][t + 1]
-    rest = game["root_value"][t + 1] if is_last else n_step_return(game, t + 1, n - 1)
-    return game["reward"][t] + game["discount"][t] * rest
+    return game["reward"][t] + game["discount"][t] * n_step_return(game, t + 1, n - 1)
 
 
 def lambda_return(game: dict[str, list[float]], t: int, trace_decay: float) -> float:

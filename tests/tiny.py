@@ -1,0 +1,71 @@
+"""The smallest agents and runs that still do all there is to do, made in a second and good at nothing."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from numzero.agent import Agent, AgentInfo, agent_files
+from numzero.files import write_folder
+from numzero.games import make_game
+from numzero.inference import ModelFiles
+from numzero.networks.config import NetworkConfig
+from numzero.networks.export import Exporter
+from numzero.networks.modules import make_network
+from numzero.search import SearchConfig
+from numzero.training.config import RunConfig, load_preset
+from numzero.training.selfplay import edge_discount
+
+CORRIDOR = "tests.games.environments:Corridor"
+"""Terminates where it ends, truncates at the tenth step."""
+
+SEARCH = SearchConfig(rule="gumbel", num_simulations=4)
+GAMMA = {"tictactoe": 1.0, "CartPole-v1": 0.99, CORRIDOR: 0.9}
+
+RUN = (
+    "network.width=16",
+    "network.latent_size=8",
+    "search.num_simulations=2",
+    "targets.unroll_steps=2",
+    "learner.batch_size=8",
+    "learner.warmup_updates=2",
+    "evaluation.games=4",
+    "evaluation.num_simulations=2",
+    "schedule.num_updates=12",
+    "schedule.samples_per_step=1.0",
+    "schedule.start_steps=60",
+    "schedule.publish_interval=3",
+    "schedule.checkpoint_interval=3",
+)
+"""Settings that make a run of a preset tiny."""
+
+
+@functools.cache
+def model_files(game: str = "tictactoe", seed: int = 0) -> ModelFiles:
+    """Networks with random weights, all outputs alive."""
+    made = make_game(game, 1)
+    spec = made.spec
+    made.close()
+    config = NetworkConfig(width=16, latent_size=8, latent_scaling="layernorm", head_scale=1.0)
+    network = make_network(spec.observation_shape, spec.num_actions, config, seed)
+    return Exporter(network, edge_discount(spec, GAMMA[game])).files(network, version=seed)
+
+
+def make_agent(game: str = "tictactoe", seed: int = 0, search: SearchConfig = SEARCH) -> Agent:
+    """An agent with random weights."""
+    made = make_game(game, 1)
+    info = AgentInfo(spec=made.spec, discount=GAMMA[game], search=search, model_version=seed)
+    made.close()
+    return Agent(info, model_files(game, seed))
+
+
+def write_agent(folder: Path, game: str = "tictactoe", seed: int = 0) -> Path:
+    """The folder of an agent with random weights."""
+    agent = make_agent(game, seed)
+    write_folder(folder, agent_files(agent.info, agent.files))
+    return folder
+
+
+def run_config(preset: str, *overrides: str) -> RunConfig:
+    """A preset made tiny."""
+    return load_preset(preset, [*RUN, "selfplay.batch_size=4", *overrides])
