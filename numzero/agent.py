@@ -42,6 +42,10 @@ class AgentInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Version of the folder's format."""
 
 
+class _Format(msgspec.Struct, frozen=True):
+    format: int = FORMAT
+
+
 class Decision(NamedTuple):
     """A move and what the search thought of it; values are seen from the player to move."""
 
@@ -108,14 +112,16 @@ class Agent:
     def from_files(cls, files: dict[str, bytes], source: Path | str) -> Agent:
         """The agent made of the contents of a folder; `source` names it in messages."""
         try:
+            # The format first: what else another format says may not even decode here.
+            stated = msgspec.json.decode(files[INFO_FILE], type=_Format).format
+            if stated != FORMAT:
+                raise UserError(f"the agent in {source} has format {stated}; this numzero reads {FORMAT}. Update it.")
             info = msgspec.json.decode(files[INFO_FILE], type=AgentInfo)
             model = ModelFiles(files["initial.onnx"], files["recurrent.onnx"])
         except KeyError as error:
             raise UserError(f"the agent in {source} lacks {error.args[0]}; make it again.") from error
         except msgspec.DecodeError as error:
             raise UserError(f"{INFO_FILE} in {source} cannot be read: {error}.") from error
-        if info.format != FORMAT:
-            raise UserError(f"the agent in {source} has format {info.format}; this numzero reads {FORMAT}. Update it.")
         return cls(info, model)
 
     def folder_files(self) -> dict[str, bytes]:

@@ -6,6 +6,7 @@ stored once, whoever delivers it how often; a damaged byte is noticed before it 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import sqlite3
@@ -126,6 +127,7 @@ _OBSERVATION_DTYPES = {"u1": np.dtype("u1"), "f4": _FLOAT32}
 _FLOAT_FIELDS = ("reward", "discount", "policy_target", "root_value")
 
 
+@functools.lru_cache(maxsize=4096)
 def _layout(
     num_steps: int, num_actions: int, observation_shape: tuple[int, ...], observation_dtype: np.dtype[Any]
 ) -> tuple[_Field, ...]:
@@ -192,6 +194,8 @@ def _check_meaning(trajectory: Trajectory) -> None:
 
 
 def _require_finite(name: str, array: npt.NDArray[Any]) -> None:
+    if math.isfinite(float(array.sum(dtype=np.float64))):
+        return  # the common case in one pass; a sum is finite only if all of it is
     finite = np.isfinite(array)
     if not finite.all():
         where = tuple(int(i) for i in np.argwhere(~finite)[0])

@@ -246,7 +246,7 @@ def sample_action(
     exponent = (1.0 / np.maximum(heat, 1e-3)).reshape(num_rows, 1)
     weight = np.where(scaled > 0.0, scaled**exponent, 0.0)  # 0 ** 0 is 1
     cumulative = weight.cumsum(axis=1)
-    drawn = (cumulative <= rng.random(num_rows)[:, None] * cumulative[:, -1:]).sum(axis=1)
+    drawn = (cumulative <= rng.random((num_rows, 1)) * cumulative[:, -1:]).sum(axis=1)
     return np.asarray(np.where(heat > 0.0, drawn, policy.argmax(axis=1)), np.int32)
 
 

@@ -239,14 +239,14 @@ class Actor:
         """Bring each copy `num_moves` `[B]` random moves forward; an episode that ends on the way starts over."""
         game, rng = self._game, self._rng
         left = num_moves.copy()
-        while (moving := left > 0).any():
-            legal = game.legal() | ~moving[:, None]
-            action = np.where(moving, sample_action(legal.astype(np.float32), 1.0, rng), STAY).astype(np.int32)
+        while len(moving := np.flatnonzero(left)):
+            action = np.full(game.batch_size, STAY, np.int32)
+            action[moving] = sample_action(game.legal()[moving].astype(np.float32), 1.0, rng)
             step = game.step(action)
-            left -= moving
+            left[moving] -= 1
             if (ended := step.terminated | step.truncated).any():
                 game.reset(ended, rng)
-                left[ended] = num_moves[ended]
+                left[ended] = rng.integers(0, num_moves[ended] + 1)
 
 
 class Recorder:

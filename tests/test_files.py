@@ -1,0 +1,341 @@
+"""Files that are whole or absent: round trips, damage, generations, and a crash after any one operation."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from numzero import files
+from numzero.files import (
+    MANIFEST,
+    DamagedFilesError,
+    generations,
+    prune,
+    read_folder,
+    read_newest,
+    write_file,
+    write_folder,
+)
+
+OLD = {"weights.bin": b"old weights", "info.json": b"{}"}
+NEW = {"weights.bin": bytes(range(256)), "more.txt": b""}
+
+
+# ---------------------------------------------------------------------------------------------------- round trips
+
+
+@pytest.mark.parametrize("content", [{}, OLD, NEW, {"ä ö.bin": b"\0" * 5000}])
+def test_a_folder_reads_as_it_was_written(tmp_path, content):
+    """Any names, any bytes, none at all; parents are made."""
+    write_folder(tmp_path / "runs" / "a", content)
+    assert read_folder(tmp_path / "runs" / "a") == content
+    assert sorted(entry.name for entry in (tmp_path / "runs").iterdir()) == ["a"]
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    """Files of the old one that the new one lacks are gone."""
+    write_folder(tmp_path / "a", OLD)
+    write_folder(tmp_path / "a", NEW)
+    assert read_folder(tmp_path / "a") == NEW
+    assert sorted(entry.name for entry in (tmp_path / "a").iterdir()) == sorted([*NEW, MANIFEST])
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_write_file_makes_and_replaces(tmp_path):
+    """Nothing else stays in the folder."""
+    for content in (b"first", b"", b"third"):
+        write_file(tmp_path / "a.toml", content)
+        assert (tmp_path / "a.toml").read_bytes() == content
+        assert os.listdir(tmp_path) == ["a.toml"]
+
+
+# ---------------------------------------------------------------------------------------------------- damage
+
+
+def entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
+def test_every_flipped_bit_is_noticed_or_harmless(tmp_path):
+    """Of every byte of every file: in the manifest white space may change, and what is read stays what was written."""
+    write_folder(tmp_path / "a", {"x.bin": b"some bytes", "yy.json": b"{}"})
+    expected = read_folder(tmp_path / "a")
+    for path in entries(tmp_path / "a"):
+        content = path.read_bytes()
+        for i in range(len(content)):
+            for bit in range(8):
+                flipped = content[:i] + bytes([content[i] ^ (1 << bit)]) + content[i + 1 :]
+                path.write_bytes(flipped)
+                if path.name == MANIFEST and flipped.split() == content.split():
+                    continue
+                try:
+                    found = read_folder(tmp_path / "a")
+                except DamagedFilesError:
+                    continue
+                assert path.name == MANIFEST, f"{path.name} byte {i} bit {bit}"
+                assert found == expected, f"{path.name} byte {i} bit {bit}"
+        path.write_bytes(content)
+    assert read_folder(tmp_path / "a") == expected
+
+
+def test_every_truncation_is_noticed(tmp_path):
+    """To any length short of the whole; of the manifest only its last newline may go."""
+    write_folder(tmp_path / "a", OLD)
+    for path in entries(tmp_path / "a"):
+        content = path.read_bytes()
+        for length in range(len(content) - (path.name == MANIFEST)):
+            path.write_bytes(content[:length])
+            with pytest.raises(DamagedFilesError):
+                read_folder(tmp_path / "a")
+        path.write_bytes(content)
+    assert read_folder(tmp_path / "a") == OLD
+
+
+@pytest.mark.parametrize("name", sorted(OLD))
+def test_a_missing_or_longer_file_is_named(tmp_path, name):
+    """The message says which, and what to do."""
+    write_folder(tmp_path / "a", OLD)
+    (tmp_path / "a" / name).write_bytes(OLD[name] + b"!")
+    with pytest.raises(DamagedFilesError, match=rf"{name} is damaged: its digest is not the manifest's. Make"):
+        read_folder(tmp_path / "a")
+    (tmp_path / "a" / name).unlink()
+    with pytest.raises(DamagedFilesError, match=rf"{name} cannot be read \(No such file or directory\). Make"):
+        read_folder(tmp_path / "a")
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_folder_without_manifest_is_refused(tmp_path, exists):
+    """Whether it is somebody else's or not there at all."""
+    if exists:
+        (tmp_path / "a").mkdir()
+    with pytest.raises(DamagedFilesError, match=f"holds no {MANIFEST}; it is not a folder that numzero wrote"):
+        read_folder(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "manifest", ["", "[]", "{}", "5", '{"sha256": 5}', '{"sha256": ["ab", 3]}', '{"sha256": {"weights.bin": null}}']
+)
+def test_a_foreign_manifest_is_refused(tmp_path, manifest):
+    """Valid JSON of any other shape too."""
+    write_folder(tmp_path / "a", OLD)
+    (tmp_path / "a" / MANIFEST).write_text(manifest)
+    with pytest.raises(DamagedFilesError):
+        read_folder(tmp_path / "a")
+
+
+def test_a_manifest_cannot_reach_outside_its_folder(tmp_path):
+    """A name with a path in it names a file of the folder, or none."""
+    (tmp_path / "secret").write_bytes(b"secret")
+    write_folder(tmp_path / "a", {"secret": b"secret"})
+    digests = json.loads((tmp_path / "a" / MANIFEST).read_text())["sha256"]
+    (tmp_path / "a" / "secret").unlink()
+    for name in ("../secret", str(tmp_path / "secret")):
+        (tmp_path / "a" / MANIFEST).write_text(json.dumps({"sha256": {name: digests["secret"]}}))
+        with pytest.raises(DamagedFilesError):
+            read_folder(tmp_path / "a")
+
+
+# ---------------------------------------------------------------------------------------------------- generations
+
+
+def write_generations(parent: Path, *numbers: int) -> None:
+    for number in numbers:
+        write_folder(parent / f"{number:09d}", {"n": str(number).encode()})
+
+
+def test_generations_are_in_order_of_their_numbers(tmp_path):
+    """Not of their names; what is no number is passed over, and so is a parent that is not there."""
+    for name in ("10", "9", "000000100", ".000000200.77.tmp", ".000000200.77.old", "notes", "-1"):
+        (tmp_path / name).mkdir()
+    assert [number for number, _ in generations(tmp_path)] == [9, 10, 100]
+    assert generations(tmp_path / "nowhere") == []
+
+
+def test_read_newest_falls_back_to_the_generation_before(tmp_path):
+    """As far as it must; None when none verifies."""
+    write_generations(tmp_path, 1, 2, 3)
+    assert read_newest(tmp_path) == (3, {"n": b"3"})
+    for damaged in (3, 2):
+        (tmp_path / f"{damaged:09d}" / "n").write_bytes(b"x")
+        assert read_newest(tmp_path) == (damaged - 1, {"n": str(damaged - 1).encode()})
+    (tmp_path / "000000001" / MANIFEST).unlink()
+    assert read_newest(tmp_path) is None
+
+
+def test_read_newest_returns_only_what_is_newer(tmp_path):
+    """An actor that has version 2 asks for what came after it, even where the newest is damaged."""
+    write_generations(tmp_path, 1, 2, 3)
+    assert read_newest(tmp_path, newer_than=2) == (3, {"n": b"3"})
+    assert read_newest(tmp_path, newer_than=3) is None
+    (tmp_path / "000000003" / "n").unlink()
+    assert read_newest(tmp_path, newer_than=2) is None
+
+
+@pytest.mark.parametrize("keep", [0, 1, 2, 3, 4])
+def test_prune_keeps_the_newest(tmp_path, keep):
+    """As many as it is told, all where there are fewer, and nothing that is not a generation is touched."""
+    write_generations(tmp_path, 8, 9, 10)
+    (tmp_path / "notes").mkdir()
+    prune(tmp_path, keep)
+    assert [number for number, _ in generations(tmp_path)] == [8, 9, 10][max(0, 3 - keep) :]
+    assert (tmp_path / "notes").is_dir()
+
+
+# ---------------------------------------------------------------------------------------------------- crashes
+
+
+class Crash(BaseException):
+    """The power goes."""
+
+
+@contextlib.contextmanager
+def crash_after(num_operations: int, monkeypatch: pytest.MonkeyPatch):
+    """Let `num_operations` changes of the disk happen, and none after them; counts them in what it yields."""
+    done = [0]
+
+    def counted(operation: Callable) -> Callable:
+        def attempt(*arguments, **keywords):
+            if done[0] >= num_operations:
+                raise Crash
+            done[0] += 1
+            return operation(*arguments, **keywords)
+
+        return attempt
+
+    with monkeypatch.context() as patch:
+        for name in ("rename", "replace", "mkdir", "open", "unlink", "rmdir"):
+            patch.setattr(Path, name, counted(getattr(Path, name)))
+        for name in ("fsync", "unlink", "rmdir"):
+            patch.setattr(os, name, counted(getattr(os, name)))
+        yield done
+
+
+def crashes(write: Callable[[], None], prepare: Callable[[], None], monkeypatch: pytest.MonkeyPatch):
+    """Prepare and write, crashing after 0, 1, 2, ... operations until one goes through; yields after each crash."""
+    for num_operations in range(1000):
+        prepare()
+        with crash_after(num_operations, monkeypatch):
+            try:
+                write()
+            except Crash:
+                finished = False
+            else:
+                finished = True
+        yield finished
+        if finished:
+            assert num_operations > 3  # what is counted really is what the write does
+            return
+    raise AssertionError("never finished")
+
+
+def empty(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+
+
+def found(folder: Path) -> dict[str, bytes] | None:
+    """What a reader accepts there."""
+    try:
+        return read_folder(folder)
+    except DamagedFilesError:
+        return None
+
+
+def test_a_crash_leaves_the_old_file_or_the_new_one(tmp_path, monkeypatch):
+    """After any operation of `write_file`; and the next write succeeds."""
+    folder, path = tmp_path / "f", tmp_path / "f" / "config.toml"
+
+    def prepare() -> None:
+        empty(folder)
+        path.write_bytes(b"old")
+
+    seen = []
+    for finished in crashes(lambda: write_file(path, b"new"), prepare, monkeypatch):
+        seen.append(path.read_bytes())
+        assert seen[-1] == b"new" or not finished
+        write_file(path, b"newest")
+        assert path.read_bytes() == b"newest"
+    assert set(seen) == {b"old", b"new"}
+
+
+def test_a_crash_leaves_a_new_generation_whole_or_absent(tmp_path, monkeypatch):
+    """Exactly: readers see the generation before or this one, and leftovers are neither read nor in the way."""
+    parent = tmp_path / "checkpoints"
+
+    def prepare() -> None:
+        empty(parent)
+        write_generations(parent, 1)
+
+    seen = []
+    for finished in crashes(lambda: write_folder(parent / "000000002", NEW), prepare, monkeypatch):
+        newest = read_newest(parent)
+        assert newest in ((1, {"n": b"1"}), (2, NEW))
+        assert newest[0] == 2 or not finished
+        assert (parent / "000000002").exists() == (newest[0] == 2)
+        seen.append(newest[0])
+        write_generations(parent, 3)
+        prune(parent, 2)
+        assert read_newest(parent) == (3, {"n": b"3"})
+    assert set(seen) == {1, 2}
+
+
+def test_a_crash_while_replacing_a_folder_loses_neither_and_only_two_renames_hide_both(tmp_path, monkeypatch):
+    """Between the renames no folder has the name; old and new are then whole beside it. The next write succeeds."""
+    path = tmp_path / "f" / "agent"
+
+    def prepare() -> None:
+        empty(path.parent)
+        write_folder(path, OLD)
+
+    seen = []
+    for finished in crashes(lambda: write_folder(path, NEW), prepare, monkeypatch):
+        seen.append(found(path))
+        assert seen[-1] == NEW or not finished
+        if seen[-1] is None:
+            assert not path.exists()
+            beside = [found(entry) for entry in path.parent.iterdir()]
+            assert OLD in beside
+            assert NEW in beside
+        write_folder(path, OLD)
+        assert found(path) == OLD
+    assert seen.count(None) == 1
+    assert seen == sorted(seen, key=[OLD, None, NEW].index)
+
+
+@pytest.mark.parametrize("suffix", ["tmp", "old"])
+def test_a_crash_of_a_process_with_the_same_number_is_not_in_the_way(tmp_path, suffix):
+    """In a container every process may be number 1: what it left is written over."""
+    leftover = tmp_path / f".a.{os.getpid()}.{suffix}"
+    write_folder(tmp_path / "a", OLD)
+    write_folder(leftover, {"half": b"written"})
+    write_folder(tmp_path / "a", NEW)
+    assert read_folder(tmp_path / "a") == NEW
+    assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder], ids=["file", "folder"])
+def test_content_and_folder_are_synced_before_and_after_the_rename(tmp_path, monkeypatch, write):
+    """Rename without both lost files in 4 of 11 crash states (FACTS): content first, then the name, then its folder."""
+    log: list[str] = []
+    real_fsync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        log.append("sync " + Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        real_fsync(descriptor)
+
+    for name in ("rename", "replace"):
+        real = getattr(Path, name)
+        monkeypatch.setattr(Path, name, lambda self, to, real=real: (log.append("rename"), real(self, to))[1])
+    monkeypatch.setattr(files.os, "fsync", fsync)
+    parent = tmp_path / "p"
+    parent.mkdir()
+    write(parent / "a", {"x": b"1"} if write is write_folder else b"1")
+    temporary = f".a.{os.getpid()}.tmp"
+    before = ["sync x", f"sync {MANIFEST}", f"sync {temporary}"] if write is write_folder else [f"sync {temporary}"]
+    assert log == [*before, "rename", "sync p"]

@@ -1,0 +1,98 @@
+"""metrics.jsonl: what is written can be read again, whatever a crash left behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from numzero.metrics import Evaluated, Event, Finished, MetricsFile, Progress, Started, read_metrics
+
+EVENTS: list[Event] = [
+    Started(run="runs/a", game="tictactoe", seed=2**40, workers=0, num_updates=10, num_parameters=72655),
+    Progress(
+        seconds=1.5,
+        updates=3,
+        steps=40,
+        games=2,
+        updates_per_second=2.0,
+        steps_per_second=26.7,
+        samples_per_step=4.0,
+        mean_return=None,
+        mean_length=7.5,
+        losses={"total": 3.25, "policy": 2.0, "learning_rate": 1e-3},
+        selfplay_share=0.3,
+        window_steps=40,
+        eta_seconds=3.5,
+    ),
+    Evaluated(seconds=2.0, updates=5, steps=60, scores={"mean": 0.5, "by_opponent": {"random": [1, 2]}, "text": "é\n"}),
+    Finished(seconds=4.0, updates=10, steps=120, games=9, reason="finished"),
+]
+
+
+def write(path: Path, events: list[Event]) -> None:
+    file = MetricsFile(path)
+    for event in events:
+        file.write(event)
+    file.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "metrics.jsonl"
+
+
+def test_every_event_comes_back_as_it_was_written(path):
+    """One of each type, in order."""
+    assert {type(event) for event in EVENTS} == set(get_args(Event))
+    write(path, EVENTS)
+    assert read_metrics(path) == EVENTS
+
+
+def test_each_event_is_one_line_of_json_that_says_its_type(path):
+    """So that any other program can read it."""
+    write(path, EVENTS)
+    lines = path.read_text("utf-8").splitlines()
+    assert [json.loads(line)["type"] for line in lines] == ["started", "progress", "evaluated", "finished"]
+
+
+def test_an_event_is_in_the_file_before_it_is_closed(path):
+    """Whoever looks on sees it at once, and a killed run has lost nothing."""
+    file = MetricsFile(path)
+    file.write(EVENTS[0])
+    assert read_metrics(path) == EVENTS[:1]
+    file.close()
+
+
+def test_a_file_is_continued_rather_than_begun_again(path):
+    """A run taken up again adds to what it said before."""
+    write(path, EVENTS[:2])
+    write(path, EVENTS[2:])
+    assert read_metrics(path) == EVENTS
+
+
+def test_a_last_line_that_was_cut_off_is_left_out_wherever_it_was_cut(path):
+    """Every length of the file gives the events whose lines are whole."""
+    write(path, EVENTS)
+    content = path.read_bytes()
+    for length in range(len(content) + 1):
+        path.write_bytes(content[:length])
+        ends = [i for i, byte in enumerate(content) if byte == ord("\n")]
+        assert read_metrics(path) == EVENTS[: sum(length >= end for end in ends)]
+
+
+def test_what_follows_a_cut_line_is_not_lost_with_it(path):
+    """A new event after a crash begins a line of its own."""
+    write(path, EVENTS[:2])
+    path.write_bytes(path.read_bytes()[:-10])
+    write(path, EVENTS[2:])
+    assert read_metrics(path) == [EVENTS[0], *EVENTS[2:]]
+    assert b"\n\n" not in path.read_bytes()
+
+
+def test_an_empty_file_holds_no_events(path):
+    """As a run has it before its first."""
+    MetricsFile(path).close()
+    assert read_metrics(path) == []

@@ -1,0 +1,369 @@
+"""The actor: what it delivers is what was played, every episode is delivered once, and a seed decides every bit."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from numzero.games import make_game
+from numzero.inference import OnnxModel
+from numzero.replay import Trajectory, check_trajectory, encode_trajectory
+from numzero.runtime.inline import InlineRuntime
+from numzero.search import SearchConfig
+from numzero.training.selfplay import Actor, SelfPlayConfig, SelfPlayTask, edge_discount, selfplay
+from tests.reference import selfplay as reference
+from tests.tiny import CORRIDOR, GAMMA, SEARCH, model_files
+
+CONFIGS = {
+    "plain": {},
+    "random moves": {"random_move_probability": 0.5},
+    "random starts": {"random_start_moves": 6},
+    "segments": {"segment_steps": 3},
+    "segments of one step": {"segment_steps": 1},
+    "everything": {"random_move_probability": 0.3, "random_start_moves": 3, "segment_steps": 4},
+}
+PUCT = SearchConfig(rule="paper", num_simulations=8)
+
+
+def make_task(game: str, search: SearchConfig = SEARCH, *, seed: int = 0, **changes: Any) -> SelfPlayTask:
+    """A task for one actor; what is no setting of self-play is a field of the task."""
+    fields = {name: changes.pop(name) for name in ("actor", "num_games") if name in changes}
+    config = SelfPlayConfig(**{"batch_size": 5, **changes})
+    return SelfPlayTask(game, search, config, GAMMA[game], seed, **{"actor": 0, **fields})
+
+
+class Play:
+    """An actor whose every move is played again by the twin."""
+
+    def __init__(self, task: SelfPlayTask, batch_size: int | None = None) -> None:
+        self.task = task
+        self.shadow = reference.Shadow(make_game(task.game, batch_size or task.config.batch_size), task.gamma)
+        self.actor = Actor(self.shadow, task, np.random.default_rng([task.seed, task.actor]))
+        self.use_weights(0)
+        self.actor._search = reference.SearchLog(self.actor._search, self.shadow, self.actor)  # type: ignore[assignment]
+        self.delivered: list[Trajectory] = []
+
+    def use_weights(self, version: int) -> None:
+        self.actor.use_model(model_files(self.task.game, version), version)
+
+    def moves(self, count: int) -> Play:
+        for _ in range(count):
+            self.delivered += self.actor.play()
+        return self
+
+    def until_done(self) -> Play:
+        while not self.actor.done:
+            self.moves(1)
+        return self
+
+    def episodes(self) -> list[reference.Episode]:
+        """What the twin says of the finished episodes, in the order they ended."""
+        return [episode for episode in self.shadow.finished if episode.moves[-1].search is not None]
+
+    def games(self) -> list[tuple[str, list[Trajectory]]]:
+        """The delivered pieces of each finished game, in the order the games ended."""
+        pieces: dict[str, list[Trajectory]] = {}
+        ended = []
+        for trajectory in self.delivered:
+            seed, actor, number = trajectory.game_id.split("-")[:3]
+            pieces.setdefault(f"{seed}-{actor}-{number}", []).append(trajectory)
+            if trajectory.ended != "cut":
+                ended.append(f"{seed}-{actor}-{number}")
+        return [(game, pieces[game]) for game in ended]
+
+
+def network_value(game: str, observation: Any, version: int = 0) -> float:
+    """What the network itself says of a position, alone in its batch."""
+    return float(OnnxModel(model_files(game, version)).initial(observation[None]).value[0])
+
+
+@pytest.mark.parametrize("game", GAMMA)
+@pytest.mark.parametrize("config", CONFIGS)
+def test_trajectories_are_what_single_games_say(game: str, config: str) -> None:
+    """Every array of every delivered episode equals what games of one copy gave for the same moves."""
+    play = Play(make_task(game, **CONFIGS[config])).moves(45)
+    games, episodes = play.games(), play.episodes()
+    assert len(games) == len(episodes) >= 5
+    for (_, pieces), episode in zip(games, episodes, strict=True):
+        assert pieces[-1].ended == episode.ended
+        truncated = episode.ended == "truncated"
+        bootstrap = network_value(game, episode.final.observation) if truncated else 0.0
+        expected = reference.recorded(episode, bootstrap)
+        joined = reference.join(pieces)
+        np.testing.assert_allclose(joined["root_value"][-1], expected["root_value"][-1], atol=1e-5)
+        expected["root_value"][-1] = joined["root_value"][-1]
+        for name, array in expected.items():
+            np.testing.assert_array_equal(joined[name], array, err_msg=name)
+
+
+def test_both_ends_of_an_episode_were_seen() -> None:
+    """The twin's corridor ends episodes in both ways, so that both are compared above."""
+    play = Play(make_task(CORRIDOR)).moves(45)
+    assert {trajectory.ended for trajectory in play.delivered} == {"terminated", "truncated"}
+
+
+@pytest.mark.parametrize("game", GAMMA)
+def test_delivered_trajectories_are_valid(game: str) -> None:
+    """What is delivered passes the store's own check, and has the game's dtypes."""
+    for trajectory in Play(make_task(game, segment_steps=4)).moves(30).delivered:
+        check_trajectory(trajectory)
+        assert trajectory.observation.dtype == make_game(game, 1).spec.observation_dtype
+
+
+@settings(max_examples=8)
+@given(segment_steps=st.integers(1, 12), seed=st.integers(0, 1000))
+def test_segments_join_to_whole_episodes(segment_steps: int, seed: int) -> None:
+    """Cutting episodes into pieces of any length changes nothing of what is delivered but the cuts."""
+    whole = Play(make_task(CORRIDOR, seed=seed)).moves(25)
+    cut = Play(make_task(CORRIDOR, seed=seed, segment_steps=segment_steps)).moves(25)
+    assert [game for game, _ in whole.games()] == [game for game, _ in cut.games()]
+    for (_, [trajectory]), (_, pieces) in zip(whole.games(), cut.games(), strict=True):
+        assert [piece.num_steps for piece in pieces[:-1]] == [segment_steps] * (len(pieces) - 1)
+        assert 1 <= pieces[-1].num_steps <= segment_steps
+        for name, array in reference.join(pieces).items():
+            np.testing.assert_array_equal(array, getattr(trajectory, name), err_msg=name)
+
+
+def test_a_running_episode_is_delivered_in_segments() -> None:
+    """With segments an episode that has not ended is known up to its last cut."""
+    play = Play(make_task("CartPole-v1", segment_steps=2)).moves(6)
+    assert [trajectory.ended for trajectory in play.delivered].count("cut") == 10
+    assert not Play(make_task("CartPole-v1")).moves(6).delivered
+
+
+def test_long_episodes_outgrow_the_first_arrays() -> None:
+    """An episode longer than what was allocated first is delivered whole."""
+    play = Play(make_task("CartPole-v1", batch_size=1, seed=1))
+    play.actor._recorder._arrays = {name: array[:, :4].copy() for name, array in play.actor._recorder._arrays.items()}
+    play.moves(40)
+    (_, [trajectory]), *_ = play.games()
+    assert trajectory.num_steps > 8
+    expected = reference.recorded(play.episodes()[0], 0.0)
+    np.testing.assert_array_equal(trajectory.observation, expected["observation"])
+
+
+def test_exploratory_marks_exactly_what_the_search_would_not_play() -> None:
+    """A move is marked where it differs from Gumbel's winner, as often as uniform draws make it differ."""
+    probability = 0.4
+    play = Play(make_task("tictactoe", batch_size=64, random_move_probability=probability)).moves(60)
+    marked, expected, variance = 0, 0.0, 0.0
+    for (_, [trajectory]), episode in zip(play.games(), play.episodes(), strict=True):
+        for move, exploratory in zip(episode.moves, trajectory.exploratory, strict=True):
+            assert move.search is not None
+            assert exploratory == (move.action != move.search["action"])
+            chance = probability * (1.0 - 1.0 / move.position.legal.sum())
+            marked, expected, variance = marked + exploratory, expected + chance, variance + chance * (1 - chance)
+    assert abs(marked - expected) < 4 * np.sqrt(variance)
+
+
+def test_without_random_moves_nothing_is_marked() -> None:
+    """A probability of 0 leaves every move to the search; of 1, moves from the first position are uniform."""
+    play = Play(make_task("tictactoe")).moves(20)
+    assert not any(trajectory.exploratory.any() for trajectory in play.delivered)
+    play = Play(make_task("tictactoe", batch_size=900, random_move_probability=1.0)).moves(1)
+    counts = np.bincount([moves[0].action for moves in play.shadow.moves], minlength=9)
+    assert (abs(counts - 100) < 4 * np.sqrt(100)).all()
+
+
+def test_random_starts_are_uniform_and_unrecorded() -> None:
+    """Recorded games begin after 0 to the given number of moves, each as often, and no recorded move is marked."""
+    limit = 3
+    play = Play(make_task("tictactoe", batch_size=200, random_start_moves=limit)).moves(18)
+    starts = [int((trajectory.observation[0, :2] > 0).sum()) for trajectory in play.delivered]
+    counts = np.bincount(starts, minlength=limit + 1)
+    assert len(counts) == limit + 1
+    expected = len(starts) / (limit + 1)
+    assert (abs(counts - expected) < 4 * np.sqrt(expected)).all()
+    assert not any(trajectory.exploratory.any() for trajectory in play.delivered)
+
+
+@pytest.mark.parametrize("game", ["tictactoe", CORRIDOR])
+def test_random_starts_longer_than_an_episode_end(game: str) -> None:
+    """Start moves that would end every episode on the way still lead to games that can be played."""
+    play = Play(make_task(game, random_start_moves=30)).moves(12)
+    assert play.delivered
+    assert all(trajectory.num_steps >= 1 for trajectory in play.delivered)
+
+
+def test_temperature_zero_plays_the_most_visited() -> None:
+    """With the pUCT rule and temperature 0 every move is the one with most visits, the lowest of equals."""
+    play = Play(make_task("tictactoe", PUCT, temperature=0.0)).moves(20)
+    moves = [move for episode in play.episodes() for move in episode.moves]
+    assert [m.action for m in moves] == [int(np.argmax(m.search["visit_counts"])) for m in moves if m.search]
+
+
+def test_moves_are_drawn_only_while_temperature_lasts() -> None:
+    """pUCT's moves are drawn in the first `temperature_moves` of an episode, and the most visited ones afterwards."""
+    play = Play(make_task("tictactoe", PUCT, batch_size=40, temperature_moves=2)).moves(25)
+    differs: dict[bool, list[bool]] = {True: [], False: []}
+    for episode in play.episodes():
+        for number, move in enumerate(episode.moves):
+            assert move.search is not None
+            differs[number < 2].append(move.action != int(np.argmax(move.search["visit_counts"])))
+            assert move.search["visit_counts"][move.action] > 0
+    assert any(differs[True])
+    assert not any(differs[False])
+
+
+@pytest.mark.parametrize("game", GAMMA)
+@pytest.mark.parametrize("num_games", [1, 4, 13])
+def test_num_games_plays_the_first_to_start(game: str, num_games: int) -> None:
+    """Exactly the asked number of games is delivered, once each, and they are the first that started, however long."""
+    play = Play(make_task(game, num_games=num_games), batch_size=min(5, num_games)).until_done()
+    assert sorted(game for game, _ in play.games()) == sorted(f"0-0-{number}" for number in range(num_games))
+    assert len({trajectory.game_id for trajectory in play.delivered}) == len(play.delivered) == num_games
+    counts = play.actor.take_counts()
+    assert len(counts["episodes"]) == num_games
+    assert counts["steps"] == sum(trajectory.num_steps for trajectory in play.delivered)
+
+
+@given(num_games=st.integers(1, 12), batch_size=st.integers(1, 8), seed=st.integers(0, 1000))
+@settings(max_examples=12)
+def test_no_batch_size_favours_short_games(num_games: int, batch_size: int, seed: int) -> None:
+    """Whatever the batch, the games that are delivered are those that started first: a long one is waited for."""
+    task = make_task(CORRIDOR, seed=seed, num_games=num_games, batch_size=batch_size, segment_steps=4)
+    play = Play(task, batch_size=min(batch_size, num_games)).until_done()
+    assert {game for game, _ in play.games()} == {f"{seed}-0-{number}" for number in range(num_games)}
+    open_games = {trajectory.game_id.split("-")[2] for trajectory in play.delivered}
+    assert open_games == {str(number) for number in range(num_games)}
+
+
+def run_role(task: SelfPlayTask, store: Any = None) -> tuple[list[Trajectory], dict[str, Any]]:
+    """Play a task with a number of games to its end in this process."""
+    runtime = InlineRuntime(store)
+    runtime.start(selfplay, [task])
+    runtime.publish(0, folder_files(task.game))
+    runtime.allow_steps(10**9)
+    while runtime.running():
+        runtime.poll(0.0)
+    runtime.close()
+    return runtime.collect(), runtime.take_counts()
+
+
+def folder_files(game: str) -> dict[str, bytes]:
+    """The networks under the names that travel."""
+    files = model_files(game)
+    return {"initial.onnx": files.initial, "recurrent.onnx": files.recurrent}
+
+
+@pytest.mark.parametrize("game", GAMMA)
+def test_same_seed_same_bits(game: str) -> None:
+    """Two actors with one seed deliver equal bytes, another seed or number gives other games with other names."""
+    changes = CONFIGS["everything"] | {"num_games": 7}
+    first, again = (run_role(make_task(game, **changes))[0] for _ in range(2))
+    assert [encode_trajectory(t) for t in first] == [encode_trajectory(t) for t in again]
+    other_seed = run_role(make_task(game, seed=1, **changes))[0]
+    other_actor = run_role(make_task(game, actor=1, **changes))[0]
+    ids = [{t.game_id for t in games} for games in (first, other_seed, other_actor)]
+    assert sum(map(len, ids)) == len(set().union(*ids))
+    actions = [[t.action.tolist() for t in games] for games in (first, other_seed, other_actor)]
+    assert actions[0] != actions[1] != actions[2] != actions[0]
+
+
+def test_the_role_counts_what_it_plays() -> None:
+    """Steps, simulations and episodes add up to what was delivered."""
+    task = make_task("tictactoe", num_games=5)
+    games, counts = run_role(task)
+    assert len(games) == 5
+    assert counts["steps"] == sum(game.num_steps for game in games)
+    assert [episode.num_steps for episode in counts["episodes"]] == [game.num_steps for game in games]
+    longest = max(game.num_steps for game in games)
+    assert counts["simulations"] == 5 * longest * SEARCH.num_simulations
+
+
+def test_total_reward_is_the_first_players() -> None:
+    """An episode's statistics sum the rewards as player 0 sees them, without discount."""
+    play = Play(make_task("tictactoe", batch_size=30, random_move_probability=1.0)).moves(20)
+    said = [episode.total_reward for episode in play.actor.take_counts()["episodes"]]
+    expected = [
+        sum(move.reward * (1 if move.position.to_play == 0 else -1) for move in episode.moves)
+        for episode in play.episodes()
+    ]
+    assert said == expected
+    assert {1.0, -1.0, 0.0} == set(said)
+
+
+def test_model_version_is_recorded_for_each_step() -> None:
+    """Weights that change in the middle of a game mark the steps that they searched, and bootstrap at its end."""
+    play = Play(make_task(CORRIDOR, batch_size=3))
+    for version in (0, 1, 2, 3):
+        play.use_weights(version)
+        play.moves(4)
+    mixed = [t for t in play.delivered if len(set(t.model_version.tolist())) > 1]
+    assert mixed
+    for (_, pieces), episode in zip(play.games(), play.episodes(), strict=True):
+        said = [move.search["model_version"] for move in episode.moves if move.search]
+        assert pieces[0].model_version.tolist() == said
+        if episode.ended == "truncated":
+            value = network_value(CORRIDOR, episode.final.observation, int(said[-1]))
+            assert pieces[0].root_value[-1] == pytest.approx(value, abs=1e-5)
+
+
+def test_quiet_games_do_not_depend_on_their_batch() -> None:
+    """Without noise, games played side by side make the moves of one played alone."""
+    quiet = dataclasses.replace(SEARCH, gumbel_scale=0.0, num_simulations=16)
+    alone = Play(make_task("tictactoe", quiet, batch_size=1)).moves(9).delivered[0]
+    together = Play(make_task("tictactoe", quiet, batch_size=7)).moves(9).delivered
+    assert len(together) >= 7
+    for trajectory in together:
+        assert trajectory.action.tolist() == alone.action.tolist()
+        np.testing.assert_allclose(trajectory.root_value, alone.root_value, atol=1e-5)
+        np.testing.assert_allclose(trajectory.policy_target, alone.policy_target, atol=1e-4)
+
+
+def test_noise_differs_between_games_of_a_batch() -> None:
+    """Each game of a batch is searched with noise of its own."""
+    play = Play(make_task("tictactoe", batch_size=32)).moves(1)
+    first_moves = {moves[0].action for moves in play.shadow.moves if moves}
+    assert len(first_moves) > 3
+
+
+@pytest.mark.parametrize(("game", "expected"), [("tictactoe", -0.5), ("CartPole-v1", 0.5)])
+def test_edges_turn_the_sign_where_two_alternate(game: str, expected: float) -> None:
+    """A model's discount is negative exactly where the value behind an edge is the opponent's."""
+    assert edge_discount(make_game(game, 1).spec, 0.5) == expected
+
+
+def test_actors_wait_for_weights_and_for_leave_to_play() -> None:
+    """The role plays nothing before weights are published and steps allowed, and ends when told to."""
+    runtime = InlineRuntime()
+    runtime.start(selfplay, [make_task("tictactoe")])
+
+    def steps_after_polls() -> int:
+        for _ in range(3):
+            runtime.poll(0.0)
+        return int(runtime.take_counts().get("steps", 0))
+
+    runtime.allow_steps(8)
+    assert steps_after_polls() == 0
+    runtime.publish(0, folder_files("tictactoe"))
+    assert steps_after_polls() == 10  # two moves of five games: the budget is looked at before each
+    runtime.allow_steps(11)
+    assert steps_after_polls() == 5
+    runtime.stop()
+    assert not runtime.running()
+
+
+def test_settings_refuse_what_makes_no_sense() -> None:
+    """Every problem is named, all at once."""
+    problems = SelfPlayConfig(
+        batch_size=0, random_move_probability=1.5, temperature=-1.0, segment_steps=-1, random_start_moves=-2
+    ).check()
+    names = ["batch_size", "random_move_probability", "temperature", "random_start_moves", "segment_steps"]
+    assert [problem.split()[0] for problem in problems] == [f"selfplay.{name}" for name in names]
+    assert not SelfPlayConfig().check()
+
+
+def test_pieces_of_a_game_are_numbered_in_order() -> None:
+    """Segments of one game have names of their own that count up."""
+    parts: dict[str, list[int]] = {}
+    for trajectory in Play(make_task("CartPole-v1", segment_steps=3)).moves(20).delivered:
+        game, part = trajectory.game_id.rsplit("-", 1)
+        parts.setdefault(game, []).append(int(part))
+    assert len(parts) >= 5
+    assert all(numbers == list(range(len(numbers))) for numbers in parts.values())
