@@ -64,6 +64,8 @@ class Decision(NamedTuple):
 
 def agent_files(info: AgentInfo, model: ModelFiles) -> dict[str, bytes]:
     """The contents of an agent's folder, by file name."""
+    # msgspec leaves out what a dataclass that it made itself took from its defaults; a copy holds every field.
+    info = msgspec.structs.replace(info, search=dataclasses.replace(info.search))
     text = msgspec.json.format(msgspec.json.encode(info), indent=2)
     return {INFO_FILE: text, "initial.onnx": model.initial, "recurrent.onnx": model.recurrent}
 
@@ -87,7 +89,8 @@ class Agent:
         ):
             raise UserError(
                 f"the agent's networks take observations {self.model.observation_shape} and give "
-                f"{self.model.num_actions} actions; its {INFO_FILE} says {info.spec.observation_shape} and {info.spec.num_actions}."
+                f"{self.model.num_actions} actions; its {INFO_FILE} says {info.spec.observation_shape} and "
+                f"{info.spec.num_actions}."
             )
         self._searches: dict[tuple[int, int], Search] = {}
 

@@ -62,24 +62,23 @@ def entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def test_every_flipped_bit_is_noticed_or_harmless(tmp_path):
-    """Of every byte of every file: in the manifest white space may change, and what is read stays what was written."""
+def test_every_flipped_byte_is_noticed_or_harmless(tmp_path):
+    """In any file; only the manifest's white space may change, and what is read is then what was written."""
     write_folder(tmp_path / "a", {"x.bin": b"some bytes", "yy.json": b"{}"})
     expected = read_folder(tmp_path / "a")
     for path in entries(tmp_path / "a"):
         content = path.read_bytes()
         for i in range(len(content)):
-            for bit in range(8):
-                flipped = content[:i] + bytes([content[i] ^ (1 << bit)]) + content[i + 1 :]
-                path.write_bytes(flipped)
-                if path.name == MANIFEST and flipped.split() == content.split():
-                    continue
+            for bits in (0x01, 0x20, 0xFF):  # the least change, upper to lower case, all
+                path.write_bytes(content[:i] + bytes([content[i] ^ bits]) + content[i + 1 :])
                 try:
                     found = read_folder(tmp_path / "a")
                 except DamagedFilesError:
                     continue
-                assert path.name == MANIFEST, f"{path.name} byte {i} bit {bit}"
-                assert found == expected, f"{path.name} byte {i} bit {bit}"
+                where = f"{path.name}, byte {i} ^ {bits}"
+                assert path.name == MANIFEST, where
+                assert chr(content[i]).isspace(), where
+                assert found == expected, where
         path.write_bytes(content)
     assert read_folder(tmp_path / "a") == expected
 
@@ -319,6 +318,7 @@ def test_a_crash_of_a_process_with_the_same_number_is_not_in_the_way(tmp_path, s
     assert os.listdir(tmp_path) == ["a"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="reads the names of open files from /proc")
 @pytest.mark.parametrize("write", [write_file, write_folder], ids=["file", "folder"])
 def test_content_and_folder_are_synced_before_and_after_the_rename(tmp_path, monkeypatch, write):
     """Rename without both lost files in 4 of 11 crash states (FACTS): content first, then the name, then its folder."""

@@ -146,7 +146,7 @@ def test_a_recurrent_graph_without_a_discount_is_refused():
     files = small()
     stripped = onnx.load_from_string(files.recurrent)
     del stripped.metadata_props[:]
-    with pytest.raises(UserError, match="must give its discount in its metadata; it has none. Export it again"):
+    with pytest.raises(UserError, match=r"must give its discount in its metadata; it has none\. Export it again"):
         OnnxModel(files._replace(recurrent=model_bytes(stripped)))
 
 

@@ -40,7 +40,7 @@ __all__ = ["describe_presets", "evaluate", "export", "play"]
 def evaluate(
     agent: Path, opponent: str | None, games: int, simulations: int | None, seed: int, exhaustive: bool, as_json: bool
 ) -> None:
-    r"""Measure the AGENT in a folder (or a run's newest agent), without noise.
+    """Measure the AGENT in a folder (or a run's newest agent), without noise.
 
     \b
     Example:
@@ -71,12 +71,12 @@ def _measure(
     started = time.perf_counter()
     player = _opponent(opponent, agent, simulations)
     progress = _progress_line()
+    # First, because it may refuse: not after minutes of play.
+    positions = judge.exhaustive(agent, simulations=simulations, progress=progress) if exhaustive else {}
     scores = judge.evaluate(agent, opponent=player, games=games, simulations=simulations, seed=seed, progress=progress)
-    if exhaustive:
-        scores |= judge.exhaustive(agent, simulations=simulations, progress=progress)
     budget = agent.info.search.num_simulations if simulations is None else simulations
     context = {"game": agent.info.spec.name, "games": games, "simulations": budget, "seed": seed}
-    return context | {"seconds": round(time.perf_counter() - started, 3)} | scores
+    return context | {"seconds": round(time.perf_counter() - started, 3)} | scores | positions
 
 
 def _opponent(name: str | None, agent: Agent, simulations: int | None) -> Player | None:
@@ -118,7 +118,7 @@ def _progress_line() -> Any:
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of these games.")
 def export(source: Path, out: Path, games: int, seed: int) -> None:
-    r"""Write the newest agent of a run (or copy an agent) to a folder of its own, with a card of what it can do.
+    """Write the newest agent of a run (or copy an agent) to a folder of its own, with a card of what it can do.
 
     The folder holds initial.onnx, recurrent.onnx, agent.json, card.md and a manifest of digests.
 
@@ -188,7 +188,7 @@ def _card(agent: Agent, scores: dict[str, str]) -> str:
 @click.option("--watch", is_flag=True, help="The agent plays every move.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the episode; default: a new one.")
 def play(agent: Path, simulations: int | None, second: bool, watch: bool, seed: int | None) -> None:
-    r"""Play against the AGENT in a folder, here in the terminal.
+    """Play against the AGENT in a folder, here in the terminal.
 
     At the prompt give an action's name; `hint` shows what the search thinks, `agent` lets it move for you, `quit` ends.
     Where there is one player you act yourself, or watch the agent with --watch.
@@ -278,7 +278,7 @@ def _result(game: Game, total: np.ndarray[Any, Any], person: int) -> str:
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print all settings as JSON.")
 def describe_presets(name: str | None, as_json: bool) -> None:
-    r"""List the presets, or show every setting of the one NAMEd.
+    """List the presets, or show every setting of the one NAMEd.
 
     \b
     Example:

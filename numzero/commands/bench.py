@@ -15,7 +15,7 @@ __all__ = ["bench"]
 
 @click.group()
 def bench() -> None:
-    r"""Measure speed on this machine, as ratios within one run.
+    """Measure speed on this machine, as ratios within one run.
 
     \b
     Example:
@@ -45,7 +45,7 @@ def bench() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def search(batches: tuple[int, ...], rule: str, seconds: float, as_json: bool) -> None:
-    r"""Search against its network alone, and the tree alone.
+    """Search against its network alone, and the tree alone.
 
     \b
     Example:

@@ -43,7 +43,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(numzero.__version__, prog_name="numzero")
 def main() -> None:
-    r"""MuZero on ordinary CPUs: train an agent, play with it, embed it.
+    """MuZero on ordinary CPUs: train an agent, play with it, embed it.
 
     \b
     Example:

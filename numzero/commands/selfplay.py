@@ -38,7 +38,11 @@ __all__ = ["selfplay"]
     help="Games in lockstep per process.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("selfplay"), show_default=True, help="Folder of the games."
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("selfplay"),
+    show_default=True,
+    help="Folder of the games.",
 )
 @click.option(
     "--seed", type=click.IntRange(min=0), help="Decides all that is drawn; default: a new one, which is shown."
@@ -58,7 +62,7 @@ def selfplay(
     minutes: float | None,
     as_json: bool,
 ) -> None:
-    r"""Play games with an agent in many processes, until ^C, and store every finished one.
+    """Play games with an agent in many processes, until ^C, and store every finished one.
 
     Without --agent and --env it plays tic-tac-toe with the agent that ships. The games are in OUT/replay.sqlite; a
     second run adds to them.

@@ -33,7 +33,7 @@ __all__ = ["train"]
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a setting; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print the final scores as one JSON object.")
 def train(preset: str, folder: Path | None, seed: int, workers: int, overrides: tuple[str, ...], as_json: bool) -> None:
-    r"""Train an agent by a PRESET (see `presets`) or a TOML file with the same fields.
+    """Train an agent by a PRESET (see `presets`) or a TOML file with the same fields.
 
     \b
     Example:

@@ -248,9 +248,11 @@ def _work(role: Role, task: Any, pipe: Connection, store: Path, weights: Path) -
     mailbox = None
     try:
         mailbox = _ProcessMailbox(pipe, store, weights)
-        for _ in role(task, mailbox):
-            pass
-        mailbox.flush()
+        try:
+            for _ in role(task, mailbox):
+                pass
+        finally:
+            mailbox.flush()  # what was delivered is kept, whatever ended the role
         pipe.send(("done", None))
     except UserError as error:
         pipe.send(("user_error", str(error)))

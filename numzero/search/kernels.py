@@ -8,14 +8,15 @@ have checked.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from numzero.search.model import InitialOutput, RecurrentOutput
-from numzero.search.tree import NO_PARENT, ROOT, UNVISITED, Tree
+from numzero.search.tree import EXHAUSTED, NO_PARENT, ROOT, UNOPENED, UNVISITED, Tree
 
 __all__ = ["GUMBEL", "PAPER", "PARENT_SIBLINGS", "NonFiniteOutputError", "Rule", "expand_and_backup", "halving_winner"]
 __all__ += ["improved_policy", "mix_root_prior", "reset", "select", "set_root_gumbel"]
@@ -34,6 +35,17 @@ EPSILON = 1e-8
 """Smallest range that Q values are scaled by."""
 TINY = 1.1754944e-38
 """Smallest normal float32: keeps a vanishing prior from dividing zero by zero."""
+
+# `_nrt=False`, which Numba does not document, compiles without its run-time memory manager: a kernel then cannot allocate,
+# and handing twenty arrays from one function to the next costs no atomic reference counts. Inlined as well, the tree alone
+# is five times faster (bench S1). `error_model="numpy"` spares a test for zero at each division; none divides by zero.
+_Function = TypeVar("_Function", bound=Callable[..., object])
+_kernel: Callable[[_Function], _Function] = njit(  # type: ignore[call-overload]
+    cache=True, error_model="numpy", _nrt=False
+)
+_inline: Callable[[_Function], _Function] = njit(  # type: ignore[call-overload]
+    inline="always", error_model="numpy", _nrt=False
+)
 
 OUTPUT_NAMES = ("", "value", "policy_logits", "reward", "discount")
 
@@ -97,7 +109,7 @@ def select(
     """Walk each tree from its root to an edge to be followed next.
 
     Args:
-        tree: read; only raw logits of nodes entered for the first time become priors.
+        tree: read; only nodes passed through for the first time are opened.
         rule: how to choose.
         parent: `[B]` int32, filled with the node to expand from.
         action: `[B]` int32, filled with the action to expand.
@@ -125,14 +137,13 @@ def expand_and_backup(
 
 def mix_root_prior(tree: Tree, noise: NDArray[np.float64], fraction: float) -> None:
     """P(root, a) <- (1 - fraction) * P(root, a) + fraction * noise; `noise` `[B, A]`, 0 where illegal, sums to 1."""
-    prior = tree.children_prior[:, ROOT]
-    prior[:] = (1.0 - fraction) * prior + fraction * noise
+    _mix_root_prior(tree, noise, fraction)
 
 
 def set_root_gumbel(tree: Tree, logits: NDArray[np.float32], gumbel: NDArray[np.float64]) -> None:
-    """Prepare the roots for rule `gumbel`: `root_score` is `gumbel` `[B, A]` + logits, -inf where illegal."""
-    if gumbel.shape != tree.root_score.shape:
-        raise ValueError(f"gumbel must be [B, A] = {list(tree.root_score.shape)}; got {list(gumbel.shape)}.")
+    """Prepare the roots for rule `gumbel`: `root_preference` is `gumbel` `[B, A]` + logits, -inf where illegal."""
+    if gumbel.shape != tree.root_preference.shape:
+        raise ValueError(f"gumbel must be [B, A] = {list(tree.root_preference.shape)}; got {list(gumbel.shape)}.")
     _set_root_gumbel(tree, logits, gumbel)
 
 
@@ -164,66 +175,104 @@ def _raise_if_bad(code: int, function: str) -> None:
         )
 
 
-@njit(cache=True)
+@_kernel
 def _reset(
-    tree: Tree, rule: Rule, latent: Float32Array, logits: Float32Array, value: Float32Array, legal: NDArray[np.bool_]
+    tree: Tree,
+    rule: Rule,
+    latent: Float32Array,
+    logits: Float32Array,
+    value: Float32Array,
+    legal: NDArray[np.bool_],
 ) -> int:
     for b in range(value.shape[0]):
-        if not math.isfinite(value[b]):
-            return b * len(OUTPUT_NAMES) + 1
+        bad = _bad_output(0.0, 0.0, value[b], logits, b)
+        if bad:
+            return int(b * len(OUTPUT_NAMES) + bad)
         tree.num_nodes[b] = 1
         tree.q_bounds[b, 0], tree.q_bounds[b, 1] = rule.initial_bounds
-        finite = True
-        for a in range(logits.shape[1]):
-            finite &= math.isfinite(logits[b, a])
-            tree.root_legal[b, a] = legal[b, a]
-        if not finite:
-            return b * len(OUTPUT_NAMES) + 2
         _write_node(tree, b, ROOT, value[b], logits)
         for h in range(latent.shape[1]):
             tree.latent[b, ROOT, h] = latent[b, h]
         tree.parent[b, ROOT] = NO_PARENT
         tree.action_from_parent[b, ROOT] = NO_PARENT
+        tree.next_sibling[b, ROOT] = UNVISITED
         tree.reward[b, ROOT] = 0.0
         tree.discount[b, ROOT] = 1.0
-        _softmax_prior(tree, b, ROOT, True)
+        tree.prior[b, ROOT] = 1.0
+        tree.q[b, ROOT] = 0.0
         tree.node_visits[b, ROOT] = 1
         tree.value_sum[b, ROOT] = value[b]
+        for a in range(legal.shape[1]):
+            tree.root_legal[b, a] = legal[b, a]
+            if not legal[b, a]:
+                tree.children_prior[b, ROOT, a] = -np.inf
+        _softmax(tree.children_prior[b, ROOT])
+        _prefer_by_prior(tree, b)
     return 0
 
 
-@njit(cache=True)
+@_inline
 def _write_node(tree: Tree, b: int, node: int, value: float, logits: Float32Array) -> None:
-    """A fresh node without visits: raw value, logits, no children."""
+    """A fresh node: raw value, logits, no visits, no children."""
     tree.node_visits[b, node] = 0
     tree.value_sum[b, node] = 0.0
     tree.raw_value[b, node] = value
+    tree.first_child[b, node] = UNVISITED
+    tree.next_action[b, node] = UNOPENED
     for a in range(logits.shape[1]):
         tree.children_prior[b, node, a] = logits[b, a]
-        tree.children_index[b, node, a] = UNVISITED
-        tree.children_visits[b, node, a] = 0
-        tree.children_q[b, node, a] = 0.0
 
 
-@njit(cache=True)
-def _softmax_prior(tree: Tree, b: int, node: int, masked: bool) -> None:
-    """In place: the node's logits become probabilities, 0 for an illegal action where `masked`."""
-    prior = tree.children_prior[b, node]
-    largest = np.float32(-np.inf)
-    for a in range(prior.shape[0]):
-        if not (masked and not tree.root_legal[b, a]):
-            largest = max(largest, prior[a])
+@_inline
+def _softmax(x: Float32Array) -> None:
+    """In place; -inf becomes 0."""
+    largest = x[0]
+    for i in range(1, x.shape[0]):
+        largest = max(largest, x[i])
     total = np.float32(0.0)
-    for a in range(prior.shape[0]):
-        legal = not (masked and not tree.root_legal[b, a])
-        prior[a] = math.exp(np.float64(prior[a] - largest)) if legal else 0.0  # as Python's exp: test_bits
-        total += prior[a]
+    for i in range(x.shape[0]):
+        x[i] = math.exp(x[i] - largest)
+        total += x[i]
     scale = np.float32(1.0) / total
-    for a in range(prior.shape[0]):
-        prior[a] *= scale
+    for i in range(x.shape[0]):
+        x[i] *= scale
 
 
-@njit(cache=True)
+@_inline
+def _prefer_by_prior(tree: Tree, b: int) -> None:
+    """The legal root actions are tried in the order of their priors."""
+    for a in range(tree.root_legal.shape[1]):
+        tree.root_preference[b, a] = tree.children_prior[b, ROOT, a] if tree.root_legal[b, a] else -np.inf
+    tree.next_action[b, ROOT] = _next_untried(tree.root_preference[b], UNOPENED)
+
+
+@_inline
+def _next_untried(preference: NDArray[np.floating], last: int) -> int:
+    """The action to be tried after `last` (or first, if `UNOPENED`): the next lower preference, the lowest of equals.
+
+    Actions that were never tried differ only in their preference, so they are tried in its order, whatever the rule.
+    """
+    best_action = EXHAUSTED
+    best = -np.inf
+    limit = preference[last] if last >= 0 else np.inf
+    for a in range(preference.shape[0]):
+        if preference[a] > best and (preference[a] < limit or (preference[a] == limit and a > last)):
+            best = preference[a]
+            best_action = a
+    return best_action
+
+
+@_kernel
+def _mix_root_prior(tree: Tree, noise: NDArray[np.float64], fraction: float) -> None:
+    for b in range(noise.shape[0]):
+        for a in range(noise.shape[1]):
+            tree.children_prior[b, ROOT, a] = (1.0 - fraction) * np.float64(
+                tree.children_prior[b, ROOT, a]
+            ) + fraction * noise[b, a]
+        _prefer_by_prior(tree, b)
+
+
+@_kernel
 def _set_root_gumbel(tree: Tree, logits: Float32Array, gumbel: NDArray[np.float64]) -> None:
     for b in range(logits.shape[0]):
         largest = -np.inf
@@ -232,229 +281,239 @@ def _set_root_gumbel(tree: Tree, logits: Float32Array, gumbel: NDArray[np.float6
                 largest = max(largest, np.float64(logits[b, a]))
         for a in range(logits.shape[1]):
             score = gumbel[b, a] + (logits[b, a] - largest)
-            tree.root_score[b, a] = score if tree.root_legal[b, a] else -np.inf
+            tree.root_preference[b, a] = score if tree.root_legal[b, a] else -np.inf
+        tree.next_action[b, ROOT] = _next_untried(tree.root_preference[b], UNOPENED)
 
 
-@njit(cache=True)
+@_kernel
 def _select(tree: Tree, rule: Rule, parent: Int32Array, action: Int32Array, latent: Float32Array) -> None:
     for b in range(parent.shape[0]):
         node = ROOT
-        chosen = _root_action(tree, rule, b)
+        child = _halving_choice(tree, rule, b) if rule.kind == GUMBEL else _puct_choice(tree, rule, b, ROOT)
         depth = 1
-        child = tree.children_index[b, node, chosen]
         while child != UNVISITED and depth < rule.max_depth:
             node = child
-            if tree.node_visits[b, node] == 1:
-                _softmax_prior(tree, b, node, False)
-            chosen = _interior_action(tree, rule, b, node)
             depth += 1
-            child = tree.children_index[b, node, chosen]
+            if tree.first_child[b, node] == UNVISITED:
+                if tree.next_action[b, node] == UNOPENED:
+                    _softmax(tree.children_prior[b, node])
+                    tree.next_action[b, node] = _next_untried(tree.children_prior[b, node], UNOPENED)
+                child = UNVISITED
+            elif rule.kind == GUMBEL:
+                child = _improved_choice(tree, rule, b, node)
+            else:
+                child = _puct_choice(tree, rule, b, node)
         parent[b] = node
-        action[b] = chosen
+        action[b] = tree.next_action[b, node] if child == UNVISITED else tree.action_from_parent[b, child]
         for h in range(latent.shape[1]):
             latent[b, h] = tree.latent[b, node, h]
 
 
-@njit(cache=True)
-def _root_action(tree: Tree, rule: Rule, b: int) -> int:
-    if rule.kind == GUMBEL:
-        return _halving_action(tree, rule, b)
-    low, high = _puct_bounds(tree, rule, b, ROOT)
-    return _puct_action(tree, rule, b, ROOT, low, high, True)
-
-
-@njit(cache=True)
-def _interior_action(tree: Tree, rule: Rule, b: int, node: int) -> int:
-    if rule.kind == GUMBEL:
-        return _improved_action(tree, rule, b, node)
-    low, high = _puct_bounds(tree, rule, b, node)
-    return _puct_action(tree, rule, b, node, low, high, False)
-
-
-@njit(cache=True)
+@_inline
 def _puct_bounds(tree: Tree, rule: Rule, b: int, node: int) -> tuple[float, float]:
     """The range that Q is scaled by: of the whole tree, or of the node's own value and its visited children."""
-    if rule.kind == PAPER:
-        return tree.q_bounds[b, 0], tree.q_bounds[b, 1]
-    low = tree.value_sum[b, node] / tree.node_visits[b, node]
-    high = low
-    for a in range(tree.children_q.shape[2]):
-        if tree.children_visits[b, node, a] > 0:
-            low = min(low, tree.children_q[b, node, a])
-            high = max(high, tree.children_q[b, node, a])
+    low, high = tree.q_bounds[b, 0], tree.q_bounds[b, 1]
+    if rule.kind == PARENT_SIBLINGS:
+        low = tree.value_sum[b, node] / tree.node_visits[b, node]
+        high = low
+        child = tree.first_child[b, node]
+        while child != UNVISITED:
+            low, high = min(low, tree.q[b, child]), max(high, tree.q[b, child])
+            child = tree.next_sibling[b, child]
     return low, high
 
 
-@njit(cache=True)
-def _puct_action(tree: Tree, rule: Rule, b: int, node: int, low: float, high: float, masked: bool) -> int:
-    """Largest Qn(s,a) + P(s,a) * sqrt(N(s)) / (1 + N(s,a)) * (c1 + log((N(s) + c2 + 1) / c2)); the lowest of equals.
+@_inline
+def _puct_choice(tree: Tree, rule: Rule, b: int, node: int) -> int:
+    """The child, or `UNVISITED` for `next_action`, of largest
+    Qn(s,a) + P(s,a) * sqrt(N(s)) / (1 + N(s,a)) * (c1 + log((N(s) + c2 + 1) / c2)); the lowest action of equals.
 
     Schrittwieser et al. 2020, appendix B, equation 2, in the seed's notation: N(s) counts the node's own evaluation.
     """
     exploration = rule.exploration[tree.node_visits[b, node]]
+    low, high = _puct_bounds(tree, rule, b, node)
     scale = 1.0 / max(high - low, EPSILON)
-    best = -np.inf
-    best_action = 0
-    for a in range(tree.children_prior.shape[2]):
-        if masked and not tree.root_legal[b, a]:
-            continue
-        visits = tree.children_visits[b, node, a]
-        score = tree.children_prior[b, node, a] * exploration / (1 + visits)
-        if visits > 0:
-            score += (tree.children_q[b, node, a] - low) * scale
-        if score > best:
-            best = score
-            best_action = a
-    return best_action
+    best_child = UNVISITED
+    best_action = tree.next_action[b, node]
+    best = -np.inf if best_action == EXHAUSTED else tree.children_prior[b, node, best_action] * exploration
+    child = tree.first_child[b, node]
+    while child != UNVISITED:
+        score = (tree.q[b, child] - low) * scale + tree.prior[b, child] * exploration / (1 + tree.node_visits[b, child])
+        action = tree.action_from_parent[b, child]
+        if score > best or (score == best and action < best_action):
+            best, best_child, best_action = score, child, action
+        child = tree.next_sibling[b, child]
+    return best_child
 
 
-@njit(cache=True)
-def _halving_action(tree: Tree, rule: Rule, b: int) -> int:
-    """Sequential halving: among the actions that are due, the largest gumbel + logit + sigma(completed Q)."""
+@_inline
+def _halving_choice(tree: Tree, rule: Rule, b: int) -> int:
+    """Sequential halving: among the root's actions that are due, the largest gumbel + logit + sigma(completed Q)."""
     num_legal = 0
     for a in range(tree.root_legal.shape[1]):
         num_legal += tree.root_legal[b, a]
     row = min(num_legal, rule.considered_visits.shape[0] - 1)
-    simulation = tree.node_visits[b, ROOT] - 1
-    due = rule.considered_visits[row, min(simulation, rule.considered_visits.shape[1] - 1)]
-    chosen = _best_scored(tree, rule, b, due)
-    return chosen if chosen >= 0 else _least_visited(tree, b)  # beyond the planned simulations: nobody is due
+    simulation = min(tree.node_visits[b, ROOT] - 1, rule.considered_visits.shape[1] - 1)
+    due = rule.considered_visits[row, simulation]
+    if due == 0 and tree.next_action[b, ROOT] != EXHAUSTED:
+        return UNVISITED
+    child = _best_scored(tree, rule, b, due)
+    if child == UNVISITED and tree.next_action[b, ROOT] == EXHAUSTED:  # beyond the planned simulations: nobody is due
+        child = _least_visited(tree, b)
+    return child
 
 
-@njit(cache=True)
+@_inline
 def _best_scored(tree: Tree, rule: Rule, b: int, visits: int) -> int:
-    """Of the legal root actions with exactly `visits` visits, the best by gumbel + logit + sigma; -1 if none has."""
-    _completed_sigma(tree, rule, b, ROOT)
+    """Of the root's children with exactly `visits` visits, the best by gumbel + logit + sigma; `UNVISITED` if none has."""
+    low, scale, sigma, _, _ = _sigma_of(tree, rule, b, ROOT)
+    best_child = UNVISITED
+    best_action = EXHAUSTED
     best = -np.inf
-    best_action = -1
-    for a in range(tree.root_legal.shape[1]):
-        if tree.root_legal[b, a] and tree.children_visits[b, ROOT, a] == visits:
-            score = max(-1e9, tree.root_score[b, a] + rule.scratch[a])
-            if score > best:
-                best = score
-                best_action = a
-    return best_action
+    child = tree.first_child[b, ROOT]
+    while child != UNVISITED:
+        if tree.node_visits[b, child] == visits:
+            action = tree.action_from_parent[b, child]
+            score = tree.root_preference[b, action] + _scaled(tree.q[b, child], low, scale) * sigma
+            score = max(-1e9, score)
+            if score > best or (score == best and action < best_action):
+                best, best_child, best_action = score, child, action
+        child = tree.next_sibling[b, child]
+    return best_child
 
 
-@njit(cache=True)
+@_inline
 def _least_visited(tree: Tree, b: int) -> int:
-    best_action = -1
-    for a in range(tree.root_legal.shape[1]):
-        if tree.root_legal[b, a] and (
-            best_action < 0 or tree.children_visits[b, ROOT, a] < tree.children_visits[b, ROOT, best_action]
-        ):
-            best_action = a
-    return best_action
+    """Of the root's children the least visited, the lowest action of equals."""
+    best = tree.first_child[b, ROOT]
+    child = tree.next_sibling[b, best]
+    while child != UNVISITED:
+        fewer = tree.node_visits[b, child] - tree.node_visits[b, best]
+        if fewer < 0 or (fewer == 0 and tree.action_from_parent[b, child] < tree.action_from_parent[b, best]):
+            best = child
+        child = tree.next_sibling[b, child]
+    return int(best)
 
 
-@njit(cache=True)
+@_kernel
 def _halving_winner(tree: Tree, rule: Rule, action: Int32Array) -> None:
     for b in range(action.shape[0]):
         most = 0
-        for a in range(tree.root_legal.shape[1]):
-            most = max(most, tree.children_visits[b, ROOT, a])
-        action[b] = _best_scored(tree, rule, b, most)
+        child = tree.first_child[b, ROOT]
+        while child != UNVISITED:
+            most = max(most, tree.node_visits[b, child])
+            child = tree.next_sibling[b, child]
+        winner = _best_scored(tree, rule, b, most)
+        action[b] = tree.next_action[b, ROOT] if winner == UNVISITED else tree.action_from_parent[b, winner]
 
 
-@njit(cache=True)
-def _improved_action(tree: Tree, rule: Rule, b: int, node: int) -> int:
-    """Largest pi'(a) - N(s,a) / (1 + sum_b N(s,b)); pi' = softmax(logits + sigma(completed Q)).
+@_inline
+def _sigma_of(tree: Tree, rule: Rule, b: int, node: int) -> tuple[float, float, float, float, float]:
+    """(low, scale, sigma, v_mix, top): an action's sigma(completed Q) is sigma * _scaled(completed Q, low, scale).
 
-    Danihelka et al. 2022, section 5, equation 14. With priors p in place of logits: pi' ~ p * exp(sigma).
+    sigma = (c_visit + max N) * c_scale (Danihelka et al. 2022, equation 8); Q is scaled to [0, 1] by the completed values
+    of the node, or by the bounds of the tree. v_mix, of actions not tried: the raw value and the prior-weighted mean of
+    the others' Q (appendix D). top: the largest _scaled(...) of all actions that can be played.
     """
-    if tree.node_visits[b, node] == 1:
-        return _largest_prior(tree, b, node)
-    _completed_sigma(tree, rule, b, node)
-    num_actions = tree.children_prior.shape[2]
-    largest = -np.inf
-    for a in range(num_actions):
-        largest = max(largest, rule.scratch[a])
-    total = 0.0
-    visits = 0
-    for a in range(num_actions):
-        weight = max(np.float64(tree.children_prior[b, node, a]), TINY) * math.exp(rule.scratch[a] - largest)
-        rule.scratch[a] = weight
-        total += weight
-        visits += tree.children_visits[b, node, a]
-    best = -np.inf
-    best_action = 0
-    for a in range(num_actions):
-        score = rule.scratch[a] / total - tree.children_visits[b, node, a] / (1.0 + visits)
-        if score > best:
-            best = score
-            best_action = a
-    return best_action
-
-
-@njit(cache=True)
-def _largest_prior(tree: Tree, b: int, node: int) -> int:
-    best_action = 0
-    for a in range(1, tree.children_prior.shape[2]):
-        if tree.children_prior[b, node, a] > tree.children_prior[b, node, best_action]:
-            best_action = a
-    return best_action
-
-
-@njit(cache=True)
-def _mixed_value(tree: Tree, b: int, node: int) -> float:
-    """v_mix: the raw value and the prior-weighted mean of the visited Q (Danihelka et al. 2022, appendix D)."""
-    visits = 0
-    prior_sum = 0.0
-    weighted = 0.0
-    for a in range(tree.children_prior.shape[2]):
-        if tree.children_visits[b, node, a] > 0:
-            prior = max(np.float64(tree.children_prior[b, node, a]), TINY)
-            visits += tree.children_visits[b, node, a]
-            prior_sum += prior
-            weighted += prior * tree.children_q[b, node, a]
-    if visits == 0:
-        return float(tree.raw_value[b, node])
-    return float((tree.raw_value[b, node] + visits * (weighted / prior_sum)) / (1.0 + visits))
-
-
-@njit(cache=True)
-def _completed_sigma(tree: Tree, rule: Rule, b: int, node: int) -> None:
-    """scratch[a] = (c_visit + max N) * c_scale * completed Q scaled to [0, 1] (Danihelka et al. 2022, equation 8)."""
-    mixed = _mixed_value(tree, b, node)
+    visits, most, num_children = 0, 0, 0
+    prior_sum, weighted = 0.0, 0.0
     low, high = np.inf, -np.inf
-    most = 0
-    for a in range(tree.children_prior.shape[2]):
-        visits = tree.children_visits[b, node, a]
-        rule.scratch[a] = tree.children_q[b, node, a] if visits > 0 else mixed
-        low = min(low, rule.scratch[a])
-        high = max(high, rule.scratch[a])
-        most = max(most, visits)
+    child = tree.first_child[b, node]
+    while child != UNVISITED:
+        prior, q, n = _at_least_tiny(tree.prior[b, child]), tree.q[b, child], tree.node_visits[b, child]
+        prior_sum += prior
+        weighted += prior * q
+        visits += n
+        most = max(most, n)
+        low, high = min(low, q), max(high, q)
+        num_children += 1
+        child = tree.next_sibling[b, child]
+    mixed = np.float64(tree.raw_value[b, node])
+    if visits > 0:
+        mixed = (mixed + visits * (weighted / prior_sum)) / (1.0 + visits)
+    best = high if tree.next_action[b, node] == EXHAUSTED else max(high, mixed)
+    if num_children < tree.children_prior.shape[2]:
+        low, high = min(low, mixed), max(high, mixed)
     if rule.tree_wide and tree.q_bounds[b, 0] <= tree.q_bounds[b, 1]:
         low, high = tree.q_bounds[b, 0], tree.q_bounds[b, 1]
     scale = 1.0 / max(high - low, EPSILON)
-    sigma = (rule.visit_offset + most) * rule.value_scale
-    for a in range(tree.children_prior.shape[2]):
-        rule.scratch[a] = sigma * min(max((rule.scratch[a] - low) * scale, 0.0), 1.0)
+    return low, scale, (rule.visit_offset + most) * rule.value_scale, mixed, _scaled(best, low, scale)
 
 
-@njit(cache=True)
+@_inline
+def _at_least_tiny(prior: float) -> float:
+    """As float64: interpreted, a float32 would drag the rest of the formula down to its precision."""
+    return max(np.float64(prior), TINY)
+
+
+@_inline
+def _scaled(q: float, low: float, scale: float) -> float:
+    """`q` scaled into [0, 1]."""
+    return min(max((q - low) * scale, 0.0), 1.0)
+
+
+@_inline
+def _improved_choice(tree: Tree, rule: Rule, b: int, node: int) -> int:
+    """The child, or `UNVISITED` for `next_action`, of largest pi'(a) - N(s,a) / (1 + sum_b N(s,b)).
+
+    Danihelka et al. 2022, section 5, equation 14; pi' = softmax(logits + sigma(completed Q)) ~ p * exp(sigma). All actions
+    not tried share one sigma, so their part of the sum is what the children leave of the prior.
+    """
+    low, scale, sigma, mixed, top = _sigma_of(tree, rule, b, node)
+    untried = math.exp(sigma * (_scaled(mixed, low, scale) - top))
+    total, left, visits = 0.0, 1.0, tree.node_visits[b, node]
+    i = 0
+    child = tree.first_child[b, node]
+    while child != UNVISITED:
+        prior = _at_least_tiny(tree.prior[b, child])
+        rule.scratch[i] = prior * math.exp(sigma * (_scaled(tree.q[b, child], low, scale) - top))
+        total += rule.scratch[i]
+        left -= prior
+        i += 1
+        child = tree.next_sibling[b, child]
+    total += max(left, 0.0) * untried
+    best_child = UNVISITED
+    best_action = tree.next_action[b, node]
+    best = -np.inf
+    if best_action != EXHAUSTED:
+        best = _at_least_tiny(tree.children_prior[b, node, best_action]) * untried / total
+    i = 0
+    child = tree.first_child[b, node]
+    while child != UNVISITED:
+        score = rule.scratch[i] / total - tree.node_visits[b, child] / visits
+        action = tree.action_from_parent[b, child]
+        if score > best or (score == best and action < best_action):
+            best, best_child, best_action = score, child, action
+        i += 1
+        child = tree.next_sibling[b, child]
+    return best_child
+
+
+@_kernel
 def _improved_policy(tree: Tree, rule: Rule, policy: Float32Array, value: Float32Array) -> None:
     for b in range(value.shape[0]):
-        mixed = _mixed_value(tree, b, ROOT)
-        _completed_sigma(tree, rule, b, ROOT)
-        largest = -np.inf
+        low, scale, sigma, mixed, top = _sigma_of(tree, rule, b, ROOT)
         for a in range(policy.shape[1]):
+            rule.scratch[a] = mixed
+        child = tree.first_child[b, ROOT]
+        while child != UNVISITED:
+            rule.scratch[tree.action_from_parent[b, child]] = tree.q[b, child]
+            child = tree.next_sibling[b, child]
+        total, expected = 0.0, 0.0
+        for a in range(policy.shape[1]):
+            weight = 0.0
             if tree.root_legal[b, a]:
-                largest = max(largest, rule.scratch[a])
-        total = 0.0
+                prior = _at_least_tiny(tree.children_prior[b, ROOT, a])
+                weight = prior * math.exp(sigma * (_scaled(rule.scratch[a], low, scale) - top))
+            policy[b, a] = weight
+            total += weight
+            expected += weight * rule.scratch[a]
         for a in range(policy.shape[1]):
-            prior = max(np.float64(tree.children_prior[b, ROOT, a]), TINY) if tree.root_legal[b, a] else 0.0
-            rule.scratch[a] = prior * math.exp(min(rule.scratch[a] - largest, 0.0))
-            total += rule.scratch[a]
-        expected = 0.0
-        for a in range(policy.shape[1]):
-            probability = rule.scratch[a] / total
-            policy[b, a] = probability
-            expected += probability * (tree.children_q[b, ROOT, a] if tree.children_visits[b, ROOT, a] > 0 else mixed)
-        value[b] = expected
+            policy[b, a] /= total
+        value[b] = expected / total
 
 
-@njit(cache=True)
+@_kernel
 def _expand_and_backup(
     tree: Tree,
     parent: Int32Array,
@@ -468,49 +527,64 @@ def _expand_and_backup(
     for b in range(parent.shape[0]):
         bad = _bad_output(reward[b], discount[b], value[b], logits, b)
         if bad:
-            return b * len(OUTPUT_NAMES) + bad
-        node = _expand(tree, b, parent[b], action[b], reward[b], discount[b], value[b], logits)
-        for h in range(latent.shape[1]):
-            tree.latent[b, node, h] = latent[b, h]
+            return int(b * len(OUTPUT_NAMES) + bad)
+        node = _find_child(tree, b, parent[b], action[b])
+        if node == UNVISITED:
+            node = _add_child(tree, b, parent[b], action[b])
+            tree.reward[b, node] = reward[b]
+            tree.discount[b, node] = discount[b]
+            _write_node(tree, b, node, value[b], logits)
+            for h in range(latent.shape[1]):
+                tree.latent[b, node, h] = latent[b, h]
         _backup(tree, b, node, value[b])
     return 0
 
 
-@njit(cache=True)
+@_inline
 def _bad_output(reward: float, discount: float, value: float, logits: Float32Array, b: int) -> int:
     """Position in OUTPUT_NAMES of the first output that is not finite, else 0."""
-    if not math.isfinite(value):
-        return 1
     finite = True
     for a in range(logits.shape[1]):
-        finite &= math.isfinite(logits[b, a])
+        finite &= abs(logits[b, a]) < np.inf
+    bad = 0
+    if not abs(discount) < np.inf:
+        bad = 4
+    if not abs(reward) < np.inf:
+        bad = 3
     if not finite:
-        return 2
-    if not math.isfinite(reward):
-        return 3
-    return 0 if math.isfinite(discount) else 4
+        bad = 2
+    if not abs(value) < np.inf:
+        bad = 1
+    return bad
 
 
-@njit(cache=True)
-def _expand(
-    tree: Tree, b: int, parent: int, action: int, reward: float, discount: float, value: float, logits: Float32Array
-) -> int:
-    """The node behind the edge: a new one, or at the depth limit the one that is there."""
-    node = int(tree.children_index[b, parent, action])
-    if node != UNVISITED:
-        return node
-    node = int(tree.num_nodes[b])
+@_inline
+def _find_child(tree: Tree, b: int, parent: int, action: int) -> int:
+    """The node behind the edge if there is one (where the depth limit stopped the walk), else `UNVISITED`."""
+    child = tree.first_child[b, parent]
+    while child != UNVISITED and tree.action_from_parent[b, child] != action:
+        child = tree.next_sibling[b, child]
+    return int(child)
+
+
+@_inline
+def _add_child(tree: Tree, b: int, parent: int, action: int) -> int:
+    """A new node at the head of the parent's chain; the parent's next action moves on."""
+    node = tree.num_nodes[b]
     tree.num_nodes[b] = node + 1
-    tree.children_index[b, parent, action] = node
     tree.parent[b, node] = parent
     tree.action_from_parent[b, node] = action
-    tree.reward[b, node] = reward
-    tree.discount[b, node] = discount
-    _write_node(tree, b, node, value, logits)
-    return node
+    tree.prior[b, node] = tree.children_prior[b, parent, action]
+    tree.next_sibling[b, node] = tree.first_child[b, parent]
+    tree.first_child[b, parent] = node
+    if parent == ROOT:
+        tree.next_action[b, parent] = _next_untried(tree.root_preference[b], action)
+    else:
+        tree.next_action[b, parent] = _next_untried(tree.children_prior[b, parent], action)
+    return int(node)
 
 
-@njit(cache=True)
+@_inline
 def _backup(tree: Tree, b: int, node: int, value: float) -> None:
     """Add `value` to the node and, with rewards and discounts, to all above; refresh Q and bounds on the way."""
     low, high = tree.q_bounds[b, 0], tree.q_bounds[b, 1]
@@ -518,14 +592,12 @@ def _backup(tree: Tree, b: int, node: int, value: float) -> None:
     tree.node_visits[b, node] += 1
     tree.value_sum[b, node] += total
     while node != ROOT:
-        parent, action = tree.parent[b, node], tree.action_from_parent[b, node]
         reward, discount = np.float64(tree.reward[b, node]), np.float64(tree.discount[b, node])
         q = reward + discount * (tree.value_sum[b, node] / tree.node_visits[b, node])
-        tree.children_q[b, parent, action] = q
-        tree.children_visits[b, parent, action] += 1
+        tree.q[b, node] = q
         low, high = min(low, q), max(high, q)
         total = reward + discount * total
-        node = parent
+        node = tree.parent[b, node]
         tree.node_visits[b, node] += 1
         tree.value_sum[b, node] += total
     tree.q_bounds[b, 0], tree.q_bounds[b, 1] = low, high

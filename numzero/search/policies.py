@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from numzero.search import kernels
 from numzero.search.kernels import GUMBEL, PAPER, PARENT_SIBLINGS, Rule
 from numzero.search.model import Model
-from numzero.search.tree import ROOT, Tree, allocate, root_q_values, root_values
+from numzero.search.tree import ROOT, Tree, allocate, children_q, children_visits, root_values
 
 __all__ = ["Search", "SearchConfig", "SearchResult", "considered_visits", "make_rule", "sample_action"]
 
@@ -218,7 +218,7 @@ class Search:
 
     def _read_out(self, num_simulations: int) -> SearchResult:
         tree = self.tree
-        visits = tree.children_visits[:, ROOT].copy()
+        visits = children_visits(tree, num_parents=1)[:, ROOT]
         action = np.zeros(self.batch_size, np.int32)
         if self.rule.kind == GUMBEL:
             policy = np.zeros(visits.shape, np.float32)
@@ -230,7 +230,15 @@ class Search:
             policy = (visits / num_simulations if num_simulations else prior).astype(np.float32)
             value = root_values(tree)
             action[:] = policy.argmax(axis=1)
-        return SearchResult(action, visits, root_q_values(tree), value, policy, num_simulations, tree)
+        return SearchResult(
+            action,
+            visits,
+            children_q(tree, num_parents=1)[:, ROOT].astype(np.float32),
+            value,
+            policy,
+            num_simulations,
+            tree,
+        )
 
 
 def sample_action(

@@ -194,6 +194,8 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
 
 def save_config(config: RunConfig) -> bytes:
     """The settings as TOML, every field written out."""
+    # msgspec leaves out what a dataclass that it made itself took from its defaults; a copy holds every field.
+    config = msgspec.structs.replace(config, search=dataclasses.replace(config.search))
     return tomli_w.dumps(_without_none(msgspec.to_builtins(config))).encode()
 
 

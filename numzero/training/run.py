@@ -10,6 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -54,16 +55,17 @@ class Limiter:
     """
 
     def __init__(self, samples_per_step: float, batch_size: int, start_steps: int) -> None:
-        self._updates_per_step = samples_per_step / batch_size
+        # A fraction of what was written, 0.7 as 7/10: floats are one step off after some millions.
+        self._updates_per_step = Fraction(str(samples_per_step)) / batch_size
         self._start_steps = start_steps
 
     def updates_at(self, steps: int) -> int:
         """How many updates may have been made after `steps` environment steps."""
-        return max(0, math.floor((steps - self._start_steps) * self._updates_per_step + 1e-9))
+        return max(0, math.floor((steps - self._start_steps) * self._updates_per_step))
 
     def steps_at(self, updates: int) -> int:
         """How many environment steps it takes before update number `updates` may be made."""
-        return self._start_steps + math.ceil(updates / self._updates_per_step - 1e-9)
+        return self._start_steps + math.ceil(updates / self._updates_per_step)
 
 
 class TrainingRun:
@@ -133,6 +135,12 @@ class TrainingRun:
 
         ^C keeps the agent as it is and raises KeyboardInterrupt again.
         """
+        try:
+            return self._train()
+        finally:
+            self._metrics.close()
+
+    def _train(self) -> dict[str, Any]:
         num_updates = self.config.schedule.num_updates
         self._emit(
             Started(
@@ -175,7 +183,10 @@ class TrainingRun:
         started = time.perf_counter()
         ahead = self.config.schedule.publish_interval if self.workers else 1
         target = min(self._learner.num_updates_done + ahead, self.config.schedule.num_updates)
-        self._runtime.allow_steps(self._limiter.steps_at(target))
+        allowed = self._limiter.steps_at(target)
+        if self._window.num_steps == 0:  # whatever start_steps says: there is nothing to learn from before an end
+            allowed = max(allowed, self._steps + 1)
+        self._runtime.allow_steps(allowed)
         self._runtime.poll(0.1 if self._num_updates_due() <= 0 else 0.0)
         for trajectory in self._runtime.collect():
             self._window.add(trajectory)

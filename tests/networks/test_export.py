@@ -51,9 +51,7 @@ def onnx_outputs(files: ModelFiles, observation: NDArray[np.float32], actions: N
 
 
 OPTIONS = list(
-    itertools.product(
-        ("mlp", "conv"), ("relu", "silu"), (False, True), ("minmax", "layernorm"), ("none", "symlog")
-    )
+    itertools.product(("mlp", "conv"), ("relu", "silu"), (False, True), ("minmax", "layernorm"), ("none", "symlog"))
 )
 
 

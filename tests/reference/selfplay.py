@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -142,7 +143,7 @@ def recorded(episode: Episode, bootstrap: float) -> dict[str, Any]:
 
 def join(pieces: Sequence[Any]) -> dict[str, Any]:
     """The arrays of the episode that was delivered in these pieces, after checking that they fit together."""
-    for piece, following in zip(pieces, pieces[1:], strict=False):
+    for piece, following in pairwise(pieces):
         assert piece.ended == "cut"
         for name in ("observation", "legal", "to_play", "root_value"):
             np.testing.assert_array_equal(getattr(piece, name)[-1], getattr(following, name)[0])

@@ -28,7 +28,7 @@ def test_the_same_seed_gives_the_same_bits(problem: Problem, other: Problem, con
     search.run(problem.roots[::-1], problem.legal[::-1].copy(), np.random.default_rng(seed + 1))
     again = search.run(problem.roots, problem.legal, np.random.default_rng(seed))
     for b, count in enumerate(first.tree.num_nodes):
-        for name in ("parent", "value_sum", "children_visits", "children_q", "children_prior", "latent"):
+        for name in ("parent", "value_sum", "node_visits", "next_action", "q", "children_prior", "latent"):
             expected = getattr(first.tree, name)[b, :count]
             assert getattr(again.tree, name)[b, :count].tobytes() == expected.tobytes(), name
 

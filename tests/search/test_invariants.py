@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from numzero.search import SearchConfig, SearchResult, check_invariants
-from numzero.search.tree import UNVISITED, node_values
+from numzero.search.tree import UNVISITED, children_index, children_visits, node_values
 from tests.search.problems import Problem, assume_clear, configs, distinct_problems, problems
 
 UNLIMITED = (0,)
@@ -38,16 +38,15 @@ def test_parents_precede_children_and_point_to_them(problem: Problem, config: Se
     tree, (row, node) = result.tree, edges(result)
     parent, action = tree.parent[row, node], tree.action_from_parent[row, node]
     assert (parent < node).all()
-    assert (tree.children_index[row, parent, action] == node).all()
-    for b, count in enumerate(tree.num_nodes):
-        assert (tree.children_index[b, :count] != UNVISITED).sum() == count - 1
+    assert (children_index(tree)[row, parent, action] == node).all()
+    assert ((children_index(tree) != UNVISITED).sum(axis=(1, 2)) == tree.num_nodes - 1).all()
 
 
 @given(problem=problems(), config=configs(depths=UNLIMITED))
 def test_visits_are_conserved(problem: Problem, config: SearchConfig) -> None:
     """A node's visits are its own evaluation and those below it; the root has one for each simulation and one more."""
     tree = problem.run(config).tree
-    assert (tree.node_visits == 1 + tree.children_visits.sum(axis=2)).all()
+    assert (tree.node_visits == 1 + children_visits(tree).sum(axis=2)).all()
     assert (tree.node_visits[:, 0] == config.num_simulations + 1).all()
     assert (tree.num_nodes == config.num_simulations + 1).all()
 

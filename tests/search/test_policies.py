@@ -44,14 +44,14 @@ def test_a_bad_setting_is_refused_in_one_sentence(field: str, value: Any, senten
     """The rule and what was seen; `Search` refuses with the same words."""
     config = dataclasses.replace(SearchConfig(), **{field: value})
     assert config.check() == [sentence]
-    with pytest.raises(ValueError, match="^search.") as caught:
+    with pytest.raises(ValueError, match=r"^search\.") as caught:
         Search(random_problem(np.random.default_rng(0), 2, 2, 1).model, config, 1)
     assert str(caught.value) == sentence
 
 
 def test_check_returns_all_problems_at_once() -> None:
     """Nobody has to run again to learn of the second mistake; the defaults have none."""
-    bad = dict({field: value for field, value, _ in REFUSED})
+    bad = {field: value for field, value, _ in REFUSED}
     assert len(SearchConfig(**bad).check()) == len(bad) == len(dataclasses.fields(SearchConfig)) - 1
     assert SearchConfig().check() == []
 
@@ -159,3 +159,17 @@ def test_an_action_without_probability_is_never_drawn(policy: NDArray[Any], temp
     policy[:, 2] += np.float32(1e-37)
     actions = sample_action(policy, temperature, np.random.default_rng(seed))
     assert (policy[np.arange(7), actions] > 0).all()
+
+
+@pytest.mark.parametrize("number", [0.0, 1.0 - 2.0**-53])
+@pytest.mark.parametrize("temperature", [0.7, 1.0, 3.0])
+def test_the_ends_of_the_unit_interval_draw_possible_actions(number: float, temperature: float) -> None:
+    """The least and the greatest number that a generator can give, with impossible actions at both ends."""
+
+    class Stuck(np.random.Generator):
+        def random(self, size: Any = None, *_: Any) -> Any:
+            return np.full(size, number)
+
+    policy = np.float32([[0, 0, 0.3, 0.7, 0, 0], [0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1 / 3, 0]])
+    actions = sample_action(policy, temperature, Stuck(np.random.PCG64(0)))
+    assert actions.tolist() == ([2, 1, 4] if number == 0.0 else [3, 1, 4])

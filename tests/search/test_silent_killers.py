@@ -10,6 +10,7 @@ from hypothesis import given
 from numpy.typing import NDArray
 
 from numzero.search import InitialOutput, RecurrentOutput, Search, SearchConfig
+from numzero.search.tree import children_visits
 from tests.reference.search import TableModel
 from tests.search.problems import RULES, Problem, configs, problems, random_problem
 
@@ -53,7 +54,7 @@ def test_values_of_batch_mates_are_not_mixed(rule: str) -> None:
     alone = problem._replace(roots=np.array([3, 4], np.int32)).run(config)
     beside = problem._replace(roots=np.array([3, 14], np.int32)).run(config)
     assert np.abs(beside.tree.q_bounds[0]).max() < 1e3 < 1e5 < np.abs(beside.tree.q_bounds[1]).max()
-    for name in ("parent", "children_q", "q_bounds"):
+    for name in ("parent", "q", "q_bounds"):
         assert getattr(beside.tree, name)[0].tobytes() == getattr(alone.tree, name)[0].tobytes()
 
 
@@ -67,7 +68,7 @@ def test_each_root_draws_its_own_noise(rule: str) -> None:
     noises = []
     for _ in range(2):
         tree = search.run(problem.roots, problem.legal, rng).tree
-        noise = tree.root_score if rule == "gumbel" else tree.children_prior[:, 0]
+        noise = tree.root_preference
         noises += noise.tolist()
     assert len({tuple(row) for row in noises}) == 32
     assert len({len(set(row)) for row in noises}) == 1  # nor is one draw repeated for every action
@@ -87,7 +88,7 @@ def test_an_illegal_action_is_ignored_however_good_it_looks(rule: str) -> None:
     assert not result.visit_counts[:, 1].any()
     assert not result.policy_target[:, 1].any()
     assert (result.action != 1).all()
-    assert result.tree.children_visits[:, 1:, 1].any()  # below the root nothing is known of legality
+    assert children_visits(result.tree)[:, 1:, 1].any()  # below the root nothing is known of legality
 
 
 @every_rule

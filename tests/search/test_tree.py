@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from numzero.search import SearchConfig, Tree, check_invariants, kernels, memory_bytes, principal_variation
 from numzero.search.policies import make_rule
-from numzero.search.tree import NO_PARENT, UNVISITED, allocate, node_values
+from numzero.search.tree import UNOPENED, UNVISITED, allocate, children_index, children_visits, node_values
 from tests.search.problems import Problem, configs, problems, random_problem
 
 
@@ -26,29 +26,32 @@ def grown_tree() -> Tree:
     return tree
 
 
-def double_the_visits_of_node_1(tree: Tree) -> None:
-    """Its mean, and so every value, stays as it was."""
-    tree.node_visits[1, 1] *= 2
-    tree.value_sum[1, 1] *= 2
+def give_two_children_one_action(tree: Tree) -> None:
+    """The newest child of the root takes the action of the one before it."""
+    child = tree.first_child[1, 0]
+    tree.action_from_parent[1, child] = tree.action_from_parent[1, tree.next_sibling[1, child]]
+
+
+def first_action(tree: Tree) -> int:
+    """The action behind node 1 of tree 1."""
+    return int(tree.action_from_parent[1, 1])
 
 
 DAMAGE: list[tuple[str, Callable[[Tree], object]]] = [
     ("tree 1: num_nodes 0", lambda t: t.num_nodes.__setitem__(1, 0)),
     ("tree 1: num_nodes 32", lambda t: t.num_nodes.__setitem__(1, 32)),
     ("tree 1: the root has a parent", lambda t: t.parent.__setitem__((1, 0), 0)),
-    ("tree 1: illegal root visits", lambda t: t.root_legal.__setitem__((1, 1), False)),
-    ("tree 1, node 0: visits on an edge without a child", lambda t: t.children_index.__setitem__((1, 0, 1), UNVISITED)),
-    ("tree 1, node 0: a child whose edge has no visits", lambda t: t.children_visits.__setitem__((1, 0, 1), 0)),
-    ("tree 1, node 1: parent 1 does not precede it", lambda t: t.parent.__setitem__((1, 1), 1)),
-    ("tree 1, node 1: parent -1 does not precede it", lambda t: t.parent.__setitem__((1, 1), NO_PARENT)),
-    ("tree 1, node 1: its parent does not point to it", lambda t: t.action_from_parent.__setitem__((1, 1), 2)),
-    ("tree 1, node 1: edge and node visits differ", double_the_visits_of_node_1),
+    ("tree 1: illegal root visits", lambda t: t.root_legal.__setitem__((1, first_action(t)), False)),
+    ("tree 1: the chains of children hold", lambda t: t.first_child.__setitem__((1, 0), UNVISITED)),
+    ("tree 1: the chains of children hold", lambda t: t.next_sibling.__setitem__((1, 1), 1)),
+    ("tree 1, node 0: two children of one action", give_two_children_one_action),
+    ("tree 1, node 0: child 1 is not its own", lambda t: t.parent.__setitem__((1, 1), 2)),
+    ("tree 1, node 0: prior of action", lambda t: t.prior.__setitem__((1, 1), t.prior[1, 1] + 1e-3)),
     ("tree 1, node 0: 30 visits, 30 below", lambda t: t.node_visits.__setitem__((1, 0), 30)),
-    ("tree 1, node 0: Q of action 1$", lambda t: t.reward.__setitem__((1, 1), t.reward[1, 1] + 1e-3)),
-    (
-        "tree 1, node 0: Q of action 1 outside the bounds",
-        lambda t: t.q_bounds.__setitem__((1, 1), t.children_q[1, 0, 1] - 1e-3),
-    ),
+    ("tree 1, node 0: children of an unopened node", lambda t: t.next_action.__setitem__((1, 0), UNOPENED)),
+    ("tree 1, node 0: next_action", lambda t: t.next_action.__setitem__((1, 0), first_action(t))),
+    ("tree 1, node 0: Q of child 1$", lambda t: t.reward.__setitem__((1, 1), t.reward[1, 1] + 1e-3)),
+    ("tree 1, node 0: Q of child 1 outside the bounds", lambda t: t.q_bounds.__setitem__((1, 1), t.q[1, 1] - 1e-3)),
     ("tree 1, node 0: not the mean of its values", lambda t: t.raw_value.__setitem__((1, 0), t.raw_value[1, 0] + 1e-3)),
 ]
 
@@ -79,7 +82,8 @@ class SearchMachine(RuleBasedStateMachine):
     def reset(self) -> None:
         root = self.problem.model.initial(self.problem.roots)
         kernels.reset(self.tree, root, self.problem.legal, self.rule)
-        kernels.set_root_gumbel(self.tree, root.policy_logits, self.problem.gumbel)
+        if self.rule.kind == kernels.GUMBEL:
+            kernels.set_root_gumbel(self.tree, root.policy_logits, self.problem.gumbel)
         self.num_simulations, self.selected = 0, False
 
     @precondition(lambda self: not self.selected and self.num_simulations + 1 < self.room)
@@ -127,19 +131,21 @@ def test_beyond_the_planned_simulations_gumbel_visits_the_least_visited() -> Non
     for _ in range(49):
         kernels.select(tree, rule, parent, action, latent)
         kernels.expand_and_backup(tree, parent, action, problem.model.recurrent(latent, action))
-    assert np.ptp(tree.children_visits[:, 0, 1:], axis=1).max() <= 1
-    assert not tree.children_visits[:, 0, 0].any()
+    visits = children_visits(tree, num_parents=1)[:, 0]
+    assert np.ptp(visits[:, 1:], axis=1).max() <= 1
+    assert not visits[:, 0].any()
 
 
 def test_principal_variation_follows_the_most_visited_line() -> None:
     """From the root or from a given first action; empty without visits; it ends where nothing was followed."""
     tree = grown_tree()
+    visits, index = children_visits(tree)[1], children_index(tree)[1]
     line = principal_variation(tree, 1)
     node = 0
     for action in line:
-        assert action == tree.children_visits[1, node].argmax()
-        node = tree.children_index[1, node, action]
-    assert not tree.children_visits[1, node].any()
+        assert action == visits[node].argmax()
+        node = index[node, action]
+    assert not visits[node].any()
     assert principal_variation(tree, 1, line[0]) == line
     assert principal_variation(tree, 1, 0) == [0]  # illegal, so never followed
     problem = random_problem(np.random.default_rng(1), num_states=5, num_actions=3, num_roots=1)
@@ -155,8 +161,8 @@ def test_leftovers_of_an_earlier_search_are_not_read_out() -> None:
 
 
 def test_memory_bytes_counts_every_array() -> None:
-    """Twice the trees take twice the bytes, and an edge takes 20 of them."""
+    """Twice the trees take twice the bytes; an action more costs each node its prior and nothing else."""
     assert memory_bytes(allocate(6, 9, 5, 8)) == 2 * memory_bytes(allocate(3, 9, 5, 8))
     per_root_action = 1 + 8
     grown = memory_bytes(allocate(1, 10, 6, 8)) - memory_bytes(allocate(1, 10, 5, 8))
-    assert grown == 10 * (4 + 4 + 8 + 4) + per_root_action
+    assert grown == 10 * 4 + per_root_action

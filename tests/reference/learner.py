@@ -1,0 +1,104 @@
+"""An obvious twin of `Learner._losses`: one row and one unroll step at a time, in float64.
+
+`losses` is plain NumPy over the networks' outputs. `gradients` differentiates the same sum with torch, where a gradient
+is scaled as papers write it, x s + stop(x) (1 - s), instead of by a hook.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+
+from numzero.networks.modules import MuZeroNetwork
+from numzero.targets import Batch
+from numzero.training.config import LearnerConfig
+
+
+def two_hot(scalar: float, bins: list[float]) -> list[float]:
+    """Probability on the two bins beside the scalar, each the more the nearer."""
+    scalar = min(max(scalar, bins[0]), bins[-1])
+    i = max(i for i in range(len(bins) - 1) if bins[i] <= scalar)
+    share = (scalar - bins[i]) / (bins[i + 1] - bins[i])
+    return [0.0] * i + [1.0 - share, share] + [0.0] * (len(bins) - i - 2)
+
+
+def unroll(network: MuZeroNetwork, batch: Batch, row: int, scale: float) -> list[torch.Tensor]:
+    """Latents of one row, the root's and one after each action."""
+    latents = [network.represent(torch.from_numpy(batch.observation[row, :1]).to(torch.float64))]
+    for action in batch.action[row]:
+        x = latents[-1]
+        x = x * scale + x.detach() * (1.0 - scale)
+        latents.append(network.dynamics(x, torch.tensor([int(action)])))
+    return latents
+
+
+def cross_entropy(logits: torch.Tensor, target: Any) -> torch.Tensor:
+    """-sum p log q, of one position."""
+    probability = torch.exp(logits[0] - logits[0].max())
+    probability = probability / probability.sum()
+    return -sum(float(p) * torch.log(q) for p, q in zip(target, probability, strict=True) if p > 0)
+
+
+def numpy_cross_entropy(logits: torch.Tensor, target: Any) -> float:
+    """The same in plain NumPy."""
+    x = logits.numpy()[0]
+    probability = np.exp(x) / np.exp(x).sum()
+    return float(-sum(p * np.log(q) for p, q in zip(target, probability, strict=True)))
+
+
+def _parts(network: MuZeroNetwork, average: MuZeroNetwork, batch: Batch, config: LearnerConfig, entropy: Any) -> Any:
+    """(name, weighted loss) of every row, step and part that counts."""
+    num_rows, unroll_steps = batch.action.shape
+    value_bins, reward_bins = network.value_bins.tolist(), network.reward_bins.tolist()
+    for row in range(num_rows):
+        latents = unroll(network, batch, row, config.dynamics_gradient_scale)
+        for k, latent in enumerate(latents):
+            heads = network.predict(latent)
+            weight = float(batch.weight[row]) / num_rows / (1 if k == 0 else unroll_steps)
+            if batch.policy_mask[row, k]:
+                yield "policy", config.policy_weight * weight * entropy(heads[0], batch.policy_target[row, k])
+            if batch.value_mask[row, k]:
+                goal = two_hot(float(batch.value_target[row, k]), value_bins)
+                yield "value", config.value_weight * weight * entropy(heads[1], goal)
+            if k > 0 and batch.reward_mask[row, k - 1]:
+                goal = two_hot(float(batch.reward_target[row, k - 1]), reward_bins)
+                yield "reward", config.reward_weight * weight * entropy(heads[2], goal)
+            if k > 0 and batch.observation_mask[row, k] and config.consistency_weight:
+                real = torch.from_numpy(batch.observation[row, k : k + 1]).to(torch.float64)
+                distance = (latent - average.represent(real).detach()).pow(2).sum()
+                yield "consistency", config.consistency_weight * weight * distance
+
+
+@torch.no_grad()
+def losses(
+    network: MuZeroNetwork, average: MuZeroNetwork, batch: Batch, config: LearnerConfig
+) -> tuple[dict[str, float], list[float]]:
+    """Every part, their total, and the rows' |value - target|."""
+    network, average = (copy.deepcopy(n).to(torch.float64) for n in (network, average))
+    sums = {"policy": 0.0, "value": 0.0, "reward": 0.0} | ({"consistency": 0.0} if config.consistency_weight else {})
+    for name, loss in _parts(network, average, batch, config, numpy_cross_entropy):
+        sums[name] += float(loss)
+    priorities = []
+    for row in range(len(batch.action)):
+        logits = network.predict(unroll(network, batch, row, 1.0)[0]).value_logits.numpy()[0]
+        value = (np.exp(logits) / np.exp(logits).sum()) @ network.value_bins.numpy()
+        priorities.append(abs(value - float(batch.value_target[row, 0])))
+    return sums | {"total": sum(sums.values())}, priorities
+
+
+def gradients(
+    network: MuZeroNetwork, average: MuZeroNetwork, batch: Batch, config: LearnerConfig
+) -> dict[str, np.ndarray]:
+    """Of the total, by parameter."""
+    network, average = (copy.deepcopy(n).to(torch.float64) for n in (network, average))
+    for parameter in network.parameters():
+        parameter.requires_grad_(True)
+        parameter.grad = None
+    sum(loss for _, loss in _parts(network, average, batch, config, cross_entropy)).backward()
+    return {
+        name: np.zeros(parameter.shape) if parameter.grad is None else parameter.grad.numpy()
+        for name, parameter in network.named_parameters()
+    }

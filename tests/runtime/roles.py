@@ -1,0 +1,103 @@
+"""Tiny roles for the tests; a module of its own, so that spawned processes can import them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from numzero.errors import UserError
+from numzero.replay import Trajectory
+from numzero.runtime.base import Mailbox
+from numzero.training.selfplay import SelfPlayTask
+from numzero.training.selfplay import selfplay as real_selfplay
+
+
+class Task(NamedTuple):
+    """What a tiny role is to do."""
+
+    name: str
+    num_games: int | None = None
+    """End after so many; None goes on."""
+    copies: int = 1
+    """How often each game is delivered."""
+
+
+def make_game(game_id: str) -> Trajectory:
+    """The shortest valid game, of one step."""
+    return Trajectory(
+        game_id=game_id,
+        observation=np.zeros((2, 1), np.uint8),
+        action=np.zeros(1, np.int32),
+        reward=np.ones(1, np.float32),
+        discount=np.zeros(1, np.float32),
+        legal=np.ones((2, 1), np.bool_),
+        to_play=np.zeros(2, np.int8),
+        policy_target=np.ones((1, 1), np.float32),
+        root_value=np.zeros(2, np.float32),
+        exploratory=np.zeros(1, np.bool_),
+        model_version=np.zeros(1, np.int64),
+        ended="terminated",
+    )
+
+
+def play(task: Task, mailbox: Mailbox) -> Iterator[None]:
+    """Deliver games of one step, as many as the budget allows."""
+    done = 0
+    mailbox.report({"pids": [os.getpid()]})
+    while not mailbox.stopping() and done != task.num_games:
+        if mailbox.step_budget() > 0:
+            game = make_game(f"{task.name}-{done}")
+            mailbox.deliver([game] * task.copies)
+            mailbox.report({"steps": 1, "names": [task.name]})
+            done += 1
+        else:
+            mailbox.wait()
+        yield
+
+
+def watch_weights(task: Task, mailbox: Mailbox) -> Iterator[None]:
+    """Say which versions came, with what content."""
+    version = -1
+    while not mailbox.stopping():
+        newest = mailbox.newest_weights(version)
+        if newest is not None:
+            version, files = newest
+            mailbox.report({"weights": [(version, dict(files))]})
+        mailbox.wait()
+        yield
+
+
+def refuse(task: Task, mailbox: Mailbox) -> Iterator[None]:
+    """Deliver the games, then meet bad input."""
+    mailbox.deliver([make_game(f"{task.name}-{number}") for number in range(task.num_games or 0)])
+    yield
+    raise UserError(f"{task.name} must be something else. Change it.")
+
+
+def break_down(task: Task, mailbox: Mailbox) -> Iterator[None]:
+    """Deliver the games, then show a bug."""
+    mailbox.deliver([make_game(f"{task.name}-{number}") for number in range(task.num_games or 0)])
+    yield
+    raise ZeroDivisionError(task.name)
+
+
+def idle(task: Task, mailbox: Mailbox) -> Iterator[None]:
+    """Say who one is, and wait."""
+    mailbox.report({"pids": [os.getpid()]})
+    while not mailbox.stopping():
+        mailbox.wait()
+        yield
+
+
+def measured_selfplay(task: SelfPlayTask, mailbox: Mailbox) -> Iterator[None]:
+    """The real role; at its end it says what it had loaded and how much memory it took."""
+    yield from real_selfplay(task, mailbox)
+    heavy = [name for name in ("torch", "onnx", "gymnasium", "click", "rich") if name in sys.modules]
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    mailbox.report({"heavy": heavy, "peak_kilobytes": [peak]})

@@ -1,0 +1,251 @@
+"""Runtimes: one suite that every runtime passes, and what only processes have to stand."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from numzero.errors import UserError
+from numzero.replay import GameStore
+from numzero.runtime.base import Runtime, add_counts
+from numzero.runtime.inline import InlineRuntime
+from numzero.runtime.processes import ProcessRuntime
+from numzero.training.selfplay import SelfPlayConfig, SelfPlayTask
+from tests.runtime import roles
+from tests.runtime.roles import Task
+from tests.tiny import SEARCH, model_files
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_SECONDS = 90.0
+
+
+class Bench:
+    """A runtime under test, and all that it has said so far."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.store = folder / "replay.sqlite"
+        self.runtime: Runtime = (
+            InlineRuntime(self.store) if kind == "inline" else ProcessRuntime(self.store, folder / "weights")
+        )
+        self.counts: dict[str, Any] = {"steps": 0}
+        self.collected: list[str] = []
+
+    def start(self, role: Any, *tasks: Any, steps: int = 0) -> Bench:
+        self.runtime.start(role, tasks)
+        self.runtime.allow_steps(steps)
+        return self
+
+    def listen(self) -> None:
+        add_counts(self.counts, self.runtime.take_counts())
+        self.collected += [game.game_id for game in self.runtime.collect()]
+
+    def poll(self, until: Callable[[], bool]) -> None:
+        """Poll until it is so."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not until():
+            assert time.monotonic() < deadline, f"waited too long; heard {self.counts}"
+            self.runtime.poll(0.1)
+            self.listen()
+
+    def poll_to_the_end(self) -> None:
+        self.poll(lambda: not self.runtime.running())
+
+    def stored(self) -> list[str]:
+        self.runtime.close()
+        with GameStore(self.store) as store:
+            return [game.game_id for game in store.read_after(0, 10_000)[1]]
+
+
+@pytest.fixture(params=["inline", "processes"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(request.param, tmp_path)
+    yield made
+    made.runtime.close()
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench("processes", tmp_path)
+    yield made
+    made.runtime.close()
+
+
+def test_games_arrive_once_and_are_stored(bench: Bench) -> None:
+    """Every delivered game is collected once and stored once, counts add up, and roles that end are seen to."""
+    bench.start(roles.play, Task("a", 4), Task("b", 3), steps=100)
+    bench.poll_to_the_end()
+    bench.listen()
+    expected = ["a-0", "a-1", "a-2", "a-3", "b-0", "b-1", "b-2"]
+    assert sorted(bench.collected) == expected
+    assert bench.counts["steps"] == 7
+    assert sorted(bench.counts["names"]) == [*"aaaabbb"]
+    assert bench.runtime.take_counts() == {}
+    assert sorted(bench.stored()) == expected
+
+
+def test_a_game_delivered_twice_is_stored_once(bench: Bench) -> None:
+    """The store keeps one copy of a game, by its id."""
+    bench.start(roles.play, Task("a", 2, copies=2), steps=100)
+    bench.poll_to_the_end()
+    assert bench.stored() == ["a-0", "a-1"]
+
+
+def test_the_step_budget_is_kept(bench: Bench) -> None:
+    """Roles play as many steps as they are allowed together, no more, and go on when more is allowed."""
+    bench.start(roles.play, Task("a"), Task("b"), steps=6)
+    for total in (6, 10):
+        bench.runtime.allow_steps(total)
+        bench.poll(lambda total=total: bench.counts["steps"] >= total)  # type: ignore[misc]
+        for _ in range(5):
+            bench.runtime.poll(0.05)
+            bench.listen()
+        assert bench.counts["steps"] == total
+
+
+def test_stop_ends_all_and_brings_the_rest(bench: Bench) -> None:
+    """After stop nobody runs, and what was delivered until then is counted, collected and stored."""
+    bench.start(roles.play, Task("a"), Task("b"), steps=40)
+    bench.poll(lambda: bench.counts["steps"] >= 4)
+    bench.runtime.stop()
+    assert not bench.runtime.running()
+    bench.listen()
+    assert len(bench.collected) == len(set(bench.collected)) == bench.counts["steps"]
+    assert sorted(bench.stored()) == sorted(bench.collected)
+
+
+def test_stop_before_anything_happened_is_fine(bench: Bench) -> None:
+    """Roles that were never polled end as well."""
+    bench.start(roles.play, Task("a")).runtime.stop()
+    assert not bench.runtime.running()
+
+
+def test_published_weights_reach_every_role(bench: Bench) -> None:
+    """Roles see versions in rising order, with their contents, and those published before they looked."""
+    bench.runtime.publish(1, {"file": b"one"})
+    bench.start(roles.watch_weights, Task("a"), Task("b"))
+    bench.poll(lambda: len(bench.counts.get("weights", ())) == 2)
+    assert {version for version, _ in bench.counts["weights"]} == {1}
+    bench.runtime.publish(7, {"file": b"seven"})
+    bench.poll(lambda: len(bench.counts["weights"]) == 4)
+    assert [(version, files["file"]) for version, files in bench.counts["weights"][2:]] == [(7, b"seven")] * 2
+
+
+def test_a_roles_user_error_reaches_the_parent(bench: Bench) -> None:
+    """Bad input that a role met is raised as that very sentence, and its games are kept."""
+    bench.start(roles.refuse, Task("game", 2))
+    with pytest.raises(UserError, match=r"^game must be something else\. Change it\.$"):
+        bench.poll_to_the_end()
+    bench.runtime.stop()
+    assert bench.stored() == ["game-0", "game-1"]
+
+
+def test_a_roles_bug_keeps_its_traceback(bench: Bench) -> None:
+    """A bug is no UserError; where it happened can be read, and its games are kept."""
+    bench.start(roles.break_down, Task("oops", 2))
+    with pytest.raises((ZeroDivisionError, RuntimeError)) as caught:
+        bench.poll_to_the_end()
+    assert not isinstance(caught.value, UserError)
+    if not isinstance(caught.value, ZeroDivisionError):  # from another process: as text
+        assert "in break_down" in str(caught.value)
+        assert "ZeroDivisionError: oops" in str(caught.value)
+    bench.runtime.stop()
+    assert bench.stored() == ["oops-0", "oops-1"]
+
+
+def test_a_killed_worker_is_told_and_its_games_are_kept(processes: Bench) -> None:
+    """SIGKILL of one of two workers ends the wait at once with a sentence; what both delivered is in the store."""
+    processes.start(roles.play, Task("a"), Task("b"), steps=20)
+    processes.poll(lambda: processes.counts["steps"] == 20 and len(processes.counts["pids"]) == 2)
+    os.kill(processes.counts["pids"][0], signal.SIGKILL)
+    with pytest.raises(UserError, match=r"worker numzero-play-\d died \(exit code -9\); finished games are kept\."):
+        processes.poll_to_the_end()
+    assert processes.runtime.running(), "the other one goes on"
+    processes.runtime.stop()
+    assert not processes.runtime.running()
+    assert len(processes.stored()) == 20
+
+
+def test_close_kills_workers(processes: Bench) -> None:
+    """Closing without stop leaves no process behind."""
+    processes.start(roles.idle, Task("a"))
+    processes.poll(lambda: "pids" in processes.counts)
+    (pid,) = processes.counts["pids"]
+    assert is_alive(pid)
+    processes.runtime.close()
+    assert not is_alive(pid)
+
+
+def test_old_weights_are_removed(processes: Bench) -> None:
+    """However many versions are published, few stay on the disk, the newest among them."""
+    for version in range(8):
+        processes.runtime.publish(version, {"file": bytes([version])})
+    kept = sorted(path.name for path in (processes.store.parent / "weights").iterdir())
+    assert kept == ["000000005", "000000006", "000000007"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_selfplay_workers_stay_small(processes: Bench) -> None:
+    """A process that plays tic-tac-toe never loads torch, onnx, gymnasium or the command line, and takes < 200 MB."""
+    files = model_files("tictactoe")
+    processes.runtime.publish(0, {"initial.onnx": files.initial, "recurrent.onnx": files.recurrent})
+    task = SelfPlayTask("tictactoe", SEARCH, SelfPlayConfig(batch_size=64), 1.0, 0, 0, num_games=100)
+    processes.start(roles.measured_selfplay, task, steps=10**6)
+    processes.poll_to_the_end()
+    assert processes.counts["heavy"] == []
+    assert processes.counts["peak_kilobytes"][0] < 200_000
+    assert len(processes.stored()) == 100
+
+
+ORPHANAGE = """
+import sys, time
+from pathlib import Path
+from numzero.runtime.processes import ProcessRuntime
+from tests.runtime import roles
+
+if __name__ == "__main__":
+    runtime = ProcessRuntime(Path(sys.argv[1]) / "replay.sqlite", Path(sys.argv[1]) / "weights")
+    runtime.start(roles.idle, [roles.Task("a"), roles.Task("b")])
+    pids = []
+    while len(pids) < 2:
+        runtime.poll(0.1)
+        pids += runtime.take_counts().get("pids", [])
+    print(*pids, flush=True)
+    time.sleep(600)
+"""
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not buried does not."""
+    try:
+        os.kill(pid, 0)
+        status = Path(f"/proc/{pid}/stat")
+        return not status.exists() or status.read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGKILL")
+def test_workers_end_with_their_parent(tmp_path: Path) -> None:
+    """When the parent is killed without a word its workers vanish too."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", ORPHANAGE, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT) as parent:
+        assert parent.stdout is not None
+        try:
+            pids = [int(word) for word in parent.stdout.readline().split()]
+            assert len(pids) == 2
+            assert all(map(is_alive, pids))
+        finally:
+            parent.kill()
+    deadline = time.monotonic() + 20
+    while any(map(is_alive, pids)):
+        assert time.monotonic() < deadline, f"{pids} outlived their parent"
+        time.sleep(0.05)

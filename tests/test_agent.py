@@ -1,0 +1,354 @@
+"""The embedding face: folders, moves, and every way to be refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from numzero import Agent, AgentInfo, UserError
+from numzero.agent import agent_files
+from numzero.files import write_folder
+from numzero.inference import ModelFiles
+from numzero.search import SearchConfig, check_invariants
+from tests.reference.agents import BOARD, NUM_ACTIONS, small_agent
+
+FILES = {rule: small_agent(rule=rule) for rule in ("gumbel", "paper", "parent_siblings")}
+AGENT = {rule: Agent.from_files(files, "memory") for rule, files in FILES.items()}
+
+
+@pytest.fixture(params=sorted(AGENT))
+def agent(request: pytest.FixtureRequest) -> Agent:
+    return AGENT[request.param]
+
+
+def positions(batch_size: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(2, size=(batch_size, *BOARD), dtype=np.uint8)
+
+
+def only(*actions: int) -> NDArray[np.bool_]:
+    legal = np.zeros(NUM_ACTIONS, np.bool_)
+    legal[list(actions)] = True
+    return legal
+
+
+def assert_same(one: Any, other: Any) -> None:
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+# ---------------------------------------------------------------------------------------------------- folders
+
+
+def test_an_agent_comes_back_from_its_folder(tmp_path):
+    """Info, networks and moves, bit for bit; its own files make the same folder again."""
+    files = small_agent(seed=4, games=[1, 2], note="text")
+    write_folder(tmp_path / "a", files)
+    loaded = Agent.load(str(tmp_path / "a"))
+    assert loaded.info.training == {"games": [1, 2], "note": "text"}
+    assert loaded.folder_files() == files
+    assert loaded.info == Agent.from_files(files, "memory").info
+    for observation in positions(5):
+        assert_same(loaded.act(observation), Agent.from_files(files, "memory").act(observation))
+
+
+def test_a_runs_folder_gives_its_newest_agent(tmp_path):
+    """By number; and the one before where the newest is damaged."""
+    for version in (9, 10):
+        write_folder(tmp_path / "agents" / f"{version}", small_agent(seed=version, version=version))
+    assert Agent.load(tmp_path).info.training == {"version": 10}
+    (tmp_path / "agents" / "10" / "recurrent.onnx").write_bytes(b"")
+    assert Agent.load(tmp_path).info.training == {"version": 9}
+    (tmp_path / "agents" / "9" / "agent.json").unlink()
+    with pytest.raises(UserError, match=r"no agent of the run .* verifies; train it again or take another run"):
+        Agent.load(tmp_path)
+
+
+@pytest.mark.parametrize("make", ["nothing", "empty", "empty run"])
+def test_a_folder_of_something_else_is_refused(tmp_path, make):
+    """Also where there is none, or a run that has no agent yet."""
+    folder = tmp_path / "a"
+    if make != "nothing":
+        (folder / "agents" if make == "empty run" else folder).mkdir(parents=True)
+    with pytest.raises(UserError, match=r"is neither an agent's folder \(with agent.json\) nor a run's"):
+        Agent.load(folder)
+
+
+@pytest.mark.parametrize("name", sorted(FILES["gumbel"]))
+def test_a_damaged_or_missing_file_is_refused_by_name(tmp_path, name):
+    """A single bit is enough, wherever in the file."""
+    write_folder(tmp_path, FILES["gumbel"])
+    content = FILES["gumbel"][name]
+    for i in (0, len(content) // 2, len(content) - 1):
+        (tmp_path / name).write_bytes(content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :])
+        with pytest.raises(UserError, match=f"{name} is damaged"):
+            Agent.load(tmp_path)
+    rest = {key: value for key, value in FILES["gumbel"].items() if key != name}
+    with pytest.raises(UserError, match=f"the agent in there lacks {name}; make it again"):
+        Agent.from_files(rest, "there")
+
+
+def with_info(change: Any) -> dict[str, bytes]:
+    info = json.loads(FILES["gumbel"]["agent.json"])
+    change(info)
+    return FILES["gumbel"] | {"agent.json": json.dumps(info).encode()}
+
+
+def test_a_foreign_format_is_refused_even_where_all_else_is_foreign_too():
+    """The way out is an update, not a repair."""
+
+    def change(info: dict[str, Any]) -> None:
+        info["format"] = 2
+        info["game"] = info.pop("spec")
+
+    with pytest.raises(UserError, match=r"the agent in there has format 2; this numzero reads 1\. Update it"):
+        Agent.from_files(with_info(change), "there")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda info: info.pop("spec"),
+        lambda info: info["search"].update(rule="papers"),
+        lambda info: info.update(discount="one"),
+        lambda info: info.update(format="new"),
+    ],
+)
+def test_an_info_that_does_not_fit_is_refused(change):
+    """One sentence with the place in the file."""
+    with pytest.raises(UserError, match=r"agent\.json in there cannot be read: "):
+        Agent.from_files(with_info(change), "there")
+    with pytest.raises(UserError, match=r"agent\.json in there cannot be read: "):
+        Agent.from_files(FILES["gumbel"] | {"agent.json": b"{"}, "there")
+
+
+@pytest.mark.parametrize("change", [{"num_actions": 4}, {"observation_shape": [2, 9]}])
+def test_networks_of_another_game_are_refused(change):
+    """What the networks take and what the info says are compared."""
+    with pytest.raises(UserError, match=r"the agent's networks take observations \(2, 3, 3\) and give 5 actions; its"):
+        Agent.from_files(with_info(lambda info: info["spec"].update(change)), "there")
+
+
+def test_networks_that_are_none_are_refused():
+    """Bytes that verify may still not be a model."""
+    with pytest.raises(UserError, match=r"initial\.onnx is not a model"):
+        Agent.from_files(FILES["gumbel"] | {"initial.onnx": b"text"}, "there")
+
+
+def test_info_and_model_make_files_that_json_readers_can_read():
+    """Other languages read agent.json too."""
+    info = AGENT["paper"].info
+    files = agent_files(info, ModelFiles(b"1", b"2"))
+    assert (files["initial.onnx"], files["recurrent.onnx"]) == (b"1", b"2")
+    text = json.loads(files["agent.json"])
+    assert text["spec"]["name"] == "nobody:Knows"
+    assert text["format"] == 1
+    assert msgspec.json.decode(files["agent.json"], type=AgentInfo) == info
+
+
+def test_an_agents_file_says_every_search_setting_even_those_it_was_never_told():
+    """Another version's defaults must not change how an agent plays."""
+    agent = Agent.from_files(with_info(lambda info: info.update(search={"rule": "gumbel"})), "there")
+    written = json.loads(agent.folder_files()["agent.json"])["search"]
+    assert written == msgspec.to_builtins(SearchConfig(rule="gumbel"))
+    assert "gumbel_scale" in written
+
+
+# ---------------------------------------------------------------------------------------------------- moves
+
+
+def test_a_decision_is_consistent(agent):
+    """Shapes, ranges, and how its fields hang together."""
+    for observation in positions(10):
+        decision = agent.act(observation, only(0, 2, 3), simulations=12)
+        assert decision.action in (0, 2, 3)
+        assert isinstance(decision.action, int)
+        assert decision.visit_counts.shape == decision.q_values.shape == decision.policy.shape == (NUM_ACTIONS,)
+        assert decision.visit_counts.sum() == 12
+        assert (decision.visit_counts[[1, 4]] == 0).all()
+        assert (decision.policy[[1, 4]] == 0).all()
+        assert decision.policy.sum() == pytest.approx(1.0, abs=1e-5)
+        np.testing.assert_array_equal(np.isnan(decision.q_values), decision.visit_counts == 0)
+        assert -4 < decision.value < 4
+        assert decision.principal_variation[0] == decision.action
+        assert all(0 <= action < NUM_ACTIONS for action in decision.principal_variation)
+        assert len(decision.principal_variation) >= 2
+        if agent.info.search.rule != "gumbel":
+            assert decision.action == decision.visit_counts.argmax()
+            np.testing.assert_allclose(decision.policy, decision.visit_counts / 12, rtol=1e-6)
+
+
+def test_a_decision_stays_as_it_was_after_the_next(agent):
+    """What was returned is the caller's own."""
+    first = agent.act(positions(1)[0])
+    kept = [np.copy(field) for field in first]
+    agent.act(positions(1, seed=1)[0])
+    assert_same(first, kept)
+
+
+def test_equal_positions_get_equal_decisions(agent):
+    """No hidden chance, no memory of what was searched between."""
+    observation = positions(1)[0]
+    first = agent.act(observation)
+    agent.act(positions(1, seed=1)[0])
+    assert_same(agent.act(observation), first)
+
+
+def test_only_legal_moves_are_played_even_the_only_one(agent):
+    """With any budget, and when drawn."""
+    rng = np.random.default_rng(0)
+    for action in range(NUM_ACTIONS):
+        for arguments in ({"simulations": 0}, {"simulations": 5}, {"temperature": 5.0, "rng": rng}):
+            decision = agent.act(positions(1)[0], only(action), **arguments)
+            assert decision.action == action
+            assert decision.policy.tolist() == only(action).tolist()
+
+
+def test_no_mask_allows_every_action(agent):
+    """The same as a mask of ones, of whatever type holds truth values."""
+    observation = positions(1)[0]
+    expected = agent.act(observation, only(0, 1, 2, 3, 4))
+    assert_same(agent.act(observation), expected)
+    assert_same(agent.act(observation.tolist(), [1] * NUM_ACTIONS), expected)
+
+
+def test_no_simulations_play_the_networks_own_policy(agent):
+    """Nothing is visited; the mask is applied and the value is the network's."""
+    observation = positions(1)[0]
+    root = agent.model.initial(observation[None])
+    logits = np.where(only(1, 2, 4), root.policy_logits[0].astype(np.float64), -np.inf)
+    policy = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    value = float(root.value[0])
+    decision = agent.act(observation, only(1, 2, 4), simulations=0)
+    np.testing.assert_allclose(decision.policy, policy, rtol=1e-5)
+    assert decision.action == policy.argmax()
+    assert decision.value == pytest.approx(value, abs=1e-6)
+    assert decision.visit_counts.tolist() == [0] * NUM_ACTIONS
+    assert np.isnan(decision.q_values).all()
+    assert decision.principal_variation == [decision.action]
+
+
+def test_simulations_default_to_the_agents_own_and_are_all_run(agent):
+    """Whatever number is asked for."""
+    assert agent.act(positions(1)[0]).visit_counts.sum() == 12
+    for simulations in (1, 3, 40):
+        assert agent.act(positions(1)[0], simulations=simulations).visit_counts.sum() == simulations
+
+
+def test_a_batch_is_each_of_its_positions_alone(agent):
+    """`act_batch` says row by row what `act` says."""
+    observation = positions(6)
+    legal = np.random.default_rng(1).random((6, NUM_ACTIONS)) < 0.6
+    legal[:, 3] = True
+    result = agent.act_batch(observation, legal, simulations=8)
+    assert result.action.shape == result.root_value.shape == (6,)
+    assert result.visit_counts.shape == result.q_values.shape == result.policy_target.shape == (6, NUM_ACTIONS)
+    check_invariants(result.tree)
+    for b in range(6):
+        alone = agent.act(observation[b], legal[b], simulations=8)
+        assert (alone.action, alone.visit_counts.tolist()) == (result.action[b], result.visit_counts[b].tolist())
+        np.testing.assert_allclose(alone.policy, result.policy_target[b], atol=1e-5)
+        assert alone.value == pytest.approx(result.root_value[b], abs=1e-5)
+
+
+def test_temperature_draws_from_the_policy(agent):
+    """At 1 as often as the policy says; near 0 the most probable; at 0 nothing is drawn."""
+    observation, rng = positions(1)[0], np.random.default_rng(0)
+    drawn = [agent.act(observation, temperature=1.0, rng=rng) for _ in range(300)]
+    counts = np.bincount([decision.action for decision in drawn], minlength=NUM_ACTIONS)
+    policy = drawn[0].policy.astype(np.float64)
+    assert (np.abs(counts / 300 - policy) < 5 * np.sqrt(policy * (1 - policy) / 300) + 1e-9).all()
+    assert all(decision.principal_variation[0] == decision.action for decision in drawn)
+    assert agent.act(observation, temperature=1e-9, rng=rng).action == policy.argmax()
+
+
+def test_equal_generators_draw_equal_moves(agent):
+    """A game can be played again."""
+    runs = [
+        [agent.act(p, temperature=2.0, rng=rng).action for p in positions(20)]
+        for rng in (np.random.default_rng(3), np.random.default_rng(3))
+    ]
+    assert runs[0] == runs[1]
+    assert len(set(runs[0])) > 1
+
+
+def test_a_time_limit_ends_the_search_early_with_a_move(agent):
+    """A budget of a second or more, cut to a tenth; no time at all still gives the bare policy's move."""
+    observation = positions(1)[0]
+    decision = agent.act(observation, only(1, 2), simulations=60_000, time_limit_ms=100.0)
+    assert 0 < decision.visit_counts.sum() < 60_000
+    assert decision.action in (1, 2)
+    instant = agent.act(observation, only(1, 2), time_limit_ms=0.0)
+    assert_same(instant, agent.act(observation, only(1, 2), simulations=0))
+
+
+# ---------------------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"observation": np.zeros((3, 3))}, r"an observation must have shape \(2, 3, 3\); got \(3, 3\)"),
+        ({"observation": np.zeros((1, *BOARD))}, r"an observation must have shape \(2, 3, 3\); got \(1, 2, 3, 3\)"),
+        ({"legal": np.ones(4)}, r"legal must have one truth value for each of 5 actions; got \(1, 4\)"),
+        ({"legal": np.zeros(5)}, "legal must allow at least one action. Do not ask for a move in a finished game"),
+        ({"simulations": -1}, r"simulations must be 0 \(bare policy\) or more; got -1"),
+        ({"temperature": 1.0}, "temperature above 0 draws the move; pass rng="),
+        ({"temperature": -0.5}, r"temperature must be 0 \(the best move\) or more; got -0.5"),
+        ({"temperature": float("nan")}, r"temperature must be 0 \(the best move\) or more; got nan"),
+    ],
+)
+def test_act_refuses_what_does_not_fit_in_one_sentence(agent, arguments, message):
+    """The rule, what was seen, the way out."""
+    with pytest.raises(UserError, match=message):
+        agent.act(**{"observation": np.zeros(BOARD), **arguments})
+
+
+def test_act_batch_refuses_masks_that_do_not_fit(agent):
+    """One row too few, and one row without a move."""
+    with pytest.raises(UserError, match=r"legal must have one truth value for each of 5 actions; got \(2, 5\)"):
+        agent.act_batch(positions(3), np.ones((2, 5), np.bool_))
+    legal = np.ones((3, 5), np.bool_)
+    legal[1] = False
+    with pytest.raises(UserError, match="legal must allow at least one action"):
+        agent.act_batch(positions(3), legal)
+
+
+def test_a_refusal_leaves_the_agent_as_it_was(agent):
+    """The next question is answered as ever."""
+    expected = agent.act(positions(1)[0])
+    with pytest.raises(UserError):
+        agent.act(np.zeros((1, 1)))
+    assert_same(agent.act(positions(1)[0]), expected)
+
+
+def test_loading_and_playing_needs_no_torch(tmp_path):
+    """In a fresh interpreter in which the training libraries cannot be imported at all."""
+    write_folder(tmp_path / "a", FILES["gumbel"])
+    blocked = ["torch", "onnx", "gymnasium", "click", "rich", "ray"]
+    code = f"""
+import sys
+for name in {blocked!r}:
+    sys.modules[name] = None  # importing it raises ImportError
+import numpy as np
+from numzero import Agent
+decision = Agent.load({str(tmp_path / "a")!r}).act(np.zeros({BOARD}, np.uint8), simulations=4)
+assert decision.visit_counts.sum() == 4
+print("played", decision.action)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.stdout.startswith("played "), done.stderr

@@ -1,0 +1,274 @@
+"""A run's settings: presets, files, overrides, and what is refused with which sentence."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import itertools
+import tomllib
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import msgspec
+import pytest
+
+from numzero.errors import UserError
+from numzero.training.config import (
+    LearnerConfig,
+    RunConfig,
+    load_config,
+    load_preset,
+    preset_names,
+    save_config,
+)
+
+
+def is_group(kind: Any) -> bool:
+    return isinstance(kind, type) and (issubclass(kind, msgspec.Struct) or dataclasses.is_dataclass(kind))
+
+
+def groups(kind: type = RunConfig, path: str = "") -> dict[str, type]:
+    """Every struct of settings inside a run's, by its path."""
+    found = {path: kind}
+    for name, hint in get_type_hints(kind).items():
+        if is_group(hint):
+            found |= groups(hint, f"{path}{name}.")
+    return found
+
+
+GROUPS = groups()
+
+
+def settings(path: str) -> dict[str, Any]:
+    """The settings of a group that are no groups themselves, with their types."""
+    return {name: hint for name, hint in get_type_hints(GROUPS[path]).items() if not is_group(hint)}
+
+
+def test_all_groups_are_found():
+    """The tests below look into every corner."""
+    names = {path.split(".")[0] for path in GROUPS}
+    assert names == {"", *RunConfig.__struct_fields__} - {"game"}
+    assert {"network.value.", "network.reward."} <= set(GROUPS)
+
+
+# ---------------------------------------------------------------------------------------------------- documentation
+
+
+@pytest.mark.parametrize("path", sorted(GROUPS))
+def test_every_setting_says_what_it_means(path):
+    """A string below each field, and one for the whole group; a field that is a group is explained by that group."""
+    kind = GROUPS[path]
+    module = ast.parse(Path(inspect.getfile(kind)).read_text("utf-8"))
+    (body,) = (node.body for node in module.body if isinstance(node, ast.ClassDef) and node.name == kind.__name__)
+    assert isinstance(body[0], ast.Expr)
+    documented = {
+        field.target.id
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and len(str(text.value.value)) > 15
+    }
+    assert documented >= set(settings(path))
+
+
+# ---------------------------------------------------------------------------------------------------- presets, files
+
+
+def test_there_are_presets():
+    """In order, under names without an ending."""
+    assert {"cartpole", "tictactoe"} <= set(preset_names())
+    assert preset_names() == sorted(preset_names())
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_loads_without_a_problem(name):
+    """And says something: it is not all defaults."""
+    config = load_preset(name)
+    assert config.check() == []
+    assert config != RunConfig(game=config.game)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_saved_settings_are_the_same_when_loaded(tmp_path, name):
+    """Also where every kind of value was changed; and every setting is written out, but for those that are None."""
+    changes = ["search.value_bounds=[-2.0, 3]", "search.tree_wide_scaling=true", "learner.learning_rate=1e-7"]
+    for config in (load_preset(name), load_preset(name, changes)):
+        (tmp_path / "config.toml").write_bytes(save_config(config))
+        assert load_config(tmp_path / "config.toml") == config
+        assert load_preset(str(tmp_path / "config.toml")) == config
+        written = tomllib.loads(save_config(config).decode())
+        for path in GROUPS:
+            table, held = written, config
+            for part in path.split(".")[:-1]:
+                table, held = table[part], getattr(held, part)
+            assert {key for key in settings(path) if getattr(held, key) is not None} <= set(table)
+
+
+def test_an_unknown_preset_is_answered_with_the_nearest():
+    """Or with all, where none is near."""
+    with pytest.raises(UserError, match=r"there is no preset 'tictactoo'\. Did you mean 'tictactoe'\?"):
+        load_preset("tictactoo")
+    with pytest.raises(UserError, match=r"there is no preset 'xyz'. Known: .*cartpole.*tictactoe"):
+        load_preset("xyz")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"a.toml cannot be read: No such file or directory\."),
+        (b"game = ", "a.toml is not TOML: "),
+        (b"game = '\xff'", "a.toml is not TOML: "),
+        (b"", "a.toml: .*missing required field `game`"),
+        (b"game = 5", r"a.toml: Expected `str`, got `int` - at `\$.game`"),
+        (b"game = 'x'\nsearch = 5", r"a.toml: Expected `object`, got `int` - at `\$.search`"),
+    ],
+)
+def test_a_file_that_is_no_settings_is_refused_by_name(tmp_path, content, message):
+    """One sentence, whatever is wrong with it."""
+    path = tmp_path / "a.toml"
+    if content is not None:
+        path.write_bytes(content)
+    for load in (load_config, lambda path: load_preset(str(path))):
+        with pytest.raises(UserError, match=message):
+            load(path)
+
+
+# ---------------------------------------------------------------------------------------------------- unknown settings
+
+
+@pytest.mark.parametrize("path", sorted(GROUPS))
+def test_an_unknown_setting_is_refused_with_the_nearest_at_every_depth(tmp_path, path):
+    """In an override and in a file alike; a slip of one letter finds the name meant."""
+    meant = sorted(settings(path))[0]
+    slip = f"{path}{meant}x"
+    message = rf"there is no setting '{slip}'. Did you mean '{path}{meant}'\?"
+    with pytest.raises(UserError, match=message):
+        load_preset("tictactoe", [f"{slip}=1"])
+    tables = f"[{path[:-1]}]\n" if path else ""
+    (tmp_path / "a.toml").write_text(f"game = 'tictactoe'\n{tables}{meant}x = 1\n")
+    with pytest.raises(UserError, match=message):
+        load_config(tmp_path / "a.toml")
+
+
+def test_an_unknown_group_is_refused():
+    """Not taken for a new one."""
+    with pytest.raises(UserError, match=r"there is no setting 'serch'. Did you mean 'search'\?"):
+        load_preset("tictactoe", ["serch.num_simulations=3"])
+
+
+# ---------------------------------------------------------------------------------------------------- overrides
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("search.num_simulations=33", 33),
+        (" search.num_simulations = 33 ", 33),
+        ("learner.learning_rate=2e-3", 2e-3),
+        ("learner.learning_rate=1", 1.0),
+        ("schedule.average_acts=true", True),
+        ("learner.symmetries=false", False),
+        ("network.body=conv", "conv"),
+        ("network.body= conv ", "conv"),
+        ('network.body="conv"', "conv"),
+        ("network.value.num_bins=5", 5),
+        ("network.reward.transform=h", "h"),
+        ("search.value_bounds=[-1, 1]", (-1.0, 1.0)),
+        ("game=CartPole-v1", "CartPole-v1"),
+        ("game=package.module:Class", "package.module:Class"),
+        ("game=a=b", "a=b"),
+    ],
+)
+def test_an_override_sets_what_it_names_and_nothing_else(override, value):
+    """Integers, floats, truth values, bare and quoted words, arrays, nested groups."""
+    path = override.partition("=")[0].strip()
+    before = msgspec.to_builtins(load_preset("tictactoe"))
+    changed = load_preset("tictactoe", [override])
+    found: Any = changed
+    for part in path.split("."):
+        found = getattr(found, part)
+    assert found == value
+    assert type(found) is type(value)
+    after = msgspec.to_builtins(changed)
+    *parents, last = path.split(".")
+    for parent in parents:
+        before, after = before[parent], after[parent]
+    assert {**after, last: None} == {**before, last: None}
+
+
+def test_the_last_of_several_overrides_counts():
+    """As on every command line."""
+    config = load_preset("cartpole", ["learner.batch_size=2", "search.num_simulations=4", "learner.batch_size=8"])
+    assert (config.learner.batch_size, config.search.num_simulations) == (8, 4)
+
+
+@pytest.mark.parametrize("override", ["search.num_simulations", "", "=5", "  =5"])
+def test_an_override_without_a_path_and_a_value_is_refused(override):
+    """The message shows how it is written."""
+    with pytest.raises(UserError, match=r"--set takes path=value, like search\.num_simulations=32; got "):
+        load_preset("tictactoe", [override])
+
+
+def test_an_override_below_a_value_is_refused():
+    """A setting has no settings of its own."""
+    with pytest.raises(UserError, match="'num_simulations' is a value, not a group of settings"):
+        load_preset("tictactoe", ["search.num_simulations.low=3"])
+    with pytest.raises(UserError, match="'game' is a value, not a group of settings"):
+        load_preset("tictactoe", ["game.name=3"])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("search=5", r"Expected `object`, got `int` - at `\$.search`"),
+        ("search.num_simulations=3.5", r"Expected `int`, got `float` - at `\$.search.num_simulations`"),
+        ("search.num_simulations=many", r"Expected `int`, got `str`"),
+        ("search.num_simulations=true", r"Expected `int`, got `bool`"),
+        ("schedule.average_acts=1", r"Expected `bool`, got `int`"),
+        ("search.rule=papers", r"Invalid enum value 'papers' - at `\$.search.rule`"),
+        ("network.body=mpl", r"Invalid enum value 'mpl' - at `\$.network.body`"),
+        ("search.num_simulations=-1", "search.num_simulations must be 0 or more; got -1."),
+        ("selfplay.batch_size=0", "selfplay.batch_size must be 1 or more; got 0."),
+        ("replay.capacity_steps=1", "replay.capacity_steps must be at least 2; got 1."),
+        ("targets.unroll_steps=0", "targets.unroll_steps must be at least 1; got 0."),
+        ("network.value.num_bins=1", "network.value.num_bins must be 2 or more; got 1."),
+        ("network.width=0", "network.width must be 1 or more; got 0."),
+        ("learner.batch_size=0", "learner.batch_size must be above 0; got 0."),
+        ("learner.learning_rate=nan", "learner.learning_rate must be above 0; got nan."),
+        ("learner.gradient_clip=0", "learner.gradient_clip must be above 0; got 0.0."),
+        ("learner.value_weight=-1", "learner.value_weight must be 0 or more; got -1.0."),
+        ("learner.warmup_updates=-1", "learner.warmup_updates must be 0 or more; got -1."),
+        ("learner.average_decay=1", "learner.average_decay must be from 0 to below 1; got 1.0."),
+        ("reanalyze.positions=-1", r"reanalyze.positions must be 0 \(off\) or more; got -1."),
+        ("reanalyze.interval=0", "reanalyze.interval must be 1 or more; got 0."),
+        ("evaluation.games=0", "evaluation.games must be 1 or more; got 0."),
+        ("evaluation.num_simulations=-1", "evaluation.num_simulations must be 0 or more; got -1."),
+        ("schedule.num_updates=0", "schedule.num_updates must be above 0; got 0."),
+        ("schedule.samples_per_step=0", "schedule.samples_per_step must be above 0; got 0.0."),
+        ("schedule.gamma=0", "schedule.gamma must be above 0 and at most 1; got 0.0."),
+        ("schedule.gamma=1.01", "schedule.gamma must be above 0 and at most 1; got 1.01."),
+    ],
+)
+def test_a_bad_value_is_refused_in_a_sentence_that_says_where(override, message):
+    """Wrong types and values out of range, of every group."""
+    with pytest.raises(UserError, match=rf"tictactoe: .*{message}"):
+        load_preset("tictactoe", [override])
+
+
+def test_all_problems_are_told_at_once():
+    """Across groups, in one error."""
+    with pytest.raises(
+        UserError, match=r"selfplay.batch_size .* network.width .* learner.batch_size .* schedule.gamma"
+    ):
+        load_preset(
+            "tictactoe", ["schedule.gamma=0", "learner.batch_size=0", "selfplay.batch_size=0", "network.width=0"]
+        )
+
+
+def test_settings_can_be_changed_in_code_too():
+    """What a researcher does: replace, check."""
+    config = msgspec.structs.replace(load_preset("tictactoe"), learner=LearnerConfig(batch_size=-1))
+    assert config.check() == ["learner.batch_size must be above 0; got -1."]

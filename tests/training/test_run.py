@@ -1,0 +1,253 @@
+"""A run: the replay ratio holds both ways, a seed decides every bit, and its folder holds what was promised."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from numzero.agent import Agent
+from numzero.errors import UserError
+from numzero.files import generations, read_folder
+from numzero.metrics import Evaluated, Event, Finished, Progress, Started, read_metrics
+from numzero.replay import GameStore, encode_trajectory
+from numzero.training.config import RunConfig, load_config
+from numzero.training.run import Limiter, TrainingRun
+from tests.tiny import run_config
+
+RATIOS = st.one_of(st.floats(0.01, 300.0), st.sampled_from([0.1, 1 / 3, 0.7, 1.0, 4.0, 64.0]))
+
+
+@given(ratio=RATIOS, batch=st.integers(1, 2048), start=st.integers(1, 10_000), updates=st.integers(1, 1_000_000))
+def test_steps_and_updates_are_inverses(ratio: float, batch: int, start: int, updates: int) -> None:
+    """The steps asked for before an update allow it, and one step fewer does not."""
+    limiter = Limiter(ratio, batch, start)
+    steps = limiter.steps_at(updates)
+    assert limiter.updates_at(steps) >= updates
+    assert limiter.updates_at(steps - 1) < updates
+
+
+@given(ratio=RATIOS, batch=st.integers(1, 2048), start=st.integers(1, 10_000), steps=st.integers(0, 1_000_000))
+def test_the_ratio_is_never_exceeded(ratio: float, batch: int, start: int, steps: int) -> None:
+    """Samples learned from stay within the ratio times the steps after the start, and within one update of it."""
+    updates = Limiter(ratio, batch, start).updates_at(steps)
+    due = max(0, steps - start) * ratio / batch  # a float, so the comparison allows for its rounding
+    assert due - 1 - 1e-6 < updates <= due + 1e-6
+
+
+@given(ratio=RATIOS, batch=st.integers(1, 2048), start=st.integers(1, 10_000))
+def test_nothing_is_due_before_the_start(ratio: float, batch: int, start: int) -> None:
+    """No update before the first steps are played; asking for none asks for exactly those."""
+    limiter = Limiter(ratio, batch, start)
+    assert limiter.updates_at(0) == limiter.updates_at(start) == 0
+    assert limiter.steps_at(0) == start
+
+
+def start_run(
+    config: RunConfig,
+    folder: Path,
+    *,
+    seed: int = 0,
+    workers: int = 0,
+    on_event: Callable[[Event], None] = lambda _: None,
+) -> TrainingRun:
+    return TrainingRun(config, folder, seed=seed, workers=workers, on_event=on_event)
+
+
+def agents_of(folder: Path) -> list[dict[str, bytes]]:
+    """The networks of all kept agents, oldest first."""
+    files = [read_folder(path) for _, path in generations(folder / "agents")]
+    return [{name: content for name, content in each.items() if name.endswith(".onnx")} for each in files]
+
+
+def games_of(folder: Path) -> list[bytes]:
+    with GameStore(folder / "replay.sqlite") as store:
+        return [encode_trajectory(game) for game in store.read_after(0, 100_000)[1]]
+
+
+@pytest.fixture(scope="module")
+def tictactoe(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Event], TrainingRun]:
+    """A tiny finished run, and what it said of itself."""
+    events: list[Event] = []
+    run = start_run(run_config("tictactoe"), tmp_path_factory.mktemp("runs") / "first", on_event=events.append)
+    run.train()
+    return run.folder, events, run
+
+
+@pytest.mark.parametrize("preset", ["tictactoe", "cartpole"])
+def test_a_seed_decides_every_bit(preset: str, tmp_path: Path) -> None:
+    """Two runs of one process end with equal agents and games; another seed ends with others."""
+    overrides = (
+        "reanalyze.positions=8",
+        "reanalyze.interval=2",
+        "replay.priority_exponent=0.5",
+        "replay.capacity_steps=600",
+    )
+    scores, folders = [], []
+    for number, seed in enumerate((3, 3, 4)):
+        folders.append(tmp_path / str(number))
+        scores.append(start_run(run_config(preset, *overrides), folders[-1], seed=seed).train())
+    first, again, other = ((agents_of(folder), games_of(folder)) for folder in folders)
+    assert first == again
+    assert scores[0] == scores[1]
+    assert first[0][-1] != other[0][-1]
+    assert first[1] != other[1]
+    assert len(first[1]) >= 3
+
+
+def test_a_run_with_a_worker_reaches_its_target(tmp_path: Path) -> None:
+    """A process plays, this one learns; updates, games and the ratio come out as they should."""
+    events: list[Event] = []
+    scores = start_run(run_config("tictactoe"), tmp_path / "run", workers=1, on_event=events.append).train()
+    finished = next(event for event in events if isinstance(event, Finished))
+    assert (finished.updates, finished.reason) == (12, "finished")
+    assert scores["wins"] + scores["draws"] + scores["losses"] == 4
+    with GameStore(tmp_path / "run" / "replay.sqlite") as store:
+        assert store.num_games() == finished.games >= 10
+    assert Agent.load(tmp_path / "run").info.model_version == 12
+
+
+def test_the_folder_holds_what_was_promised(tictactoe: tuple[Path, list[Event], TrainingRun]) -> None:
+    """Settings, events, games and at most three checkpoints and agents, the newest of the last update."""
+    folder, _, _ = tictactoe
+    names = {path.name for path in folder.iterdir()}
+    assert names <= {
+        "config.toml",
+        "metrics.jsonl",
+        "replay.sqlite",
+        "replay.sqlite-wal",
+        "replay.sqlite-shm",
+        "checkpoints",
+        "agents",
+    }
+    assert load_config(folder / "config.toml") == run_config("tictactoe")
+    assert [number for number, _ in generations(folder / "agents")] == [6, 9, 12]
+    assert [number for number, _ in generations(folder / "checkpoints")] == [6, 9, 12]
+    state = read_folder(folder / "checkpoints" / "000000012")
+    with np.load(io.BytesIO(state["learner.npz"]), allow_pickle=False) as learner:
+        assert learner["num_updates_done"] == 12
+    assert msgspec.json.decode(state["state.json"])["seed"] == 0
+
+
+def test_events_are_written_in_order(tictactoe: tuple[Path, list[Event], TrainingRun]) -> None:
+    """metrics.jsonl holds the very events that were shown: started, progress, finished, and the last evaluation."""
+    folder, events, _ = tictactoe
+    assert read_metrics(folder / "metrics.jsonl") == events
+    assert isinstance(events[0], Started)
+    assert [type(event) for event in events if not isinstance(event, Progress)] == [Started, Finished, Evaluated]
+    progress = [event for event in events if isinstance(event, Progress)]
+    assert progress
+    assert progress[-1].updates == 12
+    for earlier, later in pairwise(progress):
+        assert earlier.updates <= later.updates
+        assert earlier.steps <= later.steps
+        assert earlier.seconds <= later.seconds
+    assert set(progress[-1].losses) == {"total", "policy", "value", "reward", "learning_rate"}
+
+
+def test_the_store_holds_what_was_played(tictactoe: tuple[Path, list[Event], TrainingRun]) -> None:
+    """Every finished episode is stored once, and the steps of the run are those of its games and of running ones."""
+    folder, events, run = tictactoe
+    finished = next(event for event in events if isinstance(event, Finished))
+    with GameStore(folder / "replay.sqlite") as store:
+        assert store.num_games() == finished.games
+        assert finished.steps - 4 * 9 < store.num_steps() <= finished.steps
+        assert store.num_steps() == run._window.num_steps
+
+
+def test_samples_per_step_are_as_set(tictactoe: tuple[Path, list[Event], TrainingRun]) -> None:
+    """12 updates of 8 at one sample per step take 60 + 96 steps, up to one move of the whole batch."""
+    _, events, _ = tictactoe
+    finished = next(event for event in events if isinstance(event, Finished))
+    assert 60 + 96 <= finished.steps < 60 + 96 + 4
+
+
+def test_the_window_is_as_large_as_configured(tictactoe: tuple[Path, list[Event], TrainingRun], tmp_path: Path) -> None:
+    """The window has the slots that were asked for, and forgets the oldest games where they are few."""
+    assert tictactoe[2]._window.capacity_steps == 40_000
+    run = start_run(run_config("tictactoe", "replay.capacity_steps=50"), tmp_path / "run")
+    run.train()
+    assert run._window.capacity_steps == 50
+    assert 20 < run._window.num_steps < 50
+    assert len(games_of(tmp_path / "run")) > run._window.num_games
+
+
+def test_an_existing_folder_is_refused(tmp_path: Path) -> None:
+    """Nothing is overwritten: a folder that is there, even an empty one, is refused and left alone."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "precious").write_text("x", encoding="utf-8")
+    with pytest.raises(UserError, match="exists already"):
+        start_run(run_config("tictactoe"), folder)
+    assert [path.name for path in folder.iterdir()] == ["precious"]
+
+
+@pytest.mark.parametrize("overrides", [("network.body='conv'",), ("game='CartPole-v9'",)])
+def test_settings_that_fit_no_game_leave_no_folder(overrides: tuple[str, ...], tmp_path: Path) -> None:
+    """What is refused before the first step has written nothing."""
+    with pytest.raises(UserError):
+        start_run(run_config("cartpole", *overrides), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_interrupted_run_leaves_its_agent(workers: int, tmp_path: Path) -> None:
+    """^C keeps an agent of the last update that loads, and the last event says why the run ended."""
+    events: list[Event] = []
+
+    def interrupt(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, Evaluated):
+            raise KeyboardInterrupt
+
+    config = run_config("tictactoe", "evaluation.interval=5", "schedule.checkpoint_interval=4")
+    with pytest.raises(KeyboardInterrupt):
+        start_run(config, tmp_path / "run", workers=workers, on_event=interrupt).train()
+    last = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]
+    assert isinstance(last, Finished)
+    assert (last.reason, last.updates) == ("interrupted", 5)
+    assert Agent.load(tmp_path / "run").info.model_version == 5
+    assert len(games_of(tmp_path / "run")) == last.games
+
+
+def test_a_failed_run_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error in the middle is raised as it is, after the agent so far was kept and the event written."""
+
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError("planted")
+
+    run = start_run(run_config("tictactoe"), tmp_path / "run")
+    monkeypatch.setattr(run._learner, "update", fail)
+    with pytest.raises(ZeroDivisionError, match="planted"):
+        run.train()
+    last = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]
+    assert isinstance(last, Finished)
+    assert last.reason == "failed"
+    assert Agent.load(tmp_path / "run").info.model_version == 0
+
+
+def test_a_run_goes_on_until_a_first_episode_ends(tmp_path: Path) -> None:
+    """A start of fewer steps than an episode has plays on until there is something to learn from."""
+    config = run_config("cartpole", "selfplay.segment_steps=0", "schedule.start_steps=1")
+    start_run(config, tmp_path / "run").train()
+    assert Agent.load(tmp_path / "run").info.model_version == 12
+
+
+def test_evaluations_come_at_their_interval(tmp_path: Path) -> None:
+    """Every so many updates and once at the end, never twice for the same weights."""
+    events: list[Event] = []
+    config = run_config("tictactoe", "evaluation.interval=4")
+    scores = start_run(config, tmp_path / "run", on_event=events.append).train()
+    evaluated = [event for event in events if isinstance(event, Evaluated)]
+    assert [event.updates for event in evaluated] == [4, 8, 12]
+    assert evaluated[-1].scores == scores
+    assert math.isfinite(evaluated[-1].seconds)
