@@ -36,9 +36,9 @@ EPSILON = 1e-8
 TINY = 1.1754944e-38
 """Smallest normal float32: keeps a vanishing prior from dividing zero by zero."""
 
-# `_nrt=False`, which Numba does not document, compiles without its run-time memory manager: a kernel then cannot allocate,
-# and handing twenty arrays from one function to the next costs no atomic reference counts. Inlined as well, the tree alone
-# is five times faster (bench S1). `error_model="numpy"` spares a test for zero at each division; none divides by zero.
+# `_nrt=False`, which Numba does not document, compiles without its run-time memory manager: a kernel then cannot
+# allocate, and handing twenty arrays from one function to the next costs no atomic reference counts. Inlined as well,
+# the tree alone is five times faster (bench S1). `error_model="numpy"` spares a test for zero at each division.
 _Function = TypeVar("_Function", bound=Callable[..., object])
 _kernel: Callable[[_Function], _Function] = njit(  # type: ignore[call-overload]
     cache=True, error_model="numpy", _nrt=False
@@ -456,8 +456,8 @@ def _scaled(q: float, low: float, scale: float) -> float:
 def _improved_choice(tree: Tree, rule: Rule, b: int, node: int) -> int:
     """The child, or `UNVISITED` for `next_action`, of largest pi'(a) - N(s,a) / (1 + sum_b N(s,b)).
 
-    Danihelka et al. 2022, section 5, equation 14; pi' = softmax(logits + sigma(completed Q)) ~ p * exp(sigma). All actions
-    not tried share one sigma, so their part of the sum is what the children leave of the prior.
+    Danihelka et al. 2022, section 5, equation 14; pi' = softmax(logits + sigma(completed Q)) ~ p * exp(sigma). All
+    actions not tried share one sigma, so their part of the sum is what the children leave of the prior.
     """
     low, scale, sigma, mixed, top = _sigma_of(tree, rule, b, node)
     untried = math.exp(sigma * (_scaled(mixed, low, scale) - top))

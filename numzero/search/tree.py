@@ -3,9 +3,9 @@
 Knows the layout, the node numbers, the sentinels and how to read a finished tree out. Knows nothing of how a tree grows
 (`kernels.py`) nor why (`policies.py`).
 
-An edge is the node behind it: what belongs to an edge (action, prior, visits, Q) is stored with the node it leads to, and a
-node's children form a chain. Actions never tried cost nothing but their prior: selection looks at the children there are
-and at one more, the best of the untried (`next_action`), however many actions there be.
+An edge is the node behind it: what belongs to an edge (action, prior, visits, Q) is stored with the node it leads to,
+and a node's children form a chain. Actions never tried cost nothing but their prior: selection looks at the children
+there are and at one more, the best of the untried (`next_action`), however many actions there be.
 """
 
 from __future__ import annotations
@@ -48,13 +48,14 @@ class Tree(NamedTuple):
     next_sibling: NDArray[np.int32]
     """`[B, N]` the child of the same parent that was expanded before this one, `UNVISITED` for the first."""
     next_action: NDArray[np.int32]
-    """`[B, N]` of the actions not tried yet the one to be tried first: the highest prior (at a root of rule `gumbel` the
-    highest `root_preference`), the lowest of equals; `EXHAUSTED` or `UNOPENED`."""
+    """`[B, N]` of the actions not tried yet the one to be tried first: the highest prior (at a root
+    of rule `gumbel` the highest `root_preference`), the lowest of equals; `EXHAUSTED` or `UNOPENED`."""
     node_visits: NDArray[np.int32]
-    """`[B, N]` evaluations of the node itself and of all below it: N(s), 1 when just expanded. It is also N(s, a) of the
-    edge into the node."""
+    """`[B, N]` evaluations of the node itself and of all below it: N(s), 1 when just expanded. Also N(s, a) of
+    the edge into the node."""
     value_sum: NDArray[np.float64]
-    """`[B, N]` sum of all values backed up through the node, its own network value included; the player to move's view."""
+    """`[B, N]` sum of all values backed up through the node, its own network value included; the player to move's
+    view."""
     raw_value: NDArray[np.float32]
     """`[B, N]` the network's own value of the node."""
     reward: NDArray[np.float32]
@@ -73,8 +74,8 @@ class Tree(NamedTuple):
     root_legal: NDArray[np.bool_]
     """`[B, A]` which actions are legal at the root."""
     root_preference: NDArray[np.float64]
-    """`[B, A]` the order in which root actions are first tried: the prior, or in rule `gumbel` noise plus logit (largest
-    legal logit 0); -inf where illegal."""
+    """`[B, A]` the order in which root actions are first tried: the prior, or in rule `gumbel` noise plus logit
+    (largest legal logit 0); -inf where illegal."""
     latent: NDArray[np.float32]
     """`[B, N, H]` hidden state of each node, flattened."""
 
@@ -163,7 +164,7 @@ def _exists(tree: Tree) -> NDArray[np.bool_]:
 
 def _children(tree: Tree, row: int, node: int) -> list[int]:
     """The chain of a node's children, newest first."""
-    chain = []
+    chain: list[int] = []
     child = int(tree.first_child[row, node])
     while child != UNVISITED and len(chain) <= tree.children_prior.shape[2]:
         chain.append(child)
