@@ -23,6 +23,8 @@ __all__ = ["Agent", "AgentInfo", "Decision", "agent_files"]
 
 FORMAT = 1
 INFO_FILE = "agent.json"
+MAX_SEARCHES = 8
+"""Trees are kept for so many pairs of batch size and budget; the oldest pair's go first."""
 
 
 class AgentInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +95,7 @@ class Agent:
                 f"{info.spec.num_actions}."
             )
         self._searches: dict[tuple[int, int], Search] = {}
+        self._latest: Search | None = None
 
     @classmethod
     def load(cls, folder: str | Path) -> Agent:
@@ -173,6 +176,21 @@ class Agent:
             principal_variation=principal_variation(result.tree, 0, action),
         )
 
+    def advance(self, action: int) -> None:
+        """Tell the agent that `action` was played, by whomever: its next `act` goes on with what it searched below.
+
+        Call it for every move after an `act`, its own included, and `new_game` when a game begins. Rules `paper` and
+        `parent_siblings` keep their statistics; `gumbel` searches afresh.
+        """
+        if self._latest is not None:
+            self._latest.advance(np.array([action], np.int32))
+
+    def new_game(self) -> None:
+        """Forget what was searched: the next `act` begins with an empty tree."""
+        if self._latest is not None:
+            self._latest.forget()
+        self._latest = None
+
     def act_batch(
         self,
         observation: NDArray[np.generic],
@@ -195,11 +213,17 @@ class Agent:
         budget = self.info.search.num_simulations if simulations is None else simulations
         if budget < 0:
             raise UserError(f"simulations must be 0 (bare policy) or more; got {budget}.")
-        return self._search(batch_size, budget).run(observation, legal, time_limit_ms=time_limit_ms)
+        search = self._search(batch_size, budget)
+        if self._latest is not search:
+            self.new_game()  # what was advanced belongs to another tree
+        self._latest = search if batch_size == 1 else None
+        return search.run(observation, legal, time_limit_ms=time_limit_ms)
 
     def _search(self, batch_size: int, simulations: int) -> Search:
         key = (batch_size, simulations)
         if key not in self._searches:
+            while len(self._searches) >= MAX_SEARCHES:
+                del self._searches[next(iter(self._searches))]
             config = dataclasses.replace(self.info.search, num_simulations=simulations)
             self._searches[key] = Search(self.model, config, batch_size)
         return self._searches[key]

@@ -13,9 +13,26 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
+from numzero.onnx_reader import OnnxGraph, OnnxNode, read_graph
 from numzero.search import InitialOutput, RecurrentOutput
+from numzero.search.dense import (
+    DENSE,
+    DENSE_ACTION,
+    DENSE_RESIDUAL,
+    LATENT,
+    MINMAX,
+    RELU,
+    SILU,
+    DenseBuilder,
+    DenseModel,
+)
+from numzero.search.kernels import evaluate_dense
 
-__all__ = ["ModelFiles", "OnnxModel"]
+__all__ = ["ModelFiles", "OnnxModel", "read_dense"]
+
+NORM_EPSILON = 1e-5
+"""Of LayerNorm and min-max in exported graphs; a graph with another does not agree and is not run by kernels."""
+DENSE_TOLERANCE = 1e-5
 
 
 class ModelFiles(NamedTuple):
@@ -54,6 +71,9 @@ class OnnxModel:
         self.latent_shape: tuple[int, ...] = shapes["latent"]
         self.num_actions: int = shapes["policy_logits"][0]
         self.observation_shape: tuple[int, ...] = tuple(self._initial.get_inputs()[0].shape[1:])
+        self._files = files
+        self._dense: DenseModel | None = None
+        self._looked_for_dense = False
         self._initial_calls: dict[int, _InitialCall] = {}
         self._recurrent_calls: dict[int, _RecurrentCall] = {}
 
@@ -74,6 +94,27 @@ class OnnxModel:
         self._recurrent.run_with_iobinding(call.binding)
         return call.output
 
+    def dense(self) -> DenseModel | None:
+        """The recurrent network as plain layers for kernels, made once; None if it is anything else.
+
+        It must give what onnxruntime gives on random inputs, or it is not used.
+        """
+        if not self._looked_for_dense:
+            self._looked_for_dense = True
+            dense = read_dense(self._files.recurrent, self.discount)
+            self._dense = dense if dense is not None and self._agrees(dense) else None
+        return self._dense
+
+    def _agrees(self, dense: DenseModel) -> bool:
+        rng = np.random.default_rng(0)
+        latent = rng.normal(size=(4, *self.latent_shape)).astype(np.float32)
+        action = rng.integers(self.num_actions, size=4, dtype=np.int32)
+        expected = RecurrentOutput(*(array.copy() for array in self.recurrent(latent, action)))
+        found = RecurrentOutput(*(np.zeros_like(array) for array in expected))
+        evaluate_dense(dense, latent, action, found)
+        pairs = zip(expected, found, strict=True)
+        return all(np.allclose(one, other, rtol=DENSE_TOLERANCE, atol=DENSE_TOLERANCE) for one, other in pairs)
+
     def _bind(self, session: Any, inputs: dict[str, NDArray[Any]], outputs: dict[str, NDArray[Any]]) -> Any:
         binding = session.io_binding()
         for name, array in inputs.items():
@@ -81,6 +122,92 @@ class OnnxModel:
         for name, array in outputs.items():
             binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
         return binding
+
+
+def read_dense(recurrent: bytes, discount: float) -> DenseModel | None:
+    """The layers of a `recurrent.onnx` whose nodes are a plain chain as numzero exports it; None for any other."""
+    try:
+        graph = read_graph(recurrent)
+        return _Chain(graph).build(discount)
+    except (ValueError, KeyError, IndexError):
+        return None
+
+
+class _Chain:
+    """Reads a graph's nodes one after another, each of which must use what the one before made."""
+
+    def __init__(self, graph: OnnxGraph) -> None:
+        self._weights = graph.initializers
+        self._nodes = list(graph.nodes)
+        self._builder = DenseBuilder()
+        self._x = "previous_latent"
+        self._size = 0
+        self._table = ""
+
+    def build(self, discount: float) -> DenseModel:
+        """All layers, then the heads; ValueError where the graph is not such a chain."""
+        while self._nodes[0].op != "Split":
+            self._layer(self._nodes.pop(0))
+            if self._x == "latent":
+                self._builder.elementwise(LATENT, self._size)
+        ops = [node.op for node in self._nodes]
+        if ops != ["Split", "Softmax", "MatMul", "Softmax", "MatMul"] or self._nodes[0].inputs[0] != self._x:
+            raise ValueError(f"heads of another form: {ops}")
+        value, reward = self._nodes[2], self._nodes[4]
+        if (value.outputs, reward.outputs) != (("value",), ("reward",)):
+            raise ValueError("heads in another order")
+        bins = self._weight(value.inputs[1]), self._weight(reward.inputs[1])
+        return self._builder.finish(*bins, discount, NORM_EPSILON)
+
+    def _layer(self, node: OnnxNode) -> None:
+        if node.op == "Gather":
+            self._table = node.outputs[0]
+            self._table_weights = self._weight(node.inputs[0])
+            return
+        if node.inputs[0] != self._x:
+            raise ValueError(f"{node.op} does not follow what came before")
+        if node.op == "Gemm":
+            self._product(node)
+        elif node.op == "Relu":
+            self._builder.elementwise(RELU, self._size)
+        elif node.op == "LayerNormalization":
+            scale, *bias = (self._weight(name) for name in node.inputs[1:])
+            self._builder.norm(scale, bias[0] if bias else None)
+        elif node.op == "Sigmoid":
+            self._silu(node)
+            return
+        else:
+            self._minmax(node)
+            return
+        self._x = node.outputs[0]
+
+    def _product(self, node: OnnxNode) -> None:
+        weight, summand = self._weight(node.inputs[1]), node.inputs[2]
+        if summand == self._table:
+            self._builder.product(DENSE_ACTION, weight, self._table_weights)
+        elif summand == "previous_latent":
+            self._builder.product(DENSE_RESIDUAL, weight, None)
+        else:
+            self._builder.product(DENSE, weight, self._weight(summand))
+        self._size = len(weight)
+
+    def _silu(self, node: OnnxNode) -> None:
+        product = self._nodes.pop(0)
+        if product.op != "Mul" or set(product.inputs) != {self._x, node.outputs[0]}:
+            raise ValueError("Sigmoid outside SiLU")
+        self._builder.elementwise(SILU, self._size)
+        self._x = product.outputs[0]
+
+    def _minmax(self, node: OnnxNode) -> None:
+        """ReduceMin, ReduceMax, Sub, Sub, Max, Div in the order of export."""
+        rest = [self._nodes.pop(0) for _ in range(5)]
+        if [node.op, *(other.op for other in rest)] != ["ReduceMin", "ReduceMax", "Sub", "Sub", "Max", "Div"]:
+            raise ValueError(f"{node.op} is not a layer")
+        self._builder.elementwise(MINMAX, self._size)
+        self._x = rest[-1].outputs[0]
+
+    def _weight(self, name: str) -> NDArray[np.float32]:
+        return np.asarray(self._weights[name], np.float32)
 
 
 class _InitialCall:

@@ -12,6 +12,7 @@ import click
 import numzero
 from numzero.commands.agents import describe_presets, evaluate, export, play
 from numzero.commands.bench import bench
+from numzero.commands.inspect import inspect
 from numzero.commands.selfplay import selfplay
 from numzero.commands.train import train
 from numzero.errors import UserError
@@ -52,5 +53,5 @@ def main() -> None:
     """
 
 
-for command in (train, selfplay, evaluate, play, export, bench, describe_presets):
+for command in (train, selfplay, evaluate, play, inspect, export, bench, describe_presets):
     main.add_command(command)

@@ -15,11 +15,23 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from numzero.search.dense import (
+    DENSE_ACTION,
+    DENSE_RESIDUAL,
+    LATENT,
+    MINMAX,
+    NORM,
+    RELU,
+    SILU,
+    UNROLL,
+    DenseModel,
+)
 from numzero.search.model import InitialOutput, RecurrentOutput
 from numzero.search.tree import EXHAUSTED, NO_PARENT, ROOT, UNOPENED, UNVISITED, Tree
 
 __all__ = ["GUMBEL", "PAPER", "PARENT_SIBLINGS", "NonFiniteOutputError", "Rule", "expand_and_backup", "halving_winner"]
-__all__ += ["improved_policy", "mix_root_prior", "reset", "select", "set_root_gumbel"]
+__all__ += ["evaluate_dense", "improved_policy", "mix_root_prior", "reset", "select", "set_root_gumbel"]
+__all__ += ["keep_subtree", "resume", "simulate_dense"]
 
 PAPER = 0
 """pUCT, Q scaled by the bounds of the whole tree (Schrittwieser et al. 2020, appendix B)."""
@@ -135,6 +147,68 @@ def expand_and_backup(
     _raise_if_bad(code, "recurrent")
 
 
+def keep_subtree(tree: Tree, action: NDArray[np.int32], legal: NDArray[np.bool_], number: NDArray[np.int32]) -> None:
+    """Make the node behind root action `action[b]` the root of tree b, with all below it; -1 keeps the root.
+
+    Of the new root's children only those of `legal` actions stay. Where the edge was never followed nothing is kept:
+    the tree is empty (`num_nodes` 0). `resume` must follow before the next search.
+
+    Args:
+        tree: changed in place; nodes are numbered anew, in their old order.
+        action: `[B]` int32.
+        legal: `[B, A]` bool.
+        number: `[N]` int32 work space.
+    """
+    _keep_subtree(tree, action, legal, number)
+
+
+def resume(tree: Tree, root: InitialOutput, legal: NDArray[np.bool_], rule: Rule) -> None:
+    """Begin B searches on kept subtrees, at the real positions: as `reset`, but children and their statistics stay.
+
+    The root's latent, prior and value become what the model says of the observation; its visits and value are its own
+    evaluation and those of its children. Bounds of Q are those of the edges there are. Rules `paper` and
+    `parent_siblings`: sequential halving begins with an empty root.
+    """
+    empty = tree.num_nodes == 0
+    latent = root.latent.reshape(root.latent.shape[0], -1)
+    _raise_if_bad(_resume(tree, rule, empty, latent, root.policy_logits, root.value, legal), "initial")
+
+
+def simulate_dense(
+    tree: Tree,
+    rule: Rule,
+    dense: DenseModel,
+    parent: NDArray[np.int32],
+    action: NDArray[np.int32],
+    latent: NDArray[np.float32],
+    output: RecurrentOutput,
+    num_simulations: int,
+) -> None:
+    """`num_simulations` times select, evaluate, expand and backup, without leaving compiled code.
+
+    Args:
+        tree: grown.
+        rule: how to choose.
+        dense: the network.
+        parent: `[B]` int32 work space.
+        action: `[B]` int32 work space.
+        latent: `[B, H]` float32 work space.
+        output: work space for the network's outputs, with latents `[B, H]`.
+        num_simulations: how many.
+
+    Raises:
+        NonFiniteOutputError: NaN or infinity in a scalar or the logits; the trees are spoilt.
+    """
+    _raise_if_bad(_simulate_dense(tree, rule, dense, parent, action, latent, output, num_simulations), "recurrent")
+
+
+def evaluate_dense(
+    dense: DenseModel, latent: NDArray[np.float32], action: NDArray[np.int32], output: RecurrentOutput
+) -> None:
+    """The network alone: fills `output` for latents `[B, H]` and actions `[B]`."""
+    _evaluate_dense(dense, latent, action, output)
+
+
 def mix_root_prior(tree: Tree, noise: NDArray[np.float64], fraction: float) -> None:
     """P(root, a) <- (1 - fraction) * P(root, a) + fraction * noise; `noise` `[B, A]`, 0 where illegal, sums to 1."""
     _mix_root_prior(tree, noise, fraction)
@@ -190,25 +264,128 @@ def _reset(
             return int(b * len(OUTPUT_NAMES) + bad)
         tree.num_nodes[b] = 1
         tree.q_bounds[b, 0], tree.q_bounds[b, 1] = rule.initial_bounds
-        _write_node(tree, b, ROOT, value[b], logits)
-        for h in range(latent.shape[1]):
-            tree.latent[b, ROOT, h] = latent[b, h]
-        tree.parent[b, ROOT] = NO_PARENT
-        tree.action_from_parent[b, ROOT] = NO_PARENT
-        tree.next_sibling[b, ROOT] = UNVISITED
-        tree.reward[b, ROOT] = 0.0
-        tree.discount[b, ROOT] = 1.0
-        tree.prior[b, ROOT] = 1.0
-        tree.q[b, ROOT] = 0.0
+        _write_root(tree, b, latent, logits, value[b], legal)
+        tree.first_child[b, ROOT] = UNVISITED
         tree.node_visits[b, ROOT] = 1
         tree.value_sum[b, ROOT] = value[b]
-        for a in range(legal.shape[1]):
-            tree.root_legal[b, a] = legal[b, a]
-            if not legal[b, a]:
-                tree.children_prior[b, ROOT, a] = -np.inf
-        _softmax(tree.children_prior[b, ROOT])
         _prefer_by_prior(tree, b)
     return 0
+
+
+@_kernel
+def _resume(
+    tree: Tree,
+    rule: Rule,
+    empty: NDArray[np.bool_],
+    latent: Float32Array,
+    logits: Float32Array,
+    value: Float32Array,
+    legal: NDArray[np.bool_],
+) -> int:
+    for b in range(value.shape[0]):
+        bad = _bad_output(0.0, 0.0, value[b], logits, b)
+        if bad:
+            return int(b * len(OUTPUT_NAMES) + bad)
+        if empty[b]:
+            tree.num_nodes[b] = 1
+            tree.first_child[b, ROOT] = UNVISITED
+        _write_root(tree, b, latent, logits, value[b], legal)
+        _prefer_by_prior(tree, b)
+        visits, total = 1, np.float64(value[b])
+        child = tree.first_child[b, ROOT]
+        while child != UNVISITED:
+            action = tree.action_from_parent[b, child]
+            tree.prior[b, child] = tree.children_prior[b, ROOT, action]
+            tree.root_preference[b, action] = -np.inf
+            visits += tree.node_visits[b, child]
+            total += tree.node_visits[b, child] * tree.q[b, child]
+            child = tree.next_sibling[b, child]
+        tree.next_action[b, ROOT] = _next_untried(tree.root_preference[b], UNOPENED)
+        tree.node_visits[b, ROOT] = visits
+        tree.value_sum[b, ROOT] = total
+        tree.q_bounds[b, 0], tree.q_bounds[b, 1] = rule.initial_bounds
+        for node in range(1, tree.num_nodes[b]):
+            tree.q_bounds[b, 0] = min(tree.q_bounds[b, 0], tree.q[b, node])
+            tree.q_bounds[b, 1] = max(tree.q_bounds[b, 1], tree.q[b, node])
+    return 0
+
+
+@_inline
+def _write_root(
+    tree: Tree, b: int, latent: Float32Array, logits: Float32Array, value: float, legal: NDArray[np.bool_]
+) -> None:
+    """What the root is by itself: its evaluation, its masked prior, and no way in."""
+    tree.raw_value[b, ROOT] = value
+    tree.parent[b, ROOT] = NO_PARENT
+    tree.action_from_parent[b, ROOT] = NO_PARENT
+    tree.next_sibling[b, ROOT] = UNVISITED
+    tree.reward[b, ROOT] = 0.0
+    tree.discount[b, ROOT] = 1.0
+    tree.prior[b, ROOT] = 1.0
+    tree.q[b, ROOT] = 0.0
+    for h in range(latent.shape[1]):
+        tree.latent[b, ROOT, h] = latent[b, h]
+    for a in range(legal.shape[1]):
+        tree.root_legal[b, a] = legal[b, a]
+        tree.children_prior[b, ROOT, a] = logits[b, a] if legal[b, a] else -np.inf
+    _softmax(tree.children_prior[b, ROOT])
+
+
+@_kernel
+def _keep_subtree(tree: Tree, action: Int32Array, legal: NDArray[np.bool_], number: Int32Array) -> None:
+    for b in range(action.shape[0]):
+        root = ROOT if action[b] < 0 else _find_child(tree, b, ROOT, action[b])
+        count = 0
+        for node in range(tree.num_nodes[b]):
+            number[node] = UNVISITED
+            above = tree.parent[b, node]
+            kept = root != UNVISITED and (node == root or (node > root and number[above] != UNVISITED))
+            if kept and above == root and node != root:
+                kept = legal[b, tree.action_from_parent[b, node]]
+            if kept:
+                number[node] = count
+                count += 1
+        if root != UNVISITED:
+            _drop_from_chain(tree, b, root, number)
+        for node in range(tree.num_nodes[b]):
+            if number[node] != UNVISITED:
+                _move_node(tree, b, node, number)
+        tree.num_nodes[b] = count
+
+
+@_inline
+def _drop_from_chain(tree: Tree, b: int, parent: int, number: Int32Array) -> None:
+    """Take children that are not kept out of the parent's chain."""
+    last = UNVISITED
+    child = tree.first_child[b, parent]
+    while child != UNVISITED:
+        following = tree.next_sibling[b, child]
+        if number[child] != UNVISITED:
+            last = child
+        elif last == UNVISITED:
+            tree.first_child[b, parent] = following
+        else:
+            tree.next_sibling[b, last] = following
+        child = following
+
+
+@_inline
+def _move_node(tree: Tree, b: int, old: int, number: Int32Array) -> None:
+    """Copy a node to its new, never higher number."""
+    new = number[old]
+    for links in (tree.parent, tree.first_child, tree.next_sibling):
+        link = links[b, old]
+        links[b, new] = number[link] if link >= 0 else link
+    for integers in (tree.action_from_parent, tree.next_action, tree.node_visits):
+        integers[b, new] = integers[b, old]
+    for floats in (tree.raw_value, tree.reward, tree.discount, tree.prior):
+        floats[b, new] = floats[b, old]
+    for doubles in (tree.value_sum, tree.q):
+        doubles[b, new] = doubles[b, old]
+    for a in range(tree.children_prior.shape[2]):
+        tree.children_prior[b, new, a] = tree.children_prior[b, old, a]
+    for h in range(tree.latent.shape[2]):
+        tree.latent[b, new, h] = tree.latent[b, old, h]
 
 
 @_inline
@@ -325,9 +502,9 @@ def _puct_bounds(tree: Tree, rule: Rule, b: int, node: int) -> tuple[float, floa
 
 @_inline
 def _puct_choice(tree: Tree, rule: Rule, b: int, node: int) -> int:
-    """The child, or `UNVISITED` for `next_action`, of largest
-    Qn(s,a) + P(s,a) * sqrt(N(s)) / (1 + N(s,a)) * (c1 + log((N(s) + c2 + 1) / c2)); the lowest action of equals.
+    """The child, or `UNVISITED` for `next_action`, of the largest pUCT score; the lowest action of equals.
 
+    Qn(s,a) + P(s,a) * sqrt(N(s)) / (1 + N(s,a)) * (c1 + log((N(s) + c2 + 1) / c2)),
     Schrittwieser et al. 2020, appendix B, equation 2, in the seed's notation: N(s) counts the node's own evaluation.
     """
     exploration = rule.exploration[tree.node_visits[b, node]]
@@ -365,7 +542,7 @@ def _halving_choice(tree: Tree, rule: Rule, b: int) -> int:
 
 @_inline
 def _best_scored(tree: Tree, rule: Rule, b: int, visits: int) -> int:
-    """Of the root's children with exactly `visits` visits, the best by gumbel + logit + sigma; `UNVISITED` if none has."""
+    """Of the root's children with `visits` visits, the best by gumbel + logit + sigma; `UNVISITED` if none has."""
     low, scale, sigma, _, _ = _sigma_of(tree, rule, b, ROOT)
     best_child = UNVISITED
     best_action = EXHAUSTED
@@ -411,9 +588,9 @@ def _halving_winner(tree: Tree, rule: Rule, action: Int32Array) -> None:
 def _sigma_of(tree: Tree, rule: Rule, b: int, node: int) -> tuple[float, float, float, float, float]:
     """(low, scale, sigma, v_mix, top): an action's sigma(completed Q) is sigma * _scaled(completed Q, low, scale).
 
-    sigma = (c_visit + max N) * c_scale (Danihelka et al. 2022, equation 8); Q is scaled to [0, 1] by the completed values
-    of the node, or by the bounds of the tree. v_mix, of actions not tried: the raw value and the prior-weighted mean of
-    the others' Q (appendix D). top: the largest _scaled(...) of all actions that can be played.
+    sigma = (c_visit + max N) * c_scale (Danihelka et al. 2022, equation 8); Q is scaled to [0, 1] by the completed
+    values of the node, or by the bounds of the tree. v_mix, of actions not tried: the raw value and the prior-weighted
+    mean of the others' Q (appendix D). top: the largest _scaled(...) of all actions that can be played.
     """
     visits, most, num_children = 0, 0, 0
     prior_sum, weighted = 0.0, 0.0
@@ -601,3 +778,139 @@ def _backup(tree: Tree, b: int, node: int, value: float) -> None:
         tree.node_visits[b, node] += 1
         tree.value_sum[b, node] += total
     tree.q_bounds[b, 0], tree.q_bounds[b, 1] = low, high
+
+
+@_kernel
+def _simulate_dense(
+    tree: Tree,
+    rule: Rule,
+    dense: DenseModel,
+    parent: Int32Array,
+    action: Int32Array,
+    latent: Float32Array,
+    output: RecurrentOutput,
+    num_simulations: int,
+) -> int:
+    for _ in range(num_simulations):
+        _select(tree, rule, parent, action, latent)
+        _evaluate_dense(dense, latent, action, output)
+        bad = _expand_and_backup(
+            tree,
+            parent,
+            action,
+            output.latent,
+            output.reward,
+            output.discount,
+            output.policy_logits,
+            output.value,
+        )
+        if bad:
+            return int(bad)
+    return 0
+
+
+@_kernel
+def _evaluate_dense(dense: DenseModel, latent: Float32Array, action: Int32Array, output: RecurrentOutput) -> None:
+    num_actions = output.policy_logits.shape[1]
+    num_values = dense.value_bins.shape[0]
+    for b in range(action.shape[0]):
+        x = _run_layers(dense, latent[b], action[b], output.latent[b])
+        for a in range(num_actions):
+            output.policy_logits[b, a] = x[a]
+        output.value[b] = _expectation(x[num_actions : num_actions + num_values], dense.value_bins)
+        output.reward[b] = _expectation(x[num_actions + num_values :], dense.reward_bins)
+        output.discount[b] = dense.discount
+
+
+@_inline
+def _run_layers(dense: DenseModel, latent: Float32Array, action: int, new_latent: Float32Array) -> Float32Array:
+    """Run all layers on one latent; fills `new_latent` on the way and returns the heads' logits."""
+    x, y = dense.work[0], dense.work[1]
+    for i in range(latent.shape[0]):
+        x[i] = latent[i]
+    for layer in range(dense.program.shape[0]):
+        op, size = dense.program[layer, 0], dense.program[layer, 2]
+        if op == RELU:
+            for i in range(size):
+                x[i] = max(x[i], np.float32(0.0))
+        elif op == SILU:
+            for i in range(size):
+                x[i] = x[i] / (np.float32(1.0) + math.exp(-x[i]))
+        elif op == NORM:
+            _normalise(dense, layer, x)
+        elif op == MINMAX:
+            _scale_range(dense, size, x)
+        elif op == LATENT:
+            for i in range(size):
+                new_latent[i] = x[i]
+        else:
+            _multiply(dense, layer, x, y, latent, action)
+            x, y = y, x
+    logits: Float32Array = x
+    return logits
+
+
+@_inline
+def _multiply(
+    dense: DenseModel, layer: int, x: Float32Array, y: Float32Array, latent: Float32Array, action: int
+) -> None:
+    """Fill `y` with x W + what the operation adds, four rows of W at a time."""
+    op, num_inputs, num_outputs = dense.program[layer, 0], dense.program[layer, 1], dense.program[layer, 2]
+    start, bias = dense.program[layer, 3], dense.program[layer, 4]
+    if op == DENSE_RESIDUAL:
+        for j in range(num_outputs):
+            y[j] = latent[j]
+    else:
+        row = bias + (action * num_outputs if op == DENSE_ACTION else 0)
+        for j in range(num_outputs):
+            y[j] = dense.weights[row + j]
+    for i in range(0, num_inputs, UNROLL):
+        rows = dense.weights[start + i * num_outputs : start + (i + UNROLL) * num_outputs]
+        x0, x1, x2, x3 = x[i], x[i + 1], x[i + 2], x[i + 3]
+        for j in range(num_outputs):
+            y[j] += (
+                x0 * rows[j]
+                + x1 * rows[num_outputs + j]
+                + (x2 * rows[2 * num_outputs + j] + x3 * rows[3 * num_outputs + j])
+            )
+
+
+@_inline
+def _normalise(dense: DenseModel, layer: int, x: Float32Array) -> None:
+    """LayerNorm in place."""
+    size, scale, bias = dense.program[layer, 2], dense.program[layer, 3], dense.program[layer, 4]
+    mean = 0.0
+    for i in range(size):
+        mean += x[i]
+    mean /= size
+    variance = 0.0
+    for i in range(size):
+        variance += (x[i] - mean) ** 2
+    factor = 1.0 / math.sqrt(variance / size + dense.epsilon)
+    for i in range(size):
+        x[i] = (x[i] - mean) * factor * dense.weights[scale + i] + dense.weights[bias + i]
+
+
+@_inline
+def _scale_range(dense: DenseModel, size: int, x: Float32Array) -> None:
+    """Min-max to [0, 1] in place."""
+    low, high = x[0], x[0]
+    for i in range(1, size):
+        low, high = min(low, x[i]), max(high, x[i])
+    spread = max(high - low, np.float32(dense.epsilon))
+    for i in range(size):
+        x[i] = (x[i] - low) / spread
+
+
+@_inline
+def _expectation(logits: Float32Array, bins: Float32Array) -> float:
+    """The mean of `bins` under softmax(logits)."""
+    largest = logits[0]
+    for i in range(1, bins.shape[0]):
+        largest = max(largest, logits[i])
+    total, weighted = 0.0, 0.0
+    for i in range(bins.shape[0]):
+        weight = math.exp(logits[i] - largest)
+        total += weight
+        weighted += weight * bins[i]
+    return float(weighted / total)

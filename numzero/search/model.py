@@ -5,12 +5,14 @@ Knows the shapes that pass between search and model; knows nothing of networks, 
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["InitialOutput", "Model", "RecurrentOutput"]
+from numzero.search.dense import DenseModel
+
+__all__ = ["HasDense", "InitialOutput", "Model", "RecurrentOutput"]
 
 
 class InitialOutput(NamedTuple):
@@ -61,4 +63,13 @@ class Model(Protocol):
 
     def recurrent(self, latent: NDArray[np.float32], action: NDArray[np.int32], /) -> RecurrentOutput:
         """Dynamics and prediction: `[B, *H]` hidden states, `[B]` actions."""
+        ...
+
+
+@runtime_checkable
+class HasDense(Protocol):
+    """A model that may know its recurrent function as plain layers too."""
+
+    def dense(self) -> DenseModel | None:
+        """The same function as `recurrent`, or None if it is not plain layers."""
         ...

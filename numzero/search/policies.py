@@ -15,13 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.search import kernels
+from numzero.search.dense import DenseModel
 from numzero.search.kernels import GUMBEL, PAPER, PARENT_SIBLINGS, Rule
-from numzero.search.model import Model
+from numzero.search.model import HasDense, Model, RecurrentOutput
 from numzero.search.tree import ROOT, Tree, allocate, children_q, children_visits, root_values
 
 __all__ = ["Search", "SearchConfig", "SearchResult", "considered_visits", "make_rule", "sample_action"]
 
 RULES = {"paper": PAPER, "parent_siblings": PARENT_SIBLINGS, "gumbel": GUMBEL}
+DENSE_BATCH_LIMIT = 8
+"""Largest batch for which a plain network is evaluated inside the kernels rather than by its own runtime."""
+DENSE_CHUNK = 8
+"""Simulations between two looks at the clock, where there is a time limit, of such a network."""
 UNLIMITED_DEPTH = np.iinfo(np.int32).max
 SMALLEST = float(np.finfo(np.float64).tiny)
 """Stands in for a Dirichlet draw that underflowed. A greater floor flattens: 1e-30, one draw in 8 at alpha 0.03."""
@@ -172,6 +177,9 @@ class Search:
         self._action = np.zeros(batch_size, np.int32)
         self._latent = np.zeros(latent_shape, np.float32)
         self._flat_latent = self._latent.reshape(batch_size, -1)
+        self._output = _dense_output(self._flat_latent, model.num_actions)
+        self._number = np.zeros(config.num_simulations + 1, np.int32)
+        self._resumes = False
 
     def run(
         self,
@@ -198,7 +206,12 @@ class Search:
         started = time.perf_counter()
         tree, rule = self.tree, self.rule
         root = self.model.initial(observation)
-        kernels.reset(tree, root, legal, rule)
+        if self._resumes:
+            kernels.keep_subtree(tree, np.full(self.batch_size, -1, np.int32), legal, self._number)
+            kernels.resume(tree, root, legal, rule)
+        else:
+            kernels.reset(tree, root, legal, rule)
+        self._resumes = False
         if rule.kind == GUMBEL:
             noise = _gumbel_noise(legal.shape, self.config.gumbel_scale, rng) if gumbel is None else gumbel
             kernels.set_root_gumbel(tree, root.policy_logits, noise)
@@ -207,14 +220,43 @@ class Search:
         deadline = math.inf if time_limit_ms is None else started + time_limit_ms / 1000.0
         return self._read_out(self._simulate(deadline))
 
+    def advance(self, action: NDArray[np.int32]) -> None:
+        """Follow a move in each position: the next `run` goes on with the subtrees below `action` `[B]`.
+
+        It then searches only as much as the budget lacks: the root's visits end at `num_simulations` + 1 either way.
+        What was searched below an action that turns out to be illegal is dropped. Rule `gumbel` halves anew at each
+        root, so it keeps nothing. May be called several times between two runs, the opponent's moves included.
+        """
+        if self.rule.kind == GUMBEL:
+            return
+        everything = np.ones_like(self.tree.root_legal)
+        kernels.keep_subtree(self.tree, np.asarray(action, np.int32), everything, self._number)
+        self._resumes = True
+
+    def forget(self) -> None:
+        """The next `run` begins with empty trees, whatever was advanced."""
+        self._resumes = False
+
     def _simulate(self, deadline: float) -> int:
-        for simulation in range(self.config.num_simulations):
-            if time.perf_counter() > deadline:
-                return simulation
-            kernels.select(self.tree, self.rule, self._parent, self._action, self._flat_latent)
-            output = self.model.recurrent(self._latent, self._action)
-            kernels.expand_and_backup(self.tree, self._parent, self._action, output)
-        return self.config.num_simulations
+        """Run the simulations, or as many as the deadline allows; how many there were."""
+        num_simulations = self.config.num_simulations + 1 - int(self.tree.node_visits[:, ROOT].max())
+        dense = _dense_model(self.model, self.batch_size)
+        done = 0
+        while done < num_simulations and time.perf_counter() <= deadline:
+            if dense is None:
+                self._simulate_once()
+                done += 1
+                continue
+            count = num_simulations - done if deadline == math.inf else min(DENSE_CHUNK, num_simulations - done)
+            space = (self._parent, self._action, self._flat_latent)
+            kernels.simulate_dense(self.tree, self.rule, dense, *space, self._output, count)
+            done += count
+        return done
+
+    def _simulate_once(self) -> None:
+        kernels.select(self.tree, self.rule, self._parent, self._action, self._flat_latent)
+        output = self.model.recurrent(self._latent, self._action)
+        kernels.expand_and_backup(self.tree, self._parent, self._action, output)
 
     def _read_out(self, num_simulations: int) -> SearchResult:
         tree = self.tree
@@ -226,8 +268,9 @@ class Search:
             kernels.improved_policy(tree, self.rule, policy, value)
             kernels.halving_winner(tree, self.rule, action)
         else:
-            prior = tree.children_prior[:, ROOT]
-            policy = (visits / num_simulations if num_simulations else prior).astype(np.float32)
+            total = visits.sum(axis=1, keepdims=True)
+            shares = np.where(total > 0, visits / np.maximum(total, 1), tree.children_prior[:, ROOT])
+            policy = shares.astype(np.float32)
             value = root_values(tree)
             action[:] = policy.argmax(axis=1)
         return SearchResult(
@@ -239,6 +282,23 @@ class Search:
             num_simulations,
             tree,
         )
+
+
+def _dense_model(model: Model, batch_size: int) -> DenseModel | None:
+    """The model as arrays, where it has such a form and the batch is small enough for it to be the faster."""
+    if batch_size > DENSE_BATCH_LIMIT or not isinstance(model, HasDense):
+        return None
+    return model.dense()
+
+
+def _dense_output(latent: NDArray[np.float32], num_actions: int) -> RecurrentOutput:
+    """Work space for the outputs of a network that kernels evaluate."""
+    batch_size = len(latent)
+    scalars = (np.zeros(batch_size, np.float32) for _ in range(3))
+    reward, discount, value = scalars
+    return RecurrentOutput(
+        np.zeros_like(latent), reward, discount, np.zeros((batch_size, num_actions), np.float32), value
+    )
 
 
 def sample_action(

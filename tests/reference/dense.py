@@ -1,0 +1,38 @@
+"""Obvious twin of the kernels that evaluate plain networks: NumPy formulas in float64, one position at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def forward(layers: list[tuple[str, Any]], latent: Any, action: int, bins: tuple[Any, Any], num_actions: int) -> Any:
+    """(new latent, policy logits, value, reward) of layers (name, parameters) in order."""
+    x = np.asarray(latent, np.float64)
+    new_latent = None
+    for name, parameters in layers:
+        if name == "dense":
+            x = parameters[0] @ x + parameters[1]
+        elif name == "action":
+            x = parameters[0] @ x + parameters[1][action]
+        elif name == "residual":
+            x = parameters[0] @ x + latent
+        elif name == "norm":
+            x = (x - x.mean()) / np.sqrt(x.var() + 1e-5) * parameters[0] + parameters[1]
+        elif name == "relu":
+            x = np.maximum(x, 0)
+        elif name == "silu":
+            x = x / (1 + np.exp(-x))
+        elif name == "minmax":
+            x = (x - x.min()) / max(x.max() - x.min(), 1e-5)
+        elif name == "latent":
+            new_latent = x
+    logits, value, reward = np.split(x, [num_actions, num_actions + len(bins[0])])
+    return new_latent, logits, softmax(value) @ bins[0], softmax(reward) @ bins[1]
+
+
+def softmax(x: Any) -> Any:
+    """Probabilities."""
+    weight = np.exp(x - x.max())
+    return weight / weight.sum()

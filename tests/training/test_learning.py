@@ -1,0 +1,53 @@
+"""Agents learn: short runs of the presets end far above where they began."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from numzero.agent import Agent
+from numzero.training.config import load_preset
+from numzero.training.evaluate import evaluate, exhaustive
+from numzero.training.run import TrainingRun
+
+pytestmark = pytest.mark.learning
+
+
+def train(preset: str, folder: Path, *overrides: str) -> tuple[Agent, Agent]:
+    """The agent before the first update and the one after the last."""
+    config = load_preset(preset, ["evaluation.interval=0", "evaluation.games=1", *overrides])
+    run = TrainingRun(config, folder, seed=0, workers=0, on_event=lambda _: None)
+    start = Agent.from_files(run._agent_files(run._model_files(average=True)), "the start")
+    run.train()
+    return start, Agent.load(folder)
+
+
+def test_tictactoe_is_learned(tmp_path: Path) -> None:
+    """900 updates make an agent that beats random moves, and its own start, by far.
+
+    Measured with seeds 0, 1, 2, of 400 games against random: 330, 315, 336 won and 40, 54, 35 lost, where the untrained
+    starts won 166, 189, 183 and lost 179, 135, 173; of the 4,520 positions, 3,784, 3,853, 3,733 right instead of 2,530,
+    2,813, 2,657. A standard deviation of 400 games is 10. One unrolled step and a lower rate learn faster at first.
+    """
+    short = ("schedule.num_updates=900", "learner.warmup_updates=50", "learner.average_decay=0.98")
+    start, agent = train("tictactoe", tmp_path / "run", *short, "learner.learning_rate=3e-3", "targets.unroll_steps=1")
+    before, after = (evaluate(each, opponent=None, games=400, simulations=8, seed=0) for each in (start, agent))
+    assert after["wins"] > 270
+    assert after["losses"] < 80
+    assert after["wins"] > before["wins"] + 70
+    assert exhaustive(agent, simulations=8)["optimal"] > 3400
+    assert exhaustive(start, simulations=8)["optimal"] < 3000
+
+
+def test_cartpole_is_learned(tmp_path: Path) -> None:
+    """1,500 environment steps make an agent that balances for far longer than random moves do.
+
+    Measured with seeds 0, 1, 2: mean returns of 107, 500, 356 over 40 episodes. Random moves earn 22, the untrained
+    network 9, since it always pushes to one side.
+    """
+    start, agent = train("cartpole", tmp_path / "run", "schedule.num_updates=1300")
+    assert agent.info.training["environment_steps"] == 1500
+    after = evaluate(agent, opponent=None, games=20, simulations=16, seed=0)
+    assert evaluate(start, opponent=None, games=20, simulations=16, seed=0)["mean_return"] < 25
+    assert after["mean_return"] > 60
