@@ -18,7 +18,7 @@ __all__ = ["Box", "Edge", "Node", "Picture", "as_json", "as_text", "lay_out", "p
 
 FONT_SIZE = 13.0
 CHARACTER_WIDTH = 0.62 * FONT_SIZE
-"""Of monospaced type; the letters of PNG are narrower on average."""
+"""Of monospaced type; the letters of PNG are narrower on average, and are made smaller where they are not."""
 LINE_HEIGHT = 17.0
 PADDING = 7.0
 BOX_HEIGHT = 2 * LINE_HEIGHT + 2 * PADDING
@@ -93,7 +93,7 @@ class Edge(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """Everything that is drawn, in units of SVG; edges lie below boxes."""
+    """Everything that is drawn, in units of SVG, each over what precedes it; edges lie below boxes."""
 
     width: float
     height: float
@@ -131,7 +131,7 @@ def _rows(node: Node, depth: int) -> Iterator[tuple[str, str, str, str, str]]:
 
 
 def _signed(number: float | None) -> str:
-    return "-" if number is None else f"{number:+.3f}"
+    return "-" if number is None else f"{number:+z.3f}"
 
 
 def _plain(number: float | None) -> str:
@@ -166,7 +166,7 @@ def lay_out(root: Node, title: Sequence[str], *, zero_sum: bool) -> Picture:
         width=math.ceil(max(box.x + box.width for box in boxes) + MARGIN),
         height=math.ceil(max(box.y + box.height for box in boxes) + MARGIN),
         boxes=tuple(boxes),
-        edges=tuple(shape for shape in shapes if isinstance(shape, Edge)),
+        edges=tuple(shape for shape in reversed(shapes) if isinstance(shape, Edge)),
     )
 
 
@@ -196,7 +196,7 @@ def _node_lines(node: Node) -> tuple[str, str]:
     name = node.name if len(node.name) <= LONGEST_NAME else node.name[: LONGEST_NAME - 3] + "..."
     facts = [
         f"{letter} {number:{form}}"
-        for letter, number, form in (("Q", node.q, "+.2f"), ("P", node.prior, ".2f"), ("V", node.value, "+.2f"))
+        for letter, number, form in (("Q", node.q, "+z.2f"), ("P", node.prior, ".2f"), ("V", node.value, "+z.2f"))
         if number is not None
     ]
     return f"{name}: {_visits(node.visits)}", "  ".join(facts)
@@ -267,8 +267,9 @@ def _legend(top: float, scale: _Scale) -> Iterator[Box]:
     yield _text(
         MARGIN - PADDING, top + LINE_HEIGHT, "thick outline: the line the search expects   line width: share of visits"
     )
-    values = [scale.middle + share * scale.reach for share in (-1.0, -0.5, 0.0, 0.5, 1.0)]
-    lines = [f"Q {value:+.2f}" for value in values]
+    shares = (-1.0, -0.5, 0.0, 0.5, 1.0) if scale.reach > 0.0 else (0.0,)
+    values = [scale.middle + share * scale.reach for share in shares]
+    lines = [f"Q {value:+z.3g}" for value in values]
     width = max(map(_text_width, lines)) + 2 * PADDING
     for i, (value, line) in enumerate(zip(values, lines, strict=True)):
         y = top + 2 * LINE_HEIGHT + ROW_GAP
@@ -349,7 +350,7 @@ def png(picture: Picture) -> bytes:
     image = Image.new("RGB", size, WHITE)
     draw = ImageDraw.Draw(image)
     for edge in picture.edges:
-        draw.line(_curve(edge), edge.color, round(PNG_SCALE * edge.width), joint="curve")
+        draw.polygon(_ribbon(edge), edge.color)  # Pillow's own wide lines leave gaps where they bend
     font = ImageFont.load_default(PNG_SCALE * FONT_SIZE)
     for box in picture.boxes:
         _draw_box(draw, box, font)
@@ -358,19 +359,26 @@ def png(picture: Picture) -> bytes:
     return content.getvalue()
 
 
-def _curve(edge: Edge) -> list[tuple[float, float]]:
-    """Points of the cubic curve that SVG draws between level ends, in pixels."""
-    points = []
+def _ribbon(edge: Edge) -> list[tuple[float, float]]:
+    """The outline, in pixels, of the cubic curve that SVG draws between level ends."""
+    upper, lower = [], []
+    length, rise = edge.x1 - edge.x0, edge.y1 - edge.y0
     for i in range(CURVE_STEPS + 1):
         t = i / CURVE_STEPS
-        along, rise = 1.5 * t * (1 - t) + t**3, t * t * (3 - 2 * t)
-        points.append((edge.x0 + along * (edge.x1 - edge.x0), edge.y0 + rise * (edge.y1 - edge.y0)))
-    return [(PNG_SCALE * x, PNG_SCALE * y) for x, y in points]
+        x, y = edge.x0 + length * (1.5 * t * (1 - t) + t**3), edge.y0 + rise * t * t * (3 - 2 * t)
+        dx, dy = length * (1.5 - 3 * t + 3 * t * t), rise * 6 * t * (1 - t)
+        across, up = (PNG_SCALE * edge.width / 2 * part / math.hypot(dx, dy) for part in (-dy, dx))
+        upper.append((PNG_SCALE * x - across, PNG_SCALE * y - up))
+        lower.append((PNG_SCALE * x + across, PNG_SCALE * y + up))
+    return upper + lower[::-1]
 
 
 def _draw_box(draw: Any, box: Box, font: Any) -> None:
     if box.fill:
         corners = [PNG_SCALE * side for side in (box.x, box.y, box.x + box.width, box.y + box.height)]
         draw.rounded_rectangle(corners, 5 * PNG_SCALE, box.fill, _outline_color(box), round(PNG_SCALE * box.outline))
+    room = PNG_SCALE * (box.width - 2 * PADDING)
     for x, y, line in _baselines(box):
-        draw.text((PNG_SCALE * x, PNG_SCALE * y), line, INK, font, anchor="ls")
+        needed = font.getlength(line)
+        fitting = font if needed <= room else font.font_variant(size=font.size * room / needed)
+        draw.text((PNG_SCALE * x, PNG_SCALE * y), line, INK, fitting, anchor="ls")

@@ -62,7 +62,8 @@ class SearchConfig:
     max_depth: int = 0
     """Longest path below the root in edges; 0: no limit (papers)."""
     value_bounds: tuple[float, float] | None = None
-    """Known least and greatest Q, where the pUCT rules start their scaling; MuZero uses (-1, 1) for board games."""
+    """Known least and greatest Q, where tree-wide scaling starts (rule `paper`, `gumbel` with `tree_wide_scaling`);
+    MuZero uses (-1, 1) for board games."""
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
@@ -204,6 +205,7 @@ class Search:
             NonFiniteOutputError: the model returned NaN or infinity.
         """
         started = time.perf_counter()
+        legal = np.ascontiguousarray(legal, np.bool_)  # any other layout would compile kernels of its own, for seconds
         tree, rule = self.tree, self.rule
         root = self.model.initial(observation)
         if self._resumes:

@@ -26,11 +26,10 @@ from numzero.search.policies import DENSE_BATCH_LIMIT
 from tests.reference.dense import forward
 
 NUM_ACTIONS, NUM_VALUES, NUM_REWARDS, LATENT_SIZE = 3, 5, 4, 6
+Layers = list[tuple[str, Any]]
 
 
-def random_layers(
-    rng: np.random.Generator, width: int, activation: str, norm: bool, scale: str
-) -> list[tuple[str, Any]]:
+def random_layers(rng: np.random.Generator, width: int, activation: str, norm: bool, scale: str) -> Layers:
     """A network as numzero exports it, as (name, parameters)."""
 
     def matrix(rows: int, columns: int) -> Any:
@@ -117,17 +116,15 @@ def test_kernels_evaluate_as_the_formulas_say(seed: int, width: int, activation:
     layers, bins = random_layers(rng, width, activation, norm, scale), random_bins(rng)
     latent = rng.normal(size=(3, LATENT_SIZE)).astype(np.float32)
     action = rng.integers(NUM_ACTIONS, size=3, dtype=np.int32)
-    zeros = (np.zeros(3, np.float32) for _ in range(3))
-    output = RecurrentOutput(
-        np.zeros_like(latent), *(next(zeros), next(zeros)), np.zeros((3, NUM_ACTIONS), np.float32), next(zeros)
-    )
+    reward, discount, value = (np.zeros(3, np.float32) for _ in range(3))
+    output = RecurrentOutput(np.zeros_like(latent), reward, discount, np.zeros((3, NUM_ACTIONS), np.float32), value)
     evaluate_dense(build(layers, bins), latent, action, output)
     layers = [(n, (p[0], 0.0) if n == "norm" and p[1] is None else p) for n, p in layers]
     for b in range(3):
-        new, logits, value, reward = forward(layers, latent[b], int(action[b]), bins, NUM_ACTIONS)
-        np.testing.assert_allclose(output.latent[b], new, rtol=2e-4, atol=2e-4)
-        np.testing.assert_allclose(output.policy_logits[b], logits, rtol=2e-4, atol=2e-4)
-        np.testing.assert_allclose([output.value[b], output.reward[b]], [value, reward], rtol=2e-4, atol=2e-4)
+        expected = forward(layers, latent[b], int(action[b]), bins, NUM_ACTIONS)
+        found = (output.latent[b], output.policy_logits[b], output.value[b], output.reward[b])
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=2e-4, atol=2e-4)
     assert (output.discount == -1.0).all()
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numzero.search import Search, SearchConfig, Tree, check_invariants
+from numzero.search import NonFiniteOutputError, Search, SearchConfig, Tree, check_invariants
 from numzero.search.tree import UNVISITED, children_index, children_visits
 from tests.search.problems import Problem, configs, problems, random_problem
 
@@ -128,3 +128,13 @@ def test_nothing_is_kept_after_forgetting_nor_by_gumbel(how: str) -> None:
     again = search.run(problem.roots, problem.legal)
     assert (again.visit_counts == first).all()
     assert again.num_simulations == 20
+
+
+def test_a_real_position_that_makes_nan_is_named() -> None:
+    """The kept tree is checked against the model's new view of its root too."""
+    problem = random_problem(np.random.default_rng(3), num_states=30, num_actions=3, num_roots=1)
+    search = Search(problem.model, SearchConfig(num_simulations=10), 1)
+    search.advance(search.run(problem.roots, problem.legal).action)
+    problem.model.value[:] = np.nan
+    with pytest.raises(NonFiniteOutputError, match="initial.*'value'"):
+        search.run(problem.roots, problem.legal)
