@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import math
@@ -136,8 +137,8 @@ names = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"]), m
 
 @st.composite
 def nodes(draw: st.DrawFn, depth: int = 0) -> Node:
-    """Trees up to four moves deep, with anything in their nodes."""
-    children = draw(st.lists(nodes(depth + 1), max_size=3)) if depth < 4 else []
+    """Trees up to three moves deep, with anything in their nodes."""
+    children = draw(st.lists(nodes(depth + 1), max_size=3)) if depth < 3 else []
     return Node(
         name=draw(names),
         visits=sum(child.visits for child in children) + draw(st.integers(0, 1000)),
@@ -177,16 +178,21 @@ def test_no_two_boxes_overlap(root: Node, zero_sum: bool) -> None:
     assert len(node_boxes(picture)) == len(list(all_nodes(root)))
 
 
+def point(x: float, y: float) -> tuple[float, float]:
+    """Equal where only rounding differs."""
+    return round(x, 6), round(y, 6)
+
+
 @settings(max_examples=60)
 @given(root=nodes())
 def test_every_edge_joins_a_node_to_what_is_right_of_it(root: Node) -> None:
     """Each box but the root's, and each count, has one edge, from the right of a node to its own left."""
     picture = lay_out(root, [], zero_sum=True)
     counts = [box for box in picture.boxes if re.fullmatch(r"\.\.\. \d+ more, \d+ visits?", box.lines[0])]
-    ends = sorted((box.x, box.y + box.height / 2) for box in [*node_boxes(picture)[1:], *counts])
-    starts = {(box.x + box.width, box.y + box.height / 2) for box in node_boxes(picture)}
-    assert [pytest.approx(end) for end in ends] == sorted((edge.x1, edge.y1) for edge in picture.edges)
-    assert all(any(np.allclose((edge.x0, edge.y0), start) for start in starts) for edge in picture.edges)
+    left = sorted(point(box.x, box.y + box.height / 2) for box in [*node_boxes(picture)[1:], *counts])
+    right = {point(box.x + box.width, box.y + box.height / 2) for box in node_boxes(picture)}
+    assert sorted(point(edge.x1, edge.y1) for edge in picture.edges) == left
+    assert {point(edge.x0, edge.y0) for edge in picture.edges} <= right
 
 
 def test_edges_are_as_wide_as_their_share_of_visits() -> None:
@@ -292,8 +298,6 @@ def test_svg_is_xml_and_holds_every_node(root: Node) -> None:
 
 def read_png(content: bytes) -> np.ndarray[Any, Any]:
     """`[H, W, 3]` of a PNG, read by Pillow."""
-    import io
-
     from PIL import Image
 
     with Image.open(io.BytesIO(content)) as image:
@@ -368,7 +372,7 @@ def walk(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("limits", [("--depth", 100, "--children", 9), ("--depth", 2, "--children", 2)])
 def test_json_adds_up(limits: tuple[object, ...], agents: Path) -> None:
-    """A node's visits are its own one and its children's, those shown and those left out; Q is minus the value."""
+    """A node's visits are its own one and its children's, those shown and those left out."""
     words = ("--moves", "5,1", "--simulations", 60, *limits, "--json")
     said = json.loads(succeed(agents / "tictactoe", *words))
     assert said["tree"]["visits"] == 61

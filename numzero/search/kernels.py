@@ -29,9 +29,17 @@ from numzero.search.dense import (
 from numzero.search.model import InitialOutput, RecurrentOutput
 from numzero.search.tree import EXHAUSTED, NO_PARENT, ROOT, UNOPENED, UNVISITED, Tree
 
-__all__ = ["GUMBEL", "PAPER", "PARENT_SIBLINGS", "NonFiniteOutputError", "Rule", "expand_and_backup", "halving_winner"]
-__all__ += ["evaluate_dense", "improved_policy", "mix_root_prior", "reset", "select", "set_root_gumbel"]
-__all__ += ["keep_subtree", "resume", "simulate_dense"]
+__all__ = ["GUMBEL", "PAPER", "PARENT_SIBLINGS", "NonFiniteOutputError", "Rule", "advance", "expand_and_backup"]
+__all__ += [
+    "evaluate_dense",
+    "halving_winner",
+    "improved_policy",
+    "mix_root_prior",
+    "reset",
+    "select",
+    "set_root_gumbel",
+]
+__all__ += ["keep_subtree", "resume", "root_edges", "simulate_dense"]
 
 PAPER = 0
 """pUCT, Q scaled by the bounds of the whole tree (Schrittwieser et al. 2020, appendix B)."""
@@ -140,11 +148,31 @@ def expand_and_backup(
     Raises:
         NonFiniteOutputError: NaN or infinity in a scalar or the logits; the trees are spoilt.
     """
-    latent = output.latent.reshape(output.latent.shape[0], -1)
-    code = _expand_and_backup(
-        tree, parent, action, latent, output.reward, output.discount, output.policy_logits, output.value
-    )
-    _raise_if_bad(code, "recurrent")
+    _raise_if_bad(_expand_and_backup(tree, parent, action, _flat(output)), "recurrent")
+
+
+def advance(
+    tree: Tree,
+    rule: Rule,
+    parent: NDArray[np.int32],
+    action: NDArray[np.int32],
+    latent: NDArray[np.float32],
+    output: RecurrentOutput,
+) -> None:
+    """`expand_and_backup`, then `select`, tree by tree: each tree is touched once per simulation, in one call."""
+    _raise_if_bad(_advance(tree, rule, parent, action, latent, _flat(output)), "recurrent")
+
+
+def root_edges(tree: Tree, visits: NDArray[np.int32], q: NDArray[np.float32]) -> None:
+    """Fill `visits` and `q` `[B, A]` with N and Q of the root's actions: 0 and NaN where never followed."""
+    _root_edges(tree, visits, q)
+
+
+def _flat(output: RecurrentOutput) -> RecurrentOutput:
+    """The same with latents `[B, H]`."""
+    if output.latent.ndim == 2:
+        return output
+    return output._replace(latent=output.latent.reshape(output.latent.shape[0], -1))
 
 
 def keep_subtree(tree: Tree, action: NDArray[np.int32], legal: NDArray[np.bool_], number: NDArray[np.int32]) -> None:
@@ -465,25 +493,31 @@ def _set_root_gumbel(tree: Tree, logits: Float32Array, gumbel: NDArray[np.float6
 @_kernel
 def _select(tree: Tree, rule: Rule, parent: Int32Array, action: Int32Array, latent: Float32Array) -> None:
     for b in range(parent.shape[0]):
-        node = ROOT
-        child = _halving_choice(tree, rule, b) if rule.kind == GUMBEL else _puct_choice(tree, rule, b, ROOT)
-        depth = 1
-        while child != UNVISITED and depth < rule.max_depth:
-            node = child
-            depth += 1
-            if tree.first_child[b, node] == UNVISITED:
-                if tree.next_action[b, node] == UNOPENED:
-                    _softmax(tree.children_prior[b, node])
-                    tree.next_action[b, node] = _next_untried(tree.children_prior[b, node], UNOPENED)
-                child = UNVISITED
-            elif rule.kind == GUMBEL:
-                child = _improved_choice(tree, rule, b, node)
-            else:
-                child = _puct_choice(tree, rule, b, node)
-        parent[b] = node
-        action[b] = tree.next_action[b, node] if child == UNVISITED else tree.action_from_parent[b, child]
-        for h in range(latent.shape[1]):
-            latent[b, h] = tree.latent[b, node, h]
+        _select_in(tree, rule, b, parent, action, latent)
+
+
+@_inline
+def _select_in(tree: Tree, rule: Rule, b: int, parent: Int32Array, action: Int32Array, latent: Float32Array) -> None:
+    """Walk tree b from its root to an edge."""
+    node = ROOT
+    child = _halving_choice(tree, rule, b) if rule.kind == GUMBEL else _puct_choice(tree, rule, b, ROOT)
+    depth = 1
+    while child != UNVISITED and depth < rule.max_depth:
+        node = child
+        depth += 1
+        if tree.first_child[b, node] == UNVISITED:
+            if tree.next_action[b, node] == UNOPENED:
+                _softmax(tree.children_prior[b, node])
+                tree.next_action[b, node] = _next_untried(tree.children_prior[b, node], UNOPENED)
+            child = UNVISITED
+        elif rule.kind == GUMBEL:
+            child = _improved_choice(tree, rule, b, node)
+        else:
+            child = _puct_choice(tree, rule, b, node)
+    parent[b] = node
+    action[b] = tree.next_action[b, node] if child == UNVISITED else tree.action_from_parent[b, child]
+    for h in range(latent.shape[1]):
+        latent[b, h] = tree.latent[b, node, h]
 
 
 @_inline
@@ -582,6 +616,20 @@ def _halving_winner(tree: Tree, rule: Rule, action: Int32Array) -> None:
             child = tree.next_sibling[b, child]
         winner = _best_scored(tree, rule, b, most)
         action[b] = tree.next_action[b, ROOT] if winner == UNVISITED else tree.action_from_parent[b, winner]
+
+
+@_kernel
+def _root_edges(tree: Tree, visits: Int32Array, q: Float32Array) -> None:
+    for b in range(visits.shape[0]):
+        for a in range(visits.shape[1]):
+            visits[b, a] = 0
+            q[b, a] = np.nan
+        child = tree.first_child[b, ROOT]
+        while child != UNVISITED:
+            action = tree.action_from_parent[b, child]
+            visits[b, action] = tree.node_visits[b, child]
+            q[b, action] = tree.q[b, child]
+            child = tree.next_sibling[b, child]
 
 
 @_inline
@@ -691,30 +739,42 @@ def _improved_policy(tree: Tree, rule: Rule, policy: Float32Array, value: Float3
 
 
 @_kernel
-def _expand_and_backup(
-    tree: Tree,
-    parent: Int32Array,
-    action: Int32Array,
-    latent: Float32Array,
-    reward: Float32Array,
-    discount: Float32Array,
-    logits: Float32Array,
-    value: Float32Array,
-) -> int:
+def _expand_and_backup(tree: Tree, parent: Int32Array, action: Int32Array, output: RecurrentOutput) -> int:
     for b in range(parent.shape[0]):
-        bad = _bad_output(reward[b], discount[b], value[b], logits, b)
+        bad = _expand_and_backup_in(tree, b, parent[b], action[b], output)
         if bad:
             return int(b * len(OUTPUT_NAMES) + bad)
-        node = _find_child(tree, b, parent[b], action[b])
-        if node == UNVISITED:
-            node = _add_child(tree, b, parent[b], action[b])
-            tree.reward[b, node] = reward[b]
-            tree.discount[b, node] = discount[b]
-            _write_node(tree, b, node, value[b], logits)
-            for h in range(latent.shape[1]):
-                tree.latent[b, node, h] = latent[b, h]
-        _backup(tree, b, node, value[b])
     return 0
+
+
+@_kernel
+def _advance(
+    tree: Tree, rule: Rule, parent: Int32Array, action: Int32Array, latent: Float32Array, output: RecurrentOutput
+) -> int:
+    for b in range(parent.shape[0]):
+        bad = _expand_and_backup_in(tree, b, parent[b], action[b], output)
+        if bad:
+            return int(b * len(OUTPUT_NAMES) + bad)
+        _select_in(tree, rule, b, parent, action, latent)
+    return 0
+
+
+@_inline
+def _expand_and_backup_in(tree: Tree, b: int, parent: int, action: int, output: RecurrentOutput) -> int:
+    """One evaluated edge of tree b; 0, or the position in OUTPUT_NAMES of an output that is not finite."""
+    value = output.value[b]
+    bad = _bad_output(output.reward[b], output.discount[b], value, output.policy_logits, b)
+    if not bad:
+        node = _find_child(tree, b, parent, action)
+        if node == UNVISITED:
+            node = _add_child(tree, b, parent, action)
+            tree.reward[b, node] = output.reward[b]
+            tree.discount[b, node] = output.discount[b]
+            _write_node(tree, b, node, value, output.policy_logits)
+            for h in range(tree.latent.shape[2]):
+                tree.latent[b, node, h] = output.latent[b, h]
+        _backup(tree, b, node, value)
+    return bad
 
 
 @_inline
@@ -794,16 +854,7 @@ def _simulate_dense(
     for _ in range(num_simulations):
         _select(tree, rule, parent, action, latent)
         _evaluate_dense(dense, latent, action, output)
-        bad = _expand_and_backup(
-            tree,
-            parent,
-            action,
-            output.latent,
-            output.reward,
-            output.discount,
-            output.policy_logits,
-            output.value,
-        )
+        bad = _expand_and_backup(tree, parent, action, output)
         if bad:
             return int(bad)
     return 0

@@ -18,12 +18,12 @@ from numzero.search import kernels
 from numzero.search.dense import DenseModel
 from numzero.search.kernels import GUMBEL, PAPER, PARENT_SIBLINGS, Rule
 from numzero.search.model import HasDense, Model, RecurrentOutput
-from numzero.search.tree import ROOT, Tree, allocate, children_q, children_visits, root_values
+from numzero.search.tree import ROOT, Tree, allocate, root_values
 
 __all__ = ["Search", "SearchConfig", "SearchResult", "considered_visits", "make_rule", "sample_action"]
 
 RULES = {"paper": PAPER, "parent_siblings": PARENT_SIBLINGS, "gumbel": GUMBEL}
-DENSE_BATCH_LIMIT = 8
+DENSE_BATCH_LIMIT = 32
 """Largest batch for which a plain network is evaluated inside the kernels rather than by its own runtime."""
 DENSE_CHUNK = 8
 """Simulations between two looks at the clock, where there is a time limit, of such a network."""
@@ -243,26 +243,36 @@ class Search:
         """Run the simulations, or as many as the deadline allows; how many there were."""
         num_simulations = self.config.num_simulations + 1 - int(self.tree.node_visits[:, ROOT].max())
         dense = _dense_model(self.model, self.batch_size)
+        if num_simulations <= 0 or time.perf_counter() > deadline:
+            return 0
+        if dense is not None:
+            return self._simulate_inside(dense, num_simulations, deadline)
+        tree, rule, parent, action, latent = self.tree, self.rule, self._parent, self._action, self._flat_latent
+        kernels.select(tree, rule, parent, action, latent)
+        for done in range(1, num_simulations + 1):
+            output = self.model.recurrent(self._latent, action)
+            if done == num_simulations or (deadline < math.inf and time.perf_counter() > deadline):
+                kernels.expand_and_backup(tree, parent, action, output)
+                break
+            kernels.advance(tree, rule, parent, action, latent, output)
+        return done
+
+    def _simulate_inside(self, dense: DenseModel, num_simulations: int, deadline: float) -> int:
+        """All simulations in compiled code, a few at a time where there is a deadline."""
+        space = (self._parent, self._action, self._flat_latent)
+        chunk = num_simulations if deadline == math.inf else DENSE_CHUNK
         done = 0
         while done < num_simulations and time.perf_counter() <= deadline:
-            if dense is None:
-                self._simulate_once()
-                done += 1
-                continue
-            count = num_simulations - done if deadline == math.inf else min(DENSE_CHUNK, num_simulations - done)
-            space = (self._parent, self._action, self._flat_latent)
+            count = min(chunk, num_simulations - done)
             kernels.simulate_dense(self.tree, self.rule, dense, *space, self._output, count)
             done += count
         return done
 
-    def _simulate_once(self) -> None:
-        kernels.select(self.tree, self.rule, self._parent, self._action, self._flat_latent)
-        output = self.model.recurrent(self._latent, self._action)
-        kernels.expand_and_backup(self.tree, self._parent, self._action, output)
-
     def _read_out(self, num_simulations: int) -> SearchResult:
         tree = self.tree
-        visits = children_visits(tree, num_parents=1)[:, ROOT]
+        visits = np.empty(tree.root_legal.shape, np.int32)
+        q_values = np.empty(visits.shape, np.float32)
+        kernels.root_edges(tree, visits, q_values)
         action = np.zeros(self.batch_size, np.int32)
         if self.rule.kind == GUMBEL:
             policy = np.zeros(visits.shape, np.float32)
@@ -278,7 +288,7 @@ class Search:
         return SearchResult(
             action,
             visits,
-            children_q(tree, num_parents=1)[:, ROOT].astype(np.float32),
+            q_values,
             value,
             policy,
             num_simulations,

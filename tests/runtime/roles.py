@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -92,6 +93,14 @@ def idle(task: Task, mailbox: Mailbox) -> Iterator[None]:
     while not mailbox.stopping():
         mailbox.wait()
         yield
+
+
+def stuck(task: Task, mailbox: Mailbox) -> Iterator[None]:
+    """Say who one is, and never listen again."""
+    mailbox.report({"pids": [os.getpid()]})
+    mailbox.wait()  # reports at once
+    time.sleep(600)
+    yield
 
 
 def measured_selfplay(task: SelfPlayTask, mailbox: Mailbox) -> Iterator[None]:

@@ -212,7 +212,7 @@ from tests.runtime import roles
 
 if __name__ == "__main__":
     runtime = ProcessRuntime(Path(sys.argv[1]) / "replay.sqlite", Path(sys.argv[1]) / "weights")
-    runtime.start(roles.idle, [roles.Task("a"), roles.Task("b")])
+    runtime.start(getattr(roles, sys.argv[2]), [roles.Task("a"), roles.Task("b")])
     pids = []
     while len(pids) < 2:
         runtime.poll(0.1)
@@ -233,19 +233,25 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGKILL")
-def test_workers_end_with_their_parent(tmp_path: Path) -> None:
-    """When the parent is killed without a word its workers vanish too."""
+@pytest.mark.parametrize("role", ["idle", "stuck"] if sys.platform == "linux" else ["idle"])
+def test_workers_end_with_their_parent(role: str, tmp_path: Path) -> None:
+    """When the parent is killed without a word its workers vanish too; on Linux even one that is stuck."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", ORPHANAGE, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT) as parent:
-        assert parent.stdout is not None
-        try:
-            pids = [int(word) for word in parent.stdout.readline().split()]
-            assert len(pids) == 2
-            assert all(map(is_alive, pids))
-        finally:
-            parent.kill()
-    deadline = time.monotonic() + 20
-    while any(map(is_alive, pids)):
-        assert time.monotonic() < deadline, f"{pids} outlived their parent"
-        time.sleep(0.05)
+    command = [sys.executable, "-c", ORPHANAGE, str(tmp_path), role]
+    pids: list[int] = []
+    try:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT) as parent:
+            assert parent.stdout is not None
+            try:
+                pids += [int(word) for word in parent.stdout.readline().split()]
+                assert len(pids) == 2
+                assert all(map(is_alive, pids))
+            finally:
+                parent.kill()
+        deadline = time.monotonic() + 20
+        while any(map(is_alive, pids)):
+            assert time.monotonic() < deadline, f"{pids} outlived their parent"
+            time.sleep(0.05)
+    finally:
+        for pid in filter(is_alive, pids):
+            os.kill(pid, signal.SIGKILL)

@@ -136,5 +136,5 @@ def test_a_real_position_that_makes_nan_is_named() -> None:
     search = Search(problem.model, SearchConfig(num_simulations=10), 1)
     search.advance(search.run(problem.roots, problem.legal).action)
     problem.model.value[:] = np.nan
-    with pytest.raises(NonFiniteOutputError, match="initial.*'value'"):
+    with pytest.raises(NonFiniteOutputError, match=r"initial.*'value'"):
         search.run(problem.roots, problem.legal)

@@ -57,9 +57,11 @@ class Play:
         return self
 
     def until_done(self) -> Play:
-        while not self.actor.done:
+        for _ in range(1000):
+            if self.actor.done:
+                return self
             self.moves(1)
-        return self
+        raise AssertionError("the games that were asked for never all ended")
 
     def episodes(self) -> list[reference.Episode]:
         """What the twin says of the finished episodes, in the order they ended."""
