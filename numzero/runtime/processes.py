@@ -16,7 +16,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,8 @@ class ProcessRuntime:
             name = f"numzero-{role.__name__}-{len(self._workers)}"
             arguments = (role, task, theirs, self._store_path, self._weights)
             process = context.Process(target=_work, args=arguments, name=name, daemon=True)
-            process.start()
+            with _interrupts_held_back():
+                process.start()
             theirs.close()
             self._workers.append(_Worker(process, ours))
 
@@ -261,6 +263,20 @@ def _work(role: Role, task: Any, pipe: Connection, store: Path, weights: Path) -
     finally:
         if mailbox is not None:
             mailbox.close()
+
+
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """A process started inside never sees ^C, not even before its first line runs; ours sees it afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # its own start would end the holding back
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with_parent() -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from numzero.search import kernels
 from numzero.search.dense import DenseModel
-from numzero.search.kernels import GUMBEL, PAPER, PARENT_SIBLINGS, Rule
+from numzero.search.kernels import GUMBEL, PAPER, PARENT_SIBLINGS, Rule, Stepper
 from numzero.search.model import HasDense, Model, RecurrentOutput
 from numzero.search.tree import ROOT, Tree, allocate, root_values
 
@@ -178,6 +178,7 @@ class Search:
         self._action = np.zeros(batch_size, np.int32)
         self._latent = np.zeros(latent_shape, np.float32)
         self._flat_latent = self._latent.reshape(batch_size, -1)
+        self._stepper = Stepper(self.tree, self.rule, self._parent, self._action, self._flat_latent)
         self._output = _dense_output(self._flat_latent, model.num_actions)
         self._number = np.zeros(config.num_simulations + 1, np.int32)
         self._resumes = False
@@ -254,7 +255,7 @@ class Search:
             if done == num_simulations or (deadline < math.inf and time.perf_counter() > deadline):
                 kernels.expand_and_backup(tree, parent, action, output)
                 break
-            kernels.advance(tree, rule, parent, action, latent, output)
+            self._stepper.advance(output)
         return done
 
     def _simulate_inside(self, dense: DenseModel, num_simulations: int, deadline: float) -> int:

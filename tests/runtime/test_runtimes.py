@@ -173,6 +173,20 @@ def test_a_killed_worker_is_told_and_its_games_are_kept(processes: Bench) -> Non
     assert len(processes.stored()) == 20
 
 
+@pytest.mark.skipif(os.name != "posix", reason="sends ^C to one process")
+def test_interrupts_never_reach_a_worker(processes: Bench) -> None:
+    """^C is the parent's business: a worker survives it from its first moment on."""
+    processes.start(roles.idle, Task("a"))
+    (worker,) = processes.runtime._workers  # type: ignore[attr-defined]
+    for _ in range(20):
+        os.kill(worker.process.pid, signal.SIGINT)
+        time.sleep(0.02)
+    processes.poll(lambda: "pids" in processes.counts)
+    os.kill(worker.process.pid, signal.SIGINT)
+    processes.runtime.stop()
+    assert worker.process.exitcode == 0
+
+
 def test_close_kills_workers(processes: Bench) -> None:
     """Closing without stop leaves no process behind."""
     processes.start(roles.idle, Task("a"))
