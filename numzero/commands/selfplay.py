@@ -144,6 +144,7 @@ def _tasks(
     agent: Agent, workers: int, simulations: int | None, batch_size: int, seed: int, games: int | None
 ) -> list[SelfPlayTask]:
     import dataclasses
+    import hashlib
 
     from numzero.training.selfplay import SelfPlayConfig, SelfPlayTask
 
@@ -154,8 +155,10 @@ def _tasks(
     if games is not None:
         quotas = [games // workers + (i < games % workers) for i in range(workers)]
     config = SelfPlayConfig(batch_size=batch_size)
+    played = hashlib.sha256(agent.files.initial + agent.files.recurrent + repr((search, batch_size)).encode())
+    label = f"{played.hexdigest()[:8]}-"  # the same seed with another agent or budget is another game
     name, gamma = agent.info.spec.name, agent.info.discount
-    return [SelfPlayTask(name, search, config, gamma, seed, i, quota) for i, quota in enumerate(quotas)]
+    return [SelfPlayTask(name, search, config, gamma, seed, i, quota, label) for i, quota in enumerate(quotas)]
 
 
 class _Totals:

@@ -21,7 +21,7 @@ class Mailbox(Protocol):
         ...
 
     def deliver(self, trajectories: Sequence[Trajectory]) -> None:
-        """Hand over finished trajectories; they are stored even if the role dies afterwards."""
+        """Hand over finished trajectories; those of the last moment are lost if the process is killed."""
         ...
 
     def report(self, counts: Mapping[str, Any]) -> None:

@@ -70,6 +70,8 @@ class SelfPlayTask(NamedTuple):
     """Number of this actor; with the seed it decides all it draws."""
     num_games: int | None = None
     """End after this many finished episodes; None plays on until told to stop."""
+    label: str = ""
+    """Begins the ids of its games, so that one store can hold those of different agents and settings."""
 
 
 class Episode(NamedTuple):
@@ -138,7 +140,9 @@ class Actor:
         self._search: Search | None = None
         self.model_version = -1
         batch_size = game.batch_size
-        self._recorder = Recorder(game.spec, batch_size, f"{task.seed}-{task.actor}", task.config.segment_steps)
+        self._recorder = Recorder(
+            game.spec, batch_size, f"{task.label}{task.seed}-{task.actor}", task.config.segment_steps
+        )
         self._num_started = 0
         self._recorded = np.zeros(batch_size, np.bool_)  # copies beyond the last game asked for play unrecorded
         self._counts: dict[str, Any] = {}
