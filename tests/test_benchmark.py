@@ -117,3 +117,17 @@ def test_workloads_have_names_of_their_own_and_sane_sizes() -> None:
         assert workload.num_simulations >= 1
         assert abs(workload.discount) <= 1
         assert math.prod(workload.observation_shape) > 0
+
+
+def test_bench_selfplay_says_where_the_time_goes() -> None:
+    """One JSON object: rates and shares of time that add up, for each preset and number of workers."""
+    shown = CliRunner().invoke(main, ["bench", "selfplay", "--json", "--workers", "1", "--seconds", "0.3"])
+    assert shown.exit_code == 0, shown.output
+    results = json.loads(shown.stdout)["results"]
+    assert [(result["preset"], result["workers"]) for result in results] == [("tictactoe", 1), ("cartpole", 1)]
+    for result in results:
+        shares = [result[part] for part in ("network", "tree", "game", "storage", "rest")]
+        assert sum(shares) == pytest.approx(1.0)
+        assert min(shares) >= 0.0
+        assert result["simulations_per_second"] == pytest.approx(16 * result["moves_per_second"])
+        assert result["games_per_second"] > 0.0

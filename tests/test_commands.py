@@ -340,10 +340,12 @@ def test_selfplay_stores_as_many_games_as_asked_for(agents: Path, tmp_path: Path
     with GameStore(out / "replay.sqlite") as store:
         games = store.read_after(0, 100)[1]
     assert said["moves"] == sum(game.num_steps for game in games)
-    assert {game.game_id.split("-")[1] for game in games} == {"0", "1"}
+    assert {game.game_id.split("-")[2] for game in games} == {"0", "1"}
     said = json.loads(succeed(*words, "--games", 1, "--seed", 2).stdout)
     assert (said["workers"], said["stored"]) == (1, 1)
-    assert stored_games(out) == 10
+    said = json.loads(succeed(*words, "--games", 2, "--seed", 1, "--simulations", 3).stdout)
+    assert said["stored"] == 2  # the same seed with other settings is another game
+    assert stored_games(out) == 12
 
 
 def test_selfplay_ends_after_its_minutes(agents: Path, tmp_path: Path) -> None:

@@ -73,3 +73,35 @@ def _row(result: dict[str, Any]) -> str:
         f"{result['workload']:8}  {result['batch']:5d}  {result['simulations_per_second']:13,.0f}  {shown}"
         f"  {result['tree_microseconds']:18.3f}  {result['bytes_per_tree']:10,}"
     )
+
+
+@bench.command("selfplay")
+@click.option(
+    "--workers", type=click.IntRange(1, 64), multiple=True, default=(1, 2), show_default=True, help="May be repeated."
+)
+@click.option(
+    "--seconds", type=click.FloatRange(min=0.2), default=5.0, show_default=True, help="Time for each measurement."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def selfplay_rates(workers: tuple[int, ...], seconds: float, as_json: bool) -> None:
+    """Self-play end to end, and where its time goes: network, tree, game, storage, rest.
+
+    \b
+    Example:
+      python cli.py bench selfplay --workers 1 --json
+    """
+    from numzero.benchmark import SELFPLAY_PRESETS, bench_selfplay
+
+    results = []
+    if not as_json:
+        click.echo("preset     workers  games/s  moves/s  simulations/s  network  tree  game  storage  rest")
+    for preset in SELFPLAY_PRESETS:
+        for count in workers:
+            result = bench_selfplay(preset, count, seconds)
+            results.append(result)
+            if not as_json:
+                shares = "  ".join(f"{result[part]:4.0%}" for part in ("network", "tree", "game", "storage", "rest"))
+                rates = f"{result['games_per_second']:7,.0f}  {result['moves_per_second']:7,.0f}"
+                click.echo(f"{preset:10} {count:7d}  {rates}  {result['simulations_per_second']:13,.0f}  {shares}")
+    if as_json:
+        click.echo(json.dumps({"results": results}))

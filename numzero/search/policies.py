@@ -107,7 +107,9 @@ class SearchResult(NamedTuple):
     policy_target: NDArray[np.float32]
     """`[B, A]` visit shares, or Gumbel's improved policy; the prior if there were no simulations."""
     num_simulations: int
-    """Simulations that were run; fewer than planned only under a time limit."""
+    """Simulations that were run: fewer than planned under a time limit, or where a kept subtree had some already."""
+    seconds: float
+    """Wall time of the whole search."""
     tree: Tree
     """The trees, for inspection."""
 
@@ -221,7 +223,7 @@ class Search:
         elif rng is not None and self.config.dirichlet_fraction > 0.0:
             kernels.mix_root_prior(tree, _dirichlet_noise(legal, self.config, rng), self.config.dirichlet_fraction)
         deadline = math.inf if time_limit_ms is None else started + time_limit_ms / 1000.0
-        return self._read_out(self._simulate(deadline))
+        return self._read_out(self._simulate(deadline), started)
 
     def advance(self, action: NDArray[np.int32]) -> None:
         """Follow a move in each position: the next `run` goes on with the subtrees below `action` `[B]`.
@@ -269,7 +271,7 @@ class Search:
             done += count
         return done
 
-    def _read_out(self, num_simulations: int) -> SearchResult:
+    def _read_out(self, num_simulations: int, started: float) -> SearchResult:
         tree = self.tree
         visits = np.empty(tree.root_legal.shape, np.int32)
         q_values = np.empty(visits.shape, np.float32)
@@ -293,6 +295,7 @@ class Search:
             value,
             policy,
             num_simulations,
+            time.perf_counter() - started,
             tree,
         )
 

@@ -6,7 +6,7 @@ Knows games, search and trajectories; knows nothing of learning, and never impor
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,7 +17,7 @@ from numzero.games import STAY, Game, GameSpec, make_game
 from numzero.inference import ModelFiles, OnnxModel
 from numzero.replay import Ended, Trajectory
 from numzero.runtime.base import Mailbox
-from numzero.search import Search, SearchConfig, SearchResult, sample_action
+from numzero.search import Model, Search, SearchConfig, SearchResult, sample_action
 
 __all__ = ["Actor", "Episode", "SelfPlayConfig", "SelfPlayTask", "edge_discount", "selfplay", "warm_up"]
 
@@ -87,17 +87,26 @@ def edge_discount(spec: GameSpec, gamma: float) -> float:
     return -gamma if spec.num_players == 2 else gamma
 
 
-def selfplay(task: SelfPlayTask, mailbox: Mailbox) -> Iterator[None]:
-    """The self-play role: plays and delivers until it is told to stop; yields after every move of the batch."""
+def selfplay(
+    task: SelfPlayTask,
+    mailbox: Mailbox,
+    *,
+    make: Callable[[str, int], Game] = make_game,
+    load: Callable[[ModelFiles], Model] = OnnxModel,
+) -> Iterator[None]:
+    """The self-play role: plays and delivers until it is told to stop; yields after every move of the batch.
+
+    `make` and `load` make game and model; a benchmark gives its own, which watch the clock.
+    """
     rng = np.random.default_rng([task.seed, task.actor])
     actor: Actor | None = None
-    game = make_game(task.game, _batch_size(task))
+    game = make(task.game, _batch_size(task))
     try:
         while not mailbox.stopping() and not (actor is not None and actor.done):
             newest = mailbox.newest_weights(-1 if actor is None else actor.model_version)
             if newest is not None:
                 version, files = newest
-                model = ModelFiles(files["initial.onnx"], files["recurrent.onnx"])
+                model = load(ModelFiles(files["initial.onnx"], files["recurrent.onnx"]))
                 if actor is None:
                     actor = Actor(game, task, rng)
                 actor.use_model(model, version)
@@ -112,10 +121,13 @@ def selfplay(task: SelfPlayTask, mailbox: Mailbox) -> Iterator[None]:
 
 
 def warm_up(task: SelfPlayTask, model: ModelFiles) -> None:
-    """Compile and cache every kernel that the task needs, so that processes started next only load them."""
-    game = make_game(task.game, 1)
+    """Compile and cache every kernel that the task needs, so that processes started next only load them.
+
+    Played at the task's own batch size: small and large batches run other kernels. Compiling takes 150 MB more.
+    """
+    game = make_game(task.game, _batch_size(task))
     actor = Actor(game, task, np.random.default_rng(0))
-    actor.use_model(model, 0)
+    actor.use_model(OnnxModel(model), 0)
     actor.play()
     game.close()
 
@@ -154,18 +166,17 @@ class Actor:
         """Whether all games asked for are finished."""
         return not self._recorded.any()
 
-    def use_model(self, files: ModelFiles, version: int) -> None:
-        """Search with these networks from the next move on."""
-        model = OnnxModel(files)
+    def use_model(self, model: Model, version: int) -> None:
+        """Search with this model from the next move on."""
         if self._search is None:
             self._search = Search(model, self._task.search, self._game.batch_size)
         self._search.model = model
         self.model_version = version
 
     def take_counts(self) -> dict[str, Any]:
-        """What happened since the last call: `steps`, `simulations`, and the finished `episodes`."""
+        """What happened since the last call: `steps`, `simulations`, `search_seconds`, and the finished `episodes`."""
         counts = self._counts
-        self._counts = {"steps": 0, "simulations": 0, "episodes": []}
+        self._counts = {"steps": 0, "simulations": 0, "search_seconds": 0.0, "episodes": []}
         return counts
 
     def play(self) -> list[Trajectory]:
@@ -183,6 +194,7 @@ class Actor:
         recorder.record_outcome(step.reward, np.where(step.terminated, 0.0, passed), to_play)
         self._counts["steps"] += int(self._recorded.sum())
         self._counts["simulations"] += result.num_simulations * game.batch_size
+        self._counts["search_seconds"] += result.seconds
         ended = step.terminated | step.truncated
         if ended.any():
             delivered += self._finish(ended, step.terminated)

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numba.core.dispatcher import Dispatcher
 
 from numzero.errors import UserError
 from numzero.replay import Trajectory
 from numzero.runtime.base import Mailbox
+from numzero.search import kernels
 from numzero.training.selfplay import SelfPlayTask
 from numzero.training.selfplay import selfplay as real_selfplay
 
@@ -104,9 +106,12 @@ def stuck(task: Task, mailbox: Mailbox) -> Iterator[None]:
 
 
 def measured_selfplay(task: SelfPlayTask, mailbox: Mailbox) -> Iterator[None]:
-    """The real role; at its end it says what it had loaded and how much memory it took."""
+    """The real role; at its end it says what it had loaded and compiled, and how much memory it took."""
     yield from real_selfplay(task, mailbox)
     heavy = [name for name in ("torch", "onnx", "gymnasium", "click", "rich") if name in sys.modules]
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-    mailbox.report({"heavy": heavy, "peak_kilobytes": [peak]})
+    compiled = [
+        name for name, kernel in vars(kernels).items() if isinstance(kernel, Dispatcher) and kernel.stats.cache_misses
+    ]
+    mailbox.report({"heavy": heavy, "compiled": compiled, "peak_kilobytes": [peak]})

@@ -18,7 +18,7 @@ from numzero.replay import GameStore
 from numzero.runtime.base import Runtime, add_counts
 from numzero.runtime.inline import InlineRuntime
 from numzero.runtime.processes import ProcessRuntime
-from numzero.training.selfplay import SelfPlayConfig, SelfPlayTask
+from numzero.training.selfplay import SelfPlayConfig, SelfPlayTask, warm_up
 from tests.runtime import roles
 from tests.runtime.roles import Task
 from tests.tiny import SEARCH, model_files
@@ -206,14 +206,17 @@ def test_old_weights_are_removed(processes: Bench) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
-def test_selfplay_workers_stay_small(processes: Bench) -> None:
-    """A process that plays tic-tac-toe never loads torch, onnx, gymnasium or the command line, and takes < 200 MB."""
+@pytest.mark.parametrize("batch_size", [2, 64])
+def test_selfplay_workers_stay_small(processes: Bench, batch_size: int) -> None:
+    """After `warm_up` a process that plays tic-tac-toe compiles nothing, loads nothing heavy, and takes < 200 MB."""
     files = model_files("tictactoe")
     processes.runtime.publish(0, {"initial.onnx": files.initial, "recurrent.onnx": files.recurrent})
-    task = SelfPlayTask("tictactoe", SEARCH, SelfPlayConfig(batch_size=64), 1.0, 0, 0, num_games=100)
+    task = SelfPlayTask("tictactoe", SEARCH, SelfPlayConfig(batch_size=batch_size), 1.0, 0, 0, num_games=100)
+    warm_up(task, files)
     processes.start(roles.measured_selfplay, task, steps=10**6)
     processes.poll_to_the_end()
     assert processes.counts["heavy"] == []
+    assert processes.counts["compiled"] == []
     assert processes.counts["peak_kilobytes"][0] < 200_000
     assert len(processes.stored()) == 100
 

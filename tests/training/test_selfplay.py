@@ -49,7 +49,7 @@ class Play:
         self.delivered: list[Trajectory] = []
 
     def use_weights(self, version: int) -> None:
-        self.actor.use_model(model_files(self.task.game, version), version)
+        self.actor.use_model(OnnxModel(model_files(self.task.game, version)), version)
 
     def moves(self, count: int) -> Play:
         for _ in range(count):
