@@ -361,11 +361,22 @@ def test_selfplay_ends_after_its_minutes(agents: Path, tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------------- ^C
 
 
+def hear_interrupts() -> None:
+    """What a shell starts in the background ignores ^C, and so would its children: the tests, then cli.py."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def interrupt_when(ready: Callable[[], bool], *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run cli.py in a session of its own and send ^C to all of it once something is so."""
     command = [sys.executable, "cli.py", *map(str, arguments)]
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=hear_interrupts,
     ) as process:
         try:
             deadline = time.monotonic() + PATIENCE_SECONDS
