@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numba import njit, typeof
-from numba.core.dispatcher import Dispatcher
 from numpy.typing import NDArray
 
 from numzero.search.dense import (
@@ -224,13 +223,14 @@ class Stepper:
         _raise_if_bad(self._call(*self._buffers, self._checked), "recurrent")  # type: ignore[misc]
 
 
-def _compiled(kernel: Callable[..., int], *arguments: object) -> Callable[..., int]:
+def _compiled(kernel: Any, *arguments: object) -> Callable[..., int]:
     """What Numba made of `kernel` for the types of these arguments; the kernel itself where Numba is off."""
-    if not isinstance(kernel, Dispatcher):
-        return kernel
+    entry: Callable[..., int] = kernel
+    if not hasattr(kernel, "overloads"):
+        return entry
     types = tuple(typeof(argument) for argument in arguments)  # type: ignore[no-untyped-call]
     kernel.compile(types)
-    entry: Callable[..., int] = kernel.overloads[types].entry_point  # type: ignore[attr-defined]
+    entry = kernel.overloads[types].entry_point
     return entry
 
 

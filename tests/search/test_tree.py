@@ -12,7 +12,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from numzero.search import SearchConfig, Tree, check_invariants, kernels, memory_bytes, principal_variation
 from numzero.search.policies import make_rule
-from numzero.search.tree import UNOPENED, UNVISITED, allocate, children_index, children_visits, node_values
+from numzero.search.tree import (
+    UNOPENED,
+    UNVISITED,
+    allocate,
+    children_index,
+    children_q,
+    children_visits,
+    node_values,
+)
 from tests.search.problems import Problem, configs, problems, random_problem
 
 
@@ -166,3 +174,15 @@ def test_memory_bytes_counts_every_array() -> None:
     per_root_action = 1 + 8
     grown = memory_bytes(allocate(1, 10, 6, 8)) - memory_bytes(allocate(1, 10, 5, 8))
     assert grown == 10 * 4 + per_root_action
+
+
+def test_edges_are_read_out_as_arrays_of_nodes_and_actions() -> None:
+    """`children_q` is reward plus discounted mean of the child, NaN where there is none."""
+    tree = grown_tree()
+    q, index = children_q(tree), children_index(tree)
+    assert (np.isnan(q) == (index == UNVISITED)).all()
+    row, node, action = np.nonzero(index != UNVISITED)
+    child = index[row, node, action]
+    mean = tree.value_sum[row, child] / tree.node_visits[row, child]
+    np.testing.assert_allclose(q[row, node, action], tree.reward[row, child] + tree.discount[row, child] * mean)
+    np.testing.assert_array_equal(children_q(tree, num_parents=1)[:, 0], q[:, 0])
