@@ -225,13 +225,12 @@ class Stepper:
 
 def _compiled(kernel: Any, *arguments: object) -> Callable[..., int]:
     """What Numba made of `kernel` for the types of these arguments; the kernel itself where Numba is off."""
-    entry: Callable[..., int] = kernel
-    if not hasattr(kernel, "overloads"):
-        return entry
-    types = tuple(typeof(argument) for argument in arguments)  # type: ignore[no-untyped-call]
-    kernel.compile(types)
-    entry = kernel.overloads[types].entry_point
-    return entry
+    call: Callable[..., int] = kernel
+    if hasattr(kernel, "overloads"):
+        types = tuple(typeof(argument) for argument in arguments)  # type: ignore[no-untyped-call]
+        kernel.compile(types)
+        call = kernel.overloads[types].entry_point
+    return call
 
 
 def keep_subtree(tree: Tree, action: NDArray[np.int32], legal: NDArray[np.bool_], number: NDArray[np.int32]) -> None:
