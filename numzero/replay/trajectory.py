@@ -1,0 +1,154 @@
+"""One game as arrays, and what makes it sound.
+
+Knows shapes, dtypes and whose view numbers are seen from; knows nothing of bytes, files or learning.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any, Literal, NamedTuple, get_args
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from numzero.errors import UserError
+
+__all__ = ["OBSERVATION_DTYPES", "Ended", "Field", "Trajectory", "check_trajectory", "layout"]
+
+Ended = Literal["terminated", "truncated", "cut"]
+_ENDINGS: tuple[str, ...] = get_args(Ended)
+
+_BoolArray = npt.NDArray[np.bool_]
+_Float32Array = npt.NDArray[np.float32]
+_Int64Array = npt.NDArray[np.int64]
+
+
+class Trajectory(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """A game, or a piece of one, of T steps: positions 0..T, the final one included; A actions.
+
+    Every value is seen from the player to move at its position: return[t] = reward[t] + discount[t] * return[t + 1].
+    """
+
+    game_id: str
+    """Unique; a game that is delivered twice is stored once."""
+    observation: npt.NDArray[Any]
+    """`[T+1, *O]` uint8 or float32."""
+    action: npt.NDArray[np.int32]
+    """`[T]` int32."""
+    reward: _Float32Array
+    """`[T]` float32, seen from the player who moved at t."""
+    discount: _Float32Array
+    """`[T]` float32, of the edge t to t+1: gamma, -gamma where the turn passes to the opponent, 0 at termination."""
+    legal: _BoolArray
+    """`[T+1, A]` bool."""
+    to_play: npt.NDArray[np.int8]
+    """`[T+1]` int8, the player to move."""
+    policy_target: _Float32Array
+    """`[T, A]` float32."""
+    root_value: _Float32Array
+    """`[T+1]` float32; the last is what a truncated or cut game bootstraps from, and 0 for a terminated one."""
+    exploratory: _BoolArray
+    """`[T]` bool: the action was drawn at random rather than by the search."""
+    model_version: _Int64Array
+    """`[T]` int64, the weights that searched this position."""
+    ended: Ended
+    """How the last position came to be the last; "cut" is a piece of a longer episode, delivered early."""
+
+    @property
+    def num_steps(self) -> int:
+        """T, the number of actions taken."""
+        return len(self.action)
+
+
+class Field(NamedTuple):
+    """One array of a trajectory, as `layout` lists them."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+_FLOAT32, _INT64, _INT32, _INT8, _BOOL = (np.dtype(code) for code in ("<f4", "<i8", "<i4", "i1", "?"))
+OBSERVATION_DTYPES = {"u1": np.dtype("u1"), "f4": _FLOAT32}
+_FLOAT_FIELDS = ("reward", "discount", "policy_target", "root_value")
+
+
+@functools.lru_cache(maxsize=4096)
+def layout(
+    num_steps: int, num_actions: int, observation_shape: tuple[int, ...], observation_dtype: np.dtype[Any]
+) -> tuple[Field, ...]:
+    """The arrays of a trajectory in the order of their bytes: widest items first, so that each begins aligned."""
+    steps, positions = num_steps, num_steps + 1
+    return (
+        Field("model_version", _INT64, (steps,)),
+        Field("action", _INT32, (steps,)),
+        Field("reward", _FLOAT32, (steps,)),
+        Field("discount", _FLOAT32, (steps,)),
+        Field("policy_target", _FLOAT32, (steps, num_actions)),
+        Field("root_value", _FLOAT32, (positions,)),
+        Field("observation", observation_dtype, (positions, *observation_shape)),
+        Field("legal", _BOOL, (positions, num_actions)),
+        Field("to_play", _INT8, (positions,)),
+        Field("exploratory", _BOOL, (steps,)),
+    )
+
+
+def check_trajectory(trajectory: Trajectory) -> None:
+    """Raise UserError, naming the field, unless every shape, dtype and number of the trajectory is as documented."""
+    fields = _checked_layout(trajectory)
+    for name, dtype, shape in fields:
+        array = getattr(trajectory, name)
+        if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
+            raise UserError(
+                f"Trajectory.{name} must be a {dtype.name} array of shape {shape}; got {_described(array)}. "
+                f"{trajectory.num_steps} actions make {trajectory.num_steps} steps and one position more."
+            )
+    for name in _FLOAT_FIELDS:
+        _require_finite(name, getattr(trajectory, name))
+    if trajectory.observation.dtype == _FLOAT32:
+        _require_finite("observation", trajectory.observation)
+    _check_meaning(trajectory)
+
+
+def _checked_layout(trajectory: Trajectory) -> tuple[Field, ...]:
+    """The layout that the trajectory's own sizes ask for; UserError where they cannot be read off."""
+    action, legal, observation = trajectory.action, trajectory.legal, trajectory.observation
+    if not isinstance(action, np.ndarray) or action.ndim != 1 or len(action) == 0:
+        raise UserError(f"Trajectory.action must be [T] with at least one step; got {_described(action)}.")
+    if not isinstance(legal, np.ndarray) or legal.ndim != 2:
+        raise UserError(f"Trajectory.legal must be [T+1, A]; got {_described(legal)}.")
+    if not isinstance(observation, np.ndarray) or observation.dtype not in OBSERVATION_DTYPES.values():
+        raise UserError(f"Trajectory.observation must be [T+1, *O] uint8 or float32; got {_described(observation)}.")
+    return layout(len(action), legal.shape[1], observation.shape[1:], observation.dtype)
+
+
+def _check_meaning(trajectory: Trajectory) -> None:
+    if not isinstance(trajectory.game_id, str) or not trajectory.game_id:
+        raise UserError(f"Trajectory.game_id must be a string that is not empty; got {trajectory.game_id!r}.")
+    if trajectory.ended not in _ENDINGS:
+        raise UserError(f"Trajectory.ended must be one of {', '.join(_ENDINGS)}; got {trajectory.ended!r}.")
+    num_actions = trajectory.legal.shape[1]
+    lowest, highest = int(trajectory.action.min()), int(trajectory.action.max())
+    if lowest < 0 or highest >= num_actions:
+        wrong = lowest if lowest < 0 else highest
+        raise UserError(f"Trajectory.action must lie in 0..{num_actions - 1}, the columns of legal; got {wrong}.")
+    if trajectory.ended == "terminated" and trajectory.root_value[-1] != 0.0:
+        raise UserError(
+            f"Trajectory.root_value must end with 0 where the game terminated, since nothing follows; "
+            f"got {trajectory.root_value[-1]}. Say ended='truncated' if the episode would have gone on."
+        )
+
+
+def _require_finite(name: str, array: npt.NDArray[Any]) -> None:
+    if math.isfinite(float(array.sum(dtype=np.float64))):
+        return  # the common case in one pass; a sum is finite only if all of it is
+    finite = np.isfinite(array)
+    if not finite.all():
+        where = tuple(int(i) for i in np.argwhere(~finite)[0])
+        raise UserError(f"Trajectory.{name} must be finite; got {array[where]} at index {where}.")
+
+
+def _described(value: object) -> str:
+    return f"{value.dtype.name} of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__

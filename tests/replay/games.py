@@ -1,0 +1,64 @@
+"""Games that no rules would give, for the tests of replay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from numzero.replay import (
+    Trajectory,
+)
+
+ARRAYS = tuple(name for name in Trajectory.__struct_fields__ if name not in ("game_id", "ended"))
+
+
+def make_trajectory(
+    game_id: str = "game",
+    num_steps: int = 3,
+    *,
+    num_actions: int = 2,
+    observation_shape: tuple[int, ...] = (2,),
+    dtype: Any = np.uint8,
+    ended: Any = "terminated",
+    seed: int = 0,
+) -> Trajectory:
+    rng = np.random.default_rng(seed)
+    root_value = rng.normal(size=num_steps + 1).astype(np.float32)
+    if ended == "terminated":
+        root_value[-1] = 0
+    return Trajectory(
+        game_id=game_id,
+        observation=rng.integers(0, 256, size=(num_steps + 1, *observation_shape)).astype(dtype),
+        action=rng.integers(num_actions, size=num_steps, dtype=np.int32),
+        reward=rng.normal(size=num_steps).astype(np.float32),
+        discount=rng.choice([-1, 1], size=num_steps).astype(np.float32),
+        legal=rng.random((num_steps + 1, num_actions)) < 0.5,
+        to_play=rng.integers(2, size=num_steps + 1, dtype=np.int8),
+        policy_target=rng.random((num_steps, num_actions), dtype=np.float32),
+        root_value=root_value,
+        exploratory=rng.random(num_steps) < 0.5,
+        model_version=rng.integers(2**40, size=num_steps),
+        ended=ended,
+    )
+
+
+def assert_same_trajectory(actual: Trajectory, expected: Trajectory) -> None:
+    assert (actual.game_id, actual.ended) == (expected.game_id, expected.ended)
+    for name in ARRAYS:
+        got, want = getattr(actual, name), getattr(expected, name)
+        assert got.dtype == want.dtype
+        np.testing.assert_array_equal(got, want, strict=True, err_msg=name)
+
+
+trajectories = st.builds(
+    make_trajectory,
+    game_id=st.text(min_size=1, max_size=20),
+    num_steps=st.integers(1, 12),
+    num_actions=st.integers(1, 5),
+    observation_shape=st.lists(st.integers(1, 3), max_size=3).map(tuple),
+    dtype=st.sampled_from([np.uint8, np.float32]),
+    ended=st.sampled_from(["terminated", "truncated", "cut"]),
+    seed=st.integers(0, 2**32 - 1),
+)

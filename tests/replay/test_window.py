@@ -1,0 +1,345 @@
+"""The window: what it holds, how it is drawn from, and what reanalyze changes in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from numzero.errors import UserError
+from numzero.replay import (
+    ReplayConfig,
+    Sample,
+    Trajectory,
+    Window,
+)
+from numzero.replay import window as window_module
+from tests.reference import replay as reference
+from tests.replay.games import make_trajectory
+
+
+def test_settings_out_of_range_are_all_reported():
+    """`check` returns every problem, not the first, and none for the defaults."""
+    bad = ReplayConfig(capacity_steps=1, priority_exponent=-1.0, importance_exponent=float("nan"))
+    problems = bad.check()
+    assert [p.split()[0] for p in problems] == [
+        "replay.capacity_steps",
+        "replay.priority_exponent",
+        "replay.importance_exponent",
+    ]
+    assert ReplayConfig().check() == []
+    with pytest.raises(UserError, match=r"capacity_steps.*priority_exponent"):
+        Window(1, (2,), np.uint8, 2, priority_exponent=-1.0)
+
+
+def make_window(capacity: int = 20, **kwargs: Any) -> Window:
+    return Window(capacity, (2,), np.uint8, 2, **kwargs)
+
+
+def assert_slot_holds(window: Window, slot: int, game: Trajectory, t: int) -> None:
+    """Every array of a slot against position t of its game."""
+    first, final = slot - t, slot - t + game.num_steps
+    assert (window.first_slot[slot], window.final_slot[slot]) == (first, final)
+    assert window.terminated[slot] == (game.ended == "terminated")
+    for name in ("observation", "legal", "to_play", "root_value"):
+        np.testing.assert_array_equal(getattr(window, name)[slot], getattr(game, name)[t], err_msg=name)
+    for name in ("action", "reward", "discount", "policy_target", "exploratory"):
+        expected = getattr(game, name)[t] if t < game.num_steps else 0
+        np.testing.assert_array_equal(getattr(window, name)[slot], expected, err_msg=name)
+    assert window.model_version[slot] == game.model_version[min(t, game.num_steps - 1)]
+
+
+class WindowMachine(RuleBasedStateMachine):
+    """The window beside a list of cells, through any order of adding, drawing, re-prioritising and reanalysing."""
+
+    @initialize(capacity=st.integers(2, 24), alpha=st.sampled_from([0.0, 0.5, 1.0]))
+    def start(self, capacity, alpha):
+        self.window = make_window(capacity, priority_exponent=alpha)
+        self.model = reference.ListWindow(capacity)
+        self.priority: dict[tuple[str, int], float] = {}
+        self.stale: set[str] = set()
+        self.highest = 1.0
+        self.num_added = 0
+        self.drawn: list[tuple[Sample, list[tuple[str, int]]]] = []
+        self.rng = np.random.default_rng(capacity)
+
+    @rule(num_steps=st.integers(1, 26), ended=st.sampled_from(["terminated", "truncated", "cut"]))
+    def add(self, num_steps, ended):
+        game = make_trajectory(f"g{self.num_added}", num_steps, ended=ended, seed=self.num_added)
+        if num_steps + 1 > self.window.capacity_steps:
+            with pytest.raises(UserError, match=r"must fit into the window.*Raise replay\.capacity_steps"):
+                self.window.add(game)
+            return
+        self.num_added += 1
+        self.window.add(game)
+        self.model.add(game)
+        self.stale.add(game.game_id)
+        self.priority |= {(game.game_id, t): self.highest for t in range(num_steps)}
+
+    @precondition(lambda self: self.window.num_games > 0)
+    @rule(batch_size=st.integers(0, 8))
+    def sample(self, batch_size):
+        sample = self.window.sample(batch_size, self.rng)
+        assert set(sample.slot.tolist()) <= set(self.model.sampleable())
+        assert ((sample.weight > 0) & (sample.weight <= 1)).all()
+        cells = [self.model.cells[s] for s in sample.slot.tolist()]
+        self.drawn.append((sample, [(game.game_id, t) for game, t in cells]))
+
+    @precondition(lambda self: self.drawn)
+    @rule(data=st.data())
+    def update_priorities(self, data):
+        sample, keys = self.drawn.pop(data.draw(st.integers(0, len(self.drawn) - 1)))
+        new = data.draw(st.lists(st.floats(0, 100), min_size=len(keys), max_size=len(keys)))
+        self.window.update_priorities(sample, new)
+        present = {game.game_id for game in self.model.games}
+        for key, value in zip(keys, new, strict=True):
+            if key[0] in present:
+                self.priority[key] = max(value, 1e-6)
+                self.highest = max(self.highest, value)
+
+    @precondition(lambda self: self.window.num_games > 0)
+    @rule(data=st.data())
+    def reanalyze(self, data):
+        occupied = [s for s, cell in enumerate(self.model.cells) if cell is not None]
+        slot = np.array(data.draw(st.lists(st.sampled_from(occupied), unique=True, max_size=6)), np.int64)
+        policy = self.rng.random((len(slot), 2), dtype=np.float32)
+        value = self.rng.normal(size=len(slot)).astype(np.float32)
+        self.window.update_statistics(slot, policy, value, 7)
+        for row, s in enumerate(slot.tolist()):
+            game, t = self.model.cells[s]
+            self.stale.add(game.game_id)
+            if t < game.num_steps:
+                game.policy_target[t] = policy[row]
+                game.model_version[t] = 7
+            if t < game.num_steps or game.ended != "terminated":
+                game.root_value[t] = value[row]
+        # The final slot's version is its own; follow what the window was told.
+        for s in slot.tolist():
+            game, t = self.model.cells[s]
+            if t == game.num_steps:
+                assert self.window.model_version[s] == 7
+                self.window.model_version[s] = game.model_version[-1]
+            elif t == game.num_steps - 1:
+                self.window.model_version[s + 1] = 7
+
+    @rule()
+    def mark_fresh(self):
+        self.window.mark_fresh()
+        self.stale.clear()
+
+    @invariant()
+    def agrees_with_the_model(self):
+        if not hasattr(self, "window"):
+            return
+        games = self.model.games
+        assert [g.game_id for g in games] == [f"g{i}" for i in range(self.num_added - len(games), self.num_added)]
+        assert (self.window.num_games, self.window.num_steps) == (len(games), sum(g.num_steps for g in games))
+        assert self.window.num_games + self.window.num_steps <= self.window.capacity_steps
+        for slot, cell in enumerate(self.model.cells):
+            assert (self.window.stamp[slot] > 0) == (cell is not None)
+            expected = 0.0
+            if cell is not None:
+                assert_slot_holds(self.window, slot, *cell)
+                expected = self.priority.get((cell[0].game_id, cell[1]), 0.0)
+            assert self.window.priority[slot] == expected
+        stale = {self.model.cells[first][0].game_id: final - first for first, final in self.window.stale_games()}
+        assert stale == {g.game_id: g.num_steps for g in games if g.game_id in self.stale}
+
+
+WindowMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+test_window_agrees_with_a_list_of_cells = WindowMachine.TestCase
+
+
+def test_game_that_fills_the_window_exactly_fits():
+    """T + 1 slots for T steps, to the last slot."""
+    window = make_window(4)
+    window.add(make_trajectory("a", 3))
+    window.add(make_trajectory("b", 3, seed=1))
+    assert (window.num_games, window.num_steps) == (1, 3)
+    assert_slot_holds(window, 3, make_trajectory("b", 3, seed=1), 3)
+    with pytest.raises(UserError, match="must fit into the window: 4 steps take 5 slots; the window has 4"):
+        window.add(make_trajectory("c", 4))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"observation_shape": (3,)}, "observation"),
+        ({"dtype": np.float32}, "observation"),
+        ({"num_actions": 3}, "legal"),
+    ],
+)
+def test_game_of_other_shapes_is_refused(wrong, field):
+    """Another environment's game is told apart by field."""
+    with pytest.raises(UserError, match=rf"Trajectory\.{field} must match the window's"):
+        make_window().add(make_trajectory(**wrong))
+
+
+def test_bad_game_does_not_enter_the_window():
+    """NaN is stopped at the door."""
+    game = make_trajectory()
+    game.reward[1] = np.nan
+    window = make_window()
+    with pytest.raises(UserError, match="reward must be finite"):
+        window.add(game)
+    assert window.num_games == 0
+
+
+def test_new_games_have_no_value_targets_left_over():
+    """A slot's old target does not survive the game it belonged to."""
+    window = make_window(4)
+    window.add(make_trajectory("a", 3))
+    window.value_target[:] = 5
+    window.add(make_trajectory("b", 2))
+    assert window.value_target.tolist() == [0, 0, 0, 5]
+
+
+def test_sampling_an_empty_window_is_refused():
+    """Rather than dividing by zero."""
+    with pytest.raises(UserError, match="it is empty"):
+        make_window().sample(4, np.random.default_rng(0))
+
+
+def test_memory_is_counted_and_bounded():
+    """Twice the games, the same bytes."""
+    window = make_window(1000)
+    before = window.memory_bytes
+    assert before > 1000 * (2 + 4 + 4 + 4 + 2 + 1 + 8 + 4 + 1 + 8 + 4 + 8 + 8 + 1 + 8)
+    for i in range(400):
+        window.add(make_trajectory(f"g{i}", 5))
+    assert window.memory_bytes == before
+
+
+def assert_frequencies(counts: np.ndarray, probability: np.ndarray) -> None:
+    """Within five standard deviations of the binomial everywhere, and never where the probability is 0."""
+    total = counts.sum()
+    spread = 5 * np.sqrt(total * probability * (1 - probability))
+    assert (np.abs(counts - total * probability) <= spread).all()
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0, 2.0])
+def test_steps_are_drawn_as_often_as_their_priorities_say(alpha):
+    """P(i) = p(i) ** alpha / sum, final positions and free slots never."""
+    rng = np.random.default_rng(1)
+    window = make_window(20, priority_exponent=alpha)
+    for i, num_steps in enumerate([9, 6, 3, 2]):  # the third wraps round: slots 4..8 lose their game, 17..19 stay free
+        window.add(make_trajectory(f"g{i}", num_steps))
+    every = window.sample(500, rng)
+    window.update_priorities(every, every.slot % 5 + 0.5)
+    probability = np.array(reference.probabilities(window.priority.tolist(), alpha))
+    counts = np.bincount(window.sample(100_000, rng).slot, minlength=20)
+    assert_frequencies(counts, probability)
+    assert np.count_nonzero(probability) == window.num_steps == 11
+
+
+@given(
+    alpha=st.sampled_from([0.0, 0.5, 1.0]),
+    beta=st.sampled_from([0.0, 0.4, 1.0]),
+    priority=st.lists(st.floats(0.01, 100), min_size=4, max_size=4),
+    seed=st.integers(0, 1000),
+)
+def test_importance_weights_follow_the_formula(alpha, beta, priority, seed):
+    """(1 / (N P(i))) ** beta over the largest of the batch."""
+    window = make_window(priority_exponent=alpha, importance_exponent=beta)
+    window.add(make_trajectory("a", 4))
+    window.update_priorities(Sample(np.arange(4), np.ones(4, np.float32), window.stamp[:4]), priority)
+    sample = window.sample(6, np.random.default_rng(seed))
+    probability = reference.probabilities(window.priority.tolist(), alpha)
+    expected = reference.weights(probability, sample.slot.tolist(), 4, beta)
+    np.testing.assert_allclose(sample.weight, expected, rtol=1e-5)
+    assert sample.weight.dtype == np.float32
+
+
+@given(
+    mass=st.lists(st.integers(0, 9), min_size=1, max_size=16).filter(any),
+    updates=st.lists(st.tuples(st.integers(0, 15), st.integers(1, 9)), max_size=5),
+    fraction=st.floats(0, 1),
+)
+def test_tree_finds_the_leaf_that_a_walk_along_the_line_finds(mass, updates, fraction):
+    """Whole numbers add up exactly, so tree and walk must agree; a leaf of no mass is never found."""
+    mass = mass + [0] * (16 - len(mass))
+    tree = np.zeros(32)
+    window_module._set_leaves(tree, np.arange(16), np.array(mass, np.float64))
+    for leaf, value in updates:
+        mass[leaf] = value
+        window_module._set_leaves(tree, np.array([leaf]), np.array([value], np.float64))
+    assert tree[1] == sum(mass)
+    point = fraction * sum(mass)
+    slot = np.empty(1, np.int64)
+    window_module._find_leaves(tree, np.array([point]), slot)
+    assert slot[0] == reference.leaf_under(mass, point)
+    assert mass[slot[0]] > 0
+
+
+def test_new_games_are_drawn_like_the_most_surprising_step_so_far():
+    """The highest priority seen, also if the step that had it has left."""
+    window = make_window(8, priority_exponent=1.0)
+    window.add(make_trajectory("a", 2))
+    window.update_priorities(window.sample(1, np.random.default_rng(0)), [30.0])
+    for name in "bcd":
+        window.add(make_trajectory(name, 2))
+    assert set(window.priority.tolist()) == {0.0, 30.0}
+
+
+def test_step_predicted_exactly_stays_drawable():
+    """A priority of 0 would take it out of the window for good."""
+    window = make_window(priority_exponent=1.0)
+    window.add(make_trajectory("a", 1))
+    window.update_priorities(window.sample(1, np.random.default_rng(0)), [0.0])
+    assert window.sample(3, np.random.default_rng(0)).slot.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("priority", [[1.0, np.nan], [1.0, -1.0], [np.inf, 1.0], [1.0], [[1.0, 1.0]]])
+def test_priorities_that_make_no_sense_are_refused(priority):
+    """A diverged loss is named before it poisons the sums."""
+    window = make_window(priority_exponent=1.0)
+    window.add(make_trajectory())
+    sample = window.sample(2, np.random.default_rng(0))
+    with pytest.raises(UserError, match="Priorities must be 2 finite numbers"):
+        window.update_priorities(sample, priority)
+    assert set(window.priority.tolist()) == {0.0, 1.0}
+
+
+def test_reanalyzed_positions_whose_game_has_left_are_skipped():
+    """Fresh statistics of an old game must not land on the game that took its slots."""
+    window = make_window(8)
+    window.add(make_trajectory("a", 3, ended="cut"))
+    window.add(make_trajectory("b", 3, ended="cut"))
+    slot = np.arange(8)
+    stamp = window.stamp[slot]
+    newest = make_trajectory("c", 2, ended="cut", seed=5)
+    window.add(newest)  # over slots 0..2; slot 3 becomes free
+    window.mark_fresh()
+    window.update_statistics(slot, np.full((8, 2), 9, np.float32), np.full(8, 9, np.float32), slot, stamp=stamp)
+    for t in range(3):
+        assert_slot_holds(window, t, newest, t)
+    assert window.root_value[4:].tolist() == [9, 9, 9, 9]
+    assert window.policy_target[4:, 0].tolist() == [9, 9, 9, 0]
+    assert window.model_version[4:].tolist() == [4, 5, 6, 7]
+    assert window.stale_games().tolist() == [[4, 7]]
+
+
+@pytest.mark.parametrize(
+    ("policy_shape", "num_values", "fill"), [((2, 3), 2, 1), ((1, 2), 2, 1), ((2, 2), 1, 1), ((2, 2), 2, np.nan)]
+)
+def test_statistics_that_do_not_fit_are_refused(policy_shape, num_values, fill):
+    """Nothing is written."""
+    window = make_window()
+    window.add(make_trajectory())
+    before = window.root_value.copy(), window.policy_target.copy()
+    with pytest.raises(UserError, match="New statistics"):
+        window.update_statistics(
+            np.arange(2), np.full(policy_shape, fill, np.float32), np.full(num_values, fill, np.float32), 1
+        )
+    np.testing.assert_array_equal(window.root_value, before[0])
+    np.testing.assert_array_equal(window.policy_target, before[1])
+
+
+def test_window_without_games_has_no_stale_ones():
+    """Shape [0, 2], so that it can be passed on as it is."""
+    assert make_window().stale_games().shape == (0, 2)
+    assert make_window().stale_games().dtype == np.int64
