@@ -43,6 +43,12 @@ class GameSpec(msgspec.Struct, frozen=True, kw_only=True):
     action_names: tuple[str, ...]
     """One short distinct name for each action, as a person would type it."""
 
+    observation_layout: str = ""
+    """What the numbers of an observation mean, in words, so that an app can fill one; agents made before it have ""."""
+
+    legal_rule: str = ""
+    """Which actions are legal, in words; agents made before it have ""."""
+
 
 class Symmetries(NamedTuple):
     """Ways to relabel a game that leave its rules as they are; S of them, the identity may be one.

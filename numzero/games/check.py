@@ -101,6 +101,13 @@ def _check_spec(game: Game) -> None:
         (spec.num_players in (1, 2), "num_players must be 1 or 2", spec.num_players),
         (spec.max_steps is None or spec.max_steps >= 1, "max_steps must be None or at least 1", spec.max_steps),
         (len(names) == len(set(names)) == spec.num_actions, "action_names must name each action once", names),
+        (all(name.strip() for name in names), "action_names must not be empty", names),
+        (
+            spec.observation_layout.strip() != "",
+            "observation_layout must say in words what the numbers of an observation mean",
+            spec.observation_layout,
+        ),
+        (spec.legal_rule.strip() != "", "legal_rule must say in words which actions are legal", spec.legal_rule),
     ]
     for holds, rule, seen in rules:
         if not holds:

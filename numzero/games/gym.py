@@ -6,6 +6,7 @@ Knows gymnasium, which no other module may import; knows no environment by name,
 from __future__ import annotations
 
 import importlib
+import re
 import warnings
 from typing import Any
 
@@ -22,6 +23,12 @@ _Environment = gymnasium.Env[Any, Any]
 
 SEED_LIMIT = 2**31
 """Seeds are below it: some environments keep theirs in 32 bits with a sign."""
+
+MAX_RANGES = 16
+"""Boxes of more numbers than this, whose ranges differ, are told by their extremes."""
+
+NO_LIMIT = 1e38
+"""A bound beyond it is none."""
 
 NUMBER_KINDS = "biuf"
 """NumPy's letters for truth values, integers and floats."""
@@ -226,12 +233,67 @@ def _read_spec(env_id: str, env: _Environment) -> GameSpec:
             "Name a function that wraps it ('package.module:make'), in FlattenObservation say."
         )
     num_actions = int(actions.n)
+    shape = tuple(int(size) for size in observations.shape)
     return GameSpec(
         name=env_id,
         num_actions=num_actions,
-        observation_shape=tuple(int(size) for size in observations.shape),
+        observation_shape=shape,
         observation_dtype="uint8" if observations.dtype == np.uint8 else "float32",
         num_players=1,
         max_steps=None if env.spec is None else env.spec.max_episode_steps,
-        action_names=tuple(str(action) for action in range(num_actions)),
+        action_names=_action_names(env, num_actions),
+        observation_layout=_layout(env, env_id, observations),
+        legal_rule=_legal_rule(env, num_actions),
     )
+
+
+def _action_names(env: _Environment, num_actions: int) -> tuple[str, ...]:
+    """What the environment calls its actions (`get_action_meanings`, as Atari games have it), else their numbers."""
+    meanings = getattr(env.unwrapped, "get_action_meanings", None)
+    names = tuple(str(name) for name in meanings()) if callable(meanings) else ()
+    if len(set(names)) == num_actions and all(name.strip() for name in names):
+        return names
+    return tuple(str(action) for action in range(num_actions))
+
+
+def _layout(env: _Environment, env_id: str, box: gymnasium.spaces.Box) -> str:
+    """The box in words: how many numbers, what they are called, and from where to where they go."""
+    low, high = box.low.astype(np.float64).ravel(), box.high.astype(np.float64).ravel()
+    count = f"{low.size} number{'s' if low.size > 1 else ''}"
+    shape = f" of shape {tuple(box.shape)}" if len(box.shape) > 1 else ""
+    names = _documented(env, "Observation Space", low.size)
+    if names:
+        words = "; ".join(f"[{i}] {name}, {_range(low[i], high[i])}" for i, name in enumerate(names))
+    elif (low == low[0]).all() and (high == high[0]).all():
+        words = _range(low[0], high[0])
+    elif low.size <= MAX_RANGES:
+        words = "; ".join(f"[{i}] {_range(low[i], high[i])}" for i in range(low.size))
+    else:
+        words = f"from {_range(low.min(), low.max())} up to {_range(high.min(), high.max())}"
+    return f"What {env_id} of gymnasium observes, {count}{shape}: {words}."
+
+
+def _legal_rule(env: _Environment, num_actions: int) -> str:
+    names = _documented(env, "Action Space", num_actions)
+    meanings = ": " + ", ".join(f"{i} {name}" for i, name in enumerate(names)) if names else ""
+    return f"Every action, in every state{meanings}."
+
+
+def _documented(env: _Environment, heading: str, count: int) -> list[str]:
+    """What an environment's documentation calls its numbers or actions, if it lists all `count` of them in order.
+
+    Gymnasium's own have a section "## Observation Space" or "## Action Space" with a table or a list that counts from 0.
+    """
+    section = (type(env.unwrapped).__doc__ or "").partition(f"## {heading}\n")[2].partition("\n    ## ")[0]
+    found = re.findall(r"^\s*(?:\||-)\s*(\d+)\s*(?:\||:)\s*([^|\n]*?)\s*(?:\||$)", section, re.MULTILINE)
+    return [name for _, name in found] if [number for number, _ in found] == [str(i) for i in range(count)] else []
+
+
+def _range(low: float, high: float) -> str:
+    """From where to where a number goes; gymnasium writes the largest float for no limit."""
+    lowest, highest = abs(low) >= NO_LIMIT, abs(high) >= NO_LIMIT
+    if lowest and highest:
+        return "any number"
+    if lowest or highest:
+        return f"at most {high:.4g}" if lowest else f"at least {low:.4g}"
+    return f"{low:.4g} to {high:.4g}"

@@ -46,6 +46,9 @@ _SPEC = GameSpec(
     num_players=2,
     max_steps=NUM_CELLS,
     action_names=tuple(str(cell + 1) for cell in range(NUM_CELLS)),
+    observation_layout="Three planes of 3 x 3, rows from the top, cells from the left, each cell 0 or 1: the marks of "
+    "the player to move, the opponent's marks, the empty cells.",
+    legal_rule="Every empty cell; action a marks cell a, counted from 0 row by row from the top left.",
 )
 
 

@@ -54,6 +54,46 @@ class Endless(Corridor):
 gymnasium.register("tests/Corridor-v0", entry_point=lambda **_: Endless(), max_episode_steps=4)
 
 
+class HalfBounded(Corridor):
+    """A limit on one side."""
+
+    observation_space = Box(np.array([-1.0, -np.inf]), np.array([np.inf, 2.0]), (2,), np.float64)
+
+
+class ManyBounds(Corridor):
+    """Twenty numbers, each with bounds of its own."""
+
+    observation_space = Box(np.arange(20.0), np.arange(20.0) + 20.0, (20,), np.float64)
+
+    def observe(self) -> Any:
+        return np.arange(20.0)
+
+
+class Miscounted(Corridor):
+    """Documented for another number of numbers.
+
+    ## Observation Space
+
+    | Num | Observation |
+    |-----|-------------|
+    | 0   | Position    |
+    """
+
+
+class Named(Corridor):
+    """Knows what its actions are called."""
+
+    def get_action_meanings(self) -> list[str]:
+        return ["left", "right"]
+
+
+class NamedAlike(Corridor):
+    """Calls all actions the same."""
+
+    def get_action_meanings(self) -> list[str]:
+        return ["go", "go"]
+
+
 class Pixels(Corridor):
     """Bytes stay bytes."""
 

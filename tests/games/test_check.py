@@ -36,6 +36,8 @@ class Corridor:
             num_players=1,
             max_steps=8,
             action_names=("left", "right"),
+            observation_layout="Distance to the left end, distance to the right end.",
+            legal_rule="Both actions.",
         )
         self.batch_size = batch_size
         self.symmetries: Any = Symmetries(np.array([[0, 1], [1, 0]], np.int32), np.array([[0, 1], [1, 0]], np.int32))
@@ -278,6 +280,9 @@ PLANTED: list[tuple[Callable[[], Game], str]] = [
     (with_spec(max_steps=0), "spec.max_steps must be None or at least 1; got 0"),
     (with_spec(action_names=("left", "left")), "spec.action_names must name each action once"),
     (with_spec(action_names=("left",)), "spec.action_names must name each action once"),
+    (with_spec(action_names=("left", " ")), "spec.action_names must not be empty"),
+    (with_spec(observation_layout=""), "spec.observation_layout must say in words what the numbers of an observation"),
+    (with_spec(legal_rule=" "), "spec.legal_rule must say in words which actions are legal; got ' '"),
     (with_spec(max_steps=7), "max_steps = 7 must bound every episode; got copy"),
     (Tireless, "max_steps = 8 must bound every episode; got copy 0 still running after 8 at step 8"),
     (lambda: Corridor(0), "batch_size must be at least 1; got 0"),

@@ -145,6 +145,39 @@ def test_actions_are_counted_from_the_first_one_of_the_space() -> None:
     assert (game.spec.num_actions, game.spec.action_names) == (2, ("0", "1"))
 
 
+def test_a_spec_speaks_with_the_words_of_the_environments_documentation() -> None:
+    """Tables of numbers and lists of actions, as gymnasium's own environments have them, end up in the spec."""
+    cartpole = GymGame("CartPole-v1", 1).spec
+    assert (
+        "4 numbers: [0] Cart Position, -4.8 to 4.8; [1] Cart Velocity, any number; [2]" in cartpole.observation_layout
+    )
+    assert cartpole.legal_rule == "Every action, in every state: 0 Push cart to the left, 1 Push cart to the right."
+    assert "[5] Angular velocity of" in GymGame("Acrobot-v1", 1).spec.observation_layout
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Corridor", "2 numbers: -10 to 10."),
+        ("Pixels", "6 numbers of shape (2, 3, 1): 0 to 255."),
+        ("HalfBounded", "2 numbers: [0] at least -1; [1] at most 2."),
+        ("ManyBounds", "20 numbers: from 0 to 19 up to 20 to 39."),
+        ("Miscounted", "2 numbers: -10 to 10."),
+    ],
+)
+def test_without_documentation_the_bounds_are_told(name: str, words: str) -> None:
+    """One range for all, a range for each of a few, the extremes of many; a table of another length is not believed."""
+    spec = started(name).spec
+    assert spec.observation_layout.endswith(words)
+    assert spec.legal_rule == "Every action, in every state."
+
+
+@pytest.mark.parametrize(("name", "names"), [("Named", ("left", "right")), ("NamedAlike", ("0", "1"))])
+def test_actions_are_called_what_the_environment_calls_them(name: str, names: tuple[str, ...]) -> None:
+    """`get_action_meanings`, as Atari games have it, if it tells them apart."""
+    assert started(name).spec.action_names == names
+
+
 @pytest.mark.parametrize(
     ("name", "dtype", "shape", "first"),
     [("Corridor", "float32", (2,), 1.0), ("Pixels", "uint8", (2, 3, 1), 40.0), ("Counts", "float32", (1,), 100.0)],
