@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from numzero.games import make_game
 from numzero.inference import OnnxModel
-from numzero.runtime.base import Mailbox, add_counts
+from numzero.runtime.base import UNLIMITED, Mailbox, add_counts
 from numzero.runtime.processes import ProcessRuntime
 from numzero.search import InitialOutput, Model, RecurrentOutput, Search, SearchConfig, memory_bytes
 from numzero.training.config import load_preset
@@ -252,6 +252,7 @@ def bench_selfplay(preset: str, workers: int, seconds: float) -> dict[str, Any]:
         runtime = ProcessRuntime(Path(folder) / "replay.sqlite", Path(folder) / "weights")
         try:
             runtime.publish(0, {"initial.onnx": files.initial, "recurrent.onnx": files.recurrent})
+            runtime.allow(timed_selfplay.__name__, UNLIMITED)
             runtime.start(timed_selfplay, tasks)
             total = _count_for(runtime, workers, seconds)
         finally:

@@ -1,6 +1,6 @@
 """What a user can mend.
 
-Knows one exception type; knows nothing of any subject. Every layer may import it.
+Knows exception types; knows nothing of any subject. Every layer may import it.
 """
 
 from __future__ import annotations
@@ -8,13 +8,20 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["UserError", "nearest"]
+__all__ = ["EnvironmentFault", "UserError", "nearest"]
 
 
 class UserError(ValueError):
     """Bad input, said in one sentence: the rule, what was seen, the way out.
 
     The command line prints it and exits with code 2. Anything else that is raised is a bug and keeps its traceback.
+    """
+
+
+class EnvironmentFault(UserError):
+    """An environment raised, or returned what it must not: names it, the step and the field.
+
+    Where environments run in processes of their own it costs such a process, not the run.
     """
 
 

@@ -207,16 +207,20 @@ def _play(
     minutes: float | None,
 ) -> None:
     """Start the processes, add up what they say, and stop them at the end or on ^C."""
+    from numzero.runtime.base import UNLIMITED
     from numzero.training.selfplay import warm_up
 
     display.say("preparing kernels (the first time on a machine takes a minute)")
     warm_up(tasks[0], agent.files)
     runtime.publish(agent.info.model_version, agent.folder_files())
+    runtime.allow(role.__name__, UNLIMITED)
     runtime.start(role, tasks)
     started: float | None = None  # rates are of play, without the start of the processes
     try:
         while runtime.running():
             runtime.poll(0.5)
+            for notice in runtime.take_notices():
+                display.say(notice.message)
             counts = runtime.take_counts()
             if started is None and counts:
                 started = time.perf_counter()

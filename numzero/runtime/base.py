@@ -6,15 +6,49 @@ Knows roles as generators, weights as folders of files, trajectories; knows noth
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
+
+import msgspec
 
 from numzero.replay import Trajectory
 
-__all__ = ["Mailbox", "Role", "Runtime", "add_counts"]
+__all__ = ["UNLIMITED", "Mailbox", "Notice", "Role", "Runtime", "RuntimeConfig", "WorkerStatus", "add_counts"]
+
+UNLIMITED = 2**62
+"""A budget that nobody uses up."""
+
+
+class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How patient the supervisor of worker processes is."""
+
+    patience_seconds: float = 60.0
+    """A worker that shows no sign of life for so long is killed and replaced; one move of a whole batch must fit."""
+    start_patience_seconds: float = 300.0
+    """The same before its first sign of life: it imports, and on a new machine compiles."""
+    max_restarts: int = 5
+    """Replacements of one worker in a row, none of which delivered anything, before the run ends."""
+
+    def check(self) -> list[str]:
+        """All that is wrong with these settings, one sentence each."""
+        names = ("patience_seconds", "start_patience_seconds")
+        problems = [f"runtime.{n} must be above 0; got {getattr(self, n)}." for n in names if not getattr(self, n) > 0]
+        if self.max_restarts < 0:
+            problems.append(f"runtime.max_restarts must be 0 or more; got {self.max_restarts}.")
+        return problems
 
 
 class Mailbox(Protocol):
     """What a role sees of the world."""
+
+    @property
+    def life(self) -> int:
+        """How many lives this task had before: part of ids and seeds, so that no life repeats another."""
+        ...
+
+    @property
+    def told(self) -> Mapping[str, int | float]:
+        """What earlier lives of this task reported: numbers added up, lists by their length."""
+        ...
 
     def newest_weights(self, newer_than: int) -> tuple[int, dict[str, bytes]] | None:
         """The newest published version above `newer_than` and its files, or None."""
@@ -25,11 +59,11 @@ class Mailbox(Protocol):
         ...
 
     def report(self, counts: Mapping[str, Any]) -> None:
-        """Statistics: numbers are added up over all roles, lists are joined."""
+        """Statistics: numbers are added up over all roles, lists are joined. The role's unit is among them."""
         ...
 
-    def step_budget(self) -> int:
-        """Environment steps the role may still play now."""
+    def budget(self) -> int:
+        """Units that all workers of this role together may still do now."""
         ...
 
     def stopping(self) -> bool:
@@ -42,29 +76,68 @@ class Mailbox(Protocol):
 
 
 Role = Callable[[Any, Mailbox], Iterator[None]]
-"""Work that goes on until told to stop: called with its task and mailbox, it yields where it may be interrupted."""
+"""Work that goes on until told to stop: called with its task and mailbox, it yields where it may be interrupted.
+
+Its `__name__` is what budgets and messages call it.
+"""
+
+
+class WorkerStatus(NamedTuple):
+    """How one worker is."""
+
+    name: str
+    role: str
+    life: int
+    units: int
+    """Done since the runtime began, in the unit of its role."""
+    waiting_share: float
+    """Share of its life that it spent in `Mailbox.wait`."""
+    memory_bytes: int
+    """Resident memory; 0 where the system does not say."""
+
+
+class Notice(NamedTuple):
+    """Something that a supervisor saw and dealt with."""
+
+    worker: str
+    kind: Literal["died", "hung", "failed", "replaced", "waiting", "damaged"]
+    message: str
+    """One sentence."""
 
 
 class Runtime(Protocol):
     """What the training run sees of its actors, wherever they are."""
 
-    def start(self, role: Role, tasks: Sequence[Any]) -> None:
-        """Start one role per task; tasks are plain values."""
+    def start(
+        self, role: Role, tasks: Sequence[Any], *, unit: str = "steps", patience_seconds: float | None = None
+    ) -> None:
+        """Start one worker per task, once for each role.
+
+        Args:
+            role: what they do.
+            tasks: plain values.
+            unit: the count that the role's budget is measured in.
+            patience_seconds: longest time between two uses of the mailbox; None takes the runtime's.
+        """
         ...
 
     def publish(self, version: int, files: Mapping[str, bytes]) -> None:
         """Make weights available to all roles."""
         ...
 
-    def allow_steps(self, total: int) -> None:
-        """Let all roles together play until `total` environment steps since the start."""
+    def allow(self, role: str, total: int) -> None:
+        """Let all workers of a role together do `total` units since the runtime began.
+
+        Whoever looks first takes: the share of a slow or dead worker goes to the others. Workers that look at the
+        same moment may together go beyond the total, each by what it does between two looks.
+        """
         ...
 
     def poll(self, timeout_seconds: float) -> None:
         """Let roles work and hear what they have to say; returns at the first news, or after the timeout.
 
         Raises:
-            UserError: a role met bad input (its sentence), or its process died.
+            UserError: a role met bad input (its sentence), or one worker had to be replaced too often.
         """
         ...
 
@@ -74,6 +147,14 @@ class Runtime(Protocol):
 
     def take_counts(self) -> dict[str, Any]:
         """Statistics reported since the last call."""
+        ...
+
+    def take_notices(self) -> list[Notice]:
+        """What the supervisor saw since the last call."""
+        ...
+
+    def workers(self) -> list[WorkerStatus]:
+        """How everybody is now."""
         ...
 
     def running(self) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from numzero.replay import GameStore, Trajectory
-from numzero.runtime.base import Role, add_counts
+from numzero.runtime.base import Notice, Role, WorkerStatus, add_counts
 
 __all__ = ["InlineRuntime"]
 
@@ -19,39 +19,48 @@ COMMIT_GAMES = 256
 
 
 class InlineRuntime:
-    """A runtime whose roles move only while `poll` is called; also the mailbox of them all.
+    """A runtime whose roles move only while `poll` is called.
 
     Args:
         store: the SQLite file that delivered trajectories go to; None keeps them in memory only.
+        first_life: see `Mailbox.life`.
     """
 
-    def __init__(self, store: Path | None = None) -> None:
+    def __init__(self, store: Path | None = None, *, first_life: int = 0) -> None:
         self._store = None if store is None else GameStore(store)
+        self._life = first_life
         self._unstored: list[Trajectory] = []
-        self._roles: list[Iterator[None]] = []
+        self._workers: list[_InlineMailbox] = []
         self._weights: tuple[int, dict[str, bytes]] | None = None
         self._delivered: list[Trajectory] = []
         self._counts: dict[str, Any] = {}
-        self._steps = 0
-        self._allowed = 0
+        self._allowed: dict[str, int] = {}
         self._stopping = False
 
-    def start(self, role: Role, tasks: Sequence[Any]) -> None:
-        """See `Runtime`."""
-        self._roles += [role(task, self) for task in tasks]
+    def start(
+        self, role: Role, tasks: Sequence[Any], *, unit: str = "steps", patience_seconds: float | None = None
+    ) -> None:
+        """See `Runtime`: nobody watches over roles in this process."""
+        del patience_seconds
+        name = role.__name__
+        for number, task in enumerate(tasks):
+            worker = _InlineMailbox(self, f"{name}-{number}", name, unit)
+            worker.work = role(task, worker)
+            self._workers.append(worker)
 
     def publish(self, version: int, files: Mapping[str, bytes]) -> None:
         """See `Runtime`."""
         self._weights = version, dict(files)
 
-    def allow_steps(self, total: int) -> None:
+    def allow(self, role: str, total: int) -> None:
         """See `Runtime`."""
-        self._allowed = total
+        self._allowed[role] = total
 
     def poll(self, timeout_seconds: float) -> None:
         """See `Runtime`: moves every role once; the timeout has no meaning here."""
         del timeout_seconds
-        self._roles = [role for role in self._roles if _advance(role)]
+        for worker in self._workers:
+            worker.move()
 
     def collect(self) -> list[Trajectory]:
         """See `Runtime`."""
@@ -63,17 +72,24 @@ class InlineRuntime:
         counts, self._counts = self._counts, {}
         return counts
 
+    def take_notices(self) -> list[Notice]:
+        """See `Runtime`: what goes wrong in this process is raised."""
+        return []
+
+    def workers(self) -> list[WorkerStatus]:
+        """See `Runtime`: roles here share the memory of their process, and never wait."""
+        return [WorkerStatus(w.name, w.role, self._life, w.units, 0.0, 0) for w in self._workers]
+
     def running(self) -> bool:
         """See `Runtime`."""
-        return bool(self._roles)
+        return any(worker.work is not None for worker in self._workers)
 
     def stop(self) -> None:
         """See `Runtime`."""
         self._stopping = True
-        for role in self._roles:
-            for _ in role:
-                pass
-        self._roles = []
+        for worker in self._workers:
+            while worker.work is not None:
+                worker.move()
         self._commit()
 
     def close(self) -> None:
@@ -87,34 +103,46 @@ class InlineRuntime:
             self._store.add(self._unstored)
         self._unstored = []
 
+
+class _InlineMailbox:
+    """One worker: its generator, and what it sees of the world; see `Mailbox`."""
+
+    def __init__(self, runtime: InlineRuntime, name: str, role: str, unit: str) -> None:
+        self.name = name
+        self.role = role
+        self.units = 0
+        self.work: Iterator[None] | None = None
+        self.life = runtime._life
+        self.told: dict[str, int | float] = {}
+        self._runtime = runtime
+        self._unit = unit
+
+    def move(self) -> None:
+        """Let it work up to its next yield."""
+        if self.work is not None and next(self.work, self) is self:
+            self.work = None
+
     def newest_weights(self, newer_than: int) -> tuple[int, dict[str, bytes]] | None:
-        """See `Mailbox`."""
-        return self._weights if self._weights is not None and self._weights[0] > newer_than else None
+        weights = self._runtime._weights
+        return weights if weights is not None and weights[0] > newer_than else None
 
     def deliver(self, trajectories: Sequence[Trajectory]) -> None:
-        """See `Mailbox`."""
-        self._delivered += trajectories
-        self._unstored += trajectories
-        if len(self._unstored) >= COMMIT_GAMES:
-            self._commit()
+        runtime = self._runtime
+        runtime._delivered += trajectories
+        runtime._unstored += trajectories
+        if len(runtime._unstored) >= COMMIT_GAMES:
+            runtime._commit()
 
     def report(self, counts: Mapping[str, Any]) -> None:
-        """See `Mailbox`."""
-        self._steps += counts.get("steps", 0)
-        add_counts(self._counts, counts)
+        self.units += counts.get(self._unit, 0)
+        add_counts(self._runtime._counts, counts)
 
-    def step_budget(self) -> int:
-        """See `Mailbox`."""
-        return self._allowed - self._steps
+    def budget(self) -> int:
+        done = sum(worker.units for worker in self._runtime._workers if worker.role == self.role)
+        return self._runtime._allowed.get(self.role, 0) - done
 
     def stopping(self) -> bool:
-        """See `Mailbox`."""
-        return self._stopping
+        return self._runtime._stopping
 
     def wait(self) -> None:
-        """See `Mailbox`: nobody else works in this process."""
-
-
-def _advance(role: Iterator[None]) -> bool:
-    """Move a role to its next yield; False when it has returned."""
-    return next(role, role) is None
+        """Nobody else works in this process."""

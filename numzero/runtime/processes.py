@@ -1,97 +1,102 @@
-"""Roles in processes of this machine, spawned, and ended with their parent.
+"""Roles in processes of this machine: spawned, watched, replaced when they die or hang, and ended with their parent.
 
-Knows processes, one pipe each, the store's file and the weights' folder; knows nothing of what roles do. Pipes carry
-only small messages with one reader and one writer each: games go through SQLite and weights through files, which a
-killed process cannot block.
+Knows processes, one pipe each, one board for each role, the store's file and the weights' folder; knows nothing of what
+roles do. Pipes carry only small messages one way; games go through SQLite and weights through files, which a killed
+process cannot block.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing
-import multiprocessing.connection
-import os
+import queue
 import signal
-import sys
+import threading
 import time
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from numzero import lastwords
 from numzero.errors import UserError
-from numzero.files import prune, read_newest, write_folder
+from numzero.files import prune, write_folder
 from numzero.replay import GameStore, Trajectory
-from numzero.runtime.base import Role, add_counts
+from numzero.runtime.base import Notice, Role, RuntimeConfig, WorkerStatus, add_counts
+from numzero.runtime.board import Board
+from numzero.runtime.worker import Birth, work
 
 __all__ = ["ProcessRuntime"]
 
-REPORT_SECONDS = 0.2
-"""A worker commits its games and reports at most this often."""
-WEIGHTS_SECONDS = 0.2
-"""A worker looks for new weights at most this often."""
 STOP_SECONDS = 20.0
 """A worker that has not ended this long after it was told to is killed."""
 WEIGHT_GENERATIONS = 3
-UNLIMITED = 2**62
-PR_SET_PDEATHSIG = 1
+LAST_MESSAGES_SECONDS = 0.5
+"""How long after a worker's end its pipe may still bring what it said."""
+SHARE_OF_PATIENCE = 0.25
+"""Of its patience, that a supervisor loses between two looks at most: it may have been away itself, stopped say."""
+FIRST_DELAY_SECONDS = 0.1
+"""Before the second replacement in a row; the first comes at once, later ones after twice the delay each."""
+LONGEST_DELAY_SECONDS = 30.0
 
 
 class ProcessRuntime:
-    """One process per role; see `Runtime`.
+    """One process per task; see `Runtime`.
 
     Args:
         store: the SQLite file that delivered trajectories go to.
         weights: the folder of published weights, one numbered folder per version.
+        config: how patient it is.
+        first_life: of every worker, above all lives of those who wrote to this store before.
     """
 
-    def __init__(self, store: Path, weights: Path) -> None:
+    def __init__(self, store: Path, weights: Path, config: RuntimeConfig | None = None, *, first_life: int = 0) -> None:
         self._store_path = store
         self._weights = weights
+        self._config = RuntimeConfig() if config is None else config
+        self._first_life = first_life
+        self._context = multiprocessing.get_context("spawn")
+        self._boards: dict[str, Board] = {}
+        self._allowed: dict[str, int] = {}
         self._workers: list[_Worker] = []
+        self._heard: queue.SimpleQueue[tuple[_Worker, int, str, Any]] = queue.SimpleQueue()
         self._counts: dict[str, Any] = {}
-        self._allowed = -1
+        self._notices: list[Notice] = []
+        self._last_look = time.monotonic()
+        self._stopping = False
         self._store: GameStore | None = None
         self._sequence = 0
 
-    def start(self, role: Role, tasks: Sequence[Any]) -> None:
+    def start(
+        self, role: Role, tasks: Sequence[Any], *, unit: str = "steps", patience_seconds: float | None = None
+    ) -> None:
         """See `Runtime`."""
-        context = multiprocessing.get_context("spawn")
-        for task in tasks:
-            ours, theirs = context.Pipe()
-            name = f"numzero-{role.__name__}-{len(self._workers)}"
-            arguments = (role, task, theirs, self._store_path, self._weights)
-            process = context.Process(target=_work, args=arguments, name=name, daemon=True)
-            with _interrupts_held_back():
-                process.start()
-            theirs.close()
-            self._workers.append(_Worker(process, ours))
+        name = role.__name__
+        assert name not in self._boards, f"role {name} was started before"
+        board = self._boards[name] = Board(len(tasks), self._context)
+        board.allow(self._allowed.get(name, 0))
+        patience = self._config.patience_seconds if patience_seconds is None else patience_seconds
+        for row, task in enumerate(tasks):
+            birth = Birth(role, task, unit, self._first_life, {}, row, self._store_path, self._weights)
+            worker = _Worker(f"numzero-{name}-{row}", birth, board, patience)
+            self._workers.append(worker)
+            worker.start(self._context, self._heard)
 
     def publish(self, version: int, files: Mapping[str, bytes]) -> None:
         """See `Runtime`."""
         write_folder(self._weights / f"{version:09d}", files)
         prune(self._weights, WEIGHT_GENERATIONS)
 
-    def allow_steps(self, total: int) -> None:
-        """See `Runtime`: every process gets an equal share."""
-        if total == self._allowed or not self._workers:
-            return
-        self._allowed = total
-        share = -(-total // len(self._workers))
-        for worker in self._workers:
-            worker.send(("allow", share))
+    def allow(self, role: str, total: int) -> None:
+        """See `Runtime`."""
+        self._allowed[role] = total
+        if role in self._boards:
+            self._boards[role].allow(total)
 
     def poll(self, timeout_seconds: float) -> None:
         """See `Runtime`."""
-        open_pipes = [worker.pipe for worker in self._workers if not worker.finished]
-        if not open_pipes:
-            return
-        multiprocessing.connection.wait(open_pipes, timeout_seconds)
-        for worker in self._workers:
-            self._hear(worker)
+        self._listen(timeout_seconds if self.running() else 0.0)
+        self._watch()
 
     def collect(self) -> list[Trajectory]:
         """See `Runtime`."""
@@ -109,17 +114,27 @@ class ProcessRuntime:
         counts, self._counts = self._counts, {}
         return counts
 
+    def take_notices(self) -> list[Notice]:
+        """See `Runtime`."""
+        notices, self._notices = self._notices, []
+        return notices
+
+    def workers(self) -> list[WorkerStatus]:
+        """See `Runtime`."""
+        return [worker.status() for worker in self._workers]
+
     def running(self) -> bool:
         """See `Runtime`."""
         return any(not worker.finished for worker in self._workers)
 
     def stop(self) -> None:
         """See `Runtime`."""
-        for worker in self._workers:
-            worker.send(("stop", None))
+        self._stopping = True
+        for board in self._boards.values():
+            board.stop()
         deadline = time.monotonic() + STOP_SECONDS
         while self.running() and time.monotonic() < deadline:
-            with contextlib.suppress(UserError):  # one that died has nothing more to say
+            with contextlib.suppress(UserError, RuntimeError):  # one that failed has nothing more to say
                 self.poll(0.1)
         for worker in self._workers:
             worker.end()
@@ -131,138 +146,175 @@ class ProcessRuntime:
         if self._store is not None:
             self._store.close()
 
-    def _hear(self, worker: _Worker) -> None:
+    def _listen(self, timeout_seconds: float) -> None:
+        """Take in what workers said, waiting for the first word."""
         try:
-            while not worker.finished and worker.pipe.poll():
-                kind, content = worker.pipe.recv()
-                if kind == "counts":
-                    add_counts(self._counts, content)
-                elif kind == "done":
-                    worker.finished = True
-                else:
-                    worker.finished = True
-                    raise UserError(content) if kind == "user_error" else RuntimeError(f"in a worker:\n{content}")
-        except (EOFError, OSError):
+            while True:
+                worker, life, kind, content = self._heard.get(timeout=timeout_seconds)
+                timeout_seconds = 0.0
+                if life == worker.life:
+                    self._hear(worker, kind, content)
+        except queue.Empty:
+            return
+
+    def _hear(self, worker: _Worker, kind: str, content: Any) -> None:
+        if kind == "counts":
+            num_delivered, counts = content
+            worker.remember(counts)
+            if num_delivered:
+                worker.deaths = 0
+            add_counts(self._counts, counts)
+        elif kind == "silence":
+            worker.silent = True
+        elif kind == "done":
             worker.finished = True
-            worker.process.join(1.0)
+        elif kind == "fault":
+            worker.fault = content
+        else:
+            worker.finished = True
+            raise UserError(content) if kind == "user_error" else RuntimeError(f"in a worker:\n{content}")
+
+    def _watch(self) -> None:
+        """Bury who died, kill who hangs, and start who is due."""
+        now = time.monotonic()
+        away, self._last_look = now - self._last_look, now
+        for worker in self._workers:
+            if worker.finished:
+                continue
+            if worker.process is None:
+                if self._stopping:
+                    worker.finished = True
+                elif now >= worker.due:
+                    worker.start(self._context, self._heard)
+                    self._notices.append(Notice(worker.name, "replaced", f"worker {worker.name} was replaced."))
+            elif worker.gone(now):
+                self._bury(worker, now)
+            elif worker.hangs(away, self._config.start_patience_seconds):
+                worker.process.kill()
+
+    def _bury(self, worker: _Worker, now: float) -> None:
+        """Say how a worker ended, and see when to replace it."""
+        kind, sentence = worker.obituary()
+        worker.end()
+        self._notices.append(Notice(worker.name, kind, sentence))
+        if self._stopping:
+            worker.finished = True
+            return
+        worker.deaths += 1
+        if worker.deaths > self._config.max_restarts:
+            worker.finished = True
             raise UserError(
-                f"worker {worker.process.name} died (exit code {worker.process.exitcode}); finished games are kept. "
-                "Run the command again to go on; exit code -9 may mean that memory ran out: use fewer --workers."
-            ) from None
+                f"{sentence} It was replaced {self._config.max_restarts} times and delivered nothing in between; "
+                "finished games are kept. Mend the cause and run the command again."
+            )
+        delay = FIRST_DELAY_SECONDS * 2.0 ** (worker.deaths - 2) if worker.deaths > 1 else 0.0
+        worker.due = now + min(delay, LONGEST_DELAY_SECONDS)
 
 
 class _Worker:
-    """A process and our end of its pipe."""
+    """One task through all its lives: the process that does it now, and what is known of it."""
 
-    def __init__(self, process: Any, pipe: Connection) -> None:
-        self.process = process
-        self.pipe = pipe
-        self.finished = False
+    def __init__(self, name: str, birth: Birth, board: Board, patience_seconds: float) -> None:
+        self.name = name
+        self.process: Any = None
+        self.finished = False  # never to be started again
+        self.silent = False  # the pipe has ended
+        self.fault = ""  # what its environment did
+        self.deaths = 0  # since it last delivered something
+        self.due = 0.0
+        self._birth = birth._replace(life=birth.life - 1)
+        self._board = board
+        self._patience_seconds = patience_seconds
+        self._told: dict[str, int | float] = {}
+        self._hung = False
+        self._signs = 0
+        self._without_sign = 0.0
+        self._started = 0.0
+        self._ended: float | None = None
 
-    def send(self, message: tuple[str, Any]) -> None:
-        """Tell the process; one that is gone does not listen."""
-        with contextlib.suppress(OSError):
-            self.pipe.send(message)
+    @property
+    def life(self) -> int:
+        """The number of its present life."""
+        return self._birth.life
+
+    def start(self, context: Any, heard: queue.SimpleQueue[Any]) -> None:
+        """Begin the next life."""
+        self._birth = birth = self._birth._replace(life=self._birth.life + 1, told=dict(self._told))
+        self._board.begin(birth.row, int(self._told.get(birth.unit, 0)))
+        self.silent, self.fault, self._hung, self._ended = False, "", False, None
+        self._signs, self._without_sign, self._started = 0, 0.0, time.monotonic()
+        ours, theirs = context.Pipe(duplex=False)
+        self.process = context.Process(target=work, args=(birth, self._board, theirs), name=self.name, daemon=True)
+        with _interrupts_held_back():
+            self.process.start()
+        theirs.close()
+        # A thread, so that a process that is stopped in the middle of a message holds up nobody.
+        threading.Thread(target=_forward, args=(ours, self, birth.life, heard), daemon=True).start()
+
+    def remember(self, counts: Mapping[str, Any]) -> None:
+        """Add up what it told, for its next lives."""
+        add_counts(self._told, {n: len(v) if hasattr(v, "__len__") else v for n, v in counts.items()})
+
+    def status(self) -> WorkerStatus:
+        """How it is now."""
+        board, row = self._board, self._birth.row
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        return WorkerStatus(
+            self.name,
+            self._birth.role.__name__,
+            self.life,
+            int(board.units[row]),
+            min(1.0, float(board.waiting_seconds[row]) / seconds),
+            int(board.memory_bytes[row]),
+        )
+
+    def gone(self, now: float) -> bool:
+        """Whether the process has ended and all that it said was heard."""
+        if self.process.exitcode is None:
+            return False
+        self._ended = now if self._ended is None else self._ended
+        return self.silent or now - self._ended > LAST_MESSAGES_SECONDS
+
+    def hangs(self, seconds: float, start_patience_seconds: float) -> bool:
+        """Whether it has shown no sign of life for too long; `seconds` have gone by since the last question."""
+        signs = int(self._board.signs[self._birth.row])
+        patience = self._patience_seconds if signs else max(self._patience_seconds, start_patience_seconds)
+        seconds = min(seconds, SHARE_OF_PATIENCE * patience)
+        self._without_sign = self._without_sign + seconds if signs == self._signs else 0.0
+        self._signs = signs
+        self._hung = self._hung or self._without_sign > patience
+        return self._hung
+
+    def obituary(self) -> tuple[Any, str]:
+        """What became of this life, and a sentence about it."""
+        if self.fault:
+            return "failed", f"worker {self.name} ended: {self.fault}"
+        place = lastwords.describe(self._board.place(self._birth.row))
+        where = f" {place}" if place else ""
+        if self._hung:
+            return "hung", f"worker {self.name} showed no sign of life for {self._without_sign:.0f} s{where}; killed."
+        hint = " Memory may have run out: use fewer --workers." if self.process.exitcode == -signal.SIGKILL else ""
+        return "died", f"worker {self.name} died{where} (exit code {self.process.exitcode}).{hint}"
 
     def end(self) -> None:
         """Let it finish for a moment, then kill it."""
+        if self.process is None:
+            return
         if self.finished:
             self.process.join(1.0)
         if self.process.is_alive():
             self.process.kill()
         self.process.join()
-        self.pipe.close()
+        self.process.close()
+        self.process = None
 
 
-class _ProcessMailbox:
-    """The worker's side; see `Mailbox`."""
-
-    def __init__(self, pipe: Connection, store: Path, weights: Path) -> None:
-        self._pipe = pipe
-        self._store = GameStore(store)
-        self._weights = weights
-        self._pending: list[Trajectory] = []
-        self._counts: dict[str, Any] = {}
-        self._steps = 0
-        self._allowed = UNLIMITED
-        self._stopping = False
-        self._last_report = time.monotonic()
-        self._last_look = -WEIGHTS_SECONDS
-
-    def newest_weights(self, newer_than: int) -> tuple[int, dict[str, bytes]] | None:
-        now = time.monotonic()
-        if now - self._last_look < WEIGHTS_SECONDS:
-            return None
-        self._last_look = now
-        return read_newest(self._weights, newer_than)
-
-    def deliver(self, trajectories: Sequence[Trajectory]) -> None:
-        self._pending += trajectories
-
-    def report(self, counts: Mapping[str, Any]) -> None:
-        self._steps += counts.get("steps", 0)
-        add_counts(self._counts, counts)
-        if time.monotonic() - self._last_report >= REPORT_SECONDS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Commit the games in hand, then say so: whoever hears of a game finds it stored."""
-        if self._pending:
-            self._store.add(self._pending)
-            self._pending = []
-        if self._counts:
-            self._pipe.send(("counts", self._counts))
-            self._counts = {}
-        self._last_report = time.monotonic()
-
-    def step_budget(self) -> int:
-        self._listen(0.0)
-        return self._allowed - self._steps
-
-    def stopping(self) -> bool:
-        self._listen(0.0)
-        return self._stopping
-
-    def wait(self) -> None:
-        self.flush()
-        self._listen(0.05)
-
-    def close(self) -> None:
-        self._store.close()
-
-    def _listen(self, timeout_seconds: float) -> None:
-        try:
-            while not self._stopping and self._pipe.poll(timeout_seconds):
-                kind, content = self._pipe.recv()
-                timeout_seconds = 0.0
-                if kind == "allow":
-                    self._allowed = content
-                else:
-                    self._stopping = True
-        except (EOFError, OSError):  # the parent is gone
-            self._stopping = True
-
-
-def _work(role: Role, task: Any, pipe: Connection, store: Path, weights: Path) -> None:
-    """A worker's main function."""
-    _end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C reaches the whole group; the parent says when to stop
-    mailbox = None
-    try:
-        mailbox = _ProcessMailbox(pipe, store, weights)
-        try:
-            for _ in role(task, mailbox):
-                pass
-        finally:
-            mailbox.flush()  # what was delivered is kept, whatever ended the role
-        pipe.send(("done", None))
-    except UserError as error:
-        pipe.send(("user_error", str(error)))
-    except Exception:
-        pipe.send(("bug", traceback.format_exc()))
-    finally:
-        if mailbox is not None:
-            mailbox.close()
+def _forward(pipe: Any, worker: _Worker, life: int, heard: queue.SimpleQueue[Any]) -> None:
+    """Pass on what one life of a worker says, to its end."""
+    with pipe, contextlib.suppress(EOFError, OSError):
+        while True:
+            heard.put((worker, life, *pipe.recv()))
+    heard.put((worker, life, "silence", None))
 
 
 @contextlib.contextmanager
@@ -277,13 +329,3 @@ def _interrupts_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _end_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies; elsewhere the closed pipe ends it a moment later."""
-    if sys.platform != "linux":
-        return
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)

@@ -186,7 +186,7 @@ class TrainingRun:
         allowed = self._limiter.steps_at(target)
         if self._window.num_steps == 0:  # whatever start_steps says: there is nothing to learn from before an end
             allowed = max(allowed, self._steps + 1)
-        self._runtime.allow_steps(allowed)
+        self._runtime.allow("selfplay", allowed)
         self._runtime.poll(0.1 if self._num_updates_due() <= 0 else 0.0)
         for trajectory in self._runtime.collect():
             self._window.add(trajectory)

@@ -98,7 +98,9 @@ def selfplay(
 
     `make` and `load` make game and model; a benchmark gives its own, which watch the clock.
     """
-    rng = np.random.default_rng([task.seed, task.actor])
+    if task.num_games is not None:
+        task = task._replace(num_games=max(0, task.num_games - int(mailbox.told.get("episodes", 0))))
+    rng = np.random.default_rng([task.seed, task.actor, mailbox.life])
     actor: Actor | None = None
     game = make(task.game, _batch_size(task))
     try:
@@ -108,9 +110,9 @@ def selfplay(
                 version, files = newest
                 model = load(ModelFiles(files["initial.onnx"], files["recurrent.onnx"]))
                 if actor is None:
-                    actor = Actor(game, task, rng)
+                    actor = Actor(game, task, rng, mailbox.life)
                 actor.use_model(model, version)
-            if actor is None or mailbox.step_budget() <= 0:
+            if actor is None or mailbox.budget() <= 0:
                 mailbox.wait()
             else:
                 mailbox.deliver(actor.play())
@@ -143,18 +145,18 @@ class Actor:
         game: the batch of games; reset here.
         task: settings.
         rng: draws starts, root noise and moves.
+        life: how many actors had this task before; their games have other ids.
     """
 
-    def __init__(self, game: Game, task: SelfPlayTask, rng: np.random.Generator) -> None:
+    def __init__(self, game: Game, task: SelfPlayTask, rng: np.random.Generator, life: int = 0) -> None:
         self._game = game
         self._task = task
         self._rng = rng
         self._search: Search | None = None
         self.model_version = -1
         batch_size = game.batch_size
-        self._recorder = Recorder(
-            game.spec, batch_size, f"{task.label}{task.seed}-{task.actor}", task.config.segment_steps
-        )
+        name = f"{task.label}{task.seed}-{task.actor}" + (f".{life}" if life else "")
+        self._recorder = Recorder(game.spec, batch_size, name, task.config.segment_steps)
         self._num_started = 0
         self._recorded = np.zeros(batch_size, np.bool_)  # copies beyond the last game asked for play unrecorded
         self._counts: dict[str, Any] = {}

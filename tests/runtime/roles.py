@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 
-from numzero.errors import UserError
+from numzero.errors import EnvironmentFault, UserError
 from numzero.replay import Trajectory
 from numzero.runtime.base import Mailbox
 from numzero.search import kernels
@@ -53,8 +53,8 @@ def play(task: Task, mailbox: Mailbox) -> Iterator[None]:
     done = 0
     mailbox.report({"pids": [os.getpid()]})
     while not mailbox.stopping() and done != task.num_games:
-        if mailbox.step_budget() > 0:
-            game = make_game(f"{task.name}-{done}")
+        if mailbox.budget() > 0:
+            game = make_game(f"{task.name}-{done}" if mailbox.life == 0 else f"{task.name}.{mailbox.life}-{done}")
             mailbox.deliver([game] * task.copies)
             mailbox.report({"steps": 1, "names": [task.name]})
             done += 1
@@ -103,6 +103,34 @@ def stuck(task: Task, mailbox: Mailbox) -> Iterator[None]:
     mailbox.wait()  # reports at once
     time.sleep(600)
     yield
+
+
+def sweep(task: Task, mailbox: Mailbox) -> Iterator[None]:
+    """Work in positions, ten at a time."""
+    while not mailbox.stopping():
+        if mailbox.budget() > 0:
+            mailbox.report({"positions": 10})
+        else:
+            mailbox.wait()
+        yield
+
+
+def exit_at_once(task: Task, mailbox: Mailbox) -> Iterator[None]:
+    """Vanish, as a library that calls exit would."""
+    os._exit(7)
+    yield
+
+
+def fail_once(task: Task, mailbox: Mailbox) -> Iterator[None]:
+    """Deliver the games in two lives: the first ends after three of them by its environment's fault."""
+    done = int(mailbox.told.get("names", 0))
+    while not mailbox.stopping() and done != task.num_games:
+        if done == 3 and mailbox.life == 0:
+            raise EnvironmentFault(f"step() of environment {task.name!r} failed at step 3.")
+        mailbox.deliver([make_game(f"{task.name}-{mailbox.life}-{done}")])
+        mailbox.report({"steps": 1, "names": [task.name]})
+        done += 1
+        yield
 
 
 def measured_selfplay(task: SelfPlayTask, mailbox: Mailbox) -> Iterator[None]:

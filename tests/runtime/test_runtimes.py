@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 from numzero.errors import UserError
 from numzero.replay import GameStore
-from numzero.runtime.base import Runtime, add_counts
+from numzero.runtime.base import Notice, Runtime, RuntimeConfig, add_counts
 from numzero.runtime.inline import InlineRuntime
 from numzero.runtime.processes import ProcessRuntime
 from numzero.training.selfplay import SelfPlayConfig, SelfPlayTask, warm_up
@@ -30,21 +31,25 @@ PATIENCE_SECONDS = 90.0
 class Bench:
     """A runtime under test, and all that it has said so far."""
 
-    def __init__(self, kind: str, folder: Path) -> None:
+    def __init__(self, kind: str, folder: Path, **config: Any) -> None:
         self.store = folder / "replay.sqlite"
         self.runtime: Runtime = (
-            InlineRuntime(self.store) if kind == "inline" else ProcessRuntime(self.store, folder / "weights")
+            InlineRuntime(self.store)
+            if kind == "inline"
+            else ProcessRuntime(self.store, folder / "weights", RuntimeConfig(**config))
         )
+        self.notices: list[Notice] = []
         self.counts: dict[str, Any] = {"steps": 0}
         self.collected: list[str] = []
 
     def start(self, role: Any, *tasks: Any, steps: int = 0) -> Bench:
         self.runtime.start(role, tasks)
-        self.runtime.allow_steps(steps)
+        self.runtime.allow(role.__name__, steps)
         return self
 
     def listen(self) -> None:
         add_counts(self.counts, self.runtime.take_counts())
+        self.notices += self.runtime.take_notices()
         self.collected += [game.game_id for game in self.runtime.collect()]
 
     def poll(self, until: Callable[[], bool]) -> None:
@@ -99,15 +104,18 @@ def test_a_game_delivered_twice_is_stored_once(bench: Bench) -> None:
 
 
 def test_the_step_budget_is_kept(bench: Bench) -> None:
-    """Roles play as many steps as they are allowed together, no more, and go on when more is allowed."""
+    """Roles play as many steps as they are allowed together, and go on when more is allowed.
+
+    Two that look at the same moment may each take the last step.
+    """
     bench.start(roles.play, Task("a"), Task("b"), steps=6)
     for total in (6, 10):
-        bench.runtime.allow_steps(total)
+        bench.runtime.allow("play", total)
         bench.poll(lambda total=total: bench.counts["steps"] >= total)  # type: ignore[misc]
         for _ in range(5):
             bench.runtime.poll(0.05)
             bench.listen()
-        assert bench.counts["steps"] == total
+        assert total <= bench.counts["steps"] < total + 2
 
 
 def test_stop_ends_all_and_brings_the_rest(bench: Bench) -> None:
@@ -160,17 +168,85 @@ def test_a_roles_bug_keeps_its_traceback(bench: Bench) -> None:
     assert bench.stored() == ["oops-0", "oops-1"]
 
 
-def test_a_killed_worker_is_told_and_its_games_are_kept(processes: Bench) -> None:
-    """SIGKILL of one of two workers ends the wait at once with a sentence; what both delivered is in the store."""
+def test_a_killed_worker_is_replaced_and_its_games_are_kept(processes: Bench) -> None:
+    """SIGKILL of one of two workers costs neither the run nor a game; its next life has other ids and goes on."""
     processes.start(roles.play, Task("a"), Task("b"), steps=20)
-    processes.poll(lambda: processes.counts["steps"] == 20 and len(processes.counts["pids"]) == 2)
+    processes.poll(lambda: processes.counts["steps"] >= 20 and len(processes.counts["pids"]) == 2)
     os.kill(processes.counts["pids"][0], signal.SIGKILL)
-    with pytest.raises(UserError, match=r"worker numzero-play-\d died \(exit code -9\); finished games are kept\."):
-        processes.poll_to_the_end()
-    assert processes.runtime.running(), "the other one goes on"
+    killed = time.monotonic()
+    processes.poll(lambda: len(processes.notices) == 2)
+    assert time.monotonic() - killed < 2.0, "replaced within two seconds"
+    (died, replaced), name = processes.notices, processes.notices[0].worker
+    assert (died.kind, replaced.kind, replaced.worker) == ("died", "replaced", name)
+    assert died.message == f"worker {name} died (exit code -9). Memory may have run out: use fewer --workers."
+    processes.runtime.allow("play", 60)
+    processes.poll(lambda: processes.counts["steps"] >= 60 and len(processes.counts["pids"]) == 3)
+    assert {status.name: status.life for status in processes.runtime.workers()}[name] == 1
     processes.runtime.stop()
-    assert not processes.runtime.running()
-    assert len(processes.stored()) == 20
+    processes.listen()
+    assert sorted(processes.stored()) == sorted(processes.collected)
+    assert len(processes.collected) == processes.counts["steps"]
+
+
+def test_a_worker_that_hangs_is_named_killed_and_replaced(tmp_path: Path) -> None:
+    """One that is stopped in the middle of everything, and the work goes on without it meanwhile."""
+    bench = Bench("processes", tmp_path, patience_seconds=1.0)
+    try:
+        bench.start(roles.play, Task("a"), Task("b"), steps=20)
+        bench.poll(lambda: bench.counts["steps"] >= 20 and len(bench.counts["pids"]) == 2)
+        os.kill(bench.counts["pids"][0], signal.SIGSTOP)
+        bench.runtime.allow("play", 40)
+        bench.poll(lambda: bench.counts["steps"] >= 40 and len(bench.notices) == 2)
+        assert [notice.kind for notice in bench.notices] == ["hung", "replaced"]
+        assert re.fullmatch(
+            r"worker numzero-play-\d showed no sign of life for 1 s; killed\.", bench.notices[0].message
+        )
+    finally:
+        bench.runtime.close()
+
+
+def test_a_worker_that_only_dies_ends_the_run(tmp_path: Path) -> None:
+    """After so many replacements that delivered nothing, with the last cause and what is kept."""
+    bench = Bench("processes", tmp_path, max_restarts=2)
+    try:
+        bench.start(roles.exit_at_once, Task("a"))
+        with pytest.raises(
+            UserError, match=r"numzero-exit_at_once-0 died \(exit code 7\)\. It was replaced 2 times and"
+        ):
+            bench.poll_to_the_end()
+        bench.listen()
+        assert [notice.kind for notice in bench.notices] == ["died", "replaced"] * 2 + ["died"]
+        assert not bench.runtime.running()
+    finally:
+        bench.runtime.close()
+
+
+def test_what_an_environment_does_costs_its_worker_only(processes: Bench) -> None:
+    """Its sentence is passed on, and earlier lives are remembered: the games asked for are delivered in all."""
+    processes.start(roles.fail_once, Task("a", 6), steps=100)
+    processes.poll_to_the_end()
+    processes.listen()
+    assert [(notice.kind, notice.message) for notice in processes.notices] == [
+        ("failed", "worker numzero-fail_once-0 ended: step() of environment 'a' failed at step 3."),
+        ("replaced", "worker numzero-fail_once-0 was replaced."),
+    ]
+    assert processes.stored() == ["a-0-0", "a-0-1", "a-0-2", "a-1-3", "a-1-4", "a-1-5"]
+    assert processes.counts["steps"] == 6
+
+
+def test_roles_have_budgets_of_their_own(bench: Bench) -> None:
+    """Two roles at once, each held by its own unit; everybody's state can be asked for."""
+    bench.start(roles.play, Task("a"), Task("b"), steps=6)
+    bench.runtime.start(roles.sweep, [Task("c")], unit="positions")
+    bench.runtime.allow("sweep", 30)
+    bench.poll(lambda: bench.counts["steps"] >= 6 and bench.counts.get("positions", 0) >= 30)
+    assert bench.counts["steps"] < 6 + 2
+    assert bench.counts["positions"] == 30
+    statuses = bench.runtime.workers()
+    assert sorted(status.role for status in statuses) == ["play", "play", "sweep"]
+    assert sum(status.units for status in statuses if status.role == "sweep") == 30
+    assert all(0.0 <= status.waiting_share <= 1.0 and status.life == 0 for status in statuses)
+    bench.runtime.stop()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends ^C to one process")
@@ -184,7 +260,7 @@ def test_interrupts_never_reach_a_worker(processes: Bench) -> None:
     processes.poll(lambda: "pids" in processes.counts)
     os.kill(worker.process.pid, signal.SIGINT)
     processes.runtime.stop()
-    assert worker.process.exitcode == 0
+    assert processes.runtime.take_notices() == [], "it ended by itself"
 
 
 def test_close_kills_workers(processes: Bench) -> None:

@@ -240,7 +240,7 @@ def run_role(task: SelfPlayTask, store: Any = None) -> tuple[list[Trajectory], d
     runtime = InlineRuntime(store)
     runtime.start(selfplay, [task])
     runtime.publish(0, folder_files(task.game))
-    runtime.allow_steps(10**9)
+    runtime.allow("selfplay", 10**9)
     while runtime.running():
         runtime.poll(0.0)
     runtime.close()
@@ -341,11 +341,11 @@ def test_actors_wait_for_weights_and_for_leave_to_play() -> None:
             runtime.poll(0.0)
         return int(runtime.take_counts().get("steps", 0))
 
-    runtime.allow_steps(8)
+    runtime.allow("selfplay", 8)
     assert steps_after_polls() == 0
     runtime.publish(0, folder_files("tictactoe"))
     assert steps_after_polls() == 10  # two moves of five games: the budget is looked at before each
-    runtime.allow_steps(11)
+    runtime.allow("selfplay", 11)
     assert steps_after_polls() == 5
     runtime.stop()
     assert not runtime.running()

@@ -1,0 +1,50 @@
+"""Where this process is inside code that is not ours, kept in memory that may outlive it.
+
+Knows one place in an environment; knows nothing of who reads it. A process that crashed or hangs cannot say where; its
+supervisor, who lent the memory, reads it there.
+"""
+
+from __future__ import annotations
+
+__all__ = ["SIZE", "describe", "enter", "keep_in", "leave"]
+
+SIZE = 256
+"""Bytes that `keep_in` needs."""
+
+_WORDS = 4  # call, copy, step, length of the name; the name fills the rest
+_CALLS = ("", "making", "reset()", "step()")
+_NAME_AT = 8 * _WORDS
+
+_memory = memoryview(bytearray(SIZE))
+_words = _memory[:_NAME_AT].cast("q")
+
+
+def keep_in(memory: memoryview) -> None:
+    """From now on write to `memory`, SIZE bytes that another process can read; no place is set there yet."""
+    global _memory, _words
+    _memory = memory.cast("B")
+    _words = _memory[:_NAME_AT].cast("q")
+    _words[0] = 0
+
+
+def enter(call: str, environment: str, copy: int, step: int) -> None:
+    """The process is about to call `call` ("making", "reset()" or "step()") of one copy of an environment."""
+    name = environment.encode()[: SIZE - _NAME_AT]
+    _memory[_NAME_AT : _NAME_AT + len(name)] = name
+    _words[1], _words[2], _words[3] = copy, step, len(name)
+    _words[0] = _CALLS.index(call)
+
+
+def leave() -> None:
+    """It has come back."""
+    _words[0] = 0
+
+
+def describe(memory: memoryview) -> str:
+    """The place that was last written to `memory`, as the end of a sentence; empty outside of environments."""
+    memory = memory.cast("B")
+    call, copy, step, length = memory[:_NAME_AT].cast("q")
+    if not 0 < call < len(_CALLS):
+        return ""
+    name = bytes(memory[_NAME_AT : _NAME_AT + length]).decode(errors="replace")
+    return f"in {_CALLS[call]} of environment {name!r} at step {step} (copy {copy})"

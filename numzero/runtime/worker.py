@@ -1,0 +1,164 @@
+"""The inside of a worker process: its main function, and its role's mailbox.
+
+Knows its pipe, its row on the board, the store's file and the weights' folder; knows nothing of what roles do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from numzero import lastwords
+from numzero.errors import EnvironmentFault, UserError
+from numzero.files import read_newest
+from numzero.replay import GameStore, Trajectory
+from numzero.runtime.base import Role, add_counts
+from numzero.runtime.board import Board
+
+__all__ = ["Birth", "work"]
+
+REPORT_SECONDS = 0.2
+"""A worker commits its games and reports at most this often."""
+WEIGHTS_SECONDS = 0.2
+"""A worker looks for new weights at most this often."""
+WAIT_SECONDS = 0.02
+"""How long a worker with nothing to do sleeps."""
+PR_SET_PDEATHSIG = 1
+
+
+class Birth(NamedTuple):
+    """All that a worker is told when it starts."""
+
+    role: Role
+    task: Any
+    unit: str
+    life: int
+    told: dict[str, int | float]
+    row: int
+    store: Path
+    weights: Path
+
+
+def work(birth: Birth, board: Board, pipe: Connection) -> None:
+    """A worker's main function: what ended its role is the last thing it says."""
+    _end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C reaches the whole group; the parent says when to stop
+    lastwords.keep_in(board.place(birth.row))
+    mailbox = None
+    try:
+        mailbox = _ProcessMailbox(birth, board, pipe)
+        try:
+            for _ in birth.role(birth.task, mailbox):
+                pass
+        finally:
+            mailbox.flush()  # what was delivered is kept, whatever ended the role
+        pipe.send(("done", None))
+    except EnvironmentFault as error:
+        pipe.send(("fault", str(error)))
+    except UserError as error:
+        pipe.send(("user_error", str(error)))
+    except Exception:
+        pipe.send(("bug", traceback.format_exc()))
+    finally:
+        if mailbox is not None:
+            mailbox.close()
+
+
+class _ProcessMailbox:
+    """See `Mailbox`."""
+
+    def __init__(self, birth: Birth, board: Board, pipe: Connection) -> None:
+        self.life = birth.life
+        self.told = birth.told
+        self._unit = birth.unit
+        self._row = birth.row
+        self._board = board
+        self._pipe = pipe
+        self._store = GameStore(birth.store)
+        self._weights = birth.weights
+        self._parent = multiprocessing.parent_process()
+        self._pending: list[Trajectory] = []
+        self._counts: dict[str, Any] = {}
+        self._last_report = time.monotonic()
+        self._last_look = -WEIGHTS_SECONDS
+        self._orphaned = False
+        self._note_memory()
+
+    def newest_weights(self, newer_than: int) -> tuple[int, dict[str, bytes]] | None:
+        self._live()
+        now = time.monotonic()
+        if now - self._last_look < WEIGHTS_SECONDS:
+            return None
+        self._last_look = now
+        return read_newest(self._weights, newer_than)
+
+    def deliver(self, trajectories: Sequence[Trajectory]) -> None:
+        self._live()
+        self._pending += trajectories
+
+    def report(self, counts: Mapping[str, Any]) -> None:
+        self._live()
+        self._board.units[self._row] += counts.get(self._unit, 0)
+        add_counts(self._counts, counts)
+        if time.monotonic() - self._last_report >= REPORT_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Commit the games in hand, then say so: whoever hears of a game finds it stored."""
+        num_games = len(self._pending)
+        if self._pending:
+            self._store.add(self._pending)
+            self._pending = []
+        if self._counts or num_games:
+            self._pipe.send(("counts", (num_games, self._counts)))
+            self._counts = {}
+        self._last_report = time.monotonic()
+        self._note_memory()
+        self._orphaned = self._parent is not None and not self._parent.is_alive()
+
+    def budget(self) -> int:
+        self._live()
+        return self._board.budget()
+
+    def stopping(self) -> bool:
+        self._live()
+        return self._orphaned or self._board.stopping()
+
+    def wait(self) -> None:
+        started = time.monotonic()
+        if self._pending or self._counts or started - self._last_report >= REPORT_SECONDS:
+            self.flush()
+        time.sleep(WAIT_SECONDS)
+        self._board.waiting_seconds[self._row] += time.monotonic() - started
+        self._live()
+
+    def close(self) -> None:
+        self._store.close()
+
+    def _live(self) -> None:
+        self._board.signs[self._row] += 1
+
+    def _note_memory(self) -> None:
+        with contextlib.suppress(OSError):  # Linux only
+            pages = int(Path("/proc/self/statm").read_bytes().split()[1])
+            self._board.memory_bytes[self._row] = pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to kill this process when its parent dies; elsewhere it notices a moment later."""
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
