@@ -5,7 +5,9 @@ Knows an agent's folder and how to search with it; never imports torch, gymnasiu
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,12 +21,12 @@ from numzero.games.base import GameSpec
 from numzero.inference import ModelFiles, OnnxModel
 from numzero.search import Search, SearchConfig, SearchResult, principal_variation, sample_action
 
-__all__ = ["Agent", "AgentInfo", "Decision", "agent_files"]
+__all__ = ["Agent", "AgentGame", "AgentInfo", "BatchDecision", "Decision", "agent_files", "read_agent"]
 
 FORMAT = 1
 INFO_FILE = "agent.json"
 MAX_SEARCHES = 8
-"""Trees are kept for so many pairs of batch size and budget; the oldest pair's go first."""
+"""Trees are kept for so many pairs of batch size and budget, in each thread; the oldest pair's go first."""
 
 
 class AgentInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +66,21 @@ class Decision(NamedTuple):
     """The line the search expects, from the move played."""
 
 
+class BatchDecision(NamedTuple):
+    """Moves for B positions and what the searches thought of them; values are seen from the players to move."""
+
+    action: NDArray[np.int32]
+    """`[B]`."""
+    visit_counts: NDArray[np.int32]
+    """`[B, A]`."""
+    q_values: NDArray[np.float32]
+    """`[B, A]`, NaN where the search never looked."""
+    value: NDArray[np.float32]
+    """`[B]` values of the positions after the search."""
+    policy: NDArray[np.float32]
+    """`[B, A]` the search's improved policy; the network's own with 0 simulations."""
+
+
 def agent_files(info: AgentInfo, model: ModelFiles) -> dict[str, bytes]:
     """The contents of an agent's folder, by file name."""
     # msgspec leaves out what a dataclass that it made itself took from its defaults; a copy holds every field.
@@ -72,30 +89,41 @@ def agent_files(info: AgentInfo, model: ModelFiles) -> dict[str, bytes]:
     return {INFO_FILE: text, "initial.onnx": model.initial, "recurrent.onnx": model.recurrent}
 
 
+def read_agent(folder: str | Path) -> dict[str, bytes]:
+    """The verified files of the agent in `folder`, or of the newest one of a run's folder.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    path = Path(folder)
+    if generations(path / "agents"):
+        newest = read_newest(path / "agents")
+        if newest is None:
+            raise UserError(f"no agent of the run {path} verifies; train it again or take another run.")
+        return newest[1]
+    if not (path / INFO_FILE).is_file():
+        raise UserError(f"{path} is neither an agent's folder (with {INFO_FILE}) nor a run's (with agents/).")
+    return read_folder(path)
+
+
 class Agent:
-    """A trained agent: positions in, moves out. Use one per thread: its buffers are its own.
+    """A trained agent: positions in, moves out.
+
+    Any number of threads may use one agent at once: each call searches with networks, buffers and trees that no other
+    call has at that time, and calls are answered alike whatever ran before. Only an `AgentGame` has a memory.
 
     Attributes:
         info: what it says of itself.
         files: the bytes of its networks.
-        model: its networks, a `search.Model`.
     """
 
     def __init__(self, info: AgentInfo, model: ModelFiles) -> None:
         self.info = info
         self.files = model
-        self.model = OnnxModel(model)
-        if (
-            self.model.num_actions != info.spec.num_actions
-            or self.model.observation_shape != info.spec.observation_shape
-        ):
-            raise UserError(
-                f"the agent's networks take observations {self.model.observation_shape} and give "
-                f"{self.model.num_actions} actions; its {INFO_FILE} says {info.spec.observation_shape} and "
-                f"{info.spec.num_actions}."
-            )
-        self._searches: dict[tuple[int, int], Search] = {}
-        self._latest: Search | None = None
+        networks = self.make_model()
+        if problems := _problems(info, networks):
+            raise UserError(f"{INFO_FILE} does not fit: {' '.join(problems)}")
+        self._idle = [_Searcher(networks)]
 
     @classmethod
     def load(cls, folder: str | Path) -> Agent:
@@ -104,15 +132,7 @@ class Agent:
         Raises:
             UserError: there is none, or it is damaged or foreign.
         """
-        path = Path(folder)
-        if generations(path / "agents"):
-            newest = read_newest(path / "agents")
-            if newest is None:
-                raise UserError(f"no agent of the run {path} verifies; train it again or take another run.")
-            return cls.from_files(newest[1], path)
-        if not (path / INFO_FILE).is_file():
-            raise UserError(f"{path} is neither an agent's folder (with {INFO_FILE}) nor a run's (with agents/).")
-        return cls.from_files(read_folder(path), path)
+        return cls.from_files(read_agent(folder), folder)
 
     @classmethod
     def from_files(cls, files: dict[str, bytes], source: Path | str) -> Agent:
@@ -126,13 +146,21 @@ class Agent:
             model = ModelFiles(files["initial.onnx"], files["recurrent.onnx"])
         except KeyError as error:
             raise UserError(f"the agent in {source} lacks {error.args[0]}; make it again.") from error
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise UserError(f"{INFO_FILE} in {source} cannot be read: {error}.") from error
         return cls(info, model)
 
     def folder_files(self) -> dict[str, bytes]:
         """The contents of this agent's folder, by file name."""
         return agent_files(self.info, self.files)
+
+    def make_model(self) -> OnnxModel:
+        """Its networks as a `search.Model`, new at each call: one thread may use it."""
+        return OnnxModel(self.files)
+
+    def game(self) -> AgentGame:
+        """A game to be played with this agent, whose search keeps its tree from move to move."""
+        return AgentGame(self)
 
     def act(
         self,
@@ -157,73 +185,184 @@ class Agent:
         Raises:
             UserError: a shape does not fit, no action is legal, or an argument is out of range.
         """
-        if not temperature >= 0.0:
-            raise UserError(f"temperature must be 0 (the best move) or more; got {temperature}.")
-        observation = np.asarray(observation)
-        mask = np.ones(self.info.spec.num_actions, np.bool_) if legal is None else np.asarray(legal, np.bool_)
-        result = self.act_batch(observation[None], mask[None], simulations=simulations, time_limit_ms=time_limit_ms)
-        action = int(result.action[0])
-        if temperature > 0.0:
-            if rng is None:
-                raise UserError("temperature above 0 draws the move; pass rng=numpy.random.default_rng(seed).")
-            action = int(sample_action(result.policy_target, temperature, rng)[0])
-        return Decision(
-            action=action,
-            visit_counts=result.visit_counts[0],
-            q_values=result.q_values[0],
-            value=float(result.root_value[0]),
-            policy=result.policy_target[0],
-            principal_variation=principal_variation(result.tree, 0, action),
-        )
-
-    def advance(self, action: int) -> None:
-        """Tell the agent that `action` was played, by whomever: its next `act` goes on with what it searched below.
-
-        Call it for every move after an `act`, its own included, and `new_game` when a game begins. Rules `paper` and
-        `parent_siblings` keep their statistics; `gumbel` searches afresh.
-        """
-        if self._latest is not None:
-            self._latest.advance(np.array([action], np.int32))
-
-    def new_game(self) -> None:
-        """Forget what was searched: the next `act` begins with an empty tree."""
-        if self._latest is not None:
-            self._latest.forget()
-        self._latest = None
+        observation, legal, budget = self._one(observation, legal, simulations)
+        _check_draw(temperature, rng)
+        with self._searcher() as searcher:
+            search = searcher.search(self.info.search, 1, budget)
+            return _decide(search.run(observation, legal, time_limit_ms=time_limit_ms), temperature, rng)
 
     def act_batch(
         self,
         observation: NDArray[np.generic],
-        legal: NDArray[np.bool_],
+        legal: NDArray[np.bool_] | None = None,
         *,
         simulations: int | None = None,
         time_limit_ms: float | None = None,
+        temperature: float = 0.0,
+        rng: np.random.Generator | None = None,
+    ) -> BatchDecision:
+        """Moves for B positions, searched side by side: observations `[B, *O]`, legal `[B, A]`, all else as `act`."""
+        observation, legal, budget = self._check(observation, legal, simulations)
+        _check_draw(temperature, rng)
+        with self._searcher() as searcher:
+            search = searcher.search(self.info.search, len(observation), budget)
+            result = search.run(observation, legal, time_limit_ms=time_limit_ms)
+        action = _choose(result, temperature, rng)
+        return BatchDecision(action, result.visit_counts, result.q_values, result.root_value, result.policy_target)
+
+    def search(
+        self,
+        observation: NDArray[np.generic],
+        legal: NDArray[np.bool_] | None = None,
+        *,
+        simulations: int | None = None,
     ) -> SearchResult:
-        """Search B positions at once without noise: observations `[B, *O]`, legal `[B, A]`."""
+        """Search B positions as `act_batch` does, and show the trees; they are the caller's own."""
+        observation, legal, budget = self._check(observation, legal, simulations)
+        config = dataclasses.replace(self.info.search, num_simulations=budget)
+        return Search(self.make_model(), config, len(observation)).run(observation, legal)
+
+    @contextlib.contextmanager
+    def _searcher(self) -> Iterator[_Searcher]:
+        """What one call searches with. Popping and appending are atomic, so no two calls ever hold the same."""
+        try:
+            searcher = self._idle.pop()
+        except IndexError:  # as many calls are running as never before
+            searcher = _Searcher(self.make_model())
+        try:
+            yield searcher
+        finally:
+            self._idle.append(searcher)
+
+    def _one(self, observation: Any, legal: Any, simulations: int | None) -> _Question:
+        """The question about one position as one about a batch of one."""
+        return self._check(
+            np.asarray(observation)[None], None if legal is None else np.asarray(legal)[None], simulations
+        )
+
+    def _check(self, observation: Any, legal: Any, simulations: int | None) -> _Question:
         spec = self.info.spec
-        batch_size = len(observation)
+        observation = np.asarray(observation)
         if observation.shape[1:] != spec.observation_shape:
             raise UserError(f"an observation must have shape {spec.observation_shape}; got {observation.shape[1:]}.")
-        if legal.shape != (batch_size, spec.num_actions):
+        if observation.dtype.kind not in "biuf" or not np.isfinite(observation).all():
+            raise UserError(f"an observation must hold finite numbers; got {observation.dtype} with others.")
+        batch_size = len(observation)
+        if batch_size == 0:
+            raise UserError("act_batch needs one position or more; got none.")
+        mask = np.ones((batch_size, spec.num_actions), np.bool_) if legal is None else np.asarray(legal, np.bool_)
+        if mask.shape != (batch_size, spec.num_actions):
             raise UserError(
-                f"legal must have one truth value for each of {spec.num_actions} actions; got {legal.shape}."
+                f"legal must have one truth value for each of {spec.num_actions} actions; got {mask.shape}."
             )
-        if not legal.any(axis=1).all():
+        if not mask.any(axis=1).all():
             raise UserError("legal must allow at least one action. Do not ask for a move in a finished game.")
         budget = self.info.search.num_simulations if simulations is None else simulations
         if budget < 0:
             raise UserError(f"simulations must be 0 (bare policy) or more; got {budget}.")
-        search = self._search(batch_size, budget)
-        if self._latest is not search:
-            self.new_game()  # what was advanced belongs to another tree
-        self._latest = search if batch_size == 1 else None
-        return search.run(observation, legal, time_limit_ms=time_limit_ms)
+        return observation, mask, budget
 
-    def _search(self, batch_size: int, simulations: int) -> Search:
+
+class AgentGame:
+    """One game, in which each search goes on with what the one before found below the moves that were played.
+
+    Rules `paper` and `parent_siblings` keep their statistics; `gumbel` searches each position afresh. A game is used by
+    one thread at a time; any number of games may be played with one agent.
+    """
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._search: Search | None = None
+
+    def act(
+        self,
+        observation: NDArray[np.generic],
+        legal: NDArray[np.bool_] | None = None,
+        *,
+        simulations: int | None = None,
+        time_limit_ms: float | None = None,
+        temperature: float = 0.0,
+        rng: np.random.Generator | None = None,
+    ) -> Decision:
+        """See `Agent.act`. The tree is kept as long as `simulations` stays the same."""
+        observation, legal, budget = self._agent._one(observation, legal, simulations)
+        _check_draw(temperature, rng)
+        with self._agent._searcher() as searcher:
+            if self._search is None or self._search.config.num_simulations != budget:
+                config = dataclasses.replace(self._agent.info.search, num_simulations=budget)
+                self._search = Search(searcher.model, config, 1)
+            self._search.model = searcher.model
+            return _decide(self._search.run(observation, legal, time_limit_ms=time_limit_ms), temperature, rng)
+
+    def advance(self, action: int) -> None:
+        """Tell the game that `action` was played, by whomever. Call it for every move, the agent's own included."""
+        num_actions = self._agent.info.spec.num_actions
+        if not 0 <= action < num_actions:
+            raise UserError(f"an action must be from 0 to {num_actions - 1}; got {action}.")
+        if self._search is not None:
+            self._search.advance(np.array([action], np.int32))
+
+
+_Question = tuple[NDArray[np.generic], NDArray[np.bool_], int]
+"""Observations `[B, *O]`, legal `[B, A]`, and a budget, all checked."""
+
+
+class _Searcher:
+    """Networks and trees, for one call at a time."""
+
+    def __init__(self, model: OnnxModel) -> None:
+        self.model = model
+        self._searches: dict[tuple[int, int], Search] = {}
+
+    def search(self, config: SearchConfig, batch_size: int, simulations: int) -> Search:
         key = (batch_size, simulations)
         if key not in self._searches:
             while len(self._searches) >= MAX_SEARCHES:
                 del self._searches[next(iter(self._searches))]
-            config = dataclasses.replace(self.info.search, num_simulations=simulations)
+            config = dataclasses.replace(config, num_simulations=simulations)
             self._searches[key] = Search(self.model, config, batch_size)
         return self._searches[key]
+
+
+def _problems(info: AgentInfo, model: OnnxModel) -> list[str]:
+    """All in which an agent's info contradicts itself or its networks, one sentence each."""
+    spec = info.spec
+    networks = (model.observation_shape, model.num_actions)
+    problems = info.search.check()
+    if networks != (spec.observation_shape, spec.num_actions):
+        problems.append(
+            f"the networks take observations {networks[0]} and give {networks[1]} actions; the file says "
+            f"{spec.observation_shape} and {spec.num_actions}."
+        )
+    if len(spec.action_names) != spec.num_actions:
+        problems.append(f"spec.action_names must name {spec.num_actions} actions; got {len(spec.action_names)}.")
+    if abs(model.discount) != abs(info.discount):
+        problems.append(f"discount must be the networks', {abs(model.discount)}; got {info.discount}.")
+    return problems
+
+
+def _check_draw(temperature: float, rng: np.random.Generator | None) -> None:
+    if not temperature >= 0.0:
+        raise UserError(f"temperature must be 0 (the best move) or more; got {temperature}.")
+    if temperature > 0.0 and rng is None:
+        raise UserError("temperature above 0 draws the move; pass rng=numpy.random.default_rng(seed).")
+
+
+def _choose(result: SearchResult, temperature: float, rng: np.random.Generator | None) -> NDArray[np.int32]:
+    """`[B]` the best moves, or drawn ones."""
+    if rng is None or temperature == 0.0:
+        return result.action
+    return sample_action(result.policy_target, temperature, rng)
+
+
+def _decide(result: SearchResult, temperature: float, rng: np.random.Generator | None) -> Decision:
+    """What a search of one position comes to."""
+    action = int(_choose(result, temperature, rng)[0])
+    return Decision(
+        action=action,
+        visit_counts=result.visit_counts[0],
+        q_values=result.q_values[0],
+        value=float(result.root_value[0]),
+        policy=result.policy_target[0],
+        principal_variation=principal_variation(result.tree, 0, action),
+    )

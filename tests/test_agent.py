@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from numzero import Agent, AgentInfo, UserError
+from numzero import Agent, AgentInfo, Decision, UserError
 from numzero.agent import agent_files
 from numzero.files import write_folder
 from numzero.inference import ModelFiles
-from numzero.search import SearchConfig, check_invariants
+from numzero.search import Search, SearchConfig, check_invariants
 from tests.reference.agents import BOARD, NUM_ACTIONS, small_agent
 
 FILES = {rule: small_agent(rule=rule) for rule in ("gumbel", "paper", "parent_siblings")}
@@ -132,8 +138,52 @@ def test_an_info_that_does_not_fit_is_refused(change):
 @pytest.mark.parametrize("change", [{"num_actions": 4}, {"observation_shape": [2, 9]}])
 def test_networks_of_another_game_are_refused(change):
     """What the networks take and what the info says are compared."""
-    with pytest.raises(UserError, match=r"the agent's networks take observations \(2, 3, 3\) and give 5 actions; its"):
+    with pytest.raises(
+        UserError, match=r"the networks take observations \(2, 3, 3\) and give 5 actions; the file says"
+    ):
         Agent.from_files(with_info(lambda info: info["spec"].update(change)), "there")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda info: info["search"].update(num_simulations=-1), "search.num_simulations must be 0 or more; got -1"),
+        (lambda info: info["search"].update(rule="gumbel", visit_offset=-1.0), "search.visit_offset must be 0 or more"),
+        (lambda info: info["spec"].update(action_names=["a"]), "spec.action_names must name 5 actions; got 1"),
+        (lambda info: info.update(discount=0.5), r"discount must be the networks', 1\.0; got 0\.5"),
+    ],
+)
+def test_an_info_that_contradicts_itself_or_the_networks_is_refused(change, message):
+    """At loading, not at the first move."""
+    with pytest.raises(UserError, match=message):
+        Agent.from_files(with_info(change), "there")
+
+
+def test_an_info_from_before_games_had_words_still_loads():
+    """The words are empty then, and all else is as ever."""
+
+    def change(info: dict[str, Any]) -> None:
+        del info["spec"]["observation_layout"], info["spec"]["legal_rule"]
+
+    agent = Agent.from_files(with_info(change), "there")
+    assert (agent.info.spec.observation_layout, agent.info.spec.legal_rule) == ("", "")
+    assert_same(agent.act(positions(1)[0]), AGENT["gumbel"].act(positions(1)[0]))
+
+
+@given(at=st.integers(0, 600), byte=st.binary(min_size=0, max_size=3), cut=st.integers(0, 3))
+def test_any_other_text_in_agent_json_is_read_or_refused(at, byte, cut):
+    """Never an exception of another kind, whatever replaces whatever."""
+    content = FILES["gumbel"]["agent.json"]
+    files = FILES["gumbel"] | {"agent.json": content[:at] + byte + content[at + cut :]}
+    with contextlib.suppress(UserError):
+        Agent.from_files(files, "there")
+
+
+@pytest.mark.parametrize("content", [b"", b"[" * 100_000, b"\xff\xfe", b"null", b"[]", b"{}", b'{"format": 1e400}'])
+def test_a_foreign_agent_json_is_refused(content):
+    """Other things that may lie there under that name."""
+    with pytest.raises(UserError, match=r"agent\.json in there cannot be read: "):
+        Agent.from_files(FILES["gumbel"] | {"agent.json": content}, "there")
 
 
 def test_networks_that_are_none_are_refused():
@@ -222,7 +272,7 @@ def test_no_mask_allows_every_action(agent):
 def test_no_simulations_play_the_networks_own_policy(agent):
     """Nothing is visited; the mask is applied and the value is the network's."""
     observation = positions(1)[0]
-    root = agent.model.initial(observation[None])
+    root = agent.make_model().initial(observation[None])
     logits = np.where(only(1, 2, 4), root.policy_logits[0].astype(np.float64), -np.inf)
     policy = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
     value = float(root.value[0])
@@ -248,14 +298,14 @@ def test_a_batch_is_each_of_its_positions_alone(agent):
     legal = np.random.default_rng(1).random((6, NUM_ACTIONS)) < 0.6
     legal[:, 3] = True
     result = agent.act_batch(observation, legal, simulations=8)
-    assert result.action.shape == result.root_value.shape == (6,)
-    assert result.visit_counts.shape == result.q_values.shape == result.policy_target.shape == (6, NUM_ACTIONS)
-    check_invariants(result.tree)
+    assert result.action.shape == result.value.shape == (6,)
+    assert result.visit_counts.shape == result.q_values.shape == result.policy.shape == (6, NUM_ACTIONS)
     for b in range(6):
         alone = agent.act(observation[b], legal[b], simulations=8)
         assert (alone.action, alone.visit_counts.tolist()) == (result.action[b], result.visit_counts[b].tolist())
-        np.testing.assert_allclose(alone.policy, result.policy_target[b], atol=1e-5)
-        assert alone.value == pytest.approx(result.root_value[b], abs=1e-5)
+        np.testing.assert_allclose(alone.policy, result.policy[b], atol=1e-5)
+        np.testing.assert_allclose(alone.q_values, result.q_values[b], atol=1e-5)
+        assert alone.value == pytest.approx(result.value[b], abs=1e-5)
 
 
 def test_temperature_draws_from_the_policy(agent):
@@ -280,13 +330,109 @@ def test_equal_generators_draw_equal_moves(agent):
 
 
 def test_a_time_limit_ends_the_search_early_with_a_move(agent):
-    """A budget of a second or more, cut to a tenth; no time at all still gives the bare policy's move."""
+    """A budget of a tenth of a second or more, cut to a fifth; no time at all still gives the bare policy's move."""
     observation = positions(1)[0]
-    decision = agent.act(observation, only(1, 2), simulations=60_000, time_limit_ms=100.0)
+    decision = agent.act(observation, only(1, 2), simulations=60_000, time_limit_ms=20.0)
     assert 0 < decision.visit_counts.sum() < 60_000
     assert decision.action in (1, 2)
     instant = agent.act(observation, only(1, 2), time_limit_ms=0.0)
     assert_same(instant, agent.act(observation, only(1, 2), simulations=0))
+
+
+def test_a_batch_may_be_drawn_and_needs_no_mask(agent):
+    """As `act` does it: the policy decides how often, and None allows every action."""
+    observation, rng = np.repeat(positions(1), 400, axis=0), np.random.default_rng(0)
+    decision = agent.act_batch(observation, simulations=8, temperature=1.0, rng=rng)
+    best = agent.act_batch(observation[:1], np.ones((1, NUM_ACTIONS), np.bool_), simulations=8)
+    np.testing.assert_allclose(decision.policy[0], best.policy[0], atol=1e-5)
+    counts = np.bincount(decision.action, minlength=NUM_ACTIONS)
+    policy = best.policy[0].astype(np.float64)
+    assert (np.abs(counts / 400 - policy) < 5 * np.sqrt(policy * (1 - policy) / 400) + 1e-9).all()
+
+
+def test_search_shows_a_tree_of_the_callers_own(agent):
+    """It stays as it was when others search, and says what `act` says."""
+    result = agent.search(positions(2), simulations=9)
+    kept = [np.copy(array) for array in result.tree]
+    first, _ = agent.search(positions(2, seed=1), simulations=9), agent.act(positions(1)[0], simulations=9)
+    assert_same(result.tree, kept)
+    check_invariants(first.tree)
+    assert result.action[0] == agent.act(positions(1)[0], simulations=9).action
+
+
+# ---------------------------------------------------------------------------------------------------- threads, games
+
+
+def test_threads_may_share_an_agent(agent):
+    """Every answer is the one that a thread alone gets, whatever the others ask at the same time."""
+    questions = [(p, simulations) for p in positions(12) for simulations in (0, 7, 40)]
+    expected = [agent.act(p, simulations=simulations) for p, simulations in questions]
+    fresh = Agent(agent.info, agent.files)
+    gate = threading.Barrier(4)
+
+    def ask(seed: int) -> None:
+        gate.wait()
+        for i in np.random.default_rng(seed).permutation(len(questions)).tolist():
+            observation, simulations = questions[i]
+            assert_same(fresh.act(observation, simulations=simulations), expected[i])
+            batch = fresh.act_batch(observation[None], simulations=simulations)
+            assert_same(batch.visit_counts, expected[i].visit_counts[None])
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(ask, seed) for seed in range(4)]:
+            done.result()
+
+
+def play_on(agent: Agent, games: int) -> list[list[Decision]]:
+    """Some games of four moves, played in turns with one agent; the line is the same for all, the positions are not."""
+    playing = [agent.game() for _ in range(games)]
+    said: list[list[Decision]] = [[] for _ in playing]
+    for step in range(4):
+        for number, game in enumerate(playing):
+            said[number].append(game.act(positions(1, seed=10 * number + step)[0], simulations=30))
+        for number, game in enumerate(playing):
+            game.advance(said[number][-1].action)
+            game.advance(step)
+    return said
+
+
+def test_a_game_goes_on_with_what_it_searched(agent):
+    """As `Search.advance` does it; rule gumbel searches each position afresh."""
+    search = Search(agent.make_model(), dataclasses.replace(agent.info.search, num_simulations=30), 1)
+    reused = []
+    for step, decision in enumerate(play_on(agent, 1)[0]):
+        position = positions(1, seed=step)
+        result = search.run(position, np.ones((1, NUM_ACTIONS), np.bool_))
+        assert decision.visit_counts.tolist() == result.visit_counts[0].tolist()
+        assert decision.value == result.root_value[0]
+        reused.append(30 - result.num_simulations)
+        search.advance(result.action)
+        search.advance(np.array([step], np.int32))
+        if agent.info.search.rule == "gumbel":
+            assert_same(decision, agent.act(position[0], simulations=30))
+    assert (max(reused) > 0) == (agent.info.search.rule != "gumbel")
+
+
+def test_games_do_not_see_each_other(agent):
+    """Three played in turns with one agent are three played one after the other."""
+    together = play_on(agent, 3)
+    for number in range(3):
+        alone = play_on(Agent(agent.info, agent.files), number + 1)[number]
+        for one, other in zip(together[number], alone, strict=True):
+            assert_same(one, other)
+
+
+def test_a_game_may_change_its_budget_and_draw_moves():
+    """Another budget begins another tree."""
+    agent = AGENT["paper"]
+    game = agent.game()
+    game.advance(0)  # nothing was searched yet
+    first = game.act(positions(1)[0], only(1, 2), simulations=10, temperature=1.0, rng=np.random.default_rng(0))
+    assert first.action in (1, 2)
+    game.advance(first.action)
+    assert_same(game.act(positions(1)[0], simulations=20), agent.act(positions(1)[0], simulations=20))
+    with pytest.raises(UserError, match="an action must be from 0 to 4; got 5"):
+        game.advance(5)
 
 
 # ---------------------------------------------------------------------------------------------------- refusals
@@ -299,6 +445,8 @@ def test_a_time_limit_ends_the_search_early_with_a_move(agent):
         ({"observation": np.zeros((1, *BOARD))}, r"an observation must have shape \(2, 3, 3\); got \(1, 2, 3, 3\)"),
         ({"legal": np.ones(4)}, r"legal must have one truth value for each of 5 actions; got \(1, 4\)"),
         ({"legal": np.zeros(5)}, "legal must allow at least one action. Do not ask for a move in a finished game"),
+        ({"observation": np.full(BOARD, np.nan)}, "an observation must hold finite numbers; got float64"),
+        ({"observation": np.full(BOARD, "x")}, "an observation must hold finite numbers; got <U1"),
         ({"simulations": -1}, r"simulations must be 0 \(bare policy\) or more; got -1"),
         ({"temperature": 1.0}, "temperature above 0 draws the move; pass rng="),
         ({"temperature": -0.5}, r"temperature must be 0 \(the best move\) or more; got -0.5"),
@@ -315,6 +463,8 @@ def test_act_batch_refuses_masks_that_do_not_fit(agent):
     """One row too few, and one row without a move."""
     with pytest.raises(UserError, match=r"legal must have one truth value for each of 5 actions; got \(2, 5\)"):
         agent.act_batch(positions(3), np.ones((2, 5), np.bool_))
+    with pytest.raises(UserError, match="act_batch needs one position or more; got none"):
+        agent.act_batch(positions(0))
     legal = np.ones((3, 5), np.bool_)
     legal[1] = False
     with pytest.raises(UserError, match="legal must allow at least one action"):

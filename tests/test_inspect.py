@@ -392,7 +392,7 @@ def test_the_tree_is_the_one_that_was_searched(rule: SearchConfig) -> None:
     """Every node of a search is shown once, with the root's counts, and the starred ones spell the expected line."""
     agent, game = make_agent(search=rule), make_game("tictactoe", 1)
     game.reset(np.ones(1, np.bool_), np.random.default_rng(0))
-    result = agent.act_batch(game.observation(), game.legal(), simulations=50)
+    result = agent.search(game.observation(), game.legal(), simulations=50)
     line = principal_variation(result.tree, 0, int(result.action[0]))
     root = read_tree(result.tree, 0, game.spec.action_names, line, depth=60, num_children=9)
     assert sum(node.visits > 0 for node in all_nodes(root)) == 51

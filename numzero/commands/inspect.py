@@ -141,7 +141,7 @@ def _search(
     """What the search says of the position, as plain values, and its tree."""
     from numzero.search import principal_variation
 
-    result = agent.act_batch(game.observation(), game.legal(), simulations=simulations)
+    result = agent.search(game.observation(), game.legal(), simulations=simulations)
     line = principal_variation(result.tree, 0, int(result.action[0]))
     names = game.spec.action_names
     found = {

@@ -282,7 +282,7 @@ def _legal_rule(env: _Environment, num_actions: int) -> str:
 def _documented(env: _Environment, heading: str, count: int) -> list[str]:
     """What an environment's documentation calls its numbers or actions, if it lists all `count` of them in order.
 
-    Gymnasium's own have a section "## Observation Space" or "## Action Space" with a table or a list that counts from 0.
+    Gymnasium's own have a section "## Observation Space" or "## Action Space" with a table or list that counts from 0.
     """
     section = (type(env.unwrapped).__doc__ or "").partition(f"## {heading}\n")[2].partition("\n    ## ")[0]
     found = re.findall(r"^\s*(?:\||-)\s*(\d+)\s*(?:\||:)\s*([^|\n]*?)\s*(?:\||$)", section, re.MULTILINE)

@@ -52,6 +52,8 @@ def small_agent(seed: int = 0, rule: Any = "gumbel", **training: Any) -> dict[st
         num_players=2,
         max_steps=9,
         action_names=("a", "b", "c", "d", "e"),
+        observation_layout="Two planes of 3 x 3.",
+        legal_rule="Nobody knows.",
     )
     search = SearchConfig(rule=rule, num_simulations=12)
     info = AgentInfo(spec=spec, discount=1.0, search=search, model_version=1, training=training)
