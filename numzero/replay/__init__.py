@@ -4,20 +4,29 @@ Knows trajectories; knows nothing of search, networks, games or how targets are 
 stored once, whoever delivers it how often; a damaged byte is noticed before it is learned from; the window never grows.
 """
 
-from numzero.replay.codec import DamagedData, decode_trajectory, encode_trajectory
-from numzero.replay.store import GameStore
-from numzero.replay.trajectory import Ended, Trajectory, check_trajectory
-from numzero.replay.window import ReplayConfig, Sample, Window
+from numzero.replay.codec import DamagedData, decode_statistics, decode_trajectory, encode_statistics, encode_trajectory
+from numzero.replay.store import GameRow, GameStore
+from numzero.replay.trajectory import UNKNOWN_VERSION, Ended, Statistics, Trajectory, check_trajectory, with_statistics
+from numzero.replay.window import MEBIBYTE, ReplayConfig, Sample, Window, slot_bytes, window_slots
 
 __all__ = [
+    "MEBIBYTE",
+    "UNKNOWN_VERSION",
     "DamagedData",
     "Ended",
+    "GameRow",
     "GameStore",
     "ReplayConfig",
     "Sample",
+    "Statistics",
     "Trajectory",
     "Window",
     "check_trajectory",
+    "decode_statistics",
     "decode_trajectory",
+    "encode_statistics",
     "encode_trajectory",
+    "slot_bytes",
+    "window_slots",
+    "with_statistics",
 ]

@@ -1,4 +1,4 @@
-"""One game as bytes with a digest.
+"""One game, or what a search said of it, as bytes with a digest.
 
 Knows the format; knows nothing of where the bytes are kept.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -17,12 +17,17 @@ from numzero.replay.trajectory import (
     OBSERVATION_DTYPES,
     Ended,
     Field,
+    Statistics,
     Trajectory,
+    check_statistics,
     check_trajectory,
     layout,
+    statistics_layout,
 )
 
-__all__ = ["DamagedData", "decode_trajectory", "encode_trajectory"]
+__all__ = ["DamagedData", "decode_statistics", "decode_trajectory", "encode_statistics", "encode_trajectory"]
+
+_AnyHeader = TypeVar("_AnyHeader")
 
 
 class DamagedData(UserError):
@@ -31,6 +36,7 @@ class DamagedData(UserError):
 
 # magic and format version | digest of all that follows | length of the header | header | padding to 8 | arrays
 _MAGIC = b"numzero\x01"
+_STATISTICS_MAGIC = b"numzstt\x01"
 _DIGEST_SIZE = 16
 _LENGTH_AT = len(_MAGIC) + _DIGEST_SIZE
 _HEADER_AT = _LENGTH_AT + 4
@@ -45,29 +51,32 @@ class _Header(msgspec.Struct, frozen=True, array_like=True):
     observation_shape: tuple[int, ...]
 
 
-_header_encoder = msgspec.msgpack.Encoder()
+class _StatisticsHeader(msgspec.Struct, frozen=True, array_like=True):
+    game_id: str
+    agent: str
+    num_steps: int
+    num_actions: int
+
+
+_encoder = msgspec.msgpack.Encoder()
 _header_decoder = msgspec.msgpack.Decoder(_Header)
+_statistics_decoder = msgspec.msgpack.Decoder(_StatisticsHeader)
 
 
 def encode_trajectory(trajectory: Trajectory) -> bytes:
     """The trajectory as bytes that `decode_trajectory` verifies; UserError if `check_trajectory` objects."""
     check_trajectory(trajectory)
     observation = trajectory.observation
-    fields = layout(trajectory.num_steps, trajectory.legal.shape[1], observation.shape[1:], observation.dtype)
-    header = _header_encoder.encode(
-        _Header(
-            trajectory.game_id,
-            trajectory.ended,
-            trajectory.num_steps,
-            trajectory.legal.shape[1],
-            "u1" if observation.dtype == np.uint8 else "f4",
-            observation.shape[1:],
-        )
+    header = _Header(
+        trajectory.game_id,
+        trajectory.ended,
+        trajectory.num_steps,
+        trajectory.legal.shape[1],
+        "u1" if observation.dtype == np.uint8 else "f4",
+        observation.shape[1:],
     )
-    padding = bytes(-(_HEADER_AT + len(header)) % 8)
-    arrays = (getattr(trajectory, field.name).tobytes() for field in fields)
-    content = b"".join((len(header).to_bytes(4, "little"), header, padding, *arrays))
-    return b"".join((_MAGIC, _digest(content), content))
+    fields = layout(trajectory.num_steps, trajectory.legal.shape[1], observation.shape[1:], observation.dtype)
+    return _seal(_MAGIC, header, trajectory, fields)
 
 
 def decode_trajectory(payload: bytes) -> Trajectory:
@@ -75,24 +84,51 @@ def decode_trajectory(payload: bytes) -> Trajectory:
 
     Raises DamagedData for anything else, down to a single flipped bit.
     """
+    header, offset = _unseal(_MAGIC, payload, _header_decoder)
+    try:
+        dtype = OBSERVATION_DTYPES[header.observation_dtype]
+    except KeyError as error:
+        raise DamagedData(f"A stored game must have a readable header; got {error}. Discard it.") from error
+    fields = layout(header.num_steps, header.num_actions, header.observation_shape, dtype)
+    return Trajectory(game_id=header.game_id, ended=header.ended, **_split(payload, offset, fields))
+
+
+def encode_statistics(statistics: Statistics) -> bytes:
+    """The statistics as bytes that `decode_statistics` verifies; UserError where they are not sound."""
+    check_statistics(statistics)
+    num_steps, num_actions = statistics.policy_target.shape
+    header = _StatisticsHeader(statistics.game_id, statistics.agent, num_steps, num_actions)
+    return _seal(_STATISTICS_MAGIC, header, statistics, statistics_layout(num_steps, num_actions))
+
+
+def decode_statistics(payload: bytes) -> Statistics:
+    """The statistics that `encode_statistics` was given; DamagedData for anything else."""
+    header, offset = _unseal(_STATISTICS_MAGIC, payload, _statistics_decoder)
+    fields = statistics_layout(header.num_steps, header.num_actions)
+    return Statistics(game_id=header.game_id, agent=header.agent, **_split(payload, offset, fields))
+
+
+def _seal(magic: bytes, header: msgspec.Struct, arrays: object, fields: tuple[Field, ...]) -> bytes:
+    encoded = _encoder.encode(header)
+    padding = bytes(-(_HEADER_AT + len(encoded)) % 8)
+    columns = (getattr(arrays, field.name).tobytes() for field in fields)
+    content = b"".join((len(encoded).to_bytes(4, "little"), encoded, padding, *columns))
+    return b"".join((magic, _digest(content), content))
+
+
+def _unseal(magic: bytes, payload: bytes, decoder: msgspec.msgpack.Decoder[_AnyHeader]) -> tuple[_AnyHeader, int]:
+    """The header of `payload`, and where its arrays begin."""
     view = memoryview(payload)
-    if len(view) < _HEADER_AT or bytes(view[: len(_MAGIC)]) != _MAGIC:
-        raise DamagedData(f"A stored game must begin with {_MAGIC!r}; these {len(view)} bytes do not. Discard them.")
-    if _digest(view[_LENGTH_AT:]) != bytes(view[len(_MAGIC) : _LENGTH_AT]):
+    if len(view) < _HEADER_AT or bytes(view[: len(magic)]) != magic:
+        raise DamagedData(f"A stored game must begin with {magic!r}; these {len(view)} bytes do not. Discard them.")
+    if _digest(view[_LENGTH_AT:]) != bytes(view[len(magic) : _LENGTH_AT]):
         raise DamagedData(f"A stored game must match its digest; these {len(view)} bytes do not. Discard them.")
     header_end = _HEADER_AT + int.from_bytes(view[_LENGTH_AT:_HEADER_AT], "little")
     try:
-        header = _header_decoder.decode(view[_HEADER_AT:header_end])
-        fields = layout(
-            header.num_steps,
-            header.num_actions,
-            header.observation_shape,
-            OBSERVATION_DTYPES[header.observation_dtype],
-        )
-    except (msgspec.DecodeError, KeyError) as error:
+        header = decoder.decode(view[_HEADER_AT:header_end])
+    except msgspec.DecodeError as error:
         raise DamagedData(f"A stored game must have a readable header; got {error}. Discard it.") from error
-    arrays = _split(payload, header_end + -header_end % 8, fields)
-    return Trajectory(game_id=header.game_id, ended=header.ended, **arrays)
+    return header, header_end + -header_end % 8
 
 
 def _split(payload: bytes, offset: int, fields: tuple[Field, ...]) -> dict[str, Any]:

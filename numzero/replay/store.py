@@ -7,20 +7,30 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple, TypeVar
 
 from numzero.errors import UserError
-from numzero.replay.codec import DamagedData, decode_trajectory, encode_trajectory
-from numzero.replay.trajectory import Trajectory
+from numzero.replay.codec import (
+    DamagedData,
+    decode_statistics,
+    decode_trajectory,
+    encode_statistics,
+    encode_trajectory,
+)
+from numzero.replay.trajectory import Statistics, Trajectory, with_statistics
 
-__all__ = ["GameStore"]
+__all__ = ["GameRow", "GameStore"]
+
+_Decoded = TypeVar("_Decoded")
 
 _APPLICATION_ID = 0x6E7A5245  # "nzRE", so that other programs' databases are told apart
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _BUSY_SECONDS = 30.0
+_PRESENT, _LEFT = 0, 1  # rows of totals: games that are here, games that left to make room
 # The totals spare a limiter, which asks before every learner step, a scan of the whole table.
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS games (
@@ -31,14 +41,49 @@ _SCHEMA = (
         model_version INTEGER NOT NULL,
         payload BLOB NOT NULL)""",
     "CREATE TABLE IF NOT EXISTS totals (id INTEGER PRIMARY KEY, num_games INTEGER, num_steps INTEGER)",
-    "INSERT OR IGNORE INTO totals VALUES (0, 0, 0)",
+    "INSERT OR IGNORE INTO totals VALUES (0, 0, 0), (1, 0, 0)",
     """CREATE TRIGGER IF NOT EXISTS count_games AFTER INSERT ON games BEGIN
-        UPDATE totals SET num_games = num_games + 1, num_steps = num_steps + NEW.num_steps; END""",
+        UPDATE totals SET num_games = num_games + 1, num_steps = num_steps + NEW.num_steps WHERE id = 0; END""",
+    """CREATE TABLE IF NOT EXISTS statistics (
+        revision INTEGER PRIMARY KEY AUTOINCREMENT,
+        game_id TEXT NOT NULL UNIQUE,
+        agent TEXT NOT NULL,
+        model_version INTEGER NOT NULL,
+        payload BLOB NOT NULL)""",
+    """CREATE TRIGGER IF NOT EXISTS drop_games AFTER DELETE ON games BEGIN
+        DELETE FROM statistics WHERE game_id = OLD.game_id;
+        UPDATE totals SET num_games = num_games - 1, num_steps = num_steps - OLD.num_steps WHERE id = 0;
+        UPDATE totals SET num_games = num_games + 1, num_steps = num_steps + OLD.num_steps WHERE id = 1; END""",
+    "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value BLOB NOT NULL)",
     f"PRAGMA application_id = {_APPLICATION_ID}",
     f"PRAGMA user_version = {_SCHEMA_VERSION}",
 )
+# Version 1 counted without `WHERE id = 0` and knew no statistics.
+_UPGRADE = ("DROP TRIGGER count_games", *_SCHEMA)
 _INSERT = """INSERT INTO games (game_id, num_steps, ended, model_version, payload) VALUES (?, ?, ?, ?, ?)
              ON CONFLICT (game_id) DO NOTHING"""
+# Replacing gives a row a new revision, so that whoever follows the table meets it again.
+_INSERT_STATISTICS = """INSERT OR REPLACE INTO statistics (game_id, agent, model_version, payload)
+    SELECT :game_id, :agent, :model_version, :payload
+    WHERE EXISTS (SELECT 1 FROM games WHERE game_id = :game_id)
+    AND NOT EXISTS (SELECT 1 FROM statistics WHERE game_id = :game_id AND model_version >= :model_version
+                    AND (agent = :agent OR :agent = ''))"""
+_GAMES = "games LEFT JOIN statistics USING (game_id)"
+_COLUMNS = "games.sequence, games.game_id, games.payload, statistics.payload"
+_LIMIT_NOTE = "max_bytes"
+_EVICTED_SHARE = 0.02
+"""So much of the limit is freed at a time, so that not every new game pays for it."""
+
+
+class GameRow(NamedTuple):
+    """What the store's index says of a game."""
+
+    sequence: int
+    num_steps: int
+    model_version: int
+    """The oldest weights behind its freshest statistics."""
+    agent: str
+    """As in `Statistics`."""
 
 
 class GameStore:
@@ -75,51 +120,160 @@ class GameStore:
         self._connection.close()
 
     def add(self, trajectories: Iterable[Trajectory]) -> int:
-        """Store games in one transaction, all or none; returns how many were new (by game_id)."""
+        """Store games in one transaction, all or none; returns how many were new (by game_id).
+
+        Where the file has a limit (`set_limit`), the oldest games leave in the same transaction.
+        """
         rows = [
             (t.game_id, t.num_steps, t.ended, int(t.model_version[-1]), payload)
             for t in trajectories
             for payload in (encode_trajectory(t),)
         ]
+        if not rows:
+            return 0
         with self._explained(), self._transaction():
-            return self._connection.executemany(_INSERT, rows).rowcount if rows else 0
+            num_new = self._connection.executemany(_INSERT, rows).rowcount
+            self._evict()
+            return num_new
+
+    def add_statistics(self, statistics: Iterable[Statistics]) -> int:
+        """Store what later searches said of stored games, in one transaction; returns how many were news.
+
+        The run's own weights replace what older ones said, another agent what anyone said but itself. A game that is
+        not here, or has statistics as fresh as these, is passed over: delivering twice changes nothing.
+        """
+        rows = [
+            {
+                "game_id": each.game_id,
+                "agent": each.agent,
+                "model_version": int(each.model_version.min()),
+                "payload": encode_statistics(each),
+            }
+            for each in statistics
+        ]
+        if not rows:
+            return 0
+        with self._explained(), self._transaction():
+            num_new = sum(self._connection.execute(_INSERT_STATISTICS, row).rowcount for row in rows)
+            self._evict()
+            return num_new
 
     def read_after(self, sequence: int, limit: int) -> tuple[int, list[Trajectory]]:
-        """Up to `limit` games stored after `sequence`, in order, and the sequence to go on from; start with 0."""
-        query = "SELECT sequence, game_id, payload FROM games WHERE sequence > ? ORDER BY sequence LIMIT ?"
+        """Up to `limit` games stored after `sequence`, in order, and the sequence to go on from; start with 0.
+
+        Games come with the freshest statistics that are stored, here as in all other ways of reading.
+        """
+        query = f"SELECT {_COLUMNS} FROM {_GAMES} WHERE games.sequence > ? ORDER BY games.sequence LIMIT ?"
         with self._explained():
             rows = self._connection.execute(query, (sequence, limit)).fetchall()
-        return (rows[-1][0] if rows else sequence), [self._decoded(game_id, payload) for _, game_id, payload in rows]
+        return (rows[-1][0] if rows else sequence), [self._decoded(*row[1:]) for row in rows]
 
     def read_last(self, num_steps: int) -> list[Trajectory]:
         """The fewest newest games that hold at least `num_steps` steps (all, if there are fewer), oldest first."""
         games: list[Trajectory] = []
-        query = "SELECT game_id, payload FROM games ORDER BY sequence DESC"
+        query = f"SELECT {_COLUMNS} FROM {_GAMES} ORDER BY games.sequence DESC"
         with self._explained():
             rows = self._connection.execute(query)
             try:
                 while num_steps > 0 and (row := rows.fetchone()) is not None:
-                    games.append(self._decoded(*row))
+                    games.append(self._decoded(*row[1:]))
                     num_steps -= games[-1].num_steps
             finally:
                 rows.close()
         return games[::-1]
 
+    def read_games(self, sequences: Iterable[int]) -> list[Trajectory]:
+        """The games of these sequences, in their order; those that have left are left out."""
+        return self._read_each("games.sequence", sequences)
+
+    def read_named(self, game_ids: Iterable[str]) -> list[Trajectory]:
+        """The games of these ids, in their order; those that are not here are left out."""
+        return self._read_each("games.game_id", game_ids)
+
+    def _read_each(self, column: str, keys: Iterable[int] | Iterable[str]) -> list[Trajectory]:
+        query = f"SELECT {_COLUMNS} FROM {_GAMES} WHERE {column} = ?"
+        with self._explained():
+            rows = [self._connection.execute(query, (key,)).fetchone() for key in keys]
+        return [self._decoded(*row[1:]) for row in rows if row is not None]
+
+    def read_statistics_after(self, revision: int, limit: int) -> tuple[int, list[Statistics]]:
+        """Up to `limit` statistics stored after `revision`, in order, and the revision to go on from."""
+        query = "SELECT revision, game_id, payload FROM statistics WHERE revision > ? ORDER BY revision LIMIT ?"
+        with self._explained():
+            rows = self._connection.execute(query, (revision, limit)).fetchall()
+        found = [self._checked(game_id, decode_statistics, payload) for _, game_id, payload in rows]
+        return (rows[-1][0] if rows else revision), found
+
+    def index(self, after: int = 0) -> list[GameRow]:
+        """What is known of the games stored after sequence `after`, without reading them."""
+        query = f"""SELECT games.sequence, num_steps, coalesce(statistics.model_version, games.model_version),
+                    coalesce(agent, '') FROM {_GAMES} WHERE games.sequence > ? ORDER BY games.sequence"""
+        with self._explained():
+            return [GameRow(*row) for row in self._connection.execute(query, (after,))]
+
+    def newest(self) -> tuple[int, int]:
+        """The sequence of the newest game and the revision of the newest statistics; 0 where there is none."""
+        with self._explained():
+            rows = self._connection.execute("SELECT name, seq FROM sqlite_sequence").fetchall()
+        numbers = dict(rows)
+        return int(numbers.get("games", 0)), int(numbers.get("statistics", 0))
+
+    def set_limit(self, max_bytes: int) -> None:
+        """Keep the file's content below `max_bytes` from now on, whoever adds to it; 0: no limit."""
+        self.write_note(_LIMIT_NOTE, str(max_bytes).encode())
+
+    def write_note(self, name: str, value: bytes) -> None:
+        """Keep a few bytes with the games, by name; synced to the disk, and all that was stored before with them."""
+        with self._explained():
+            self._connection.execute("PRAGMA synchronous = FULL")
+            try:
+                self._connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, value))
+            finally:
+                self._connection.execute("PRAGMA synchronous = NORMAL")
+
+    def read_note(self, name: str) -> bytes | None:
+        """What was last written under that name, or None."""
+        with self._explained():
+            row = self._connection.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def num_bytes(self) -> int:
+        """Size of what the file holds; pages freed by games that left are used again, not given back."""
+        with self._explained():
+            return (self._pragma("page_count") - self._pragma("freelist_count")) * self._pragma("page_size")
+
+    def _evict(self) -> None:
+        """Let the oldest games go while there is more than the limit allows; the newest one stays."""
+        limit = int(self.read_note(_LIMIT_NOTE) or 0)
+        if not limit or self.num_bytes() <= limit:
+            return
+        goal = int(limit * (1.0 - _EVICTED_SHARE))
+        while (used := self.num_bytes()) > goal and (present := self.num_games()) > 1:
+            count = min(present - 1, max(1, present * (used - goal) // (2 * used)))
+            oldest = "SELECT sequence FROM games ORDER BY sequence LIMIT ?"
+            self._connection.execute(f"DELETE FROM games WHERE sequence IN ({oldest})", (count,))
+
     def num_games(self) -> int:
         """How many games are stored."""
-        return self._total("num_games")
+        return self._total("num_games", _PRESENT)
 
-    def num_steps(self) -> int:
-        """How many steps the stored games have together."""
-        return self._total("num_steps")
+    def num_steps(self, *, ever: bool = False) -> int:
+        """How many steps the stored games have together; `ever` counts those that left to make room as well."""
+        return self._total("num_steps", _PRESENT) + (self._total("num_steps", _LEFT) if ever else 0)
 
-    def _total(self, column: str) -> int:
+    def _total(self, column: str, row: int) -> int:
         with self._explained():
-            return int(self._connection.execute(f"SELECT {column} FROM totals").fetchone()[0])
+            return int(self._connection.execute(f"SELECT {column} FROM totals WHERE id = ?", (row,)).fetchone()[0])
 
-    def _decoded(self, game_id: str, payload: bytes) -> Trajectory:
+    def _decoded(self, game_id: str, payload: bytes, statistics: bytes | None) -> Trajectory:
+        game = self._checked(game_id, decode_trajectory, payload)
+        if statistics is None:
+            return game
+        return with_statistics(game, self._checked(game_id, decode_statistics, statistics))
+
+    def _checked(self, game_id: str, decode: Callable[[bytes], _Decoded], payload: bytes) -> _Decoded:
         try:
-            return decode_trajectory(payload)
+            return decode(payload)
         except DamagedData as error:
             raise DamagedData(f"Game {game_id!r} in {self.path} is damaged. {error}") from error
 
@@ -131,16 +285,18 @@ class GameStore:
         application = self._pragma("application_id")
         if application != _APPLICATION_ID and not is_empty:
             raise UserError(f"A replay store must be a file that numzero made; {self.path} is not. Name another file.")
-        if application == _APPLICATION_ID and self._pragma("user_version") != _SCHEMA_VERSION:
+        version = self._pragma("user_version")
+        if application == _APPLICATION_ID and version not in (1, _SCHEMA_VERSION):
             raise UserError(
-                f"A replay store must have version {_SCHEMA_VERSION}; {self.path} has {self._pragma('user_version')}. "
+                f"A replay store must have version {_SCHEMA_VERSION}; {self.path} has {version}. "
                 f"Open it with the numzero that wrote it."
             )
         self._use_wal()
         self._connection.execute("PRAGMA synchronous = NORMAL")
-        if application != _APPLICATION_ID:
+        if application != _APPLICATION_ID or version != _SCHEMA_VERSION:
             with self._transaction():
-                for statement in _SCHEMA:
+                older = self._pragma("user_version") == 1  # looked up again: another process may have been faster
+                for statement in _UPGRADE if older else _SCHEMA:
                     self._connection.execute(statement)
 
     def _pragma(self, name: str) -> int:

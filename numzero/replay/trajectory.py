@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from numzero.errors import UserError
 
-__all__ = ["OBSERVATION_DTYPES", "Ended", "Field", "Trajectory", "check_trajectory", "layout"]
+__all__ = ["OBSERVATION_DTYPES", "UNKNOWN_VERSION", "Ended", "Field", "Statistics", "Trajectory"]
+__all__ += ["check_statistics", "check_trajectory", "layout", "statistics_layout", "with_statistics"]
 
 Ended = Literal["terminated", "truncated", "cut"]
 _ENDINGS: tuple[str, ...] = get_args(Ended)
@@ -62,6 +63,39 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return len(self.action)
 
 
+class Statistics(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What a later search said of a game of T steps with A actions; see `Trajectory` for the views."""
+
+    game_id: str
+    """The game that was searched again."""
+    policy_target: _Float32Array
+    """`[T, A]` float32."""
+    root_value: _Float32Array
+    """`[T+1]` float32; the last is not used where the game terminated."""
+    model_version: _Int64Array
+    """`[T]` int64, the weights that searched each position; UNKNOWN_VERSION for another run's agent."""
+    agent: str = ""
+    """Empty for the run's own weights, else what tells the agent from others."""
+
+
+UNKNOWN_VERSION = -1
+"""Weights that are not this run's: older than any of them."""
+
+
+def with_statistics(trajectory: Trajectory, statistics: Statistics) -> Trajectory:
+    """The game with what a later search said of it; the final value of a terminated game stays 0."""
+    root_value = statistics.root_value
+    if trajectory.ended == "terminated":
+        root_value = root_value.copy()
+        root_value[-1] = 0.0
+    return msgspec.structs.replace(
+        trajectory,
+        policy_target=statistics.policy_target,
+        root_value=root_value,
+        model_version=statistics.model_version,
+    )
+
+
 class Field(NamedTuple):
     """One array of a trajectory, as `layout` lists them."""
 
@@ -93,6 +127,30 @@ def layout(
         Field("to_play", _INT8, (positions,)),
         Field("exploratory", _BOOL, (steps,)),
     )
+
+
+def statistics_layout(num_steps: int, num_actions: int) -> tuple[Field, ...]:
+    """The arrays of statistics in the order of their bytes."""
+    return (
+        Field("model_version", _INT64, (num_steps,)),
+        Field("policy_target", _FLOAT32, (num_steps, num_actions)),
+        Field("root_value", _FLOAT32, (num_steps + 1,)),
+    )
+
+
+def check_statistics(statistics: Statistics) -> None:
+    """Raise UserError, naming the field, unless every shape, dtype and number is as documented."""
+    policy_target = statistics.policy_target
+    if not isinstance(policy_target, np.ndarray) or policy_target.ndim != 2 or len(policy_target) == 0:
+        raise UserError(f"Statistics.policy_target must be [T, A]; got {_described(policy_target)}.")
+    for name, dtype, shape in statistics_layout(*policy_target.shape):
+        array = getattr(statistics, name)
+        if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
+            raise UserError(
+                f"Statistics.{name} must be a {dtype.name} array of shape {shape}; got {_described(array)}. "
+                f"They belong to {len(policy_target)} steps and one position more."
+            )
+        _require_finite(name, array, "Statistics")
 
 
 def check_trajectory(trajectory: Trajectory) -> None:
@@ -141,13 +199,13 @@ def _check_meaning(trajectory: Trajectory) -> None:
         )
 
 
-def _require_finite(name: str, array: npt.NDArray[Any]) -> None:
+def _require_finite(name: str, array: npt.NDArray[Any], owner: str = "Trajectory") -> None:
     if math.isfinite(float(array.sum(dtype=np.float64))):
         return  # the common case in one pass; a sum is finite only if all of it is
     finite = np.isfinite(array)
     if not finite.all():
         where = tuple(int(i) for i in np.argwhere(~finite)[0])
-        raise UserError(f"Trajectory.{name} must be finite; got {array[where]} at index {where}.")
+        raise UserError(f"{owner}.{name} must be finite; got {array[where]} at index {where}.")
 
 
 def _described(value: object) -> str:

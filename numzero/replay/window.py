@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,9 +16,9 @@ import numpy.typing as npt
 from numba import njit
 
 from numzero.errors import UserError
-from numzero.replay.trajectory import Trajectory, check_trajectory
+from numzero.replay.trajectory import Statistics, Trajectory, check_trajectory
 
-__all__ = ["ReplayConfig", "Sample", "Window"]
+__all__ = ["MEBIBYTE", "ReplayConfig", "Sample", "Window", "slot_bytes", "window_slots"]
 
 _BoolArray = npt.NDArray[np.bool_]
 _Float32Array = npt.NDArray[np.float32]
@@ -35,6 +36,13 @@ class ReplayConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Alpha of prioritised replay, P(i) = p(i) ** alpha / sum: 0 is uniform. Paper: 1 for Atari, 0 for boards."""
     importance_exponent: float = 1.0
     """Beta of the correction for it, weight = (1 / (N P(i))) ** beta: 0 corrects nothing, 1 all. Paper: 1."""
+    freshest_of: int = 1
+    """Each step is the one with the freshest targets among so many drawn; 1: no preference. Uniform replay only."""
+    memory_mb: int = 1000
+    """Bound of the window in MiB of memory; where `capacity_steps` asks for more, the window has fewer slots. Oldest
+    games leave first. Paper: none."""
+    disk_mb: int = 10_000
+    """Bound of the store of all games in MiB on disk, 0: none. Oldest games leave first. Paper: none."""
 
     def check(self) -> list[str]:
         """All that is wrong with these settings, one sentence each."""
@@ -45,13 +53,51 @@ class ReplayConfig(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if not 0.0 <= value < math.inf:
                 problems.append(f"replay.{name} must be finite and not negative; got {value}.")
+        for name, least in (("freshest_of", 1), ("memory_mb", 1), ("disk_mb", 0)):
+            if getattr(self, name) < least:
+                problems.append(f"replay.{name} must be at least {least}; got {getattr(self, name)}.")
+        if self.freshest_of > 1 and self.priority_exponent > 0.0:
+            problems.append(
+                "replay.freshest_of above 1 needs replay.priority_exponent = 0: either draws in its own way."
+            )
         return problems
 
 
+MEBIBYTE = 2**20
+_GAME_BYTES = 320
+"""Python's objects for one game, its id among them."""
 _SMALLEST_PRIORITY = 1e-6
 """A step whose value was predicted exactly may still be drawn; 0 marks what never is."""
 _STEP_FIELDS = ("action", "reward", "discount", "policy_target", "exploratory", "model_version")
 _POSITION_FIELDS = ("observation", "legal", "to_play", "root_value")
+_STATISTIC_FIELDS = ("policy_target", "root_value", "model_version", "priority")
+"""What changes while a game is in the window."""
+
+
+def slot_bytes(
+    observation_shape: tuple[int, ...], observation_dtype: npt.DTypeLike, num_actions: int, priority_exponent: float
+) -> int:
+    """Most that one slot of a window takes, its share of a game's objects included (a game has two slots or more)."""
+    small = Window(2, observation_shape, observation_dtype, num_actions, priority_exponent=priority_exponent)
+    large = Window(4, observation_shape, observation_dtype, num_actions, priority_exponent=priority_exponent)
+    # The tree of priorities has up to twice the leaves that its slots need.
+    slack = 16 if priority_exponent > 0.0 else 0
+    return (large.memory_bytes - small.memory_bytes) // 2 + slack + _GAME_BYTES // 2
+
+
+def window_slots(
+    config: ReplayConfig, observation_shape: tuple[int, ...], observation_dtype: npt.DTypeLike, num_actions: int
+) -> int:
+    """Slots of a window that keeps both bounds, `capacity_steps` and `memory_mb`.
+
+    Raises:
+        UserError: not even two fit.
+    """
+    size = slot_bytes(observation_shape, observation_dtype, num_actions, config.priority_exponent)
+    affordable = config.memory_mb * MEBIBYTE // size
+    if affordable < 2:
+        raise UserError(f"replay.memory_mb must hold two positions of {size} bytes at least; got {config.memory_mb}.")
+    return min(config.capacity_steps, affordable)
 
 
 class Sample(NamedTuple):
@@ -92,16 +138,21 @@ class Window:
         *,
         priority_exponent: float = 0.0,
         importance_exponent: float = 1.0,
+        freshest_of: int = 1,
     ) -> None:
-        """Allocate everything at once; the exponents are those of `ReplayConfig`."""
+        """Allocate everything at once; exponents and `freshest_of` are those of `ReplayConfig`."""
         config = ReplayConfig(
-            capacity_steps=capacity_steps, priority_exponent=priority_exponent, importance_exponent=importance_exponent
+            capacity_steps=capacity_steps,
+            priority_exponent=priority_exponent,
+            importance_exponent=importance_exponent,
+            freshest_of=freshest_of,
         )
         if problems := config.check():
             raise UserError(" ".join(problems))
         self.capacity_steps = capacity_steps
         self.priority_exponent = priority_exponent
         self.importance_exponent = importance_exponent
+        self.freshest_of = freshest_of
         # Zeros, not ones: the system hands out a page of zeros only when it is first written.
         self.observation: npt.NDArray[Any] = np.zeros((capacity_steps, *observation_shape), observation_dtype)
         self.action = np.zeros(capacity_steps, np.int32)
@@ -120,6 +171,8 @@ class Window:
         self.priority = np.zeros(capacity_steps, np.float64)
         self.stamp = np.zeros(capacity_steps, np.int64)
         self._games: deque[tuple[int, int]] = deque()  # (first, final), oldest first
+        self._id_at: dict[int, str] = {}  # first -> id
+        self._first_of: dict[str, int] = {}  # id -> first
         self._stale: dict[int, int] = {}  # first -> final
         self._head = 0
         self._num_added = 0
@@ -156,14 +209,9 @@ class Window:
         first = self._make_room(trajectory.num_steps + 1)
         final = first + trajectory.num_steps
         self._num_added += 1
-        self._games.append((first, final))
-        self._stale[first] = final
         self._head = final + 1
-        self._write(first, final, trajectory)
+        self._enter(first, trajectory, self._num_added)
         self._set_priorities(np.arange(first, final), np.full(trajectory.num_steps, self._highest_priority))
-        ring = (self._steps_begin + self._num_steps + np.arange(trajectory.num_steps)) % self.capacity_steps
-        self._steps[ring] = np.arange(first, final)
-        self._num_steps += trajectory.num_steps
 
     def sample(self, batch_size: int, rng: np.random.Generator) -> Sample:
         """Draw steps with replacement: uniformly, or with P(i) = priority(i) ** alpha / sum of all where alpha > 0.
@@ -174,8 +222,7 @@ class Window:
         if self._num_steps == 0:
             raise UserError("A window must hold a game before it is sampled; it is empty. Add a trajectory first.")
         if self.priority_exponent == 0:
-            index = self._steps_begin + rng.integers(self._num_steps, size=batch_size)
-            slot = self._steps[index % self.capacity_steps]
+            slot = self._draw_uniformly(batch_size, rng)
             return Sample(slot, np.ones(batch_size, np.float32), self.stamp[slot])
         slot = np.empty(batch_size, np.int64)
         total = self._tree[1]
@@ -184,6 +231,13 @@ class Window:
         # N drops out with the normalisation, and the quotient of two probabilities neither overflows nor underflows.
         weight = (probability.min(initial=math.inf) / probability) ** self.importance_exponent
         return Sample(slot, weight.astype(np.float32), self.stamp[slot])
+
+    def _draw_uniformly(self, batch_size: int, rng: np.random.Generator) -> _Int64Array:
+        """`[n]` steps, each the freshest of `freshest_of` draws (the first of equals)."""
+        index = self._steps_begin + rng.integers(self._num_steps, size=batch_size * self.freshest_of)
+        drawn = self._steps[index % self.capacity_steps].reshape(batch_size, self.freshest_of)
+        best = self.model_version[drawn].argmax(axis=1)
+        return np.asarray(drawn[np.arange(batch_size), best], np.int64)
 
     def update_priorities(self, sample: Sample, priority: npt.ArrayLike) -> None:
         """Set the priorities of drawn steps to `priority` `[n]`; steps whose game has left meanwhile are skipped.
@@ -220,6 +274,9 @@ class Window:
     ) -> None:
         """Overwrite what the search said of positions `slot` `[n]`, as reanalyze does; their games become stale.
 
+        Positions that newer weights have spoken of are left alone: the freshest statistics win, in any order of
+        arrival.
+
         policy_target: `[n, A]`; final positions keep none.
         root_value: `[n]`; the final position of a terminated game keeps 0.
         model_version: an integer, or `[n]`.
@@ -233,14 +290,124 @@ class Window:
             )
         if not (np.isfinite(policy_target).all() and np.isfinite(root_value).all()):
             raise UserError("New statistics must be finite; got nan or infinity. Has the network diverged?")
+        version = np.broadcast_to(np.asarray(model_version, np.int64), slot.shape)
         here = self.stamp[slot] != 0 if stamp is None else (self.stamp[slot] == stamp) & (stamp != 0)
+        here &= self.model_version[slot] <= version
         has_policy = here & (slot < self.final_slot[slot])
         has_value = here & (has_policy | ~self.terminated[slot])
         self.policy_target[slot[has_policy]] = policy_target[has_policy]
         self.root_value[slot[has_value]] = root_value[has_value]
-        self.model_version[slot[here]] = np.broadcast_to(np.asarray(model_version, np.int64), slot.shape)[here]
+        self.model_version[slot[here]] = version[here]
         for first in np.unique(self.first_slot[slot[here]]).tolist():
             self._stale[first] = int(self.final_slot[first])
+
+    def games(self) -> _Int64Array:
+        """`[G, 2]` first and final slots of all games, oldest first."""
+        return np.array(self._games, np.int64).reshape(-1, 2)
+
+    def game_ids(self) -> list[str]:
+        """The ids of all games, oldest first."""
+        return [self._id_at[first] for first, _ in self._games]
+
+    def statistics(self, first: int) -> Statistics:
+        """What was last said of the game that begins at slot `first`, as copies."""
+        final = int(self.final_slot[first])
+        return Statistics(
+            game_id=self._id_at[first],
+            policy_target=self.policy_target[first:final].copy(),
+            root_value=self.root_value[first : final + 1].copy(),
+            model_version=self.model_version[first:final].copy(),
+        )
+
+    def apply(self, statistics: Statistics) -> int:
+        """Take in what was said elsewhere of a game; to how many of its positions it was news (0: the game has left).
+
+        Raises:
+            UserError: they are of another shape than the game.
+        """
+        first = self._first_of.get(statistics.game_id)
+        if first is None:
+            return 0
+        slot = np.arange(first, first + len(statistics.root_value))
+        if self.final_slot[first] != slot[-1]:
+            raise UserError(
+                f"Statistics of game {statistics.game_id!r} must have its {self.final_slot[first] - first} steps; "
+                f"got {len(statistics.policy_target)}."
+            )
+        nothing = np.zeros((1, self.policy_target.shape[1]), np.float32)
+        version = np.append(statistics.model_version, statistics.model_version[-1])
+        num_news = int((self.model_version[slot] < version).sum())
+        if num_news:
+            self.update_statistics(
+                slot, np.concatenate([statistics.policy_target, nothing]), statistics.root_value, version
+            )
+        return num_news
+
+    def mean_version(self) -> float:
+        """Mean weight version behind the targets of all steps that can be drawn."""
+        if self._num_steps == 0:
+            return 0.0
+        ring = (self._steps_begin + np.arange(self._num_steps)) % self.capacity_steps
+        return float(self.model_version[self._steps[ring]].mean())
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """All that `restore` needs beside the games themselves; slots are those of all games, oldest game first."""
+        games = self.games()
+        slots = _slots_of(games)
+        return {
+            "game_id": np.array(self.game_ids(), np.str_),
+            "games": games,
+            "stamp": self.stamp[games[:, 0]],
+            "counters": np.array([self._head, self._num_added, self.capacity_steps], np.int64),
+            "highest_priority": np.array(self._highest_priority),
+            **{name: getattr(self, name)[slots] for name in _STATISTIC_FIELDS},
+        }
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]], games: Iterable[Trajectory]) -> int:
+        """Become what `state` was taken of; how many of its games are not among `games`, which are given in its order.
+
+        Every game returns to its slots with the statistics and priorities it had, so what is drawn next is what would
+        have been drawn. Games that are missing leave their slots free. The window must be empty.
+
+        Raises:
+            UserError: the window has another size.
+        """
+        head, num_added, capacity_steps = (int(number) for number in state["counters"])
+        if capacity_steps != self.capacity_steps:
+            raise UserError(
+                f"A window of {capacity_steps} slots must be restored into one of that size; this one has "
+                f"{self.capacity_steps}. Leave the replay settings of the run as they were."
+            )
+        present = {game.game_id: game for game in games}
+        kept, rows = [], 0
+        for game_id, (first, final), stamp in zip(
+            state["game_id"].tolist(), state["games"], state["stamp"], strict=True
+        ):
+            if (game := present.get(game_id)) is not None:
+                self._enter(int(first), game, int(stamp))
+                kept.append(np.arange(rows, rows + final - first + 1))
+            rows += final - first + 1
+        self._head, self._num_added = head, num_added
+        self._highest_priority = float(state["highest_priority"])
+        slots = _slots_of(self.games())
+        for name in _STATISTIC_FIELDS:
+            getattr(self, name)[slots] = state[name][np.concatenate([np.zeros(0, np.int64), *kept])]
+        self._set_priorities(slots, self.priority[slots])
+        return len(state["games"]) - self.num_games
+
+    def _enter(self, first: int, trajectory: Trajectory, stamp: int) -> None:
+        """Put a game that fits into the free slots from `first`, as the newest."""
+        num_steps = trajectory.num_steps
+        final = first + num_steps
+        self._games.append((first, final))
+        self._id_at[first] = trajectory.game_id
+        self._first_of[trajectory.game_id] = first
+        self._stale[first] = final
+        self._write(first, final, trajectory)
+        self.stamp[first : final + 1] = stamp
+        ring = (self._steps_begin + self._num_steps + np.arange(num_steps)) % self.capacity_steps
+        self._steps[ring] = np.arange(first, final)
+        self._num_steps += num_steps
 
     def _check_fits(self, trajectory: Trajectory) -> None:
         check_trajectory(trajectory)
@@ -270,6 +437,9 @@ class Window:
 
     def _drop_oldest(self) -> None:
         first, final = self._games.popleft()
+        game_id = self._id_at.pop(first)
+        if self._first_of.get(game_id) == first:  # else it was added again since
+            del self._first_of[game_id]
         self._stale.pop(first, None)
         self.stamp[first : final + 1] = 0
         self._set_priorities(np.arange(first, final), np.zeros(final - first))
@@ -288,12 +458,16 @@ class Window:
         self.first_slot[first : final + 1] = first
         self.final_slot[first : final + 1] = final
         self.terminated[first : final + 1] = trajectory.ended == "terminated"
-        self.stamp[first : final + 1] = self._num_added
 
     def _set_priorities(self, slot: _Int64Array, priority: _Float64Array) -> None:
         self.priority[slot] = priority
         if self.priority_exponent > 0:
             _set_leaves(self._tree, slot, priority**self.priority_exponent)
+
+
+def _slots_of(games: _Int64Array) -> _Int64Array:
+    """The slots of `games` `[G, 2]`, one game after another."""
+    return np.concatenate([np.zeros(0, np.int64), *(np.arange(first, final + 1) for first, final in games)])
 
 
 @njit(cache=True)

@@ -13,15 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from numzero.errors import UserError
 from numzero.replay import (
+    UNKNOWN_VERSION,
     DamagedData,
     GameStore,
+    Statistics,
+    Trajectory,
+    decode_statistics,
+    encode_statistics,
+    encode_trajectory,
+    with_statistics,
 )
 from numzero.replay import store as store_module
-from tests.replay.games import assert_same_trajectory, make_trajectory
+from tests.replay.games import assert_same_trajectory, make_trajectory, trajectories
 
 
 @pytest.fixture
@@ -176,8 +186,8 @@ def test_store_of_another_version_is_refused(path):
     """A later format is not misread."""
     GameStore(path).close()
     with closing(sqlite3.connect(path)) as other:
-        other.execute("PRAGMA user_version = 2")
-    with pytest.raises(UserError, match=r"must have version 1; .* has 2"):
+        other.execute("PRAGMA user_version = 3")
+    with pytest.raises(UserError, match=r"must have version 2; .* has 3"):
         GameStore(path)
 
 
@@ -239,3 +249,150 @@ def test_mistakes_in_the_code_are_not_dressed_up_as_the_users(path):
     store.close()
     with pytest.raises(sqlite3.ProgrammingError):
         store.num_games()
+
+
+VERSION_1 = (
+    """CREATE TABLE games (sequence INTEGER PRIMARY KEY AUTOINCREMENT, game_id TEXT NOT NULL UNIQUE,
+       num_steps INTEGER NOT NULL, ended TEXT NOT NULL, model_version INTEGER NOT NULL, payload BLOB NOT NULL)""",
+    "CREATE TABLE totals (id INTEGER PRIMARY KEY, num_games INTEGER, num_steps INTEGER)",
+    "INSERT INTO totals VALUES (0, 0, 0)",
+    """CREATE TRIGGER count_games AFTER INSERT ON games BEGIN
+       UPDATE totals SET num_games = num_games + 1, num_steps = num_steps + NEW.num_steps; END""",
+    f"PRAGMA application_id = {store_module._APPLICATION_ID}",
+    "PRAGMA user_version = 1",
+)
+
+
+def test_store_of_the_first_version_is_taken_over(path):
+    """Its games stay, are counted, and can have statistics."""
+    game = make_trajectory("old", 3)
+    with closing(sqlite3.connect(path)) as other:
+        for statement in VERSION_1:
+            other.execute(statement)
+        other.execute(store_module._INSERT, ("old", 3, "terminated", 0, encode_trajectory(game)))
+        other.commit()
+    with GameStore(path) as store:
+        assert store.add([make_trajectory("new", 2)]) == 1
+        assert (store.num_games(), store.num_steps()) == (2, 5)
+        assert store.add_statistics([statistics_of(game, 1)]) == 1
+
+
+def statistics_of(game: Trajectory, version: int, agent: str = "") -> Statistics:
+    return Statistics(
+        game_id=game.game_id,
+        policy_target=np.full((game.num_steps, 2), version, np.float32),
+        root_value=np.full(game.num_steps + 1, version, np.float32),
+        model_version=np.full(game.num_steps, version),
+        agent=agent,
+    )
+
+
+def test_games_come_with_their_freshest_statistics(path):
+    """However they are read; observations, actions and rewards as played, and nothing follows a terminated game."""
+    game, other = make_trajectory("a", 3), make_trajectory("b", 2, ended="cut", seed=1)
+    with GameStore(path) as store:
+        store.add([game, other])
+        assert store.add_statistics([statistics_of(game, 5), statistics_of(other, 4)]) == 2
+        readings = (store.read_after(0, 9)[1], store.read_last(99), store.read_named("ab"), store.read_games([1, 2]))
+        for reading in readings:
+            expected = with_statistics(game, statistics_of(game, 5)), with_statistics(other, statistics_of(other, 4))
+            for got, want in zip(reading, expected, strict=True):
+                assert_same_trajectory(got, want)
+        assert readings[0][0].root_value.tolist() == [5, 5, 5, 0]
+        assert readings[0][1].root_value.tolist() == [4, 4, 4]
+        np.testing.assert_array_equal(readings[0][0].observation, game.observation)
+
+
+def test_statistics_are_stored_once_and_only_the_newer_replace(path):
+    """Delivered twice they change nothing; older ones come too late; those of a game that is not here are dropped."""
+    game = make_trajectory("a", 3)
+    with GameStore(path) as store:
+        store.add([game])
+        assert store.add_statistics([statistics_of(game, 5), statistics_of(make_trajectory("gone", 2), 5)]) == 1
+        revision, first = store.read_statistics_after(0, 10)
+        assert [each.model_version[0] for each in first] == [5]
+        assert store.add_statistics([statistics_of(game, 5), statistics_of(game, 4)]) == 0
+        assert store.read_statistics_after(revision, 10) == (revision, [])
+        assert store.add_statistics([statistics_of(game, 6)]) == 1
+        assert [each.model_version[0] for each in store.read_statistics_after(revision, 10)[1]] == [6]
+        assert store.newest()[0] == 1
+        assert store.index() == [(1, 3, 6, "")]
+
+
+def test_another_agent_speaks_last_until_the_run_goes_on(path):
+    """Its versions mean nothing here: it replaces the run's own once, and the run's own replace it again."""
+    game = make_trajectory("a", 3)
+    with GameStore(path) as store:
+        store.add([game])
+        assert store.add_statistics([statistics_of(game, 5)]) == 1
+        assert store.add_statistics([statistics_of(game, UNKNOWN_VERSION, "other")]) == 1
+        assert store.add_statistics([statistics_of(game, UNKNOWN_VERSION, "other")]) == 0
+        assert store.index() == [(1, 3, UNKNOWN_VERSION, "other")]
+        assert store.add_statistics([statistics_of(game, 5)]) == 1
+        assert store.index() == [(1, 3, 5, "")]
+
+
+def test_damaged_statistics_are_named(path):
+    """A flipped bit is noticed before it is learned from, here as in games."""
+    game = make_trajectory("bad", 3)
+    with GameStore(path) as store:
+        store.add([game])
+        store.add_statistics([statistics_of(game, 5)])
+        store._connection.execute("UPDATE statistics SET payload = substr(payload, 1, 50)")
+        for read in (lambda: store.read_after(0, 5), lambda: store.read_statistics_after(0, 5)):
+            with pytest.raises(DamagedData, match=r"Game 'bad' in .*replay\.sqlite is damaged"):
+                read()
+
+
+@given(trajectories, st.integers(0, 2**40))
+def test_decoded_statistics_are_those_that_were_encoded(trajectory, version):
+    """Bit for bit, and every flipped bit of a short one is noticed."""
+    statistics = Statistics(
+        game_id=trajectory.game_id,
+        policy_target=trajectory.policy_target,
+        root_value=trajectory.root_value,
+        model_version=trajectory.model_version,
+        agent="someone",
+    )
+    payload = encode_statistics(statistics)
+    decoded = decode_statistics(payload)
+    assert (decoded.game_id, decoded.agent) == (trajectory.game_id, "someone")
+    for name in ("policy_target", "root_value", "model_version"):
+        np.testing.assert_array_equal(getattr(decoded, name), getattr(statistics, name), strict=True)
+    bit = version % (8 * len(payload))
+    damaged = bytearray(payload)
+    damaged[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(DamagedData):
+        decode_statistics(bytes(damaged))
+
+
+def test_a_store_keeps_its_limit(path):
+    """The oldest games leave, with their statistics; totals say what is here and what ever was; any writer keeps it."""
+    limit = 2**20
+    with GameStore(path) as store:
+        store.set_limit(limit)
+    with GameStore(path) as writer:
+        for i in range(300):
+            game = make_trajectory(f"g{i}", 60, observation_shape=(100,), seed=i)
+            assert writer.add([game]) == 1
+            writer.add_statistics([statistics_of(game, i)])
+            assert writer.num_bytes() <= limit
+        kept = [game.game_id for game in writer.read_after(0, 1000)[1]]
+        assert kept == [f"g{i}" for i in range(300 - len(kept), 300)]
+        assert 50 < len(kept) < 250
+        assert writer.num_games() == len(kept)
+        assert (writer.num_steps(), writer.num_steps(ever=True)) == (60 * len(kept), 60 * 300)
+        assert len(writer.read_statistics_after(0, 1000)[1]) == len(kept)
+        assert writer.add([make_trajectory("huge", 60, observation_shape=(40_000,))]) == 1
+        assert writer.num_games() == 1, "the newest game stays, however large"
+    assert path.stat().st_size < 4 * limit
+
+
+def test_notes_are_kept_by_name(path):
+    """A few bytes beside the games, for whoever reads the store without its run."""
+    with GameStore(path) as store:
+        assert store.read_note("game") is None
+        store.write_note("game", b"tictactoe")
+        store.write_note("game", b"chess")
+    with GameStore(path) as store:
+        assert store.read_note("game") == b"chess"

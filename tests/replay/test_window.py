@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,8 +15,10 @@ from numzero.errors import UserError
 from numzero.replay import (
     ReplayConfig,
     Sample,
+    Statistics,
     Trajectory,
     Window,
+    window_slots,
 )
 from numzero.replay import window as window_module
 from tests.reference import replay as reference
@@ -34,6 +37,10 @@ def test_settings_out_of_range_are_all_reported():
     assert ReplayConfig().check() == []
     with pytest.raises(UserError, match=r"capacity_steps.*priority_exponent"):
         Window(1, (2,), np.uint8, 2, priority_exponent=-1.0)
+
+
+NEWEST = 2**41
+"""Above all versions of `make_trajectory`."""
 
 
 def make_window(capacity: int = 20, **kwargs: Any) -> Window:
@@ -108,28 +115,41 @@ class WindowMachine(RuleBasedStateMachine):
         slot = np.array(data.draw(st.lists(st.sampled_from(occupied), unique=True, max_size=6)), np.int64)
         policy = self.rng.random((len(slot), 2), dtype=np.float32)
         value = self.rng.normal(size=len(slot)).astype(np.float32)
-        self.window.update_statistics(slot, policy, value, 7)
+        self.window.update_statistics(slot, policy, value, NEWEST)
         for row, s in enumerate(slot.tolist()):
             game, t = self.model.cells[s]
             self.stale.add(game.game_id)
             if t < game.num_steps:
                 game.policy_target[t] = policy[row]
-                game.model_version[t] = 7
+                game.model_version[t] = NEWEST
             if t < game.num_steps or game.ended != "terminated":
                 game.root_value[t] = value[row]
         # The final slot's version is its own; follow what the window was told.
         for s in slot.tolist():
             game, t = self.model.cells[s]
             if t == game.num_steps:
-                assert self.window.model_version[s] == 7
+                assert self.window.model_version[s] == NEWEST
                 self.window.model_version[s] = game.model_version[-1]
             elif t == game.num_steps - 1:
-                self.window.model_version[s + 1] = 7
+                self.window.model_version[s + 1] = NEWEST
 
     @rule()
     def mark_fresh(self):
         self.window.mark_fresh()
         self.stale.clear()
+
+    @precondition(lambda self: self.window.num_games > 0)
+    @rule(batch_size=st.integers(1, 8), seed=st.integers(0, 99))
+    def restore(self, batch_size, seed):
+        other = make_window(self.window.capacity_steps, priority_exponent=self.window.priority_exponent)
+        assert other.restore(self.window.state(), self.model.games) == 0
+        one, two = (window.sample(batch_size, np.random.default_rng(seed)) for window in (self.window, other))
+        for mine, theirs in zip(one, two, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        other.mark_fresh()
+        for first, final in self.window.stale_games():
+            other._stale[int(first)] = int(final)  # all are stale after restoring; keep those that were before
+        self.window = other
 
     @invariant()
     def agrees_with_the_model(self):
@@ -314,12 +334,14 @@ def test_reanalyzed_positions_whose_game_has_left_are_skipped():
     newest = make_trajectory("c", 2, ended="cut", seed=5)
     window.add(newest)  # over slots 0..2; slot 3 becomes free
     window.mark_fresh()
-    window.update_statistics(slot, np.full((8, 2), 9, np.float32), np.full(8, 9, np.float32), slot, stamp=stamp)
+    window.update_statistics(
+        slot, np.full((8, 2), 9, np.float32), np.full(8, 9, np.float32), NEWEST + slot, stamp=stamp
+    )
     for t in range(3):
         assert_slot_holds(window, t, newest, t)
     assert window.root_value[4:].tolist() == [9, 9, 9, 9]
     assert window.policy_target[4:, 0].tolist() == [9, 9, 9, 0]
-    assert window.model_version[4:].tolist() == [4, 5, 6, 7]
+    assert (window.model_version[4:] - NEWEST).tolist() == [4, 5, 6, 7]
     assert window.stale_games().tolist() == [[4, 7]]
 
 
@@ -333,7 +355,7 @@ def test_statistics_that_do_not_fit_are_refused(policy_shape, num_values, fill):
     before = window.root_value.copy(), window.policy_target.copy()
     with pytest.raises(UserError, match="New statistics"):
         window.update_statistics(
-            np.arange(2), np.full(policy_shape, fill, np.float32), np.full(num_values, fill, np.float32), 1
+            np.arange(2), np.full(policy_shape, fill, np.float32), np.full(num_values, fill, np.float32), NEWEST
         )
     np.testing.assert_array_equal(window.root_value, before[0])
     np.testing.assert_array_equal(window.policy_target, before[1])
@@ -343,3 +365,89 @@ def test_window_without_games_has_no_stale_ones():
     """Shape [0, 2], so that it can be passed on as it is."""
     assert make_window().stale_games().shape == (0, 2)
     assert make_window().stale_games().dtype == np.int64
+
+
+def statistics_of(game: Trajectory, version: int, fill: float = 9.0) -> Statistics:
+    return Statistics(
+        game_id=game.game_id,
+        policy_target=np.full((game.num_steps, 2), fill, np.float32),
+        root_value=np.full(game.num_steps + 1, fill, np.float32),
+        model_version=np.full(game.num_steps, version),
+    )
+
+
+def test_the_freshest_statistics_win_in_any_order():
+    """What newer weights said is not overwritten by what older ones said, position by position."""
+    window = make_window()
+    game = msgspec.structs.replace(make_trajectory("a", 3, ended="cut"), model_version=np.array([5, 6, 7]))
+    window.add(game)
+    assert window.apply(statistics_of(game, 6)) == 1
+    assert window.model_version[:4].tolist() == [6, 6, 7, 7]
+    assert (window.root_value[:2] == 9).all()
+    assert window.root_value[2] == game.root_value[2]
+    assert window.apply(statistics_of(game, 9, fill=3.0)) == 4
+    assert window.apply(statistics_of(game, 8, fill=4.0)) == 0
+    assert window.root_value[:4].tolist() == [3.0] * 4
+    assert window.mean_version() == 9.0
+
+
+def test_statistics_of_a_game_that_has_left_are_passed_over():
+    """They come late; nothing else is touched. Those of another length are another game's."""
+    window = make_window(4)
+    old, new = make_trajectory("old", 3), make_trajectory("new", 3, seed=1)
+    window.add(old)
+    window.add(new)
+    assert window.apply(statistics_of(old, NEWEST)) == 0
+    assert_slot_holds(window, 0, new, 0)
+    with pytest.raises(UserError, match="must have its 3 steps; got 2"):
+        window.apply(statistics_of(make_trajectory("new", 2), NEWEST))
+
+
+def test_a_windows_own_statistics_are_those_of_the_game():
+    """What `statistics` gives can be applied to another window that holds the game."""
+    window, other = make_window(), make_window()
+    game = make_trajectory("a", 3)
+    window.add(game)
+    other.add(game)
+    window.apply(statistics_of(game, NEWEST))
+    other.apply(window.statistics(0))
+    for name in ("policy_target", "root_value", "model_version"):
+        np.testing.assert_array_equal(getattr(other, name), getattr(window, name))
+    assert other.root_value[3] == 0.0, "the game terminated there"
+
+
+def test_a_restored_window_leaves_room_for_games_that_are_lost():
+    """What a store no longer has stays free; everything else is where it was."""
+    games = [make_trajectory(f"g{i}", 2 + i, seed=i) for i in range(4)]
+    window, other = make_window(), make_window()
+    for game in games:
+        window.add(game)
+    assert other.restore(window.state(), games[1:]) == 1
+    assert (other.num_games, other.num_steps) == (3, window.num_steps - 2)
+    assert (other.stamp[:3] == 0).all()
+    assert_slot_holds(other, 3, games[1], 0)
+    with pytest.raises(UserError, match="A window of 20 slots must be restored into one of that size"):
+        make_window(30).restore(window.state(), games)
+
+
+def test_the_freshest_of_several_draws_is_taken():
+    """With two draws a step of the newest weights comes three times in four, where half the steps are such."""
+    window = make_window(freshest_of=2)
+    for version, name in ((1, "old"), (2, "new")):
+        window.add(msgspec.structs.replace(make_trajectory(name, 4), model_version=np.full(4, version)))
+    slot = window.sample(4000, np.random.default_rng(0)).slot
+    assert abs((window.model_version[slot] == 2).mean() - 0.75) < 0.03
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5])
+@pytest.mark.parametrize(("shape", "dtype", "num_actions"), [((3, 3, 3), np.uint8, 9), ((4,), np.float32, 2)])
+def test_a_window_keeps_its_memory_bound(alpha, shape, dtype, num_actions):
+    """Slots by `memory_mb` where `capacity_steps` asks for more, and never above either."""
+    config = ReplayConfig(capacity_steps=10**6, memory_mb=4, priority_exponent=alpha)
+    slots = window_slots(config, shape, dtype, num_actions)
+    window = Window(slots, shape, dtype, num_actions, priority_exponent=alpha)
+    assert window.memory_bytes + slots // 2 * 320 <= 4 * 2**20
+    assert slots > 4 * 2**20 // 600
+    assert window_slots(msgspec.structs.replace(config, capacity_steps=50), shape, dtype, num_actions) == 50
+    with pytest.raises(UserError, match=r"replay\.memory_mb must hold two positions"):
+        window_slots(config, (1000, 1000, 10), dtype, num_actions)

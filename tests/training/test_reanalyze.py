@@ -140,7 +140,7 @@ def test_newer_weights_are_used_from_then_on():
     config = SearchConfig(rule="paper", num_simulations=0)
     reanalyzer = Reanalyzer(config, 32, np.random.default_rng(0))
     values = []
-    for version, files in ((1, FILES), (2, small_files(seed=4, discount=-0.9))):
+    for version, files in ((8, FILES), (9, small_files(seed=4, discount=-0.9))):
         reanalyzer.use_model(files, version)
         reanalyzer.refresh(window)
         assert window.model_version[: NUM_STEPS + 1].tolist() == [version] * (NUM_STEPS + 1)
