@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["EnvironmentFault", "UserError", "nearest"]
+__all__ = ["DiskFullError", "EnvironmentFault", "UserError", "nearest"]
 
 
 class UserError(ValueError):
@@ -16,6 +16,10 @@ class UserError(ValueError):
 
     The command line prints it and exits with code 2. Anything else that is raised is a bug and keeps its traceback.
     """
+
+
+class DiskFullError(UserError):
+    """There was no room to write; what was there before is whole. Trying again later may succeed."""
 
 
 class EnvironmentFault(UserError):

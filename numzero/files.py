@@ -1,32 +1,57 @@
 """Files that are whole or absent: written under a temporary name, synced, digested, renamed.
 
-Knows bytes, folders and digests; knows nothing of what is in them.
+Knows bytes, folders, digests, full disks and who works in a folder; knows nothing of what is in the files.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import TracebackType
 
-from numzero.errors import UserError
+from numzero.errors import DiskFullError, UserError
 
 __all__ = [
+    "LOCK",
     "MANIFEST",
     "DamagedFilesError",
+    "FolderLock",
     "generations",
+    "no_room_explained",
     "prune",
     "read_folder",
     "read_newest",
+    "read_sealed",
+    "remove_leftovers",
+    "when_there_is_room",
     "write_file",
     "write_folder",
+    "write_sealed",
 ]
 
 MANIFEST = "manifest.json"
 """Holds the sha256 of every other file of a folder; written last."""
+
+
+LOCK = "lock"
+"""Held by the process that works in a folder; says how many did before, and which one it is."""
+
+_LEFTOVER = re.compile(r"\..+\.\d+\.(tmp|old)")
+_SEAL = re.compile(rb"# sha256 ([0-9a-f]{64})\n\Z")
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_RETRY_SECONDS = 0.5
+_EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
+_AT_FDCWD = -100
 
 
 class DamagedFilesError(UserError):
@@ -34,35 +59,79 @@ class DamagedFilesError(UserError):
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` so that a crash leaves the old file or the new one."""
+    """Replace `path` by `content` so that a crash leaves the old file or the new one.
+
+    Raises:
+        DiskFullError: there is no room; the old file is as it was.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    _write_synced(temporary, content)
-    temporary.replace(path)
+    try:
+        with no_room_explained(path):
+            _write_synced(temporary, content)
+            temporary.replace(path)
+    except (OSError, DiskFullError):
+        temporary.unlink(missing_ok=True)
+        raise
     _sync_folder(path.parent)
+
+
+def write_sealed(path: Path, content: bytes) -> None:
+    """`write_file` of text that people may read, with its digest in a last line that begins with #."""
+    content = content if content.endswith(b"\n") or not content else content + b"\n"
+    write_file(path, content + b"# sha256 " + hashlib.sha256(content).hexdigest().encode() + b"\n")
+
+
+def read_sealed(path: Path) -> bytes:
+    """What `write_sealed` was given, or raises DamagedFilesError."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DamagedFilesError(f"{path} cannot be read ({error.strerror}). Put it back.") from error
+    seal = _SEAL.search(content)
+    if seal is None or hashlib.sha256(content[: seal.start()]).hexdigest().encode() != seal[1]:
+        raise DamagedFilesError(
+            f"{path} is not as it was written: its digest, the last line, is another. Put it back as it was."
+        )
+    return content[: seal.start()]
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     """Make folder `path` hold exactly `files` and their manifest, all at once.
 
-    A folder that is there is renamed away first: a crash between the two renames leaves no `path`, but both folders
-    whole beside it, under names with a dot. Numbered folders, each written once, have no such moment.
+    A folder that is there is exchanged for the new one. Where the system cannot exchange two folders (only Linux can)
+    it is renamed away first: a crash between the two renames leaves no `path`, but both folders whole beside it, under
+    names with a dot. Numbered folders, each written once, have no such moment.
+
+    Raises:
+        DiskFullError: there is no room; what was there is as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    for name, content in files.items():
-        _write_synced(temporary / name, content)
-    manifest = {"sha256": {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}}
-    _write_synced(temporary / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
-    _sync_folder(temporary)
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
-    if path.exists():
-        shutil.rmtree(old, ignore_errors=True)  # left by a crash of a process with the same id, as in containers
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a crash of a process with the same id, as in containers
+    try:
+        with no_room_explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.mkdir()
+            for name, content in files.items():
+                _write_synced(temporary / name, content)
+            digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+            _write_synced(temporary / MANIFEST, (json.dumps({"sha256": digests}, indent=2) + "\n").encode())
+            _sync_folder(temporary)
+    except (OSError, DiskFullError):
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    if not path.exists():
+        temporary.rename(path)
+        _sync_folder(path.parent)
+    elif _exchange(temporary, path):
+        _sync_folder(path.parent)
+        shutil.rmtree(temporary, ignore_errors=True)
+    else:
+        old = path.with_name(f".{path.name}.{os.getpid()}.old")
+        shutil.rmtree(old, ignore_errors=True)
         path.rename(old)
-    temporary.rename(path)
-    _sync_folder(path.parent)
-    shutil.rmtree(old, ignore_errors=True)
+        temporary.rename(path)
+        _sync_folder(path.parent)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def read_folder(path: Path) -> dict[str, bytes]:
@@ -102,22 +171,154 @@ def generations(parent: Path) -> list[tuple[int, Path]]:
     return sorted((int(path.name), path) for path in parent.iterdir() if path.name.isdecimal())
 
 
-def read_newest(parent: Path, newer_than: int = -1) -> tuple[int, dict[str, bytes]] | None:
-    """The newest numbered folder of `parent` that verifies, above `newer_than`; None if there is none."""
+def read_newest(
+    parent: Path, newer_than: int = -1, on_damage: Callable[[str], None] | None = None
+) -> tuple[int, dict[str, bytes]] | None:
+    """The newest numbered folder of `parent` that verifies, above `newer_than`; None if there is none.
+
+    `on_damage` hears a sentence about each newer one that was passed over. Generations may be pruned meanwhile.
+    """
     for number, path in reversed(generations(parent)):
         if number <= newer_than:
             break
         try:
             return number, read_folder(path)
-        except DamagedFilesError:
-            continue
+        except DamagedFilesError as error:
+            if on_damage is not None and path.exists():
+                on_damage(f"{error} The generation before it is used.")
     return None
 
 
 def prune(parent: Path, keep: int) -> None:
-    """Remove all but the newest `keep` numbered folders of `parent`."""
+    """Remove all but the newest `keep` numbered folders of `parent`: renamed first, so that none is ever half there."""
     for _, path in generations(parent)[::-1][keep:]:
-        shutil.rmtree(path, ignore_errors=True)
+        old = path.with_name(f".{path.name}.{os.getpid()}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(old)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_leftovers(parent: Path) -> None:
+    """Remove what crashed writers left in `parent` and its folders; only the holder of its lock may."""
+    for folder, names, files in os.walk(parent):
+        for name in filter(_LEFTOVER.fullmatch, names + files):
+            path = Path(folder, name)
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        names[:] = [name for name in names if not _LEFTOVER.fullmatch(name)]
+
+
+class FolderLock:
+    """Held by the one process that works in a folder; the system takes it back when that process ends, however.
+
+    Args:
+        folder: exists.
+
+    Raises:
+        UserError: another process holds it.
+    """
+
+    session: int
+    """How many held it before: a number that no two holders share."""
+
+    def __init__(self, folder: Path) -> None:
+        is_new = not any(folder.iterdir())
+        self._descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if not _lock(self._descriptor):
+                raise UserError(
+                    f"{folder} is in use by another process{self._read()[1]}. Stop that one, or name another folder."
+                )
+            before, _ = self._read()
+            # Without a count, the seconds since 1970: above every count there was.
+            self.session = before + 1 if before is not None else 0 if is_new else int(time.time())
+            content = f"session {self.session} process {os.getpid()}\n".encode()
+            with no_room_explained(folder / LOCK):
+                os.pwrite(self._descriptor, content, 0)
+                os.ftruncate(self._descriptor, len(content))
+                os.fsync(self._descriptor)
+            _sync_folder(folder)
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self) -> tuple[int | None, str]:
+        """The session and the process of the last holder, as far as they can be read."""
+        found = re.fullmatch(rb"session (\d+) process (\d+)\n", os.pread(self._descriptor, 100, 0))
+        return (None, "") if found is None else (int(found[1]), f" ({found[2].decode()})")
+
+    def __enter__(self) -> FolderLock:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Let go."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go; twice is harmless."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+@contextlib.contextmanager
+def no_room_explained(path: Path) -> Iterator[None]:
+    """Turn what a full disk raises into a DiskFullError about `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise DiskFullError(
+            f"there is no room on the disk for {path}; what was there is whole. Free space and it goes on."
+        ) from error
+
+
+def when_there_is_room(
+    write: Callable[[], None], say: Callable[[str], None], give_up: Callable[[], bool] = lambda: False
+) -> bool:
+    """Do `write`; while the disk is full say so once and try again, until it succeeds or `give_up` says so.
+
+    Returns:
+        Whether it was written.
+    """
+    said = False
+    while True:
+        try:
+            write()
+        except DiskFullError as error:
+            if not said:
+                said = True
+                say(str(error))
+            if give_up():
+                return False
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return True
+
+
+def _lock(descriptor: int) -> bool:
+    """Whether the lock of an open file could be had."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: nobody is refused there
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swap the names of two folders at once; False where that cannot be done."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    if renameat2 is None:
+        return False
+    return bool(renameat2(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _EXCHANGE) == 0)
 
 
 def _write_synced(path: Path, content: bytes) -> None:
