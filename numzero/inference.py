@@ -28,7 +28,7 @@ from numzero.search.dense import (
 )
 from numzero.search.kernels import evaluate_dense
 
-__all__ = ["ModelFiles", "OnnxModel", "read_dense"]
+__all__ = ["FoundMove", "ModelFiles", "OnnxModel", "OnnxSearch", "read_dense"]
 
 NORM_EPSILON = 1e-5
 """Of LayerNorm and min-max in exported graphs; a graph with another does not agree and is not run by kernels."""
@@ -41,6 +41,57 @@ class ModelFiles(NamedTuple):
 
     initial: bytes
     recurrent: bytes
+
+
+class FoundMove(NamedTuple):
+    """What `agent.onnx` found for one position; see `search.SearchResult`."""
+
+    action: int
+    visit_counts: NDArray[np.int32]
+    """`[A]`."""
+    q_values: NDArray[np.float32]
+    """`[A]`, NaN where unvisited."""
+    value: float
+    margin: float
+    """The smallest lead of any choice, where the graph was built to tell; else NaN."""
+
+
+class OnnxSearch:
+    """`agent.onnx`, the networks and the whole search in one graph: one position at a time.
+
+    Args:
+        content: the bytes of the file.
+
+    Raises:
+        UserError: onnxruntime refuses the bytes, or their inputs and outputs are not such a graph's.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._session = _make_session(content, "agent")
+        inputs = [value.name for value in self._session.get_inputs()]
+        outputs = [value.name for value in self._session.get_outputs()]
+        if inputs[:3] != ["observation", "legal", "num_simulations"] or outputs[:4] != list(FoundMove._fields[:4]):
+            raise UserError(f"agent.onnx must be a search as `export` writes it; it maps {inputs} to {outputs}.")
+        self._noise = inputs[3]
+        self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+
+    def run(
+        self,
+        observation: NDArray[np.generic],
+        legal: NDArray[np.bool_],
+        num_simulations: int,
+        noise: NDArray[np.float32] | None = None,
+    ) -> FoundMove:
+        """Search one position: `[*O]`, `[A]`; `noise` `[A]` is Gumbel noise, or a draw to mix into the root's prior."""
+        inputs = {
+            "observation": np.asarray(observation, np.float32)[None],
+            "legal": np.asarray(legal, np.bool_)[None],
+            "num_simulations": np.array([num_simulations], np.int64),
+            self._noise: np.zeros((1, len(legal)), np.float32) if noise is None else noise[None],
+        }
+        action, visits, q_values, value, *margin = self._session.run(None, inputs)
+        lead = float(margin[0][0]) if margin else float("nan")
+        return FoundMove(int(action[0]), visits[0], q_values[0], float(value[0]), lead)
 
 
 class OnnxModel:
@@ -244,7 +295,7 @@ class _RecurrentCall:
         self.binding = model._bind(model._recurrent, inputs, outputs)
 
 
-def _session(content: bytes, name: str, inputs: list[str], outputs: list[str]) -> Any:
+def _make_session(content: bytes, name: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -252,9 +303,13 @@ def _session(content: bytes, name: str, inputs: list[str], outputs: list[str]) -
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises classes of its own for bad bytes, without a public base
         raise UserError(f"{name}.onnx is not a model that onnxruntime can load: {error}") from error
+
+
+def _session(content: bytes, name: str, inputs: list[str], outputs: list[str]) -> Any:
+    session = _make_session(content, name)
     seen = ([value.name for value in session.get_inputs()], [value.name for value in session.get_outputs()])
     if seen != (inputs, outputs):
         raise UserError(f"{name}.onnx must map {inputs} to {outputs}; it maps {seen[0]} to {seen[1]}.")

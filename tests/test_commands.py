@@ -264,7 +264,8 @@ def test_train_evaluate_export_play(tmp_path: Path) -> None:
     assert judged["simulations"] == 2, "the agent's own"
     shown = succeed("export", run, "--out", out, "--games", 2).stdout
     assert "initial.onnx" in shown
-    assert set(read_folder(out)) == {"initial.onnx", "recurrent.onnx", "agent.json", "card.md"}
+    networks = {"initial.onnx", "recurrent.onnx", "agent.onnx"}
+    assert set(read_folder(out)) == networks | {"agent.json", "card.md", "golden.json"}
     card = (out / "card.md").read_text(encoding="utf-8")
     assert "updates: 12" in card
     assert "of 4,520" in card

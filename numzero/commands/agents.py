@@ -120,7 +120,8 @@ def _progress_line() -> Any:
 def export(source: Path, out: Path, games: int, seed: int) -> None:
     """Write the newest agent of a run (or copy an agent) to a folder of its own, with a card of what it can do.
 
-    The folder holds initial.onnx, recurrent.onnx, agent.json, card.md and a manifest of digests.
+    The folder holds initial.onnx, recurrent.onnx, agent.onnx (both and the search), agent.json, card.md, golden.json
+    (searches for a host to test itself by) and a manifest of digests.
 
     \b
     Example:
@@ -129,12 +130,14 @@ def export(source: Path, out: Path, games: int, seed: int) -> None:
     from numzero.agent import Agent
     from numzero.errors import UserError
     from numzero.files import write_folder
+    from numzero.training.embed import embedded_files
 
     agent = Agent.load(source)
     if out.exists() and not (out / "agent.json").is_file():
         raise UserError(f"{out} exists and is not an agent's folder. Choose another --out.")
     scores = _card_scores(agent, games, seed) if games else {}
-    files = agent.folder_files() | {"card.md": _card(agent, scores).encode()}
+    files = agent.folder_files() | embedded_files(agent.info, agent.files, seed=seed)
+    files["card.md"] = _card(agent, scores).encode()
     write_folder(out, files)
     click.echo(f"{out}: " + ", ".join(f"{name} {len(content):,} bytes" for name, content in files.items()))
 
