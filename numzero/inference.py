@@ -34,6 +34,10 @@ NORM_EPSILON = 1e-5
 """Of LayerNorm and min-max in exported graphs; a graph with another does not agree and is not run by kernels."""
 DENSE_TOLERANCE = 1e-5
 """Largest difference from onnxruntime, relative to 1 + the largest number of the output."""
+DENSE_WEIGHTS_LIMIT = 160_000
+"""Larger networks stay with onnxruntime: their weights do not fit a core's own cache. Measured, in us an evaluation at
+batches of 1, 64 and 256: 39,000 weights 4.9, 1.47, 1.44 in the kernels and 14.4, 1.71, 1.56 in onnxruntime; 127,000
+weights 10.5, 3.6, 3.6 and 19.6, 3.5, 3.3; 450,000 weights 85, 16, 16 and 40, 9.5, 9.4."""
 
 
 class ModelFiles(NamedTuple):
@@ -147,14 +151,15 @@ class OnnxModel:
         return call.output
 
     def dense(self) -> DenseModel | None:
-        """The recurrent network as plain layers for kernels, made once; None if it is anything else.
+        """The recurrent network as plain layers for kernels, made once; None if it is anything else, or large.
 
         It must give what onnxruntime gives on random inputs, or it is not used.
         """
         if not self._looked_for_dense:
             self._looked_for_dense = True
             dense = read_dense(self._files.recurrent, self.discount)
-            self._dense = dense if dense is not None and self._agrees(dense) else None
+            small = dense is not None and dense.weights.size <= DENSE_WEIGHTS_LIMIT
+            self._dense = dense if dense is not None and small and self._agrees(dense) else None
         return self._dense
 
     def _agrees(self, dense: DenseModel) -> bool:

@@ -10,8 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DENSE", "DENSE_ACTION", "DENSE_RESIDUAL", "LATENT", "MINMAX", "NORM", "RELU", "SILU", "DenseBuilder"]
-__all__ += ["DenseModel"]
+from numzero.search.tiles import LANES
+
+__all__ = ["DENSE", "DENSE_ACTION", "DENSE_RESIDUAL", "LATENT", "MINMAX", "NORM", "RELU", "ROWS", "SILU"]
+__all__ += ["DenseBuilder", "DenseModel"]
 
 DENSE = 0
 """x <- x W + b."""
@@ -28,17 +30,19 @@ MINMAX = 6
 LATENT = 7
 """x is the new latent."""
 
-UNROLL = 4
-"""Rows of W that are multiplied in one pass; each W is padded to a multiple with rows of zeros."""
+
+ROWS = 16
+"""Positions that go through a layer together, so that its weights are read once for all of them."""
 
 
 class DenseModel(NamedTuple):
     """The recurrent function of a plain network: layers in order, then policy logits and two categorical scalars."""
 
     program: NDArray[np.int32]
-    """`[L, 5]` operation, inputs (padded for products), outputs, where its weights and its bias or table begin."""
+    """`[L, 5]` operation, inputs, outputs, where its weights and its bias or table begin."""
     weights: NDArray[np.float32]
-    """All parameters, flat; a product's W is `[inputs, outputs]`, row by row."""
+    """All parameters, flat; a product's W is `[inputs, outputs]`, row by row, padded with zeros to a multiple of
+    `LANES` columns."""
     value_bins: NDArray[np.float32]
     """`[V]` what the value's categories stand for."""
     reward_bins: NDArray[np.float32]
@@ -48,7 +52,7 @@ class DenseModel(NamedTuple):
     epsilon: float
     """Added to variances by NORM; the smallest range of MINMAX."""
     work: NDArray[np.float32]
-    """`[2, widest]` the vector in hand and the next one; zeros where padding is read."""
+    """`[2, ROWS, widest]` the vectors in hand and the next ones."""
 
 
 class DenseBuilder:
@@ -63,11 +67,12 @@ class DenseBuilder:
     def product(self, op: int, weight: NDArray[np.float32], bias: NDArray[np.float32] | None) -> None:
         """Add x W + b: `weight` `[outputs, inputs]`; `bias` `[outputs]`, a table `[A, outputs]`, or None (residual)."""
         num_outputs, num_inputs = weight.shape
-        padded = -(-num_inputs // UNROLL) * UNROLL
-        matrix = np.zeros((padded, num_outputs), np.float32)
-        matrix[:num_inputs] = weight.T
+        padded = -(-num_outputs // LANES) * LANES
+        matrix = np.zeros((num_inputs, padded), np.float32)
+        matrix[:, :num_outputs] = weight.T
         start = self._append(matrix)
-        self._add(op, padded, num_outputs, start, -1 if bias is None else self._append(bias))
+        self._add(op, num_inputs, num_outputs, start, -1 if bias is None else self._append(bias))
+        self._widest = max(self._widest, padded)
 
     def norm(self, scale: NDArray[np.float32], bias: NDArray[np.float32] | None) -> None:
         """LayerNorm."""
@@ -89,7 +94,7 @@ class DenseBuilder:
             reward_bins=np.ascontiguousarray(reward_bins, np.float32),
             discount=float(discount),
             epsilon=float(epsilon),
-            work=np.zeros((2, self._widest), np.float32),
+            work=np.zeros((2, ROWS, self._widest), np.float32),
         )
 
     def _append(self, array: NDArray[np.float32]) -> int:

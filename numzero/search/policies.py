@@ -23,10 +23,8 @@ from numzero.search.tree import ROOT, Tree, allocate, root_values
 __all__ = ["Search", "SearchConfig", "SearchResult", "considered_visits", "make_rule", "sample_action"]
 
 RULES = {"paper": PAPER, "parent_siblings": PARENT_SIBLINGS, "gumbel": GUMBEL}
-DENSE_BATCH_LIMIT = 32
-"""Largest batch for which a plain network is evaluated inside the kernels rather than by its own runtime."""
-DENSE_CHUNK = 8
-"""Simulations between two looks at the clock, where there is a time limit, of such a network."""
+CLOCK_EVALUATIONS = 64
+"""Evaluations inside the kernels (0.05 to 0.3 ms) between two looks at the clock, where there is a time limit."""
 UNLIMITED_DEPTH = np.iinfo(np.int32).max
 SMALLEST = float(np.finfo(np.float64).tiny)
 """Stands in for a Dirichlet draw that underflowed. A greater floor flattens: 1e-30, one draw in 8 at alpha 0.03."""
@@ -245,7 +243,7 @@ class Search:
     def _simulate(self, deadline: float) -> int:
         """Run the simulations, or as many as the deadline allows; how many there were."""
         num_simulations = self.config.num_simulations + 1 - int(self.tree.node_visits[:, ROOT].max())
-        dense = _dense_model(self.model, self.batch_size)
+        dense = self.model.dense() if isinstance(self.model, HasDense) else None
         if num_simulations <= 0 or time.perf_counter() > deadline:
             return 0
         if dense is not None:
@@ -263,7 +261,7 @@ class Search:
     def _simulate_inside(self, dense: DenseModel, num_simulations: int, deadline: float) -> int:
         """All simulations in compiled code, a few at a time where there is a deadline."""
         space = (self._parent, self._action, self._flat_latent)
-        chunk = num_simulations if deadline == math.inf else DENSE_CHUNK
+        chunk = num_simulations if deadline == math.inf else max(1, CLOCK_EVALUATIONS // self.batch_size)
         done = 0
         while done < num_simulations and time.perf_counter() <= deadline:
             count = min(chunk, num_simulations - done)
@@ -298,13 +296,6 @@ class Search:
             time.perf_counter() - started,
             tree,
         )
-
-
-def _dense_model(model: Model, batch_size: int) -> DenseModel | None:
-    """The model as arrays, where it has such a form and the batch is small enough for it to be the faster."""
-    if batch_size > DENSE_BATCH_LIMIT or not isinstance(model, HasDense):
-        return None
-    return model.dense()
 
 
 def _dense_output(latent: NDArray[np.float32], num_actions: int) -> RecurrentOutput:

@@ -17,12 +17,12 @@ from numzero.search.dense import (
     LATENT,
     MINMAX,
     RELU,
+    ROWS,
     SILU,
     DenseBuilder,
     DenseModel,
 )
 from numzero.search.kernels import evaluate_dense
-from numzero.search.policies import DENSE_BATCH_LIMIT
 from tests.reference.dense import forward
 
 NUM_ACTIONS, NUM_VALUES, NUM_REWARDS, LATENT_SIZE = 3, 5, 4, 6
@@ -105,22 +105,25 @@ class LayeredModel:
 
 @given(
     seed=st.integers(0, 2**32 - 1),
-    width=st.integers(1, 9),
+    rows=st.sampled_from([1, 3, ROWS, ROWS + 5]),
+    width=st.integers(1, 40),
     activation=st.sampled_from(["relu", "silu"]),
     norm=st.booleans(),
     scale=st.sampled_from(["minmax", "norm"]),
 )
-def test_kernels_evaluate_as_the_formulas_say(seed: int, width: int, activation: str, norm: bool, scale: str) -> None:
-    """Every kind of layer, with sizes that are no multiple of the unrolling."""
+def test_kernels_evaluate_as_the_formulas_say(
+    seed: int, rows: int, width: int, activation: str, norm: bool, scale: str
+) -> None:
+    """Every kind of layer, with sizes that are no multiple of a tile's, in more rows than go through together."""
     rng = np.random.default_rng(seed)
     layers, bins = random_layers(rng, width, activation, norm, scale), random_bins(rng)
-    latent = rng.normal(size=(3, LATENT_SIZE)).astype(np.float32)
-    action = rng.integers(NUM_ACTIONS, size=3, dtype=np.int32)
-    reward, discount, value = (np.zeros(3, np.float32) for _ in range(3))
-    output = RecurrentOutput(np.zeros_like(latent), reward, discount, np.zeros((3, NUM_ACTIONS), np.float32), value)
+    latent = rng.normal(size=(rows, LATENT_SIZE)).astype(np.float32)
+    action = rng.integers(NUM_ACTIONS, size=rows, dtype=np.int32)
+    reward, discount, value = (np.zeros(rows, np.float32) for _ in range(3))
+    output = RecurrentOutput(np.zeros_like(latent), reward, discount, np.zeros((rows, NUM_ACTIONS), np.float32), value)
     evaluate_dense(build(layers, bins), latent, action, output)
     layers = [(n, (p[0], 0.0) if n == "norm" and p[1] is None else p) for n, p in layers]
-    for b in range(3):
+    for b in range(rows):
         expected = forward(layers, latent[b], int(action[b]), bins, NUM_ACTIONS)
         found = (output.latent[b], output.policy_logits[b], output.value[b], output.reward[b])
         for one, other in zip(found, expected, strict=True):
@@ -131,19 +134,32 @@ def test_kernels_evaluate_as_the_formulas_say(seed: int, width: int, activation:
 @pytest.mark.parametrize("rule", ["paper", "gumbel"])
 @pytest.mark.parametrize("time_limit_ms", [None, 60_000.0])
 def test_a_search_inside_the_kernels_grows_the_tree_of_one_outside(rule: str, time_limit_ms: float | None) -> None:
-    """Small batches of a plain network never call the model, larger ones always do; the trees agree."""
+    """A plain network is never called, whatever the batch; the tree of each row is the one that calls grow."""
     config = SearchConfig(rule=rule, num_simulations=20)  # type: ignore[arg-type]
-    observation, legal = (
-        np.linspace(-1, 1, DENSE_BATCH_LIMIT + 1),
-        np.ones((DENSE_BATCH_LIMIT + 1, NUM_ACTIONS), np.bool_),
-    )
+    observation = np.linspace(-1, 1, ROWS + 3)
+    legal = np.ones((len(observation), NUM_ACTIONS), np.bool_)
     inside, outside = LayeredModel(0), LayeredModel(0)
-    large = Search(outside, config, len(observation)).run(observation, legal)
-    small = Search(inside, config, 2).run(observation[:2], legal[:2], time_limit_ms=time_limit_ms)
+    outside.dense = lambda: None  # type: ignore[method-assign]
+    expected = Search(outside, config, len(observation)).run(observation, legal)
+    found = Search(inside, config, len(observation)).run(observation, legal, time_limit_ms=time_limit_ms)
     assert (inside.calls, outside.calls) == (0, 20)
-    check_invariants(small.tree)
-    assert (small.tree.parent == large.tree.parent[:2]).all()
-    np.testing.assert_allclose(small.q_values, large.q_values[:2], rtol=1e-4, atol=1e-4)
+    check_invariants(found.tree)
+    assert (found.tree.parent == expected.tree.parent).all()
+    np.testing.assert_allclose(found.q_values, expected.q_values, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("rule", ["paper", "gumbel"])
+def test_a_row_inside_the_kernels_is_searched_as_if_it_were_alone(rule: str) -> None:
+    """Bit for bit, whichever rows share its tile of four, its block or the last, shorter block."""
+    config = SearchConfig(rule=rule, num_simulations=20)  # type: ignore[arg-type]
+    observation = np.linspace(-1, 1, 2 * ROWS + 3)
+    legal = np.ones((len(observation), NUM_ACTIONS), np.bool_)
+    together = Search(LayeredModel(0), config, len(observation)).run(observation, legal)
+    alone = Search(LayeredModel(0), config, 1)
+    for b in range(len(observation)):
+        tree = alone.run(observation[b : b + 1], legal[:1]).tree
+        for one, all_rows in zip(tree, together.tree, strict=True):
+            assert one[0].tobytes() == all_rows[b].tobytes()
 
 
 def test_no_time_leaves_the_bare_policy() -> None:

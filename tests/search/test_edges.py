@@ -164,13 +164,14 @@ class BrokenModel(TableModel):
     [("initial", name) for name in ("value", "policy_logits")]
     + [("recurrent", name) for name in ("value", "policy_logits", "reward", "discount")],
 )
-def test_a_broken_output_is_named_with_its_row(function: str, output: str, value: float) -> None:
-    """NaN and infinity never enter a tree quietly."""
+@pytest.mark.parametrize("num_simulations", [2, 5])
+def test_a_broken_output_is_named_with_its_row(function: str, output: str, value: float, num_simulations: int) -> None:
+    """NaN and infinity never enter a tree quietly, in the last simulation as in any other."""
     problem = problem_of(3, num_roots=3)
     model = BrokenModel(**vars(problem.model))
     model.breakage = Breakage(function, output, 2, value)
     with pytest.raises(NonFiniteOutputError, match=rf"{function}\(\) returned NaN or infinity in '{output}', row 2\."):
-        problem._replace(model=model).run(SearchConfig(num_simulations=5))
+        problem._replace(model=model).run(SearchConfig(num_simulations=num_simulations))
 
 
 def test_a_search_after_a_broken_one_is_as_good_as_new() -> None:

@@ -1,0 +1,129 @@
+"""One tile of a matrix product, written as LLVM vectors: the inner loop of plain networks.
+
+Knows addresses and lanes; knows nothing of networks. It is the only code here that writes LLVM itself: what LLVM makes
+of the obvious loops does 35 to 50 GFLOP/s on one core where this does 110 (OpenBLAS 60 to 88, at 16 rows), because the
+sums stay in registers. Where Numba is off, the obvious loops are what runs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
+from numpy.typing import NDArray
+
+__all__ = ["LANES", "add_product", "emit_tile"]
+
+LANES = 16
+"""Columns of a tile: one AVX-512 register of float32, two of AVX2. Rows of W and y are padded to a multiple of it."""
+
+_FLOAT, _INT64, _INT32 = ir.FloatType(), ir.IntType(64), ir.IntType(32)
+_VECTOR = ir.VectorType(_FLOAT, LANES)
+_FUSED = ("contract",)  # a multiplication and an addition in one instruction, where the machine has it
+
+
+def add_product(
+    num_rows: int,
+    y: NDArray[np.float32],
+    x: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    start: int,
+    num_inputs: int,
+    num_outputs: int,
+) -> None:
+    """Add x W to y: the first `num_rows` rows of `x` and `y` times the matrix at `weights[start]`.
+
+    Args:
+        num_rows: a literal, so that every number of rows is compiled to a tile of its own; 4 is the fastest.
+        y: `[rows, >= num_outputs]`.
+        x: `[rows, >= num_inputs]`.
+        weights: flat.
+        start: where W `[num_inputs, num_outputs]` begins, row by row.
+        num_inputs: 1 or more.
+        num_outputs: a multiple of `LANES`.
+    """
+    matrix = weights[start : start + num_inputs * num_outputs].reshape(num_inputs, num_outputs)
+    for r in range(num_rows):
+        for i in range(num_inputs):
+            y[r, :num_outputs] += x[r, i] * matrix[i]
+
+
+@overload(add_product, prefer_literal=True, strict=False)  # strict: annotations alike, which say little here
+def _compiled_add_product(  # type: ignore[no-untyped-def]  # pragma: no cover  (runs inside the compiler)
+    num_rows, y, x, weights, start, num_inputs, num_outputs
+):
+    def implementation(num_rows, y, x, weights, start, num_inputs, num_outputs):  # type: ignore[no-untyped-def]
+        for column in range(0, num_outputs, LANES):
+            _tile(num_rows, y, x, weights, column, start, num_inputs, num_outputs)  # type: ignore[call-arg]
+
+    return implementation
+
+
+@intrinsic(prefer_literal=True)
+def _tile(  # type: ignore[no-untyped-def]  # pragma: no cover  (runs inside the compiler)
+    typing_context, num_rows, y, x, weights, column, start, num_inputs, num_outputs
+):
+    """Add columns `column` to `column + LANES` of x W to y."""
+    rows = num_rows.literal_value
+    signature = types.void(num_rows, y, x, weights, types.intp, types.intp, types.intp, types.intp)
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        arrays = [
+            context.make_array(kind)(context, builder, value=value)
+            for kind, value in zip(signature.args[1:4], arguments[1:4], strict=True)
+        ]
+        data = [builder.ptrtoint(array.data, _INT64) for array in arrays]
+        strides = [builder.extract_value(array.strides, 0) for array in arrays[:2]]
+        column, start, num_inputs, num_outputs = arguments[4:]
+        y_at = builder.add(data[0], builder.mul(column, _INT64(4)))
+        w_at = builder.add(data[2], builder.mul(builder.add(start, column), _INT64(4)))
+        w_stride = builder.mul(num_outputs, _INT64(4))
+        emit_tile(builder, rows, (y_at, strides[0]), (data[1], strides[1]), (w_at, w_stride), num_inputs)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+_Matrix = tuple[ir.Value, ir.Value]
+"""Address of the first element, and bytes from row to row."""
+
+
+def emit_tile(builder: ir.IRBuilder, num_rows: int, y: _Matrix, x: _Matrix, w: _Matrix, num_inputs: ir.Value) -> None:
+    """Write y[r, :LANES] += sum_i x[r, i] * w[i, :LANES] for `num_rows` rows; the sums stay in registers."""
+    ys = [builder.add(y[0], builder.mul(y[1], _INT64(r))) for r in range(num_rows)]
+    xs = [builder.add(x[0], builder.mul(x[1], _INT64(r))) for r in range(num_rows)]
+    begin = [_load(builder, at, _VECTOR) for at in ys]
+    before, body = builder.block, builder.append_basic_block("inputs")
+    after = builder.append_basic_block("done")
+    builder.branch(body)
+    builder.position_at_end(body)
+    i = builder.phi(_INT64)
+    sums = [builder.phi(_VECTOR) for _ in range(num_rows)]
+    row = _load(builder, builder.add(w[0], builder.mul(w[1], i)), _VECTOR)
+    offset = builder.mul(i, _INT64(4))
+    new = []
+    for r in range(num_rows):
+        factor = _splat(builder, _load(builder, builder.add(xs[r], offset), _FLOAT))
+        new.append(builder.fadd(sums[r], builder.fmul(factor, row, flags=_FUSED), flags=_FUSED))
+    following = builder.add(i, _INT64(1))
+    for phi, first, later in zip([i, *sums], [_INT64(0), *begin], [following, *new], strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(later, body)
+    builder.cbranch(builder.icmp_signed("<", following, num_inputs), body, after)
+    builder.position_at_end(after)
+    for at, total in zip(ys, new, strict=True):
+        builder.store(total, builder.inttoptr(at, _VECTOR.as_pointer())).align = 4
+
+
+def _load(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
+    loaded = builder.load(builder.inttoptr(address, kind.as_pointer()))
+    loaded.align = 4
+    return loaded
+
+
+def _splat(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """The value in every lane."""
+    nothing = ir.Constant(_VECTOR, ir.Undefined)
+    first = builder.insert_element(nothing, value, _INT32(0))
+    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(_INT32, LANES), None))

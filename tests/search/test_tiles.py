@@ -1,0 +1,66 @@
+"""The one piece of hand-written LLVM, against NumPy: as the kernels compile it, and by itself."""
+
+from __future__ import annotations
+
+import ctypes
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from llvmlite import ir
+from numba import njit
+
+from numzero.search.tiles import LANES, add_product, emit_tile
+
+
+@njit
+def _four(y, x, weights, start, num_inputs, num_outputs):  # type: ignore[no-untyped-def]
+    add_product(4, y, x, weights, start, num_inputs, num_outputs)
+
+
+@given(seed=st.integers(0, 2**32 - 1), num_inputs=st.integers(1, 70), columns=st.integers(1, 4))
+def test_a_product_is_added_where_it_belongs_and_nowhere_else(seed: int, num_inputs: int, columns: int) -> None:
+    """Four rows of wider arrays, and weights that begin somewhere; compiled, or as Python where Numba is off."""
+    rng, num_outputs = np.random.default_rng(seed), columns * LANES
+    x = rng.normal(size=(6, num_inputs + 3)).astype(np.float32)
+    y = rng.normal(size=(6, num_outputs + 5)).astype(np.float32)
+    weights = rng.normal(size=7 + num_inputs * num_outputs + 4).astype(np.float32)
+    matrix = weights[7 : 7 + num_inputs * num_outputs].reshape(num_inputs, num_outputs)
+    expected = y.copy()
+    expected[:4, :num_outputs] += x[:4, :num_inputs] @ matrix
+    _four(y, x, weights, 7, num_inputs, num_outputs)
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
+    assert (y[4:] == expected[4:]).all()
+    assert (y[:, num_outputs:] == expected[:, num_outputs:]).all()
+
+
+@pytest.mark.parametrize("num_rows", [1, 4])
+def test_the_emitted_code_computes_a_tile(num_rows: int) -> None:
+    """The instructions by themselves, compiled by LLVM without Numba and called at addresses of arrays."""
+    rng, num_inputs = np.random.default_rng(num_rows), 37
+    y, x = rng.normal(size=(num_rows, 20)).astype(np.float32), rng.normal(size=(num_rows, 40)).astype(np.float32)
+    w = rng.normal(size=(num_inputs, 48)).astype(np.float32)
+    expected = y[:, :LANES] + x[:, :num_inputs] @ w[:, :LANES]
+    rest = y[:, LANES:].copy()
+    arguments = [part for array in (y, x, w) for part in (array.ctypes.data, array.strides[0])]
+    _call_tile(num_rows, [*arguments, num_inputs])
+    np.testing.assert_allclose(y[:, :LANES], expected, rtol=1e-5, atol=1e-5)
+    assert (y[:, LANES:] == rest).all()
+
+
+def _call_tile(num_rows: int, arguments: list[int]) -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    number = ir.IntType(64)
+    module = ir.Module()
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [number] * 7), "tile")
+    builder = ir.IRBuilder(function.append_basic_block())
+    y, y_stride, x, x_stride, w, w_stride, num_inputs = function.args
+    emit_tile(builder, num_rows, (y, y_stride), (x, x_stride), (w, w_stride), num_inputs)
+    builder.ret_void()
+    machine = llvm.Target.from_default_triple().create_target_machine()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), machine)
+    engine.finalize_object()
+    ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 7)(engine.get_function_address("tile"))(*arguments)
