@@ -1,11 +1,12 @@
 """`bench`: how fast numzero is on this machine.
 
-Knows options and tables; `benchmark` measures.
+Knows options and tables; `benchmark` and `latency` measure.
 """
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -105,3 +106,50 @@ def selfplay_rates(workers: tuple[int, ...], seconds: float, as_json: bool) -> N
                 click.echo(f"{preset:10} {count:7d}  {rates}  {result['simulations_per_second']:13,.0f}  {shares}")
     if as_json:
         click.echo(json.dumps({"results": results}))
+
+
+@bench.command("agent")
+@click.argument("folder", metavar="[AGENT]", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--simulations",
+    type=click.IntRange(0, 1_000_000),
+    multiple=True,
+    default=(0, 8, 16, 50, 200),
+    show_default=True,
+    help="Budget of a move; may be repeated.",
+)
+@click.option(
+    "--seconds", type=click.FloatRange(min=0.05), default=2.0, show_default=True, help="Time for each measurement."
+)
+@click.option(
+    "--cold/--no-cold", default=True, help="Also time a first move without compiled kernels (seconds to a minute)."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def agent_latency(folder: Path | None, simulations: tuple[int, ...], seconds: float, cold: bool, as_json: bool) -> None:
+    """How long a move of an AGENT takes (by default the one that ships for tic-tac-toe), and the first of a process.
+
+    A first move is timed in a new process, from `import numzero` on: warm, with the kernels that an earlier process
+    compiled, and cold, without. agent.onnx, where the folder has it, is timed in onnxruntime alone.
+
+    \b
+    Example:
+      python cli.py bench agent
+      python cli.py bench agent models/cartpole --simulations 16 --no-cold --json
+    """
+    from numzero.commands.selfplay import shipped_agent
+    from numzero.latency import bench_agent, first_call
+
+    folder = shipped_agent("tictactoe") if folder is None else folder
+    results = bench_agent(folder, simulations, seconds)
+    first = {"warm": first_call(folder, cold=False)} | ({"cold": first_call(folder, cold=True)} if cold else {})
+    if as_json:
+        click.echo(json.dumps({"agent": str(folder), "moves": results, "first_call_seconds": first}))
+        return
+    click.echo("simulations  p50 ms  p99 ms  agent.onnx p50 ms  p99 ms")
+    for row in results:
+        graph = (f"{row[name]:.3f}" if row[name] is not None else "-" for name in ("graph_p50_ms", "graph_p99_ms"))
+        own = f"{row['simulations']:11,}  {row['p50_ms']:6.3f}  {row['p99_ms']:6.3f}"
+        click.echo("{}  {:>17}  {:>6}".format(own, *graph))
+    for kind, parts in first.items():
+        shown = ", ".join(f"{name} {parts[name]:.2f} s" for name in ("import", "load", "act"))
+        click.echo(f"first move of a process, {kind}: {parts['total']:.2f} s ({shown})")

@@ -12,6 +12,7 @@ import click
 import numzero
 from numzero.commands.agents import describe_presets, evaluate, export, play
 from numzero.commands.bench import bench
+from numzero.commands.describe import describe
 from numzero.commands.inspect import inspect
 from numzero.commands.selfplay import selfplay
 from numzero.commands.train import train
@@ -53,5 +54,5 @@ def main() -> None:
     """
 
 
-for command in (train, selfplay, evaluate, play, inspect, export, bench, describe_presets):
+for command in (train, selfplay, evaluate, play, inspect, describe, export, bench, describe_presets):
     main.add_command(command)

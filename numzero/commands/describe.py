@@ -1,0 +1,88 @@
+"""`describe`: what an agent's folder says of itself.
+
+Knows the words and the order in which they are shown; `agent` reads the folder and refuses what is damaged or foreign.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from numzero.agent import AgentInfo
+
+__all__ = ["describe"]
+
+WIDTH = 100
+"""Of lines, the names before them not counted."""
+UNSAID = "not said: the agent was made before agents said it"
+
+
+@click.command()
+@click.argument("agent", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def describe(agent: Path, as_json: bool) -> None:
+    """Say what the AGENT in a folder (or a run's newest agent) plays, sees and does, and verify its files.
+
+    \b
+    Example:
+      python cli.py describe models/tictactoe
+      python cli.py describe models/cartpole --json
+    """
+    from numzero.agent import Agent, read_agent
+
+    files = read_agent(agent)
+    info = Agent.from_files(files, agent).info
+    report = _report(info, files)
+    if as_json:
+        click.echo(json.dumps(report))
+        return
+    click.echo(f"{info.spec.name}: an agent of version {info.model_version}, verified, in {agent}")
+    rows = _rows(info, report)
+    width = max(len(name) for name in rows)
+    for name, lines in rows.items():
+        for i, line in enumerate(lines):
+            click.echo(f"  {name if i == 0 else '':{width}}  {line}")
+
+
+def _report(info: AgentInfo, files: dict[str, bytes]) -> dict[str, Any]:
+    """Plain values: the folder's own file, and size and digest of each of its files."""
+    import msgspec
+
+    digests = {
+        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in sorted(files.items())
+    }
+    report: dict[str, Any] = msgspec.to_builtins(info)
+    return {**report, "files": digests}
+
+
+def _rows(info: AgentInfo, report: dict[str, Any]) -> dict[str, list[str]]:
+    """The same for people: lines by subject."""
+    spec = info.spec
+    view = ", from the view of the player to move" if spec.num_players == 2 else ""
+    observation = f"{spec.observation_dtype} {list(spec.observation_shape)}{view}"
+    steps = "of unknown length" if spec.max_steps is None else f"of at most {spec.max_steps} steps"
+    search = [f"{name} {value}" for name, value in report["search"].items() if name not in ("rule", "num_simulations")]
+    training = [f"{name.replace('_', ' ')} {value}" for name, value in info.training.items()]
+    return {
+        "observation": [observation, *textwrap.wrap(spec.observation_layout or UNSAID, WIDTH)],
+        "actions": textwrap.wrap(f"{spec.num_actions}: {', '.join(spec.action_names)}", WIDTH),
+        "legal": textwrap.wrap(spec.legal_rule or UNSAID, WIDTH),
+        "players": [f"{spec.num_players}, in episodes {steps}"],
+        "discount": [f"{info.discount}"],
+        "search": [
+            f"rule {info.search.rule}, {info.search.num_simulations} simulations unless told otherwise",
+            *textwrap.wrap(", ".join(search), WIDTH),
+        ],
+        "training": textwrap.wrap(", ".join(training), WIDTH) or [UNSAID],
+        "format": [f"{info.format}"],
+        "files": [
+            f"{name:14}  {file['bytes']:9,} bytes  sha256 {file['sha256']}" for name, file in report["files"].items()
+        ],
+    }

@@ -1,0 +1,84 @@
+"""`describe`: an agent's folder speaks for itself, and what is damaged or foreign does not get that far."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from numzero.agent import Agent
+from numzero.commands import main
+from numzero.files import write_folder
+from numzero.games import make_game
+from tests.reference.agents import small_agent
+
+MODELS = Path(__file__).resolve().parent.parent / "models"
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["describe", *(str(argument) for argument in arguments)])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_folder(tmp_path / "agent", small_agent(rule="paper", updates=12, note="by hand"))
+    return tmp_path / "agent"
+
+
+@pytest.mark.parametrize("name", ["tictactoe", "cartpole"])
+def test_a_shipped_agent_says_all_that_an_app_must_know(name: str) -> None:
+    """In the words of its game: what it sees, what it may do, how it searches, how it was trained, which files."""
+    said = invoke(MODELS / name)
+    assert said.exit_code == 0
+    info = Agent.load(MODELS / name).info
+    game = make_game(info.spec.name, 1)
+    assert info.spec == game.spec, "export it again: its game says something else now"
+    for words in (info.spec.name, info.spec.observation_layout, info.spec.legal_rule, f"version {info.model_version}"):
+        assert " ".join(words.split()) in " ".join(said.stdout.split())
+    subjects = ["observation", "actions", "legal", "players", "discount", "search", "training", "format", "files"]
+    found = [line.split()[0] for line in said.stdout.splitlines() if line.startswith("  ") and line[2] != " "]
+    assert found == subjects
+    assert max(len(line) for line in said.stdout.splitlines()) <= 120
+
+
+def test_json_has_the_info_and_the_digest_of_every_file(folder: Path) -> None:
+    """The fields of agent.json, and sizes and sha256 as they are on disk."""
+    said = json.loads(invoke(folder, "--json").stdout)
+    files = said.pop("files")
+    assert said == json.loads(msgspec.json.encode(Agent.load(folder).info))
+    assert set(files) == {"agent.json", "initial.onnx", "recurrent.onnx"}
+    for name, file in files.items():
+        content = (folder / name).read_bytes()
+        assert file == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def test_an_agent_from_before_games_had_words_says_that_it_lacks_them(folder: Path) -> None:
+    """It is described all the same."""
+    files = small_agent()
+    info = json.loads(files["agent.json"])
+    del info["spec"]["observation_layout"], info["spec"]["legal_rule"], info["training"]
+    write_folder(folder, files | {"agent.json": json.dumps(info).encode()})
+    assert invoke(folder).stdout.count("not said") == 3
+
+
+def test_what_is_damaged_or_foreign_is_refused_in_one_sentence(folder: Path, tmp_path: Path) -> None:
+    """Exit code 2 and nothing on stdout, whatever is wrong with the folder."""
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "agent.json").write_text('{"agent": "of another kind"}')
+    (folder / "initial.onnx").write_bytes(b"other")
+    expected = {
+        folder: "initial.onnx is damaged",
+        tmp_path / "foreign": "holds no manifest.json",
+        tmp_path / "file": "neither an agent's folder",
+        tmp_path / "nowhere": "neither an agent's folder",
+    }
+    for path, message in expected.items():
+        said = invoke(path)
+        assert (said.exit_code, said.stdout) == (2, "")
+        assert message in said.stderr
+        assert len(said.stderr.strip().splitlines()) <= 4, "usage, hint, error"
