@@ -278,7 +278,7 @@ def no_room_explained(path: Path) -> Iterator[None]:
 
 
 def when_there_is_room(
-    write: Callable[[], None], say: Callable[[str], None], give_up: Callable[[], bool] = lambda: False
+    write: Callable[[], object], say: Callable[[str], None], give_up: Callable[[], bool] = lambda: False
 ) -> bool:
     """Do `write`; while the disk is full say so once and try again, until it succeeds or `give_up` says so.
 

@@ -5,7 +5,7 @@ stored once, whoever delivers it how often; a damaged byte is noticed before it 
 """
 
 from numzero.replay.codec import DamagedData, decode_statistics, decode_trajectory, encode_statistics, encode_trajectory
-from numzero.replay.store import GameRow, GameStore
+from numzero.replay.store import GameRow, GameStore, StoreBusyError
 from numzero.replay.trajectory import UNKNOWN_VERSION, Ended, Statistics, Trajectory, check_trajectory, with_statistics
 from numzero.replay.window import MEBIBYTE, ReplayConfig, Sample, Window, slot_bytes, window_slots
 
@@ -19,6 +19,7 @@ __all__ = [
     "ReplayConfig",
     "Sample",
     "Statistics",
+    "StoreBusyError",
     "Trajectory",
     "Window",
     "check_trajectory",

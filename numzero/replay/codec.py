@@ -25,7 +25,14 @@ from numzero.replay.trajectory import (
     statistics_layout,
 )
 
-__all__ = ["DamagedData", "decode_statistics", "decode_trajectory", "encode_statistics", "encode_trajectory"]
+__all__ = [
+    "DamagedData",
+    "content_digest",
+    "decode_statistics",
+    "decode_trajectory",
+    "encode_statistics",
+    "encode_trajectory",
+]
 
 _AnyHeader = TypeVar("_AnyHeader")
 
@@ -113,7 +120,7 @@ def _seal(magic: bytes, header: msgspec.Struct, arrays: object, fields: tuple[Fi
     padding = bytes(-(_HEADER_AT + len(encoded)) % 8)
     columns = (getattr(arrays, field.name).tobytes() for field in fields)
     content = b"".join((len(encoded).to_bytes(4, "little"), encoded, padding, *columns))
-    return b"".join((magic, _digest(content), content))
+    return b"".join((magic, content_digest(content), content))
 
 
 def _unseal(magic: bytes, payload: bytes, decoder: msgspec.msgpack.Decoder[_AnyHeader]) -> tuple[_AnyHeader, int]:
@@ -121,7 +128,7 @@ def _unseal(magic: bytes, payload: bytes, decoder: msgspec.msgpack.Decoder[_AnyH
     view = memoryview(payload)
     if len(view) < _HEADER_AT or bytes(view[: len(magic)]) != magic:
         raise DamagedData(f"A stored game must begin with {magic!r}; these {len(view)} bytes do not. Discard them.")
-    if _digest(view[_LENGTH_AT:]) != bytes(view[len(magic) : _LENGTH_AT]):
+    if content_digest(view[_LENGTH_AT:]) != bytes(view[len(magic) : _LENGTH_AT]):
         raise DamagedData(f"A stored game must match its digest; these {len(view)} bytes do not. Discard them.")
     header_end = _HEADER_AT + int.from_bytes(view[_LENGTH_AT:_HEADER_AT], "little")
     try:
@@ -146,5 +153,6 @@ def _split(payload: bytes, offset: int, fields: tuple[Field, ...]) -> dict[str, 
     return arrays
 
 
-def _digest(content: bytes | memoryview) -> bytes:
+def content_digest(content: bytes | memoryview) -> bytes:
+    """16 bytes that change with any bit of `content`."""
     return hashlib.blake2b(content, digest_size=_DIGEST_SIZE).digest()

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from numzero.errors import UserError
+from numzero.errors import DiskFullError, UserError
 from numzero.replay.codec import (
     DamagedData,
+    content_digest,
     decode_statistics,
     decode_trajectory,
     encode_statistics,
@@ -23,9 +24,9 @@ from numzero.replay.codec import (
 )
 from numzero.replay.trajectory import Statistics, Trajectory, with_statistics
 
-__all__ = ["GameRow", "GameStore"]
+__all__ = ["GameRow", "GameStore", "StoreBusyError"]
 
-_Decoded = TypeVar("_Decoded")
+_Decoded = TypeVar("_Decoded", Trajectory, Statistics)
 
 _APPLICATION_ID = 0x6E7A5245  # "nzRE", so that other programs' databases are told apart
 _SCHEMA_VERSION = 2
@@ -75,6 +76,10 @@ _EVICTED_SHARE = 0.02
 """So much of the limit is freed at a time, so that not every new game pays for it."""
 
 
+class StoreBusyError(UserError):
+    """Another process has held the store for too long, in the middle of writing; nothing is damaged."""
+
+
 class GameRow(NamedTuple):
     """What the store's index says of a game."""
 
@@ -91,13 +96,31 @@ class GameStore:
 
     A committed game survives a killed process; a power cut may cost the newest games but never the file (WAL with
     synchronous=NORMAL). Use it as a context manager, or call `close`. One object belongs to one thread.
+
+    Whatever cannot be done raises a UserError and changes nothing: DiskFullError, StoreBusyError, DamagedData where a
+    game is not what was written, and a plain one where the file cannot be used at all.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        """Open the store at `path`, or create it; UserError if the file is something else or cannot be used."""
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        busy_seconds: float = _BUSY_SECONDS,
+        on_damage: Callable[[str], None] | None = None,
+    ) -> None:
+        """Open the store at `path`, or create it; UserError if the file is something else or cannot be used.
+
+        Args:
+            path: of the file.
+            busy_seconds: how long to wait for another process that writes.
+            on_damage: hears once of each damaged game, which is then passed over; None raises DamagedData instead.
+        """
         self.path = Path(path)
+        self._busy_seconds = busy_seconds
+        self._on_damage = on_damage
+        self._known_damage: set[str] = set()
         with self._explained():
-            self._connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+            self._connection = sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None)
         try:
             with self._explained():
                 self._prepare()
@@ -166,7 +189,7 @@ class GameStore:
         query = f"SELECT {_COLUMNS} FROM {_GAMES} WHERE games.sequence > ? ORDER BY games.sequence LIMIT ?"
         with self._explained():
             rows = self._connection.execute(query, (sequence, limit)).fetchall()
-        return (rows[-1][0] if rows else sequence), [self._decoded(*row[1:]) for row in rows]
+        return (rows[-1][0] if rows else sequence), self._intact(rows)
 
     def read_last(self, num_steps: int) -> list[Trajectory]:
         """The fewest newest games that hold at least `num_steps` steps (all, if there are fewer), oldest first."""
@@ -176,8 +199,9 @@ class GameStore:
             rows = self._connection.execute(query)
             try:
                 while num_steps > 0 and (row := rows.fetchone()) is not None:
-                    games.append(self._decoded(*row[1:]))
-                    num_steps -= games[-1].num_steps
+                    for game in self._intact([row]):
+                        games.append(game)
+                        num_steps -= game.num_steps
             finally:
                 rows.close()
         return games[::-1]
@@ -194,7 +218,7 @@ class GameStore:
         query = f"SELECT {_COLUMNS} FROM {_GAMES} WHERE {column} = ?"
         with self._explained():
             rows = [self._connection.execute(query, (key,)).fetchone() for key in keys]
-        return [self._decoded(*row[1:]) for row in rows if row is not None]
+        return self._intact([row for row in rows if row is not None])
 
     def read_statistics_after(self, revision: int, limit: int) -> tuple[int, list[Statistics]]:
         """Up to `limit` statistics stored after `revision`, in order, and the revision to go on from."""
@@ -202,7 +226,7 @@ class GameStore:
         with self._explained():
             rows = self._connection.execute(query, (revision, limit)).fetchall()
         found = [self._checked(game_id, decode_statistics, payload) for _, game_id, payload in rows]
-        return (rows[-1][0] if rows else revision), found
+        return (rows[-1][0] if rows else revision), [statistics for statistics in found if statistics is not None]
 
     def index(self, after: int = 0) -> list[GameRow]:
         """What is known of the games stored after sequence `after`, without reading them."""
@@ -227,7 +251,8 @@ class GameStore:
         with self._explained():
             self._connection.execute("PRAGMA synchronous = FULL")
             try:
-                self._connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, value))
+                row = name, content_digest(value) + value
+                self._connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", row)
             finally:
                 self._connection.execute("PRAGMA synchronous = NORMAL")
 
@@ -235,7 +260,12 @@ class GameStore:
         """What was last written under that name, or None."""
         with self._explained():
             row = self._connection.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
-        return None if row is None else bytes(row[0])
+        if row is None:
+            return None
+        size = len(content_digest(b""))
+        if not isinstance(row[0], bytes) or content_digest(row[0][size:]) != row[0][:size]:
+            raise DamagedData(f"The note {name!r} in {self.path} is damaged. Put back a copy of the file.")
+        return row[0][size:]
 
     def num_bytes(self) -> int:
         """Size of what the file holds; pages freed by games that left are used again, not given back."""
@@ -244,7 +274,7 @@ class GameStore:
 
     def _evict(self) -> None:
         """Let the oldest games go while there is more than the limit allows; the newest one stays."""
-        limit = int(self.read_note(_LIMIT_NOTE) or 0)
+        limit = int(self.read_note(_LIMIT_NOTE) or b"0")
         if not limit or self.num_bytes() <= limit:
             return
         goal = int(limit * (1.0 - _EVICTED_SHARE))
@@ -261,19 +291,73 @@ class GameStore:
         """How many steps the stored games have together; `ever` counts those that left to make room as well."""
         return self._total("num_steps", _PRESENT) + (self._total("num_steps", _LEFT) if ever else 0)
 
+    def problems(self) -> list[str]:
+        """All that is damaged in the file, one sentence each; reads everything once."""
+        found: list[str] = []
+        try:
+            with self._explained():
+                rows = self._connection.execute("PRAGMA integrity_check(10)").fetchall()
+                found += [f"{self.path}: {row[0]}." for row in rows if row[0] != "ok"]
+                found += self._false_rows()
+        except UserError as error:
+            found.append(str(error))
+        return found
+
+    def _false_rows(self) -> Iterator[str]:
+        """What a look at each game shows; the index must say of a game what the game itself says."""
+        num_games = num_steps = 0
+        columns = f"{_COLUMNS}, num_steps, ended, games.model_version, agent, statistics.model_version"
+        for _, game_id, payload, statistics, *said in self._connection.execute(f"SELECT {columns} FROM {_GAMES}"):
+            try:
+                game = self._decode(game_id, decode_trajectory, payload)
+                fresh = None if statistics is None else self._decode(game_id, decode_statistics, statistics)
+            except DamagedData as error:
+                yield str(error)
+                continue
+            num_games, num_steps = num_games + 1, num_steps + game.num_steps
+            newest = (None, None) if fresh is None else (fresh.agent, int(fresh.model_version.min()))
+            if said != [game.num_steps, game.ended, int(game.model_version[-1]), *newest]:
+                yield f"The index of {self.path} is damaged: it says {said} of game {game_id!r}."
+        if (num_games, num_steps) != (expected := (self.num_games(), self.num_steps())):
+            yield f"{self.path} should hold {expected[0]} games, {expected[1]} steps; {num_games}, {num_steps} are whole."
+
     def _total(self, column: str, row: int) -> int:
         with self._explained():
-            return int(self._connection.execute(f"SELECT {column} FROM totals WHERE id = ?", (row,)).fetchone()[0])
+            found = self._connection.execute(f"SELECT {column} FROM totals WHERE id = ?", (row,)).fetchone()
+        if found is None or not isinstance(found[0], int):
+            raise DamagedData(f"The totals of {self.path} are damaged. Put back a copy of the file.")
+        return found[0]
 
-    def _decoded(self, game_id: str, payload: bytes, statistics: bytes | None) -> Trajectory:
-        game = self._checked(game_id, decode_trajectory, payload)
-        if statistics is None:
-            return game
-        return with_statistics(game, self._checked(game_id, decode_statistics, statistics))
+    def _intact(self, rows: Iterable[tuple[Any, ...]]) -> list[Trajectory]:
+        """The games of rows of `_COLUMNS`, each with its freshest statistics; without those that are damaged."""
+        games = []
+        for _, game_id, payload, statistics in rows:
+            game = self._checked(game_id, decode_trajectory, payload)
+            fresh = None if statistics is None else self._checked(game_id, decode_statistics, statistics)
+            if game is not None:
+                games.append(game if fresh is None else with_statistics(game, fresh))
+        return games
 
-    def _checked(self, game_id: str, decode: Callable[[bytes], _Decoded], payload: bytes) -> _Decoded:
+    def _checked(self, game_id: object, decode: Callable[[bytes], _Decoded], payload: object) -> _Decoded | None:
+        """What the payload of a game holds, or None where it is damaged and somebody hears of it."""
         try:
-            return decode(payload)
+            return self._decode(game_id, decode, payload)
+        except DamagedData as error:
+            if self._on_damage is None:
+                raise
+            if str(error) not in self._known_damage:
+                self._known_damage.add(str(error))
+                self._on_damage(f"{error} It is passed over.")
+            return None
+
+    def _decode(self, game_id: object, decode: Callable[[bytes], _Decoded], payload: object) -> _Decoded:
+        try:
+            if not isinstance(payload, bytes):
+                raise DamagedData(f"Its content is {type(payload).__name__}.")
+            decoded = decode(payload)
+            if decoded.game_id != game_id:
+                raise DamagedData(f"It says that it is {decoded.game_id!r}.")
+            return decoded
         except DamagedData as error:
             raise DamagedData(f"Game {game_id!r} in {self.path} is damaged. {error}") from error
 
@@ -304,7 +388,7 @@ class GameStore:
 
     def _use_wal(self) -> None:
         """Switch to WAL. SQLite does not wait for others here, whatever its timeout, so this does."""
-        deadline = time.monotonic() + _BUSY_SECONDS
+        deadline = time.monotonic() + self._busy_seconds
         while True:
             try:
                 self._connection.execute("PRAGMA journal_mode = WAL").fetchone()
@@ -334,14 +418,16 @@ class GameStore:
         except (sqlite3.ProgrammingError, sqlite3.IntegrityError):
             raise
         except sqlite3.DatabaseError as error:
-            raise UserError(f"The replay store {self.path} cannot be used: {error}. {_way_out(str(error))}") from error
+            kind, way_out = self._kind_of(error)
+            raise kind(f"The replay store {self.path} cannot be used: {error}. {way_out}") from error
 
-
-def _way_out(problem: str) -> str:
-    if "full" in problem:
-        return "Free space on that disk, or keep the run on another one."
-    if "locked" in problem:
-        return f"Another process has held it for {_BUSY_SECONDS:.0f} s: stop that process."
-    if "not a database" in problem or "malformed" in problem:
-        return "Name another file, or put back a copy of this one."
-    return "Check that its folder exists and may be written to."
+    def _kind_of(self, error: sqlite3.DatabaseError) -> tuple[type[UserError], str]:
+        """The exception for what SQLite says, and the way out."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest tells apart what is alike here
+        if code == sqlite3.SQLITE_FULL:
+            return DiskFullError, "Free space on that disk, and it goes on."
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return StoreBusyError, f"Another process has held it for {self._busy_seconds:.0f} s: stop that process."
+        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            return DamagedData, "Name another file, or put back a copy of this one."
+        return UserError, "Check that its folder exists and may be written to."

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from numzero.files import when_there_is_room
 from numzero.replay import GameStore, Trajectory
 from numzero.runtime.base import Notice, Role, WorkerStatus, add_counts
 
@@ -35,6 +36,7 @@ class InlineRuntime:
         self._delivered: list[Trajectory] = []
         self._counts: dict[str, Any] = {}
         self._allowed: dict[str, int] = {}
+        self._notices: list[Notice] = []
         self._stopping = False
 
     def start(
@@ -73,8 +75,9 @@ class InlineRuntime:
         return counts
 
     def take_notices(self) -> list[Notice]:
-        """See `Runtime`: what goes wrong in this process is raised."""
-        return []
+        """See `Runtime`: most of what goes wrong in this process is raised."""
+        notices, self._notices = self._notices, []
+        return notices
 
     def workers(self) -> list[WorkerStatus]:
         """See `Runtime`: roles here share the memory of their process, and never wait."""
@@ -94,14 +97,20 @@ class InlineRuntime:
 
     def close(self) -> None:
         """See `Runtime`."""
+        self._stopping = True
         if self._store is not None:
             self._commit()
             self._store.close()
 
     def _commit(self) -> None:
-        if self._store is not None and self._unstored:
-            self._store.add(self._unstored)
+        """Store what was delivered, however long it takes until there is room; at the end it is tried once."""
+        store, games = self._store, self._unstored
+        if store is not None and games:
+            when_there_is_room(lambda: store.add(games), self._note_full_disk, lambda: self._stopping)
         self._unstored = []
+
+    def _note_full_disk(self, sentence: str) -> None:
+        self._notices.append(Notice("store", "waiting", sentence))
 
 
 class _InlineMailbox:

@@ -101,7 +101,7 @@ class ProcessRuntime:
     def collect(self) -> list[Trajectory]:
         """See `Runtime`."""
         if self._store is None:
-            self._store = GameStore(self._store_path)
+            self._store = GameStore(self._store_path, on_damage=self._note_damage)
         trajectories: list[Trajectory] = []
         while True:
             self._sequence, more = self._store.read_after(self._sequence, 1000)
@@ -134,8 +134,10 @@ class ProcessRuntime:
             board.stop()
         deadline = time.monotonic() + STOP_SECONDS
         while self.running() and time.monotonic() < deadline:
-            with contextlib.suppress(UserError, RuntimeError):  # one that failed has nothing more to say
+            try:
                 self.poll(0.1)
+            except (UserError, RuntimeError) as error:
+                self._notices.append(Notice("runtime", "failed", str(error)))
         for worker in self._workers:
             worker.end()
 
@@ -145,6 +147,9 @@ class ProcessRuntime:
             worker.end()
         if self._store is not None:
             self._store.close()
+
+    def _note_damage(self, sentence: str) -> None:
+        self._notices.append(Notice("store", "damaged", sentence))
 
     def _listen(self, timeout_seconds: float) -> None:
         """Take in what workers said, waiting for the first word."""
@@ -164,6 +169,8 @@ class ProcessRuntime:
             if num_delivered:
                 worker.deaths = 0
             add_counts(self._counts, counts)
+        elif kind == "notice":
+            self._notices.append(Notice(worker.name, *content))
         elif kind == "silence":
             worker.silent = True
         elif kind == "done":

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from numzero import lastwords
-from numzero.errors import EnvironmentFault, UserError
+from numzero.errors import DiskFullError, EnvironmentFault, UserError
 from numzero.files import read_newest
-from numzero.replay import GameStore, Trajectory
+from numzero.replay import GameStore, StoreBusyError, Trajectory
 from numzero.runtime.base import Role, add_counts
 from numzero.runtime.board import Board
 
@@ -33,6 +33,12 @@ WEIGHTS_SECONDS = 0.2
 """A worker looks for new weights at most this often."""
 WAIT_SECONDS = 0.02
 """How long a worker with nothing to do sleeps."""
+BUSY_SECONDS = 1.0
+"""A worker waits so long at a time for another that writes, and shows in between that it lives."""
+LAST_TRIES_SECONDS = 10.0
+"""When it was told to stop, a worker waits for another that writes no longer than that."""
+RETRY_SECONDS = 0.5
+"""A worker tries a full disk again so often."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -84,7 +90,7 @@ class _ProcessMailbox:
         self._row = birth.row
         self._board = board
         self._pipe = pipe
-        self._store = GameStore(birth.store)
+        self._store = GameStore(birth.store, busy_seconds=BUSY_SECONDS)
         self._weights = birth.weights
         self._parent = multiprocessing.parent_process()
         self._pending: list[Trajectory] = []
@@ -92,6 +98,7 @@ class _ProcessMailbox:
         self._last_report = time.monotonic()
         self._last_look = -WEIGHTS_SECONDS
         self._orphaned = False
+        self._noticed: set[str] = set()
         self._note_memory()
 
     def newest_weights(self, newer_than: int) -> tuple[int, dict[str, bytes]] | None:
@@ -100,7 +107,7 @@ class _ProcessMailbox:
         if now - self._last_look < WEIGHTS_SECONDS:
             return None
         self._last_look = now
-        return read_newest(self._weights, newer_than)
+        return read_newest(self._weights, newer_than, lambda sentence: self._notice("damaged", sentence))
 
     def deliver(self, trajectories: Sequence[Trajectory]) -> None:
         self._live()
@@ -117,7 +124,7 @@ class _ProcessMailbox:
         """Commit the games in hand, then say so: whoever hears of a game finds it stored."""
         num_games = len(self._pending)
         if self._pending:
-            self._store.add(self._pending)
+            self._commit()
             self._pending = []
         if self._counts or num_games:
             self._pipe.send(("counts", (num_games, self._counts)))
@@ -125,6 +132,29 @@ class _ProcessMailbox:
         self._last_report = time.monotonic()
         self._note_memory()
         self._orphaned = self._parent is not None and not self._parent.is_alive()
+
+    def _commit(self) -> None:
+        """Store the games in hand, however long it takes until there is room, or another is done writing."""
+        started = time.monotonic()
+        while True:
+            try:
+                self._store.add(self._pending)
+            except StoreBusyError:
+                if self.stopping() and time.monotonic() - started > LAST_TRIES_SECONDS:
+                    raise
+            except DiskFullError as error:
+                if self.stopping():
+                    raise
+                self._notice("waiting", str(error))
+                time.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    def _notice(self, kind: str, sentence: str) -> None:
+        """Tell the supervisor, once."""
+        if sentence not in self._noticed:
+            self._noticed.add(sentence)
+            self._pipe.send(("notice", (kind, sentence)))
 
     def budget(self) -> int:
         self._live()
@@ -135,9 +165,9 @@ class _ProcessMailbox:
         return self._orphaned or self._board.stopping()
 
     def wait(self) -> None:
-        started = time.monotonic()
-        if self._pending or self._counts or started - self._last_report >= REPORT_SECONDS:
+        if self._pending or self._counts or time.monotonic() - self._last_report >= REPORT_SECONDS:
             self.flush()
+        started = time.monotonic()
         time.sleep(WAIT_SECONDS)
         self._board.waiting_seconds[self._row] += time.monotonic() - started
         self._live()

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numzero.errors import UserError
+from numzero.errors import DiskFullError, UserError
 from numzero.replay import (
     UNKNOWN_VERSION,
     DamagedData,
@@ -204,7 +204,7 @@ def test_full_disk_is_one_sentence_and_loses_nothing_stored(path):
         store.add([make_trajectory("a")])
         pages = store._pragma("page_count")
         store._connection.execute(f"PRAGMA max_page_count = {pages + 2}")
-        with pytest.raises(UserError, match=r"disk is full\. Free space"):
+        with pytest.raises(DiskFullError, match=r"disk is full\. Free space"):
             store.add(many)
         assert store.num_games() == len(store.read_after(0, 1000)[1]) == 1
         store._connection.execute("PRAGMA max_page_count = 100000")

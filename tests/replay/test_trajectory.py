@@ -110,7 +110,7 @@ def test_every_truncation_and_extension_is_noticed():
 def test_bytes_with_a_valid_digest_but_no_game_are_damaged_data(content):
     """A digest says that bytes are unchanged, not that they are a game."""
     with pytest.raises(DamagedData):
-        decode_trajectory(codec._MAGIC + codec._digest(content) + content)
+        decode_trajectory(codec._MAGIC + codec.content_digest(content) + content)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_header_that_lies_is_damaged_data(header):
     encoded = msgspec.msgpack.encode(header)
     content = len(encoded).to_bytes(4, "little") + encoded + bytes(100)
     with pytest.raises(DamagedData):
-        decode_trajectory(codec._MAGIC + codec._digest(content) + content)
+        decode_trajectory(codec._MAGIC + codec.content_digest(content) + content)
 
 
 def test_bad_trajectory_is_not_encoded():
