@@ -5,11 +5,17 @@ Knows typed events and a file that only grows; knows nothing of who shows them.
 
 from __future__ import annotations
 
+import errno
 import os
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
+
+from numzero.errors import DiskFullError
+from numzero.files import no_room_explained
 
 __all__ = ["Evaluated", "Event", "Finished", "MetricsFile", "Progress", "Started", "read_metrics"]
 
@@ -74,31 +80,73 @@ Event = Started | Progress | Evaluated | Finished
 
 
 class MetricsFile:
-    """Appends events to `metrics.jsonl`; each line is complete or absent once written."""
+    """Appends events to `metrics.jsonl`; each line is complete or absent, and ends with a checksum of itself."""
 
     def __init__(self, path: Path) -> None:
-        self._file: IO[bytes] = path.open("ab+")
-        if self._file.tell():
-            self._file.seek(-1, os.SEEK_END)
-            if self._file.read(1) != b"\n":  # a crash cut the last line off: do not write into it
-                self._file.write(b"\n")
+        self._path = path
+        self._file: IO[bytes] = path.open("ab+", buffering=0)
+        size = self._file.tell()
+        self._file.seek(0)
+        content = self._file.read()
+        last = content[content.rfind(b"\n") + 1 :]
+        if last and _decode(last) is None:  # a crash cut it off
+            self._file.truncate(size - len(last))
+        elif last:
+            self._append(b"\n")
 
     def write(self, event: Event) -> None:
-        """Append one event."""
-        self._file.write(msgspec.json.encode(event) + b"\n")
-        self._file.flush()
+        """Append one event.
+
+        Raises:
+            DiskFullError: there is no room; the file is as it was.
+        """
+        line = msgspec.json.encode(event)
+        self._append(line[:-1] + _CHECKSUM % zlib.crc32(line) + b"\n")
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
-
-def read_metrics(path: Path) -> list[Event]:
-    """All whole events of a metrics file; a last line cut off by a crash is left out."""
-    events: list[Event] = []
-    for line in path.read_bytes().split(b"\n"):
+    def _append(self, line: bytes) -> None:
+        size = self._file.seek(0, os.SEEK_END)
         try:
-            events.append(msgspec.json.decode(line, type=Event))
-        except msgspec.DecodeError:
-            continue
+            with no_room_explained(self._path):
+                written = self._file.write(line)
+                if written < len(line):  # the last bytes of a disk
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except (OSError, DiskFullError):
+            self._file.truncate(size)
+            raise
+
+
+def read_metrics(path: Path, on_damage: Callable[[str], None] | None = None) -> list[Event]:
+    """All whole events of a metrics file; a last line cut off by a crash is left out.
+
+    `on_damage` hears a sentence about each other line that is not what was written; they are left out too.
+    """
+    events: list[Event] = []
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, 1):
+        event = _decode(line)
+        if event is not None:
+            events.append(event)
+        elif number < len(lines) and on_damage is not None:
+            on_damage(f"Line {number} of {path} is damaged. It is passed over.")
     return events
+
+
+_CHECKSUM = b',"crc32":"%08x"}'
+"""Ends each line, over the line without it."""
+
+
+def _decode(line: bytes) -> Event | None:
+    """The event of one line, or None where it is not what was written."""
+    size = len(_CHECKSUM % 0)
+    content = line[:-size] + b"}"
+    if line[-size:] != _CHECKSUM % zlib.crc32(content):
+        return None
+    try:
+        event: Event = msgspec.json.decode(content, type=Event)
+    except msgspec.DecodeError:  # of a later version, say
+        return None
+    return event

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
+from numzero.errors import DiskFullError
 from numzero.metrics import Evaluated, Event, Finished, MetricsFile, Progress, Started, read_metrics
 
 EVENTS: list[Event] = [
@@ -90,6 +92,44 @@ def test_what_follows_a_cut_line_is_not_lost_with_it(path):
     write(path, EVENTS[2:])
     assert read_metrics(path) == [EVENTS[0], *EVENTS[2:]]
     assert b"\n\n" not in path.read_bytes()
+
+
+def test_every_flipped_bit_is_noticed(path):
+    """The events of the lines that are whole come back, and each damaged line is named."""
+    write(path, EVENTS)
+    content = path.read_bytes()
+    for i in range(len(content)):
+        flipped = content[:i] + bytes([content[i] ^ (1 << i % 8)]) + content[i + 1 :]
+        path.write_bytes(flipped)
+        said: list[str] = []
+        found = read_metrics(path, said.append)
+        assert all(event in EVENTS for event in found)
+        cut_off = not flipped.endswith(b"\n")  # the last line is no longer told from one that a crash cut
+        assert len(found) >= len(EVENTS) - 2, "a newline that is none joins two lines"
+        assert said or cut_off, f"byte {i}"
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(path, monkeypatch):
+    """Half a line is taken back, one sentence says what is wrong, and later there is room."""
+
+    class Full(io.FileIO):
+        room = 100
+
+        def write(self, line: Any) -> int:
+            return super().write(bytes(line)[: self.room])
+
+    file = MetricsFile(path)
+    file.write(EVENTS[0])
+    file._file.close()
+    file._file = Full(path, "ab+")
+    before = path.read_bytes()
+    with pytest.raises(DiskFullError, match=r"no room on the disk for .*metrics\.jsonl"):
+        file.write(EVENTS[1])
+    assert path.read_bytes() == before
+    file._file.room = 10**6
+    file.write(EVENTS[1])
+    file.close()
+    assert read_metrics(path) == EVENTS[:2]
 
 
 def test_an_empty_file_holds_no_events(path):

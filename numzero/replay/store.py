@@ -319,7 +319,7 @@ class GameStore:
             if said != [game.num_steps, game.ended, int(game.model_version[-1]), *newest]:
                 yield f"The index of {self.path} is damaged: it says {said} of game {game_id!r}."
         if (num_games, num_steps) != (expected := (self.num_games(), self.num_steps())):
-            yield f"{self.path} should hold {expected[0]} games, {expected[1]} steps; {num_games}, {num_steps} are whole."
+            yield f"{self.path} should hold {expected} games and steps; {(num_games, num_steps)} are whole."
 
     def _total(self, column: str, row: int) -> int:
         with self._explained():
