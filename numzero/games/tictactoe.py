@@ -101,10 +101,13 @@ class TicTacToe:
         Raises:
           UserError: a copy is over, or its cell is taken.
         """
-        require_legal(action, self.legal(), _SPEC.name)
         reward = np.zeros(self.batch_size, np.float32)
-        _step(self.board, self._to_play, self._running, np.ascontiguousarray(action, np.int32), reward)
-        return StepResult(reward, ~self._running & (action != STAY), np.zeros(self.batch_size, np.bool_))
+        terminated = np.zeros(self.batch_size, np.bool_)
+        state = (self.board, self._to_play, self._running)
+        if action.shape != reward.shape or action.dtype != np.int32 or not _step(*state, action, reward, terminated):
+            require_legal(action, self.legal(), _SPEC.name)  # says what is wrong; nothing, if it was but the dtype
+            _step(*state, np.ascontiguousarray(action, np.int32), reward, terminated)
+        return StepResult(reward, terminated, np.zeros(self.batch_size, np.bool_))
 
     def render(self, row: int) -> str:
         """The board of copy `row`, each empty cell showing the name of its action."""
@@ -266,20 +269,29 @@ def _step(
     running: NDArray[np.bool_],
     action: NDArray[np.int32],
     reward: NDArray[np.float32],
-) -> None:
-    """Mark a cell in every row, pay whoever completes a line, pass the turn. Assumes legal actions or STAY."""
+    terminated: NDArray[np.bool_],
+) -> bool:
+    """Mark a cell in every row, pay for lines, pass the turn; False, and nothing moves, if a cell may not be marked."""
+    for b in range(len(board)):
+        cell = action[b]
+        if cell != STAY and not (0 <= cell < NUM_CELLS and running[b] and board[b, cell] == EMPTY):
+            return False
     for b in range(len(board)):
         if action[b] == STAY:
             continue
         mark = to_play[b] + 1
         board[b, action[b]] = mark
         to_play[b] = 1 - to_play[b]
+        terminated[b] = True
+        for cell in range(NUM_CELLS):
+            if board[b, cell] == EMPTY:
+                terminated[b] = False
         for i in range(len(LINES)):
             if board[b, LINES[i, 0]] == mark and board[b, LINES[i, 1]] == mark and board[b, LINES[i, 2]] == mark:
                 reward[b] = 1.0
-                running[b] = False
-        if np.all(board[b] != EMPTY):
-            running[b] = False
+                terminated[b] = True
+        running[b] = not terminated[b]
+    return True
 
 
 @njit(cache=True)

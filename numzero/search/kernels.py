@@ -37,6 +37,7 @@ __all__ = [
     "Rule",
     "Stepper",
     "check_output",
+    "draw_actions",
     "evaluate_dense",
     "expand_and_backup",
     "halving_winner",
@@ -63,6 +64,8 @@ Int32Array = NDArray[np.int32]
 
 EPSILON = 1e-8
 """Smallest range that Q values are scaled by."""
+COLDEST = 1e-3
+"""Temperatures between 0 and this count as this: nothing is drawn from powers that overflow."""
 TINY = 1.1754944e-38
 """Smallest normal float32: keeps a vanishing prior from dividing zero by zero."""
 
@@ -332,6 +335,19 @@ def improved_policy(tree: Tree, rule: Rule, policy: NDArray[np.float32], value: 
 def halving_winner(tree: Tree, rule: Rule, action: NDArray[np.int32]) -> None:
     """Gumbel's move, filled into `action` `[B]`: of the most visited, the best by gumbel + logit + sigma."""
     _halving_winner(tree, rule, action)
+
+
+def draw_actions(
+    policy: NDArray[np.float32],
+    temperature: NDArray[np.float64],
+    number: NDArray[np.float64],
+    action: NDArray[np.int32],
+) -> None:
+    """Fill `action` `[B]` with draws from p ** (1 / temperature), as `number` `[B]` in [0, 1) says.
+
+    `policy` `[B, A]`, not all zero in any row; `temperature` `[B]`, 0 for the most probable, the lowest of equals.
+    """
+    _draw_actions(policy, temperature, number, action)
 
 
 def _raise_if_bad(code: int, function: str) -> None:
@@ -838,6 +854,38 @@ def _improved_policy(tree: Tree, rule: Rule, policy: Float32Array, value: Float3
         for a in range(policy.shape[1]):
             policy[b, a] /= total
         value[b] = expected / total
+
+
+@_kernel
+def _draw_actions(
+    policy: Float32Array, temperature: NDArray[np.float64], number: NDArray[np.float64], action: Int32Array
+) -> None:
+    for b in range(action.shape[0]):
+        best = 0
+        for a in range(1, policy.shape[1]):
+            if policy[b, a] > policy[b, best]:
+                best = a
+        action[b] = best
+        if temperature[b] > 0.0:
+            exponent = 1.0 / max(temperature[b], COLDEST)
+            total = 0.0
+            for a in range(policy.shape[1]):
+                total += _sharpened(policy[b, a], policy[b, best], exponent)
+            left = number[b] * total
+            cumulative = 0.0
+            for a in range(policy.shape[1]):
+                cumulative += _sharpened(policy[b, a], policy[b, best], exponent)
+                if cumulative > left:
+                    action[b] = a
+                    break
+
+
+@_inline
+def _sharpened(probability: float, largest: float, exponent: float) -> float:
+    """(p / largest) ** exponent, and 0 of 0, whatever the exponent."""
+    share = np.float64(probability) / np.float64(largest)
+    power = share if exponent == 1.0 else share**exponent
+    return power if share > 0.0 else 0.0
 
 
 @_kernel

@@ -315,14 +315,10 @@ def sample_action(
 
     `temperature` is one number or `[B]`; 0 takes the most probable action (lowest of equals). MuZero, appendix D.
     """
-    num_rows = policy.shape[0]
-    heat: NDArray[np.float64] = np.broadcast_to(np.asarray(temperature, np.float64), (num_rows,))
-    scaled = policy.astype(np.float64) / policy.max(axis=1, keepdims=True)
-    exponent = (1.0 / np.maximum(heat, 1e-3)).reshape(num_rows, 1)
-    weight = np.where(scaled > 0.0, scaled**exponent, 0.0)  # 0 ** 0 is 1
-    cumulative = weight.cumsum(axis=1)
-    drawn = (cumulative <= rng.random((num_rows, 1)) * cumulative[:, -1:]).sum(axis=1)
-    return np.asarray(np.where(heat > 0.0, drawn, policy.argmax(axis=1)), np.int32)
+    heat = np.full(len(policy), temperature, np.float64)
+    action = np.zeros(len(policy), np.int32)
+    kernels.draw_actions(np.ascontiguousarray(policy, np.float32), heat, rng.random(len(policy)), action)
+    return action
 
 
 def _gumbel_noise(shape: tuple[int, ...], scale: float, rng: np.random.Generator | None) -> NDArray[np.float64]:

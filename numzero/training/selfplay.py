@@ -282,7 +282,7 @@ class Recorder:
         self.episode_steps = np.zeros(batch_size, np.int64)
         self._total_reward = np.zeros(batch_size)
         num_actions = spec.num_actions
-        length = segment_steps + 1 if segment_steps else min(spec.max_steps or 128, 128)
+        length = (segment_steps or min(spec.max_steps or 128, 128)) + 1  # the position at the end has a place too
         shape = (batch_size, length)
         self._arrays: dict[str, NDArray[Any]] = {
             "observation": np.zeros((*shape, *spec.observation_shape), spec.observation_dtype),
@@ -316,7 +316,7 @@ class Recorder:
         model_version: int,
     ) -> None:
         """The positions to be moved from, and what the search said of them."""
-        if self._length.max() >= self._arrays["action"].shape[1]:
+        if self._length.max() + 1 >= self._arrays["action"].shape[1]:
             self._arrays = {name: np.concatenate([a, np.zeros_like(a)], axis=1) for name, a in self._arrays.items()}
         at = (self._rows, self._length)
         self._arrays["observation"][at] = observation
@@ -371,10 +371,10 @@ class Recorder:
     ) -> Trajectory:
         """What was recorded of one copy, closed by its final position and the value that it bootstraps from."""
         length = int(self._length[row])
-        steps = {name: array[row, :length].copy() for name, array in self._arrays.items()}
         final = {"observation": observation, "legal": legal, "to_play": to_play, "root_value": value}
         for name, array in final.items():
-            steps[name] = np.concatenate([steps[name], array[row : row + 1].astype(steps[name].dtype)])
+            self._arrays[name][row, length] = array[row]
+        steps = {name: array[row, : length + (name in final)].copy() for name, array in self._arrays.items()}
         game_id = f"{self._name}-{self._game_number[row]}"
         if self._segment_steps:
             game_id += f"-{self._part[row]}"
