@@ -2,8 +2,11 @@
 
 Knows the rules of `numzero.search` and the two graphs of a model; knows nothing of games or files. A node costs
 onnxruntime about a microsecond whatever it does to a small tree, so there are no inner loops down and up the tree: a
-simulation scores all nodes at once, `[N, A]`, follows the preferred edges by jumps of 1, 2, 4, ... and backs up along
-a row of numbers that each node keeps about its ancestors.
+simulation scores all nodes at once, follows the preferred edges by jumps of 1, 2, 4, ... and backs up along a row of
+numbers that each node keeps about its ancestors. About 95 nodes and 95 us a simulation, of which the network is 15.
+
+Numbers are double where the kernels' are. Priors are double too, the kernels' float32, and sums are added up in another
+order: a choice may fall otherwise where it is won by less than some 1e-7.
 """
 
 from __future__ import annotations
@@ -18,78 +21,106 @@ import onnx
 from numzero.inference import ModelFiles
 from numzero.networks.values import BOOL, DOUBLE, FLOAT, INT32, INT64, Graph, Value, concat, where
 from numzero.search import SearchConfig
-from numzero.search.kernels import EPSILON, TINY
+from numzero.search.kernels import EPSILON, GUMBEL, PARENT_SIBLINGS, TINY
+from numzero.search.policies import RULES
 
 __all__ = ["MAX_SIMULATIONS", "search_graph"]
 
 NUM_JUMPS = 10
+"""Each doubles the longest path that selection can follow."""
 MAX_SIMULATIONS = 2**NUM_JUMPS - 1
 """Most simulations of one call; a greater number is cut to it."""
 
+Outputs = dict[str, tuple[Value, Sequence[int | str]]]
+
+
+class Rule(NamedTuple):
+    """How actions are chosen, and what stays as it is through all S simulations of N = S + 1 nodes."""
+
+    config: SearchConfig
+    kind: int
+    """`PAPER`, `PARENT_SIBLINGS` or `GUMBEL`."""
+    discount: float
+    """Of every edge."""
+    num_actions: int
+    nodes: Value
+    """`[N]` int64 0, 1, 2, ..."""
+    preference: Value
+    """`[A]` the order in which root actions are first tried; -inf where illegal."""
+    exploration: Value
+    """`[N + 1]` sqrt(n) * (c1 + log((n + c2 + 1) / c2)) for a node of n visits."""
+    due: Value
+    """`[S]` visits that an action must have to be tried in each simulation."""
+
 
 class Tree(NamedTuple):
-    """One search tree of N = simulations + 1 nodes while it grows; numbers are double, as in the kernels' sums."""
+    """A tree of n nodes while it grows; the node expanded in simulation i is node i + 1.
 
+    A matrix grows by a row with each simulation, a vector has room for all. A simulation that ends at the depth limit
+    leaves its row unused.
+    """
+
+    own: Value
+    """`[n, 1]` int64 each node's number."""
     child: Value
-    """`[N, A]` int64 node behind each edge, or the node itself where the edge was never followed."""
+    """`[n, A]` int64 node behind each edge; the node's own number where the edge was never followed."""
+    prior: Value
+    """`[n, A]` P(s, a); pUCT: -inf where illegal."""
+    log_prior: Value | None
+    """`[n, A]` log P(s, a), -inf where illegal; rule `gumbel` only."""
+    raw_value: Value | None
+    """`[n, 1]` the network's own value; rule `gumbel` only."""
     visits: Value
-    """`[N]` N(s); 0 of a node that does not exist yet."""
+    """`[N]` N(s), 0 of a node that is not there."""
     value_sum: Value
     """`[N]` sum of all values backed up through the node."""
     reward: Value
     """`[N]` reward of the edge into the node."""
     q: Value
     """`[N]` Q of the edge into the node; means nothing at the root."""
-    raw_value: Value
-    """`[N, 1]` the network's own value."""
-    prior: Value
-    """`[N, A]` P(s, a); pUCT: -inf for what is illegal at the root."""
-    log_prior: Value
-    """`[N, A]` log P(s, a), -inf for what is illegal at the root."""
-    low: Value
-    """The smallest Q seen on any edge."""
-    high: Value
-    """The largest Q seen on any edge."""
+    depth: Value | None
+    """`[n]` int64 edges from the root; where there is a depth limit."""
+    low: Value | None
+    """The smallest Q seen on any edge; where Q is scaled by the whole tree's."""
+    high: Value | None
+    """The largest."""
+    margin: Value | None
+    """The smallest lead of any choice so far; where it is asked for."""
     paths: Value
-    """Per node `[3 N]`: for each node from the root to it 1, the reward from there to it and the discount; else 0."""
+    """Sequence, per node `[3 N]`: for each node on the way from the root to it 1, the reward collected from there to
+    it, and the product of the discounts; 0 for other nodes."""
     latents: Value
-    """Per node its hidden state."""
-    margin: Value | None = None
-    """The smallest lead of any choice so far, where it is asked for."""
-
-
-class Root(NamedTuple):
-    """What is known before the first simulation."""
-
-    nodes: Value
-    """`[N]` int64 0, 1, 2, ..."""
-    column: Value
-    """`[N, 1]` the same."""
-    preference: Value
-    """`[A]` the order in which actions are first tried; -inf where illegal."""
-    due: Value
-    """`[S]` visits that an action must have to be tried in each simulation (rule `gumbel`)."""
-    exploration: Value
-    """`[S + 2, 1]` sqrt(n) * (c1 + log((n + c2 + 1) / c2)) for a node of n visits (pUCT)."""
+    """Sequence, per node its hidden state."""
 
 
 class Scores(NamedTuple):
-    """How edges compare, `[N, A]` all."""
+    """What the search thinks of all edges, `[n, A]` each."""
 
     seen: Value
     """Which edges were followed."""
     visits: Value
     """N(s, a)."""
     q: Value
-    """Q(s, a) of edges that were followed."""
-    completed: Value
-    """Q(s, a), or what stands in for it."""
-    boost: Value
-    """sigma(completed Q), what rule `gumbel` adds to the logits."""
-    policy: Value
-    """The improved policy."""
+    """Q(s, a); means nothing where the edge was never followed."""
     score: Value
-    """The edge of the largest is followed."""
+    """The largest of a row is followed, except at the root of rule `gumbel`."""
+    completed: Value
+    """Gumbel: Q(s, a), or v_mix where the edge was never followed."""
+    boost: Value
+    """Gumbel: sigma(completed Q)."""
+    policy: Value
+    """Gumbel: the improved policy."""
+
+
+class Edge(NamedTuple):
+    """What a simulation expands."""
+
+    parent: Value
+    """`[1]` int64."""
+    action: Value
+    """`[1]` int64."""
+    node: Value
+    """`[1]` int64 the number of the node behind it."""
 
 
 def search_graph(
@@ -100,252 +131,303 @@ def search_graph(
     Inputs: `observation` float32 `[1, *O]`; `legal` bool `[1, A]`; `num_simulations` int64 `[1]`; and noise float32
     `[1, A]`, zeros for none: `gumbel`, or for pUCT `root_noise`, a draw from a Dirichlet distribution over the legal
     actions. Outputs: `action` int32 `[1]`; `visit_counts` int32 `[1, A]`; `q_values` float32 `[1, A]`, NaN where
-    unvisited; `value` float32 `[1]`; see `SearchResult`.
+    unvisited; `value` float32 `[1]`; all as in `SearchResult`.
 
     Args:
         files: the networks; `recurrent` names its discount.
         config: the rule and its settings; the number of simulations is an input.
         metadata: what the file says of itself.
         with_margin: one more output `margin` double `[1]`, the smallest lead of a winner over the second best in any
-            choice of the search: what is below some 1e-5 may fall otherwise in another order of additions.
+            choice of the search.
     """
-    graph = Graph()
     initial, recurrent = onnx.load_from_string(files.initial), onnx.load_from_string(files.recurrent)
-    discount = float({entry.key: entry.value for entry in recurrent.metadata_props}["discount"])
-    logits = initial.graph.output[1].type.tensor_type
-    num_actions = logits.shape.dim[1].dim_value
-    observation_shape = [d.dim_value for d in initial.graph.input[0].type.tensor_type.shape.dim[1:]]
-    observation = graph.input("observation", FLOAT, [1, *observation_shape])
+    observation_shape, num_actions = _shape(initial.graph.input[0]), _shape(initial.graph.output[1])[1]
+    graph = Graph()
+    observation = graph.input("observation", FLOAT, [1, *observation_shape[1:]])
     legal = graph.input("legal", BOOL, [1, num_actions])
     wanted = graph.input("num_simulations", INT64, [1])
-    noise_name = "gumbel" if config.rule == "gumbel" else "root_noise"
-    noise = graph.input(noise_name, FLOAT, [1, num_actions])
+    noise = graph.input("gumbel" if config.rule == "gumbel" else "root_noise", FLOAT, [1, num_actions])
     num_simulations = graph.op("Clip", wanted, 0, MAX_SIMULATIONS).reshaped([])
-    first = graph.include(initial, "initial", {"observation": observation})
-    root, tree = _plant(graph, config, first, legal, noise.cast(DOUBLE), num_simulations)
-    if with_margin:
-        tree = tree._replace(margin=graph.constant(np.float64(math.inf)))
+    root = graph.include(initial, "initial", {"observation": observation})
+    prior, preference = _root_prior(config, root["policy_logits"].cast(DOUBLE), legal, noise.cast(DOUBLE))
+    rule = _make_rule(config, _discount(recurrent), num_actions, legal, preference, num_simulations)
 
     def simulate(i: Value, tree: Tree) -> Tree:
-        best, scores = _choices(root, tree, config, i)
-        leaf, action = _select(graph, root, tree, best)
-        inputs = {"previous_latent": graph.op("SequenceAt", tree.latents, leaf), "action": action.cast(INT32)}
-        step = graph.include(recurrent, "recurrent", inputs)
-        after = _expand(graph, root, tree, config, discount, i, leaf, action, step)
+        scores = _score(rule, tree)
+        edge = _select(rule, tree, _choose(rule, scores, i), i)
         if tree.margin is not None:
-            passed = graph.ops("Split", graph.op("SequenceAt", tree.paths, leaf), num_outputs=3, axis=0)[0]
-            leads = where(passed > 0.0, _lead(scores), math.inf)
-            after = after._replace(margin=graph.op("Min", tree.margin, leads.reduced("Min")))
-        return after
+            tree = tree._replace(margin=_narrowest(rule, tree, scores, edge, i))
+        latent = graph.op("SequenceAt", tree.latents, edge.parent.reshaped([]))
+        inputs = {"previous_latent": latent, "action": edge.action.cast(INT32)}
+        step = graph.include(recurrent, "recurrent", inputs)
+        return _backup(rule, _expand(rule, tree, edge, step, i), edge, step)
 
-    tree = graph.loop(num_simulations, tree, simulate)
-    model = graph.finish("search", _read_out(graph, root, tree, config), metadata)
-    return bytes(model.SerializeToString())
+    tree = graph.loop(num_simulations, _reset(rule, root, prior, with_margin), simulate)
+    outputs = _read_out(rule, tree)
+    return bytes(graph.finish("search", outputs, metadata).SerializeToString())
 
 
-def _plant(
-    graph: Graph, config: SearchConfig, first: dict[str, Value], legal: Value, noise: Value, num_simulations: Value
-) -> tuple[Root, Tree]:
-    nodes = graph.op("Range", 0, num_simulations + 1, 1)
-    column = nodes.reshaped([-1, 1])
-    is_root = nodes.equals(0)
-    at_root = is_root.cast(DOUBLE)
-    zeros = at_root * 0.0
-    raw = first["value"].cast(DOUBLE)
-    logits = first["policy_logits"].cast(DOUBLE)
+def _shape(value: onnx.ValueInfoProto) -> list[int]:
+    return [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
+
+
+def _discount(recurrent: onnx.ModelProto) -> float:
+    return float({entry.key: entry.value for entry in recurrent.metadata_props}["discount"])
+
+
+def _root_prior(config: SearchConfig, logits: Value, legal: Value, noise: Value) -> tuple[Value, Value]:
+    """P(root, a) `[1, A]`, and the order in which actions are first tried `[A]`; both know `legal` and `noise`.
+
+    Noise of pUCT: P <- (1 - fraction) P + fraction * noise, unless all of it is 0.
+    """
+    graph = logits.graph
     masked = where(legal, logits, -math.inf)
     prior = graph.op("Softmax", masked, axis=-1)
     if config.rule == "gumbel":
-        preference = where(legal, noise + (logits - masked.reduced("Max")), -math.inf)
-        prior = graph.op("Max", prior, TINY)
-    else:
-        fraction = where(noise.reduced("Sum") > 0.0, config.dirichlet_fraction, 0.0)
-        prior = where(legal, (1.0 - fraction) * prior + fraction * noise, -math.inf)
-        preference = prior
-    log_prior = where(legal, graph.op("Log", prior), -math.inf)
-    low, high = config.value_bounds or (math.inf, -math.inf)
-    unset = where(column.equals(0), 0.0, 1.0)
-    tree = Tree(
-        child=graph.op("Expand", column, concat([graph.op("Shape", nodes), graph.op("Shape", legal).at([1])])),
-        visits=at_root,
-        value_sum=at_root * raw,
-        reward=zeros,
-        q=zeros,
-        raw_value=where(column.equals(0), raw, 0.0),
-        prior=where(column.equals(0), prior, unset),
-        log_prior=where(column.equals(0), log_prior, 0.0),
-        low=graph.constant(np.float64(low)),
-        high=graph.constant(np.float64(high)),
-        paths=graph.sequence(concat([at_root, zeros, at_root])),
-        latents=graph.sequence(first["latent"]),
-    )
-    due = _due(graph, config, legal, num_simulations)
-    counts = graph.op("Range", 0.0, num_simulations.cast(DOUBLE) + 2.0, 1.0).reshaped([-1, 1])
+        preference = noise + (masked - masked.reduced("Max"))
+        return graph.op("Max", prior, TINY), preference.reshaped([-1])
+    fraction = where(noise.reduced("Sum") > 0.0, config.dirichlet_fraction, 0.0)
+    prior = where(legal, (1.0 - fraction) * prior + fraction * noise, -math.inf)
+    return prior, prior.reshaped([-1])
+
+
+def _make_rule(
+    config: SearchConfig, discount: float, num_actions: int, legal: Value, preference: Value, num_simulations: Value
+) -> Rule:
+    graph = legal.graph
+    counts = graph.op("Range", 0, num_simulations + 2, 1).cast(DOUBLE)
     c1, c2 = config.exploration_init, config.exploration_base
-    exploration = graph.op("Sqrt", counts) * (graph.op("Log", (counts + (c2 + 1.0)) / c2) + c1)
-    return Root(nodes, column, preference.reshaped([-1]), due, exploration), tree
+    return Rule(
+        config=config,
+        kind=RULES[config.rule],
+        discount=discount,
+        num_actions=num_actions,
+        nodes=graph.op("Range", 0, num_simulations + 1, 1),
+        preference=preference,
+        exploration=graph.op("Sqrt", counts) * (c1 + graph.op("Log", (counts + c2 + 1.0) / c2)),
+        due=_due_visits(config.max_considered_actions, legal, num_simulations),
+    )
 
 
-def _due(graph: Graph, config: SearchConfig, legal: Value, num_simulations: Value) -> Value:
-    """Sequential halving for whatever number of simulations (Danihelka et al. 2022, algorithm 2): `[S]`.
+def _due_visits(max_considered: int, legal: Value, num_simulations: Value) -> Value:
+    """`[S]` `policies.considered_visits` for any S: Danihelka et al. 2022, algorithm 2.
 
-    As `policies.considered_visits`: phase k gives `remaining` actions `sweeps` visits each; the last phase, of two
-    actions, goes on to the end.
+    Phase k gives each of the m // 2^k actions that remain the same number of visits; the last phase, of two actions,
+    goes on to the end. Integers divide without remainder.
     """
-    num_actions = config.max_considered_actions
-    most = num_actions
-    num_phases = max(1, math.ceil(math.log2(most))) if most > 1 else 1
-    table = np.array([[max(min(m, 2), m >> k, 1) for k in range(num_phases)] for m in range(most + 1)])
-    phases = np.array([max(1, math.ceil(math.log2(m))) if m > 1 else 1 for m in range(most + 1)])
-    considered = graph.op("Min", legal.cast(INT64).reduced("Sum"), most)
-    remaining = graph.constant(table).at(considered)  # [K]
-    sweeps = graph.op("Max", num_simulations / (graph.constant(phases).at(considered) * remaining), 1)
-    start = graph.op("CumSum", sweeps * remaining, graph.constant(np.int64(0)), exclusive=1)
-    level = graph.op("CumSum", sweeps, graph.constant(np.int64(0)), exclusive=1)
+    graph = legal.graph
+    counts = range(max_considered + 1)
+    num_phases = [max(1, math.ceil(math.log2(max(1, m)))) for m in counts]
+    remaining_of = [[max(1, min(m, 2), m >> k) for k in range(num_phases[-1])] for m in counts]
+    considered = graph.op("Min", legal.cast(INT64).reduced("Sum"), max_considered)
+    remaining = graph.constant(remaining_of).at(considered)  # [K]
+    share = num_simulations / (graph.constant(num_phases).at(considered) * remaining)
+    rounds = graph.op("Max", share, 1)
+    begin = graph.op("CumSum", rounds * remaining, graph.constant(0), exclusive=1)
+    visits = graph.op("CumSum", rounds, graph.constant(0), exclusive=1)
     simulation = graph.op("Range", 0, num_simulations, 1)
-    begun = start <= simulation.reshaped([-1, 1])  # [S, K]
-    phase = begun.cast(INT64).reduced("Sum", 1, keep=False) - 1
-    return (level.at(phase) + (simulation - start.at(phase)) / remaining.at(phase)).cast(DOUBLE)
+    begun = begin <= simulation.reshaped([-1, 1])  # [S, K]
+    phase = begun.cast(INT64).reduced("Sum", 1, keep=False) - 1  # [S]
+    return (visits.at(phase) + (simulation - begin.at(phase)) / remaining.at(phase)).cast(DOUBLE)
 
 
-def _edges(root: Root, tree: Tree) -> tuple[Value, Value, Value]:
-    seen = tree.child > root.column
-    return seen, where(seen, tree.visits.at(tree.child), 0.0), tree.q.at(tree.child)
+def _reset(rule: Rule, root: Mapping[str, Value], prior: Value, with_margin: bool) -> Tree:
+    """A tree of the root alone, visited once, with the network's value."""
+    graph = prior.graph
+    value = root["value"].cast(DOUBLE)
+    at_root = rule.nodes.equals(0).cast(DOUBLE)
+    gumbel = rule.kind == GUMBEL
+    legal = rule.preference > -math.inf
+    low, high = rule.config.value_bounds or (math.inf, -math.inf)
+    scaled_by_tree = rule.config.tree_wide_scaling if gumbel else rule.kind != PARENT_SIBLINGS
+    nobody = at_root * 0.0
+    return Tree(
+        own=graph.constant([[0]]),
+        child=graph.constant(np.zeros((1, rule.num_actions), np.int64)),
+        prior=prior,
+        log_prior=where(legal, graph.op("Log", prior), -math.inf) if gumbel else None,
+        raw_value=value.reshaped([1, 1]) if gumbel else None,
+        visits=at_root,
+        value_sum=at_root * value,
+        reward=nobody,
+        q=nobody,
+        depth=graph.constant([0]) if rule.config.max_depth else None,
+        low=graph.constant(np.float64(low)) if scaled_by_tree else None,
+        high=graph.constant(np.float64(high)) if scaled_by_tree else None,
+        margin=graph.constant(np.float64(math.inf)) if with_margin else None,
+        paths=graph.sequence(concat([at_root, nobody, at_root])),
+        latents=graph.sequence(root["latent"]),
+    )
 
 
-def _gumbel_scores(root: Root, tree: Tree, config: SearchConfig) -> Scores:
-    """pi'(a) - N(s,a) / (1 + sum_b N(s,b)) of every node (Danihelka et al. 2022, section 5, equation 14)."""
-    seen, visits, q = _edges(root, tree)
-    graph = seen.graph
+def _score(rule: Rule, tree: Tree) -> Scores:
+    seen = tree.child > tree.own
+    visits = where(seen, tree.visits.at(tree.child), 0.0)
+    q = tree.q.at(tree.child)
+    return (_score_gumbel if rule.kind == GUMBEL else _score_puct)(rule, tree, seen, visits, q)
+
+
+def _score_puct(rule: Rule, tree: Tree, seen: Value, visits: Value, q: Value) -> Scores:
+    """Qn(s,a) + P(s,a) * sqrt(N(s)) / (1 + N(s,a)) * (c1 + log((N(s) + c2 + 1) / c2)).
+
+    Schrittwieser et al. 2020, appendix B, equation 2, in the seed's notation: N(s) counts the node's own evaluation.
+    """
+    graph = q.graph
+    node_visits = tree.visits.at(tree.own)
+    if tree.low is not None and tree.high is not None:
+        low, high = tree.low, tree.high
+    else:  # mctx's muzero_policy: the node's own value and its visited children
+        value = tree.value_sum.at(tree.own) / node_visits
+        family = where(seen, q, value)
+        low = graph.op("Min", family.reduced("Min", 1), value)
+        high = graph.op("Max", family.reduced("Max", 1), value)
+    scale = 1.0 / graph.op("Max", high - low, EPSILON)
+    scaled = where(seen, (q - low) * scale, 0.0)
+    score = scaled + tree.prior * rule.exploration.at(node_visits.cast(INT64)) / (visits + 1.0)
+    return Scores(seen, visits, q, score, completed=q, boost=scaled, policy=score)
+
+
+def _score_gumbel(rule: Rule, tree: Tree, seen: Value, visits: Value, q: Value) -> Scores:
+    """pi'(a) - N(s,a) / (1 + sum_b N(s,b)), pi' = softmax(logits + sigma(completed Q)).
+
+    Danihelka et al. 2022, section 5, equation 14; sigma is equation 8, v_mix of edges never followed appendix D.
+    """
+    graph = q.graph
+    assert tree.raw_value is not None
+    assert tree.log_prior is not None
     known = where(seen, tree.prior, 0.0)
     mean = (known * q).reduced("Sum", 1) / graph.op("Max", known.reduced("Sum", 1), TINY)
     below = visits.reduced("Sum", 1)
     mixed = (tree.raw_value + below * mean) / (below + 1.0)
     completed = where(seen, q, mixed)
-    low, high = completed.reduced("Min", 1), completed.reduced("Max", 1)
-    if config.tree_wide_scaling:
+    if tree.low is not None and tree.high is not None:
         low, high = tree.low, tree.high
-    scaled = graph.op("Clip", (completed - low) * (1.0 / graph.op("Max", high - low, EPSILON)), 0.0, 1.0)
-    boost = scaled * ((visits.reduced("Max", 1) + config.visit_offset) * config.value_scale)
+    else:
+        low, high = completed.reduced("Min", 1), completed.reduced("Max", 1)
+    scale = 1.0 / graph.op("Max", high - low, EPSILON)
+    sigma = (visits.reduced("Max", 1) + rule.config.visit_offset) * rule.config.value_scale
+    boost = graph.op("Clip", (completed - low) * scale, 0.0, 1.0) * sigma
     policy = graph.op("Softmax", tree.log_prior + boost, axis=-1)
-    return Scores(seen, visits, q, completed, boost, policy, policy - visits / (below + 1.0))
+    return Scores(seen, visits, q, policy - visits / (below + 1.0), completed, boost, policy)
 
 
-def _puct_scores(root: Root, tree: Tree, config: SearchConfig) -> Scores:
-    """The pUCT score of every node (Schrittwieser et al. 2020, appendix B, equation 2)."""
-    seen, visits, q = _edges(root, tree)
-    graph = seen.graph
-    low, high = tree.low, tree.high
-    scaled = where(seen, (q - low) * (1.0 / graph.op("Max", high - low, EPSILON)), 0.0)
-    exploration = root.exploration.at(tree.visits.cast(INT64))
-    score = scaled + tree.prior * exploration / (visits + 1.0)
-    return Scores(seen, visits, q, q, scaled, score, score)
+def _choose(rule: Rule, scores: Scores, i: Value) -> Value:
+    """`[n, 1]` the action that each node would follow now, the lowest of equals."""
+    best = i.graph.op("ArgMax", scores.score, axis=1, keepdims=1)
+    if rule.kind != GUMBEL:
+        return best
+    at_root = i.graph.op("ArgMax", _halving_score(rule, scores, rule.due.at(i)), axis=1, keepdims=1)
+    return i.graph.op("ScatterND", best, i.graph.constant([[0]]), at_root)
 
 
-def _scores(root: Root, tree: Tree, config: SearchConfig) -> Scores:
-    return (_gumbel_scores if config.rule == "gumbel" else _puct_scores)(root, tree, config)
+def _halving_score(rule: Rule, scores: Scores, visits: Value) -> Value:
+    """`[1, A]` sequential halving: gumbel + logit + sigma(completed Q) of the actions with so many visits."""
+    score = rule.preference + scores.boost.at([0])
+    return where(scores.visits.at([0]).equals(visits), score, -math.inf)
 
 
-def _choices(root: Root, tree: Tree, config: SearchConfig, i: Value) -> tuple[Value, Value]:
-    """The action that each node prefers, `[N, 1]`, and the scores that say so, `[N, A]`."""
-    scores = _scores(root, tree, config)
-    graph = scores.score.graph
-    best = graph.op("ArgMax", scores.score, axis=1, keepdims=1)
-    score = scores.score
-    if config.rule == "gumbel":
-        at_root = _halving_scores(root, scores, root.due.at(i))
-        winner = graph.op("ArgMax", at_root, axis=0, keepdims=1)
-        best = graph.op("ScatterND", best, graph.constant(np.zeros((1, 1), np.int64)), winner.reshaped([1, 1]))
-        score = graph.op("ScatterND", score, graph.constant(np.zeros((1, 1), np.int64)), at_root.reshaped([1, -1]))
-    return best, score
-
-
-def _halving_scores(root: Root, scores: Scores, due: Value) -> Value:
-    score = root.preference + where(due > 0.0, scores.boost.at(0), 0.0)
-    return where(scores.visits.at(0).equals(due), score, -math.inf)
-
-
-def _select(graph: Graph, root: Root, tree: Tree, best: Value) -> tuple[Value, Value]:
-    """From the root along preferred edges to one that leads nowhere yet: (node scalar, action `[1]`)."""
-    end = graph.op("GatherElements", tree.child, best, axis=1).reshaped([-1])
+def _select(rule: Rule, tree: Tree, best: Value, i: Value) -> Edge:
+    """From the root along the actions preferred, to an edge that leads nowhere yet or lies at the depth limit."""
+    behind = i.graph.op("GatherElements", tree.child, best, axis=1).reshaped([-1])  # [n]
+    end = behind
+    if tree.depth is not None:
+        numbers = tree.own.reshaped([-1])
+        end = where(tree.depth > rule.config.max_depth - 2, numbers, behind)
     for _ in range(NUM_JUMPS):
         end = end.at(end)
-    leaf = end.at(0)
-    return leaf, best.at(leaf)
+    parent = end.at([0])
+    node = (i + 1).reshaped([1])
+    if tree.depth is not None:
+        there = behind.at(parent)
+        node = where(there > parent, there, node)
+    return Edge(parent, best.at(parent).reshaped([1]), node)
 
 
-def _lead(scores: Value) -> Value:
-    """`[R]` by how much the largest of each row `[R, A]` leads; infinite where there is no other."""
-    graph = scores.graph
-    rivals = graph.op("Concat", scores, where(scores.at([0], axis=1) <= math.inf, -math.inf, -math.inf), axis=1)
-    top = graph.ops("TopK", rivals, graph.constant([2]), num_outputs=2, axis=1)[0]
-    return top.at(0, axis=1) - top.at(1, axis=1)
-
-
-def _expand(
-    graph: Graph,
-    root: Root,
-    tree: Tree,
-    config: SearchConfig,
-    discount: float,
-    i: Value,
-    leaf: Value,
-    action: Value,
-    step: dict[str, Value],
-) -> Tree:
-    node = i + 1
-    is_new, is_new_row = root.nodes.equals(node), root.column.equals(node)
-    here = is_new.cast(DOUBLE)
-    reward, value = step["reward"].cast(DOUBLE), step["value"].cast(DOUBLE)
-    passed, collected, factor = graph.ops("Split", graph.op("SequenceAt", tree.paths, leaf), num_outputs=3, axis=0)
-    passed = passed + here
-    collected = collected + factor * reward
-    factor = factor * discount + here
-    visits = tree.visits + passed
-    value_sum = tree.value_sum + (collected + factor * value)
-    rewards = where(is_new, reward, tree.reward)
-    q = rewards + discount * (value_sum / graph.op("Max", visits, 1.0))
+def _expand(rule: Rule, tree: Tree, edge: Edge, step: Mapping[str, Value], i: Value) -> Tree:
+    """The tree with the node behind `edge`, not visited yet."""
+    graph = i.graph
+    row = (i + 1).reshaped([1, 1])
     prior = graph.op("Max", graph.op("Softmax", step["policy_logits"].cast(DOUBLE), axis=-1), TINY)
-    low, high = tree.low, tree.high
-    if config.rule == "paper" or config.tree_wide_scaling:
-        passed_edges = passed > root.nodes.equals(0).cast(DOUBLE)
-        low = where(passed_edges, q, low).reduced("Min")
-        high = where(passed_edges, q, high).reduced("Max")
-    return Tree(
-        child=graph.op("ScatterND", tree.child, concat([leaf.reshaped([1]), action]), node),
-        visits=visits,
-        value_sum=value_sum,
-        reward=rewards,
-        q=q,
-        raw_value=where(is_new_row, value, tree.raw_value),
-        prior=where(is_new_row, prior, tree.prior),
-        log_prior=where(is_new_row, graph.op("Log", prior), tree.log_prior),
-        low=low,
-        high=high,
-        paths=graph.op("SequenceInsert", tree.paths, concat([passed, collected, factor])),
+    child = graph.op("ScatterND", tree.child, concat([edge.parent, edge.action]), edge.node.reshaped([]))
+    raw_value = step["value"].cast(DOUBLE).reshaped([1, 1])
+    return tree._replace(
+        own=concat([tree.own, row]),
+        child=concat([child, row * graph.constant(np.ones((1, rule.num_actions), np.int64))]),
+        prior=concat([tree.prior, prior]),
+        log_prior=tree.log_prior and concat([tree.log_prior, graph.op("Log", prior)]),
+        raw_value=tree.raw_value and concat([tree.raw_value, raw_value]),
+        reward=where(rule.nodes.equals(edge.node), step["reward"].cast(DOUBLE), tree.reward),
+        depth=tree.depth and concat([tree.depth, tree.depth.at(edge.parent) + 1]),
         latents=graph.op("SequenceInsert", tree.latents, step["latent"]),
     )
 
 
-def _read_out(
-    graph: Graph, root: Root, tree: Tree, config: SearchConfig
-) -> dict[str, tuple[Value, Sequence[int | str]]]:
-    scores = _scores(root, tree, config)
-    seen, visits, q = (values.at([0]) for values in (scores.seen, scores.visits, scores.q))
-    if config.rule == "gumbel":
-        most = visits.equals(visits.reduced("Max"))
-        key = where(most, root.preference + scores.boost.at([0]), -math.inf)
+def _backup(rule: Rule, tree: Tree, edge: Edge, step: Mapping[str, Value]) -> Tree:
+    """Add the value behind `edge` to its node and, with rewards and discounts, to all above; refresh Q and bounds.
+
+    The kernels go up edge by edge, total <- reward + discount * total; here total = collected + factor * value.
+    """
+    graph = edge.node.graph
+    reward, value = step["reward"].cast(DOUBLE), step["value"].cast(DOUBLE)
+    here = rule.nodes.equals(edge.node).cast(DOUBLE)
+    passed, collected, factor = _path(tree, edge.parent)
+    passed = passed + here
+    collected = collected + factor * reward
+    factor = factor * rule.discount + here
+    visits = tree.visits + passed
+    value_sum = tree.value_sum + (collected + factor * value)
+    q = tree.reward + rule.discount * (value_sum / graph.op("Max", visits, 1.0))
+    low, high = tree.low, tree.high
+    if low is not None and high is not None:
+        refreshed = passed > rule.nodes.equals(0).cast(DOUBLE)
+        low, high = where(refreshed, q, low).reduced("Min"), where(refreshed, q, high).reduced("Max")
+    paths = graph.op("SequenceInsert", tree.paths, concat([passed, collected, factor]))
+    return tree._replace(visits=visits, value_sum=value_sum, q=q, low=low, high=high, paths=paths)
+
+
+def _path(tree: Tree, node: Value) -> list[Value]:
+    """What `Tree.paths` holds of a node, as three vectors `[N]`."""
+    row = node.graph.op("SequenceAt", tree.paths, node.reshaped([]))
+    return node.graph.ops("Split", row, num_outputs=3, axis=0)
+
+
+def _narrowest(rule: Rule, tree: Tree, scores: Scores, edge: Edge, i: Value) -> Value:
+    """The smallest lead of any choice so far, with those that led to `edge`."""
+    score, graph = scores.score, i.graph
+    if rule.kind == GUMBEL:
+        score = graph.op("ScatterND", score, graph.constant([[0]]), _halving_score(rule, scores, rule.due.at(i)))
+    passed = _path(tree, edge.parent)[0].at(tree.own.reshaped([-1])) > 0.0
+    lead = where(passed, _lead(score), math.inf).reduced("Min")
+    return graph.op("Min", tree.margin, lead)
+
+
+def _lead(score: Value) -> Value:
+    """`[R]` by how much the largest of each row `[R, A]` leads, infinity where there is no rival."""
+    graph = score.graph
+    nobody = where(score.at([0], axis=1) > -math.inf, -math.inf, -math.inf)
+    rivals = graph.op("Concat", score, nobody, axis=1)
+    best = graph.ops("TopK", rivals, graph.constant([2]), num_outputs=2, axis=1)[0]
+    return best.at(0, axis=1) - best.at(1, axis=1)
+
+
+def _read_out(rule: Rule, tree: Tree) -> Outputs:
+    """Action, visits, Q and value of the root; at the end of the search."""
+    scores = _score(rule, tree)
+    graph = scores.q.graph
+    visits, q = scores.visits.at([0]), where(scores.seen.at([0]), scores.q.at([0]), math.nan)
+    if rule.kind == GUMBEL:
+        preferred = _halving_score(rule, scores, visits.reduced("Max"))
         value = (scores.policy.at([0]) * scores.completed.at([0])).reduced("Sum", 1, keep=False)
     else:
-        key = where(visits.reduced("Max") > 0.0, visits, root.preference)
+        preferred = where(visits.reduced("Max") > 0.0, visits, rule.preference)
         value = tree.value_sum.at([0]) / tree.visits.at([0])
-    outputs: dict[str, tuple[Value, Sequence[int | str]]] = {
-        "action": (graph.op("ArgMax", key, axis=1, keepdims=0).cast(INT32), [1]),
-        "visit_counts": (visits.cast(INT32), [1, "actions"]),
-        "q_values": (where(seen, q, math.nan).cast(FLOAT), [1, "actions"]),
+    outputs: Outputs = {
+        "action": (graph.op("ArgMax", preferred, axis=1, keepdims=0).cast(INT32), [1]),
+        "visit_counts": (visits.cast(INT32), [1, rule.num_actions]),
+        "q_values": (q.cast(FLOAT), [1, rule.num_actions]),
         "value": (value.cast(FLOAT), [1]),
     }
     if tree.margin is not None:
-        margin = graph.op("Min", tree.margin, _lead(key)) if config.rule == "gumbel" else tree.margin.reshaped([1])
-        outputs["margin"] = (margin, [1])
+        last = _lead(preferred) if rule.kind == GUMBEL else math.inf
+        outputs["margin"] = (graph.op("Min", tree.margin, last).reshaped([1]), [1])
     return outputs

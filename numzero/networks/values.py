@@ -138,7 +138,7 @@ class Graph:
         self._count += 1
         return f"{op.lower()}_{self._count}"
 
-    def constant(self, array: NDArray[Any] | Sequence[int] | np.generic) -> Value:
+    def constant(self, array: NDArray[Any] | Sequence[Any] | np.generic | int) -> Value:
         """An array that is part of the file; int64 where Python numbers are given."""
         array = np.array(array, None if isinstance(array, np.ndarray | np.generic) else np.int64, order="C")
         key = (array.dtype.str, array.shape, array.tobytes())
