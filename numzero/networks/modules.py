@@ -348,9 +348,13 @@ class MuZeroNetwork(nn.Module):
 
     def represent(self, observation: torch.Tensor) -> torch.Tensor:
         """Latents `[N, *H]` of observations `[N, *O]` float32."""
+        return self.representation(self.scale_observation(observation))
+
+    def scale_observation(self, observation: torch.Tensor) -> torch.Tensor:
+        """What the representation sees of observations `[N, *O]` float32."""
         if self.config.observation_scaling == "symlog":
             observation = observation.sign() * observation.abs().log1p()
-        return self.representation(observation)
+        return observation
 
     def predict(self, latent: torch.Tensor) -> Heads:
         """Policy, value and reward logits of latents `[N, *H]`."""

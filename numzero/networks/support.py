@@ -6,7 +6,7 @@ Knows the value transform h and two-hot coding; knows nothing of layers or losse
 from __future__ import annotations
 
 import numpy as np
-import torch
+from numba import njit
 from numpy.typing import NDArray
 
 from numzero.networks.config import SupportConfig
@@ -42,15 +42,16 @@ def bin_values(config: SupportConfig) -> NDArray[np.float32]:
     return (inverse_h(even) if config.transform == "h" else even).astype(np.float32)
 
 
-def two_hot(scalar: torch.Tensor, bins: torch.Tensor) -> torch.Tensor:
-    """Probabilities `[..., num_bins]` on the two neighbouring bins, whose expectation is `scalar` `[...]`.
+@njit(cache=True)
+def two_hot(scalar: NDArray[np.float32], bins: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities `[N, bins]` on the two neighbouring bins, whose expectation is `scalar` `[N]`.
 
-    Scalars beyond the outermost bins are clamped to them.
+    Scalars beyond the outermost bins are clamped to them; a nan stays one.
     """
-    scalar = scalar.clamp(bins[0], bins[-1]).contiguous()
-    upper = torch.searchsorted(bins, scalar).clamp(1, len(bins) - 1)
-    low, high = bins[upper - 1], bins[upper]
-    share = ((scalar - low) / (high - low)).unsqueeze(-1)
-    target = torch.zeros(*scalar.shape, len(bins), dtype=scalar.dtype)
-    target.scatter_(-1, (upper - 1).unsqueeze(-1), 1.0 - share)
-    return target.scatter_(-1, upper.unsqueeze(-1), share)
+    probability = np.zeros((scalar.size, bins.size), np.float32)
+    for n in range(scalar.size):
+        x = np.minimum(np.maximum(scalar[n], bins[0]), bins[-1])
+        upper = min(max(np.searchsorted(bins, x), 1), bins.size - 1)
+        share = (x - bins[upper - 1]) / (bins[upper] - bins[upper - 1])
+        probability[n, upper - 1], probability[n, upper] = np.float32(1) - share, share
+    return probability

@@ -13,13 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from numzero.errors import UserError
 from numzero.networks.modules import MuZeroNetwork
 from numzero.networks.support import two_hot
+from numzero.networks.unroll import make_unroll
 from numzero.targets import Batch
 from numzero.training.config import LearnerConfig
+from numzero.training.losses import cross_entropy, exponentials, squared_distance
+from numzero.training.optimizer import AdamW, norm
 
 __all__ = ["Learner", "Update"]
 
@@ -28,9 +30,12 @@ class Update(NamedTuple):
     """What one update says of itself."""
 
     losses: dict[str, float]
-    """Means over the batch: `total` and each weighted part."""
+    """Means over the batch: each weighted part, and `total`."""
     priority: NDArray[np.float32]
     """`[B]` |predicted value - target| at the sampled position."""
+    outputs: NDArray[np.float32]
+    """`[K+1, B, A + value bins + reward bins]` each head's probabilities, before the update; the reward's at position 0
+    say nothing."""
 
 
 class NonFiniteLossError(RuntimeError):
@@ -56,18 +61,17 @@ class Learner:
         self.num_updates_done = 0
         self._config = config
         self._num_updates = num_updates
-        self._parameters = _flatten(network)
-        self._average_parameters = _flatten(self.average)
+        self._parameters, self._average_parameters = _flatten(network), _flatten(self.average)
         self._gradients = torch.zeros_like(self._parameters)
-        offset = 0
-        for parameter in network.parameters():
-            parameter.grad = self._gradients[offset : offset + parameter.numel()].view_as(parameter)
-            offset += parameter.numel()
-        self._flat = torch.nn.Parameter(self._parameters)
-        self._flat.grad = self._gradients
-        self._optimizer = torch.optim.AdamW(
-            [self._flat], lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
+        for parameter, gradient in zip(network.parameters(), _views(self._gradients, network), strict=True):
+            parameter.grad = gradient
+        self._unroll = make_unroll(network, config.dynamics_gradient_scale)
+        self._goals = make_unroll(self.average, config.dynamics_gradient_scale)
+        self._optimizer = AdamW(self._parameters.numpy(), self._average_parameters.numpy(), config.weight_decay)
+        self._bins = network.value_bins.numpy(), network.reward_bins.numpy()
+        self._ends = tuple(
+            np.cumsum(network.head_sizes).tolist()
+        )  # the columns of the outputs behind policy, value and reward
 
     @property
     def num_parameters(self) -> int:
@@ -89,80 +93,83 @@ class Learner:
         Raises:
             NonFiniteLossError: the loss or its gradient is not finite; weights and optimiser are as before.
         """
-        self._gradients.zero_()
-        losses, priority = self._losses(batch)
-        losses["total"].backward()  # type: ignore[no-untyped-call]
-        norm = torch.linalg.vector_norm(self._gradients)
-        if not math.isfinite(float(norm)):
+        update = self._gradient(batch)
+        gradient = self._gradients.numpy()
+        length = norm(gradient)
+        if not math.isfinite(length):
             raise NonFiniteLossError(
-                f"update {self.num_updates_done}: the gradient is not finite (loss {losses['total'].item()}). "
+                f"update {self.num_updates_done}: the gradient is not finite (loss {update.losses['total']}). "
                 "Lower learner.learning_rate or check the game's rewards and observations."
             )
-        if (excess := float(norm) / self._config.gradient_clip) > 1.0:
-            self._gradients.div_(excess)
-        self._optimizer.param_groups[0]["lr"] = self.learning_rate()
-        self._optimizer.step()
+        scale = min(1.0, self._config.gradient_clip / max(length, 1e-30))
         # Early on the average is a plain mean: a fixed decay would keep the random start for long.
         decay = min(self._config.average_decay, (1.0 + self.num_updates_done) / (10.0 + self.num_updates_done))
-        self._average_parameters.lerp_(self._parameters, 1.0 - decay)
+        self._optimizer.step(gradient, scale, self.learning_rate(), self.num_updates_done, decay)
         self.num_updates_done += 1
-        return Update({name: loss.item() for name, loss in losses.items()}, priority)
+        return update
 
-    def _losses(self, batch: Batch) -> tuple[dict[str, torch.Tensor], NDArray[np.float32]]:
-        config, network = self._config, self.network
-        num_rows, unroll_steps = batch.action.shape
+    def _gradient(self, batch: Batch) -> Update:
+        """Fill the gradient of the total loss, and say what there is to say."""
         observation = torch.from_numpy(batch.observation)  # [B, K+1, *O]
-        action = torch.from_numpy(batch.action)  # [B, K]
-        latent = network.represent(observation[:, 0])  # [B, *H]
-        latents = [latent]
-        for k in range(unroll_steps):
-            latent = network.dynamics(_scale_gradient(latent, config.dynamics_gradient_scale), action[:, k])
-            latents.append(latent)
-        stacked = torch.cat(latents)  # [(K+1) B, *H], unroll step by unroll step
-        heads = network.predict(stacked)
-        # The first step counts fully, the unrolled ones 1/K each (MuZero, appendix G); rows by importance.
-        weight = torch.from_numpy(batch.weight) / num_rows  # [B]
-        weight = torch.cat([weight, (weight / max(1, unroll_steps)).repeat(unroll_steps)])  # [(K+1) B]
-        value_target = _stack(batch.value_target)
-        policy = functional.cross_entropy(heads.policy_logits, _stack(batch.policy_target), reduction="none")
-        value_goal = two_hot(value_target, network.value_bins)
-        value = functional.cross_entropy(heads.value_logits, value_goal, reduction="none")
-        reward_goal = two_hot(_stack(batch.reward_target), network.reward_bins)
-        reward = functional.cross_entropy(heads.reward_logits[num_rows:], reward_goal, reduction="none")
-        losses = {
-            "policy": config.policy_weight * (policy * _stack(batch.policy_mask)) @ weight,
-            "value": config.value_weight * (value * _stack(batch.value_mask)) @ weight,
-            "reward": config.reward_weight * (reward * _stack(batch.reward_mask)) @ weight[num_rows:],
-        }
-        if config.consistency_weight > 0.0:
-            error = self._consistency_errors(observation, stacked[num_rows:]) * _stack(batch.observation_mask[:, 1:])
-            losses["consistency"] = config.consistency_weight * error @ weight[num_rows:]
-        losses["total"] = torch.stack(list(losses.values())).sum()
-        with torch.no_grad():
-            predicted = network.decode(heads.value_logits[:num_rows], network.value_bins)
-            priority = (predicted - value_target[:num_rows]).abs().numpy()
-        return losses, priority
+        latents, outputs = self._unroll.forward(observation[:, 0], torch.from_numpy(batch.action))
+        # The first position counts fully, the K unrolled ones 1/K each (MuZero, appendix G); rows by importance.
+        num_rows, unroll_steps = batch.action.shape
+        count = np.empty((unroll_steps + 1, num_rows), np.float32)
+        count[0] = batch.weight / num_rows
+        count[1:] = count[0] / unroll_steps
+        losses, probability, d_outputs = self._head_losses(batch, count, outputs.numpy())
+        d_latents = None
+        if self._config.consistency_weight > 0.0:
+            count *= self._config.consistency_weight * batch.observation_mask.T
+            losses["consistency"], d_latents = self._consistency_loss(observation, latents, count)
+        self._unroll.backward(d_latents, torch.from_numpy(d_outputs))
+        losses["total"] = sum(losses.values())
+        probability = probability.reshape(unroll_steps + 1, num_rows, -1)
+        value = np.ascontiguousarray(probability[0, :, self._ends[0] : self._ends[1]]) @ self._bins[0]
+        return Update(losses, np.abs(value - batch.value_target[:, 0]), probability)
 
-    def _consistency_errors(self, observation: torch.Tensor, unrolled: torch.Tensor) -> torch.Tensor:
-        """`[K B]` squared distance of unrolled latents to the average network's own of the real observations.
+    def _head_losses(
+        self, batch: Batch, count: NDArray[np.float32], outputs: NDArray[np.float32]
+    ) -> tuple[dict[str, float], NDArray[np.float32], NDArray[np.float32]]:
+        """Each head's loss; `[(K+1) B, outputs]` the probabilities, and the gradient at the logits."""
+        config, (actions, values, _) = self._config, self._ends
+        logits, power = exponentials(outputs, self._ends)
+        gradient = np.zeros_like(outputs)
+        policy_count = config.policy_weight * count * batch.policy_mask.T
+        value_count = config.value_weight * count * batch.value_mask.T
+        reward_count = config.reward_weight * count[1:] * batch.reward_mask.T
+        value_goal = two_hot(_stack(batch.value_target), self._bins[0])
+        reward_goal = two_hot(_stack(batch.reward_target), self._bins[1])
+        parts = {  # goals, how much they count, their first row and column; rewards begin with the first unrolled step
+            "policy": (_stack(batch.policy_target), policy_count, (0, 0)),
+            "value": (value_goal, value_count, (0, actions)),
+            "reward": (reward_goal, reward_count, (len(batch.action), values)),
+        }
+        losses = {
+            name: cross_entropy(goal, counts.reshape(-1), place, logits, power, gradient)
+            for name, (goal, counts, place) in parts.items()
+        }
+        return losses, power, gradient
+
+    def _consistency_loss(
+        self, observation: torch.Tensor, latents: torch.Tensor, count: NDArray[np.float32]
+    ) -> tuple[float, torch.Tensor]:
+        """Squared distance of unrolled latents to the average network's own of the real observations, and its gradient.
 
         Self-consistency as in EfficientZero (Ye et al. 2021, section 4.1), with the average network as target in place
-        of a projector and a stop-gradient.
+        of a projector and a stop-gradient. count: `[K+1, B]`, position 0 not read.
         """
+        num_rows = count.shape[1]
         later = observation[:, 1:].transpose(0, 1).flatten(0, 1)  # [K B, *O]
-        with torch.no_grad():
-            goal = self.average.represent(later)
-        return (unrolled - goal).square().flatten(1).sum(1)
+        goal = self._goals.represent(later)
+        gradient = torch.zeros_like(latents)
+        found, goals, slope = (x.flatten(1).numpy() for x in (latents[num_rows:], goal, gradient[num_rows:]))
+        return squared_distance(found, goals, count[1:].reshape(-1), slope), gradient
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """All that `restore` needs to go on with the same bits."""
-        state = self._optimizer.state.get(self._flat, {})
-        arrays: dict[str, NDArray[Any]] = {
-            "parameters": self._parameters.numpy().copy(),
-            "average_parameters": self._average_parameters.numpy().copy(),
-            "num_updates_done": np.asarray(self.num_updates_done),
-        }
-        return arrays | {f"optimizer_{name}": value.numpy().copy() for name, value in state.items()}
+        """All that `restore` needs to go on with the same bits; copies."""
+        arrays = {name: array.copy() for name, array in self._vectors().items()}
+        return arrays | {"num_updates_done": np.asarray(self.num_updates_done)}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take up where `state` was taken.
@@ -175,35 +182,34 @@ class Learner:
                 f"the checkpoint has {state['parameters'].size} parameters, this network {self.num_parameters}; "
                 "the run's network settings have changed since."
             )
-        self._parameters.copy_(torch.from_numpy(state["parameters"]))
-        self._average_parameters.copy_(torch.from_numpy(state["average_parameters"]))
+        for name, array in self._vectors().items():
+            array[:] = state[name]
         self.num_updates_done = int(state["num_updates_done"])
-        kept = {
-            name.removeprefix("optimizer_"): value for name, value in state.items() if name.startswith("optimizer_")
+
+    def _vectors(self) -> dict[str, NDArray[np.float32]]:
+        optimizer = self._optimizer
+        return {
+            "parameters": optimizer.parameters,
+            "average_parameters": optimizer.average,
+            "gradient_mean": optimizer.mean,
+            "gradient_square": optimizer.square,
         }
-        self._optimizer.state.clear()
-        if kept:
-            self._optimizer.state[self._flat] = {name: torch.from_numpy(value.copy()) for name, value in kept.items()}
 
 
 def _flatten(module: torch.nn.Module) -> torch.Tensor:
     """Make every parameter a view of one vector, and return the vector."""
     flat = torch.cat([parameter.detach().reshape(-1) for parameter in module.parameters()])
-    offset = 0
-    for parameter in module.parameters():
-        parameter.data = flat[offset : offset + parameter.numel()].view_as(parameter)
-        offset += parameter.numel()
+    for parameter, view in zip(module.parameters(), _views(flat, module), strict=True):
+        parameter.data = view
     return flat
 
 
-def _stack(array: NDArray[np.float32]) -> torch.Tensor:
+def _views(flat: torch.Tensor, module: torch.nn.Module) -> list[torch.Tensor]:
+    """The pieces of a flat vector in the shapes of the parameters."""
+    pieces = torch.split(flat, [parameter.numel() for parameter in module.parameters()])
+    return [piece.view_as(parameter) for piece, parameter in zip(pieces, module.parameters(), strict=True)]
+
+
+def _stack(array: NDArray[np.float32]) -> NDArray[np.float32]:
     """`[B, K, ...]` to `[K B, ...]`, the order of stacked latents."""
-    return torch.from_numpy(np.ascontiguousarray(array.swapaxes(0, 1)).reshape(-1, *array.shape[2:]))
-
-
-def _scale_gradient(x: torch.Tensor, scale: float) -> torch.Tensor:
-    """`x` itself, whose gradient is multiplied by `scale` on the way back."""
-    alias = x.view_as(x)
-    if scale != 1.0 and alias.requires_grad:
-        alias.register_hook(lambda gradient: gradient * scale)  # type: ignore[no-untyped-call]
-    return alias
+    return np.ascontiguousarray(array.swapaxes(0, 1)).reshape(-1, *array.shape[2:])

@@ -1,4 +1,4 @@
-"""An obvious twin of `Learner._losses`: one row and one unroll step at a time, in float64.
+"""An obvious twin of `Learner._gradient`: one row and one unroll step at a time, in float64.
 
 `losses` is plain NumPy over the networks' outputs. `gradients` differentiates the same sum with torch, where a gradient
 is scaled as papers write it, x s + stop(x) (1 - s), instead of by a hook.
