@@ -201,7 +201,8 @@ class _Timed:
     def __init__(self, inner: Any, clock: _Clock, part: str, methods: tuple[str, ...]) -> None:
         self._inner = inner
         for name in methods:
-            setattr(self, name, clock.timed(part, getattr(inner, name)))
+            if hasattr(inner, name):
+                setattr(self, name, clock.timed(part, getattr(inner, name)))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -225,7 +226,7 @@ def timed_selfplay(task: SelfPlayTask, mailbox: Mailbox) -> Iterator[None]:
         yield
 
 
-_GAME_METHODS = ("reset", "step", "observation", "legal", "to_play")
+_GAME_METHODS = ("reset", "step", "observation", "legal", "to_play", "play_randomly")
 
 
 def bench_selfplay(preset: str, workers: int, seconds: float) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Knows which names are games; knows nothing of search, networks or training. Impo
 from __future__ import annotations
 
 from numzero.errors import UserError, nearest
-from numzero.games.base import STAY, Game, GameSpec, StepResult, Symmetries
+from numzero.games.base import STAY, Game, GameSpec, PlaysRandomly, StepResult, Symmetries
 from numzero.games.check import GameContractError, check_game
 from numzero.games.tictactoe import TicTacToe
 
@@ -15,6 +15,7 @@ __all__ = [
     "Game",
     "GameContractError",
     "GameSpec",
+    "PlaysRandomly",
     "StepResult",
     "Symmetries",
     "TicTacToe",

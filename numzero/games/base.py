@@ -5,7 +5,7 @@ Knows shapes, dtypes and whose view numbers are seen from; knows no rules, no en
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from numzero.errors import UserError
 
-__all__ = ["STAY", "Game", "GameSpec", "StepResult", "Symmetries", "require_legal", "require_mask"]
+__all__ = ["STAY", "Game", "GameSpec", "PlaysRandomly", "StepResult", "Symmetries", "require_legal", "require_mask"]
 
 STAY = -1
 """In place of an action: this copy, running or finished, stays as it is; reward 0, neither terminated nor truncated."""
@@ -135,6 +135,18 @@ class Game(Protocol):
 
     def close(self) -> None:
         """Let go of windows, files and processes; the game is not used afterwards."""
+
+
+@runtime_checkable
+class PlaysRandomly(Protocol):
+    """A game that makes many random moves at once, faster than step by step; self-play asks for them at its starts."""
+
+    def play_randomly(self, num_moves: NDArray[np.int64], rng: np.random.Generator) -> None:
+        """Bring each copy `num_moves` `[B]` uniformly random legal moves forward.
+
+        An episode that ends on the way starts over, to be brought 0 to `num_moves` moves forward, each as likely: all
+        copies are running in the end. `num_moves` 0 leaves a copy alone.
+        """
 
 
 def require_mask(which: NDArray[np.bool_], batch_size: int) -> None:

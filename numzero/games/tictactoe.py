@@ -109,6 +109,13 @@ class TicTacToe:
             _step(*state, np.ascontiguousarray(action, np.int32), reward, terminated)
         return StepResult(reward, terminated, np.zeros(self.batch_size, np.bool_))
 
+    def play_randomly(self, num_moves: NDArray[np.int64], rng: np.random.Generator) -> None:
+        """See `PlaysRandomly`."""
+        left = num_moves.copy()
+        while left.any():
+            numbers = rng.random((self.batch_size, 2 * NUM_CELLS))
+            _play_randomly(self.board, self._to_play, self._running, num_moves, left, numbers)
+
     def render(self, row: int) -> str:
         """The board of copy `row`, each empty cell showing the name of its action."""
         cells = [
@@ -277,21 +284,69 @@ def _step(
         if cell != STAY and not (0 <= cell < NUM_CELLS and running[b] and board[b, cell] == EMPTY):
             return False
     for b in range(len(board)):
-        if action[b] == STAY:
-            continue
-        mark = to_play[b] + 1
-        board[b, action[b]] = mark
-        to_play[b] = 1 - to_play[b]
-        terminated[b] = True
-        for cell in range(NUM_CELLS):
-            if board[b, cell] == EMPTY:
-                terminated[b] = False
-        for i in range(len(LINES)):
-            if board[b, LINES[i, 0]] == mark and board[b, LINES[i, 1]] == mark and board[b, LINES[i, 2]] == mark:
-                reward[b] = 1.0
-                terminated[b] = True
-        running[b] = not terminated[b]
+        if action[b] != STAY:
+            wins, full = _mark_cell(board[b], to_play[b] + 1, action[b])
+            to_play[b] = 1 - to_play[b]
+            reward[b] = 1.0 if wins else 0.0
+            terminated[b] = wins or full
+            running[b] = not terminated[b]
     return True
+
+
+@njit(cache=True)
+def _mark_cell(cells: NDArray[np.int8], mark: int, cell: int) -> tuple[bool, bool]:
+    """Write a mark; whether it completed a line, and whether the board is full."""
+    cells[cell] = mark
+    wins = False
+    for i in range(len(LINES)):
+        if cells[LINES[i, 0]] == mark and cells[LINES[i, 1]] == mark and cells[LINES[i, 2]] == mark:
+            wins = True
+    full = True
+    for other in range(NUM_CELLS):
+        if cells[other] == EMPTY:
+            full = False
+    return wins, full
+
+
+@njit(cache=True)
+def _play_randomly(
+    board: NDArray[np.int8],
+    to_play: NDArray[np.int8],
+    running: NDArray[np.bool_],
+    num_moves: NDArray[np.int64],
+    left: NDArray[np.int64],
+    numbers: NDArray[np.float64],
+) -> None:
+    """Random moves until none is `left` in a row, or its `numbers` `[B, M]` run out: one for a move or a restart."""
+    for b in range(len(board)):
+        for number in numbers[b]:
+            if left[b] == 0:
+                break
+            if not running[b]:
+                board[b] = EMPTY
+                to_play[b] = 0
+                running[b] = True
+                left[b] = int(number * (num_moves[b] + 1))
+            else:
+                wins, full = _mark_cell(board[b], to_play[b] + 1, _nth_empty(board[b], number))
+                to_play[b] = 1 - to_play[b]
+                running[b] = not (wins or full)
+                left[b] = left[b] - 1 if running[b] else num_moves[b]  # not 0: there is a restart to come
+
+
+@njit(cache=True)
+def _nth_empty(cells: NDArray[np.int8], number: float) -> int:
+    """The empty cell at `number` in [0, 1) of all empty ones."""
+    count = 0
+    for cell in range(NUM_CELLS):
+        count += cells[cell] == EMPTY
+    rank = int(number * count)
+    for cell in range(NUM_CELLS):
+        if cells[cell] == EMPTY:
+            if rank == 0:
+                return cell
+            rank -= 1
+    return STAY
 
 
 @njit(cache=True)

@@ -200,8 +200,9 @@ def _check_meaning(trajectory: Trajectory) -> None:
 
 
 def _require_finite(name: str, array: npt.NDArray[Any], owner: str = "Trajectory") -> None:
-    if math.isfinite(float(array.sum(dtype=np.float64))):
-        return  # the common case in one pass; a sum is finite only if all of it is
+    flat = array.ravel()
+    if math.isfinite(float(np.dot(flat, flat))):
+        return  # the common case in one pass; a sum of squares is finite only if all are, unless it overflows
     finite = np.isfinite(array)
     if not finite.all():
         where = tuple(int(i) for i in np.argwhere(~finite)[0])

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.games import STAY, Game, GameSpec, make_game
+from numzero.games import STAY, Game, GameSpec, PlaysRandomly, make_game
 from numzero.inference import ModelFiles, OnnxModel
 from numzero.replay import Ended, Trajectory
 from numzero.runtime.base import Mailbox
@@ -256,6 +256,9 @@ class Actor:
     def _play_randomly(self, num_moves: NDArray[np.int64]) -> None:
         """Bring each copy `num_moves` `[B]` random moves forward; an episode that ends on the way starts over."""
         game, rng = self._game, self._rng
+        if isinstance(game, PlaysRandomly):
+            game.play_randomly(num_moves, rng)
+            return
         left = num_moves.copy()
         while len(moving := np.flatnonzero(left)):
             action = np.full(game.batch_size, STAY, np.int32)

@@ -120,6 +120,38 @@ def test_finished_copies_have_no_optimal_action() -> None:
     assert not optimal_actions(played("14253")).any()
 
 
+@given(
+    moves=st.lists(st.integers(0, 30), min_size=1, max_size=6),
+    before=st.integers(0, 9),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_random_moves_are_those_of_the_twin(moves: list[int], before: int, seed: int) -> None:
+    """From boards in play or over, also through many ends; no move leaves a board alone, all others are running."""
+    game, rng = started(len(moves)), np.random.default_rng(seed)
+    for _ in range(before):
+        legal = game.legal()
+        chosen = np.where(legal, rng.random(legal.shape), -1.0).argmax(axis=1)
+        game.step(np.where(legal.any(axis=1), chosen, STAY).astype(np.int32))
+    boards = [as_text(board) for board in game.board]
+    numbers = np.random.default_rng(seed).random((60, len(moves), 18))
+    expected = [
+        reference.play_randomly(board, count, numbers[:, b].ravel().tolist())
+        for b, (board, count) in enumerate(zip(boards, moves, strict=True))
+    ]
+    game.play_randomly(np.array(moves), np.random.default_rng(seed))
+    assert [as_text(board) for board in game.board] == expected
+    assert [np.flatnonzero(row).tolist() for row in game.legal()] == [reference.legal_cells(b) for b in expected]
+
+
+def test_random_moves_reach_every_board_that_they_can() -> None:
+    """Two moves from the start: 72 boards, each as often as any other."""
+    game = started(72_000)
+    game.play_randomly(np.full(72_000, 2), np.random.default_rng(0))
+    _, counts = np.unique(game.board, axis=0, return_counts=True)
+    assert len(counts) == 72
+    assert abs(counts - 1000).max() < 5 * np.sqrt(1000)
+
+
 def test_the_two_ways_to_win_at_once_end_one_episode() -> None:
     """A move that completes two lines and fills the board pays 1, once."""
     game = played("25364879")

@@ -81,3 +81,19 @@ def value(board: str) -> int:
 def action_value(board: str, cell: int) -> int:
     """What marking a cell is worth to the mover."""
     return -value(play(board, cell))
+
+
+def play_randomly(board: str, num_moves: int, numbers: list[float]) -> str:
+    """The board after `num_moves` moves, each the empty cell at a number's share of all; a finished game begins anew.
+
+    The number after an end says how many of the moves, 0 to all, the next game gets.
+    """
+    left, rest = num_moves, iter(numbers)
+    while left:
+        if is_over(board):
+            board, left = EMPTY_BOARD, int(next(rest) * (num_moves + 1))
+        else:
+            cells = legal_cells(board)
+            board = play(board, cells[int(next(rest) * len(cells))])
+            left = num_moves if is_over(board) else left - 1
+    return board
