@@ -16,15 +16,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.games import make_game
+from numzero.games import GameSpec, make_game
 from numzero.inference import OnnxModel
+from numzero.replay import Trajectory, Window
 from numzero.runtime.base import UNLIMITED, Mailbox, add_counts
 from numzero.runtime.processes import ProcessRuntime
 from numzero.search import InitialOutput, Model, RecurrentOutput, Search, SearchConfig, memory_bytes
+from numzero.targets import Batch, apply_symmetry, make_batch
 from numzero.training.config import load_preset
 from numzero.training.selfplay import SelfPlayTask, edge_discount, selfplay, warm_up
 
-__all__ = ["SELFPLAY_PRESETS", "WORKLOADS", "StubModel", "Workload", "bench_search", "bench_selfplay"]
+__all__ = ["LEARNER_PRESETS", "SELFPLAY_PRESETS", "WORKLOADS", "StubModel", "Workload"]
+__all__ += ["bench_learner", "bench_search", "bench_selfplay"]
 
 
 class Workload(NamedTuple):
@@ -50,7 +53,7 @@ WORKLOADS = (
     Workload("S2", (4,), 362, 200, -1.0, None),
     Workload("S3", (4,), 2, 800, 0.997, None),
 )
-SELFPLAY_PRESETS = ("tictactoe", "cartpole")
+SELFPLAY_PRESETS = LEARNER_PRESETS = ("tictactoe", "cartpole")
 STUB_TABLE = 4096
 """A stub hands out its random logits and values from so many prepared batches' rows."""
 
@@ -292,3 +295,69 @@ def _selfplay_figures(total: dict[str, Any], workers: int) -> dict[str, float]:
         "simulations_per_second": total.get("simulations", 0) / elapsed,
         **{name: seconds / worked for name, seconds in sorted(parts.items())},
     }
+
+
+def bench_learner(preset: str, batch_size: int, seconds: float) -> dict[str, Any]:
+    """Time updates of a preset's network, making their batches, and the matrix products of an update alone.
+
+    Returns:
+        `updates_per_second`; `arithmetic_per_second`, how often the products alone could be made; `ratio` of the two,
+        1 at best; `batch_share`, the time it takes to draw and gather a batch over that of an update.
+    """
+    from numzero.networks.arithmetic import update_products
+    from numzero.networks.modules import make_network
+    from numzero.training.learner import Learner
+
+    config = load_preset(preset)
+    game = make_game(config.game, 1)
+    spec, symmetries = game.spec, game.symmetries
+    game.close()
+    network = make_network(spec.observation_shape, spec.num_actions, config.network, seed=0)
+    learner = Learner(network, config.learner, num_updates=10**9)
+    rng, window, num_steps = np.random.default_rng(0), _random_window(spec), config.targets.unroll_steps
+    consistency = config.learner.consistency_weight > 0.0
+    products = update_products(network, batch_size, num_steps, consistency=consistency)
+
+    def draw() -> Batch:
+        sample = window.sample(batch_size, rng)
+        batch = make_batch(window, sample.slot, sample.weight, num_steps, rng)
+        if symmetries is None or not config.learner.symmetries:
+            return batch
+        return apply_symmetry(batch, symmetries.observation, symmetries.action, rng)
+
+    batch = draw()
+    update, drawing, arithmetic = _median_times([lambda: learner.update(batch), draw, products], seconds)
+    return {
+        "preset": preset,
+        "batch": batch_size,
+        "parameters": learner.num_parameters,
+        "updates_per_second": 1.0 / update,
+        "arithmetic_per_second": 1.0 / arithmetic,
+        "ratio": update / arithmetic,
+        "batch_share": drawing / update,
+    }
+
+
+def _random_window(spec: GameSpec) -> Window:
+    """Games of random numbers, as long as they are made of: what they hold changes no time."""
+    rng, num_actions, length = np.random.default_rng(0), spec.num_actions, 9
+    window = Window(4096, spec.observation_shape, spec.observation_dtype, num_actions)
+    for number in range(4096 // (length + 1)):
+        shape = (length + 1, *spec.observation_shape)
+        window.add(
+            Trajectory(
+                game_id=str(number),
+                observation=rng.integers(0, 2, shape).astype(spec.observation_dtype),
+                action=rng.integers(0, num_actions, length, dtype=np.int32),
+                reward=rng.uniform(-1, 1, length).astype(np.float32),
+                discount=np.full(length, 0.5, np.float32),
+                legal=np.ones((length + 1, num_actions), np.bool_),
+                to_play=np.zeros(length + 1, np.int8),
+                policy_target=rng.dirichlet(np.ones(num_actions), length).astype(np.float32),
+                root_value=rng.uniform(-1, 1, length + 1).astype(np.float32),
+                exploratory=np.zeros(length, np.bool_),
+                model_version=np.zeros(length, np.int64),
+                ended="truncated",
+            )
+        )
+    return window

@@ -131,3 +131,17 @@ def test_bench_selfplay_says_where_the_time_goes() -> None:
         assert min(shares) >= 0.0
         assert result["simulations_per_second"] == pytest.approx(16 * result["moves_per_second"])
         assert result["games_per_second"] > 0.0
+
+
+def test_learner_rates_are_compared_with_their_arithmetic() -> None:
+    """A row for each preset and batch; the ratio is that of the two rates, and no update beats its own products."""
+    words = ["bench", "learner", "--json", "--seconds", "0.05", "--batch", "8"]
+    result = CliRunner().invoke(main, words, catch_exceptions=False)
+    results = json.loads(result.stdout)["results"]
+    assert [(each["preset"], each["batch"]) for each in results] == [("tictactoe", 8), ("cartpole", 8)]
+    for each in results:
+        assert each["ratio"] == pytest.approx(each["arithmetic_per_second"] / each["updates_per_second"])
+        assert each["ratio"] > 1.0
+        assert each["batch_share"] > 0.0
+    table = CliRunner().invoke(main, [word for word in words if word != "--json"], catch_exceptions=False).stdout
+    assert [line.split()[:2] for line in table.splitlines()[1:]] == [["tictactoe", "8"], ["cartpole", "8"]]

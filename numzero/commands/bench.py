@@ -153,3 +153,40 @@ def agent_latency(folder: Path | None, simulations: tuple[int, ...], seconds: fl
     for kind, parts in first.items():
         shown = ", ".join(f"{name} {parts[name]:.2f} s" for name in ("import", "load", "act"))
         click.echo(f"first move of a process, {kind}: {parts['total']:.2f} s ({shown})")
+
+
+@bench.command("learner")
+@click.option(
+    "--batch",
+    "batches",
+    type=click.IntRange(1, 65536),
+    multiple=True,
+    default=(64, 256),
+    show_default=True,
+    help="Windows per update; may be repeated.",
+)
+@click.option(
+    "--seconds", type=click.FloatRange(min=0.05), default=2.0, show_default=True, help="Time for each measurement."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def learner_rates(batches: tuple[int, ...], seconds: float, as_json: bool) -> None:
+    """Updates of the presets' networks against their matrix products alone, on one core.
+
+    \b
+    Example:
+      python cli.py bench learner --batch 256 --json
+    """
+    from numzero.benchmark import LEARNER_PRESETS, bench_learner
+
+    results = []
+    if not as_json:
+        click.echo("preset     batch  updates/s  arithmetic alone/s  ratio  making a batch/update")
+    for preset in LEARNER_PRESETS:
+        for batch in batches:
+            result = bench_learner(preset, batch, seconds)
+            results.append(result)
+            if not as_json:
+                rates = f"{result['updates_per_second']:9,.0f}  {result['arithmetic_per_second']:18,.0f}"
+                click.echo(f"{preset:10} {batch:5d}  {rates}  {result['ratio']:5.2f}  {result['batch_share']:21.2f}")
+    if as_json:
+        click.echo(json.dumps({"results": results}))

@@ -69,9 +69,8 @@ class Learner:
         self._goals = make_unroll(self.average, config.dynamics_gradient_scale)
         self._optimizer = AdamW(self._parameters.numpy(), self._average_parameters.numpy(), config.weight_decay)
         self._bins = network.value_bins.numpy(), network.reward_bins.numpy()
-        self._ends = tuple(
-            np.cumsum(network.head_sizes).tolist()
-        )  # the columns of the outputs behind policy, value and reward
+        # The columns of the outputs behind policy, value and reward.
+        self._ends = tuple(np.cumsum(network.head_sizes).tolist())
 
     @property
     def num_parameters(self) -> int:
