@@ -17,7 +17,8 @@ import msgspec
 from numzero.errors import DiskFullError
 from numzero.files import no_room_explained
 
-__all__ = ["Evaluated", "Event", "Finished", "MetricsFile", "Progress", "Started", "read_metrics"]
+__all__ = ["Diagnosed", "Evaluated", "Event", "Finished", "MetricsFile", "Predicted", "Progress", "Started"]
+__all__ += ["read_metrics"]
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
@@ -57,6 +58,38 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
     eta_seconds: float
 
 
+class Predicted(msgspec.Struct, frozen=True, kw_only=True):
+    """One scalar of the model against its target, means over a batch, by unroll step."""
+
+    mean: list[float]
+    """Predicted."""
+    target: list[float]
+    """What the targets were."""
+    error: list[float]
+    """|predicted - target|."""
+    spread: list[float]
+    """|target - its mean|: the error of a model that says the same of every position."""
+
+
+class Diagnosed(msgspec.Struct, frozen=True, kw_only=True, tag="diagnosed"):
+    """What the network said of one batch before it learned from it, against the targets."""
+
+    updates: int
+    steps: int
+    value: Predicted
+    """At unroll steps 0 to K."""
+    reward: Predicted
+    """Of unroll steps 1 to K."""
+    policy_entropy: float
+    """Of the network's policy at the sampled positions, in nats, mean."""
+    search_entropy: float
+    """Of the search's policy there."""
+    uniform_entropy: float
+    """The most that entropies can be: that of a uniform policy over all actions."""
+    search_agreement: float
+    """Share of positions where the network's likeliest action is the search's."""
+
+
 class Evaluated(msgspec.Struct, frozen=True, kw_only=True, tag="evaluated"):
     """How the current agent did."""
 
@@ -76,7 +109,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
     reason: str
 
 
-Event = Started | Progress | Evaluated | Finished
+Event = Started | Progress | Diagnosed | Evaluated | Finished
 
 
 class MetricsFile:

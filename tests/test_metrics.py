@@ -10,7 +10,17 @@ from typing import Any, get_args
 import pytest
 
 from numzero.errors import DiskFullError
-from numzero.metrics import Evaluated, Event, Finished, MetricsFile, Progress, Started, read_metrics
+from numzero.metrics import (
+    Diagnosed,
+    Evaluated,
+    Event,
+    Finished,
+    MetricsFile,
+    Predicted,
+    Progress,
+    Started,
+    read_metrics,
+)
 
 EVENTS: list[Event] = [
     Started(run="runs/a", game="tictactoe", seed=2**40, workers=0, num_updates=10, num_parameters=72655),
@@ -28,6 +38,16 @@ EVENTS: list[Event] = [
         selfplay_share=0.3,
         window_steps=40,
         eta_seconds=3.5,
+    ),
+    Diagnosed(
+        updates=5,
+        steps=60,
+        value=Predicted(mean=[0.5, 0.25], target=[1.0, 1.0], error=[0.5, 0.75], spread=[0.125, 0.0]),
+        reward=Predicted(mean=[1.0], target=[1.0], error=[0.0], spread=[0.0]),
+        policy_entropy=0.5,
+        search_entropy=0.25,
+        uniform_entropy=0.75,
+        search_agreement=0.875,
     ),
     Evaluated(seconds=2.0, updates=5, steps=60, scores={"mean": 0.5, "by_opponent": {"random": [1, 2]}, "text": "é\n"}),
     Finished(seconds=4.0, updates=10, steps=120, games=9, reason="finished"),
@@ -57,7 +77,7 @@ def test_each_event_is_one_line_of_json_that_says_its_type(path):
     """So that any other program can read it."""
     write(path, EVENTS)
     lines = path.read_text("utf-8").splitlines()
-    assert [json.loads(line)["type"] for line in lines] == ["started", "progress", "evaluated", "finished"]
+    assert [json.loads(line)["type"] for line in lines] == ["started", "progress", "diagnosed", "evaluated", "finished"]
 
 
 def test_an_event_is_in_the_file_before_it_is_closed(path):

@@ -26,12 +26,14 @@ from numzero.inference import ModelFiles
 from numzero.metrics import Evaluated, Event, Finished, MetricsFile, Progress, Started
 from numzero.networks.export import Exporter
 from numzero.networks.modules import make_network
+from numzero.networks.support import bin_values
 from numzero.replay import Window
 from numzero.runtime.base import Runtime
 from numzero.runtime.inline import InlineRuntime
 from numzero.runtime.processes import ProcessRuntime
 from numzero.targets import apply_symmetry, fill_value_targets, make_batch
 from numzero.training.config import RunConfig, save_config
+from numzero.training.diagnosis import diagnose
 from numzero.training.evaluate import evaluate
 from numzero.training.learner import Learner
 from numzero.training.reanalyze import Reanalyzer
@@ -40,6 +42,8 @@ from numzero.training.selfplay import SelfPlayTask, edge_discount, selfplay, war
 __all__ = ["Limiter", "TrainingRun"]
 
 GENERATIONS = 3
+DIAGNOSIS_UPDATES = 50
+"""The batch of every so many updates is compared with what the network said of it."""
 PROGRESS_SECONDS = 1.0
 RECENT_EPISODES = 100
 EVALUATION_SEED = 1_000_003
@@ -240,6 +244,9 @@ class TrainingRun:
         if config.replay.priority_exponent > 0.0:
             window.update_priorities(sample, update.priority)
         self._losses.append(update.losses)
+        if (done := self._learner.num_updates_done) % DIAGNOSIS_UPDATES == 0:
+            bins = bin_values(config.network.value), bin_values(config.network.reward)
+            self._emit(diagnose(batch, update.outputs, *bins, updates=done, steps=self._steps))
 
     def _model_files(self, *, average: bool | None = None) -> ModelFiles:
         average = self.config.schedule.average_acts if average is None else average

@@ -1,0 +1,68 @@
+"""What tells a run that learns from one that does not: predictions against targets, step by step of the unroll.
+
+Knows batches and the probabilities that a network gave; knows nothing of networks, and never imports torch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numzero.metrics import Diagnosed, Predicted
+from numzero.targets import Batch
+
+__all__ = ["diagnose"]
+
+_Float32Array = NDArray[np.float32]
+
+
+def diagnose(
+    batch: Batch,
+    outputs: _Float32Array,
+    value_bins: _Float32Array,
+    reward_bins: _Float32Array,
+    *,
+    updates: int,
+    steps: int,
+) -> Diagnosed:
+    """Compare what the network said of a batch with the batch's targets.
+
+    outputs: `[K+1, B, A + value bins + reward bins]` probabilities, as `Update.outputs`.
+    """
+    num_actions = batch.policy_target.shape[2]
+    policy, value, reward = np.split(outputs, [num_actions, num_actions + len(value_bins)], axis=2)
+    here = batch.policy_mask[:, 0] > 0  # [B]
+    network, search = policy[0, here], batch.policy_target[here, 0]
+    agreement = network.argmax(axis=1) == search.argmax(axis=1)
+    return Diagnosed(
+        updates=updates,
+        steps=steps,
+        value=_compare(value @ value_bins, batch.value_target.T, batch.value_mask.T),
+        reward=_compare(reward[1:] @ reward_bins, batch.reward_target.T, batch.reward_mask.T),
+        policy_entropy=_entropy(network),
+        search_entropy=_entropy(search),
+        uniform_entropy=float(np.log(num_actions)),
+        search_agreement=float(agreement.mean()) if here.any() else 0.0,
+    )
+
+
+def _entropy(probability: _Float32Array) -> float:
+    """Mean entropy of the rows, in nats."""
+    terms = probability * np.log(np.maximum(probability, 1e-30))
+    return -float(terms.sum(axis=1).mean()) if len(probability) else 0.0
+
+
+def _compare(predicted: _Float32Array, target: _Float32Array, mask: _Float32Array) -> Predicted:
+    """By unroll step, over the rows whose mask is 1; all `[steps, B]`."""
+    count = np.maximum(mask.sum(axis=1), 1.0)
+
+    def mean(x: _Float32Array) -> _Float32Array:
+        return np.asarray((x * mask).sum(axis=1) / count, np.float32)
+
+    observed = mean(target)
+    return Predicted(
+        mean=mean(predicted).tolist(),
+        target=observed.tolist(),
+        error=mean(np.abs(predicted - target)).tolist(),
+        spread=mean(np.abs(target - observed[:, None])).tolist(),
+    )
