@@ -8,6 +8,7 @@ from __future__ import annotations
 from numzero.errors import UserError, nearest
 from numzero.games.base import STAY, Game, GameSpec, PlaysRandomly, StepResult, Symmetries
 from numzero.games.check import GameContractError, check_game
+from numzero.games.still import StillGame
 from numzero.games.tictactoe import TicTacToe
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "TicTacToe",
     "check_game",
     "make_game",
+    "rehearsal_game",
 ]
 
 _BOARD_GAMES = {"tictactoe": TicTacToe}
@@ -52,3 +54,17 @@ def make_game(name: str, batch_size: int) -> Game:
         known = [*_BOARD_GAMES, *registered_ids()]
         raise UserError(f"a game must be a board game or a registered environment; got {name!r}.{nearest(name, known)}")
     return GymGame(name, batch_size)
+
+
+def rehearsal_game(name: str, batch_size: int) -> Game:
+    """What may be played in place of `make_game(name, batch_size)` where nothing may go wrong.
+
+    That is the board game itself, or a still game of the environment's shapes: whoever compiles kernels for others
+    is not to hang or crash with an environment.
+    """
+    if name in _BOARD_GAMES:
+        return make_game(name, batch_size)
+    game = make_game(name, 1)
+    spec = game.spec
+    game.close()
+    return StillGame(spec, batch_size)

@@ -8,13 +8,15 @@ from __future__ import annotations
 import importlib
 import re
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.errors import UserError, nearest
+from numzero import lastwords
+from numzero.errors import EnvironmentFault, UserError, nearest
 from numzero.games.base import STAY, GameSpec, StepResult, require_legal, require_mask
 
 __all__ = ["GymGame", "registered_ids"]
@@ -29,6 +31,9 @@ MAX_RANGES = 16
 
 NO_LIMIT = 1e38
 """A bound beyond it is none."""
+
+LONGEST_SHOWN = 200
+"""Characters of a wrong value that a message shows."""
 
 NUMBER_KINDS = "biuf"
 """NumPy's letters for truth values, integers and floats."""
@@ -67,7 +72,7 @@ class GymGame:
             # Shown, never raised: spaces warn about lost precision and old ids about newer versions, and
             # a caller who runs with -W error could make no such environment otherwise.
             warnings.simplefilter("default")
-            self._envs = [_make_environment(env_id) for _ in range(batch_size)]
+            self._envs = [_make_environment(env_id, row) for row in range(batch_size)]
             self.spec = _read_spec(env_id, self._envs[0])
         self._first_action = int(getattr(self._envs[0].action_space, "start", 0))
         self._observation = np.zeros((batch_size, *self.spec.observation_shape), self.spec.observation_dtype)
@@ -77,12 +82,16 @@ class GymGame:
         self._total_reward = np.zeros(batch_size, np.float64)  # since the reset
 
     def reset(self, which: NDArray[np.bool_], rng: np.random.Generator) -> None:
-        """Start new episodes where `which` (`[B]` bool), each from a seed drawn from `rng`."""
+        """Start new episodes where `which` (`[B]` bool), each from a seed drawn from `rng`.
+
+        Raises:
+          EnvironmentFault: an environment raised, or returned something it must not.
+        """
         require_mask(which, self.batch_size)
         for row in np.flatnonzero(which).tolist():
             self._num_steps[row] = 0
             self._total_reward[row] = 0.0
-            returned = self._envs[row].reset(seed=int(rng.integers(SEED_LIMIT)))
+            returned = self._call("reset()", row, self._envs[row].reset, seed=int(rng.integers(SEED_LIMIT)))
             observation, _ = self._unpack("reset()", returned, 2, row)
             self._observation[row] = self._read_observation(observation, row)
             self._legal[row] = True
@@ -103,8 +112,8 @@ class GymGame:
         """Step every environment with its own of the actions `[B]`, but where it is STAY.
 
         Raises:
-          UserError: a copy is not running, an action is out of range (nothing has moved), or an environment returned
-            something it must not (copies before it have moved: reset all).
+          UserError: a copy is not running, or an action is out of range; nothing has moved.
+          EnvironmentFault: an environment raised, or returned something it must not; copies before it have moved.
         """
         require_legal(action, self._legal, self.spec.name)
         result = StepResult(
@@ -114,7 +123,7 @@ class GymGame:
         )
         for row in np.flatnonzero(action != STAY).tolist():
             self._num_steps[row] += 1
-            returned = self._envs[row].step(self._first_action + int(action[row]))
+            returned = self._call("step()", row, self._envs[row].step, self._first_action + int(action[row]))
             observation, reward, terminated, truncated, _ = self._unpack("step()", returned, 5, row)
             self._observation[row] = self._read_observation(observation, row)
             result.reward[row] = self._read_reward(reward, row)
@@ -134,6 +143,17 @@ class GymGame:
         for env in self._envs:
             env.close()
 
+    def _call(self, method: str, row: int, function: Callable[..., object], *arguments: int, **keywords: int) -> object:
+        """What a method of an environment returns; what it raises becomes an EnvironmentFault."""
+        lastwords.enter(method, self.spec.name, row, int(self._num_steps[row]))
+        try:
+            returned = function(*arguments, **keywords)
+        except (Exception, SystemExit) as error:
+            lastwords.leave()
+            raise self._wrong(method, "return, not raise", f"{type(error).__name__}: {error}", row) from error
+        lastwords.leave()
+        return returned
+
     def _unpack(self, method: str, returned: object, count: int, row: int) -> tuple[Any, ...]:
         if not isinstance(returned, tuple) or len(returned) != count:
             seen = f"{len(returned)}" if isinstance(returned, tuple) else type(returned).__name__
@@ -142,7 +162,7 @@ class GymGame:
 
     def _read_observation(self, raw: object, row: int) -> NDArray[np.generic]:
         """What the environment calls an observation, as the array that the spec promises."""
-        array = np.asarray(raw)
+        array = _as_array(raw)
         if array.shape != self.spec.observation_shape:
             raise self._wrong("observation", f"have shape {self.spec.observation_shape}", f"{array.shape}", row)
         if array.dtype.kind not in NUMBER_KINDS:
@@ -157,31 +177,50 @@ class GymGame:
         return converted
 
     def _read_reward(self, raw: object, row: int) -> np.float32:
-        array = np.asarray(raw)
+        array = _as_array(raw)
         if array.shape != () or array.dtype.kind not in NUMBER_KINDS:
-            raise self._wrong("reward", "be one number", repr(raw), row)
+            raise self._wrong("reward", "be one number", _shown(raw), row)
         with np.errstate(over="ignore"):
             reward = array.astype(np.float32)[()]
         if not np.isfinite(reward):
-            raise self._wrong("reward", "be finite in float32", repr(raw), row)
+            raise self._wrong("reward", "be finite in float32", _shown(raw), row)
         return np.float32(reward)
 
     def _read_flag(self, field: str, raw: object, row: int) -> bool:
-        array = np.asarray(raw)
+        array = _as_array(raw)
         if array.shape != () or array.dtype != np.bool_:
-            raise self._wrong(field, "be True or False", repr(raw), row)
+            raise self._wrong(field, "be True or False", _shown(raw), row)
         return bool(array)
 
-    def _wrong(self, field: str, rule: str, seen: str, row: int) -> UserError:
-        """The error about something that an environment returned."""
-        return UserError(
+    def _wrong(self, field: str, rule: str, seen: str, row: int) -> EnvironmentFault:
+        """The error about something that an environment did."""
+        return EnvironmentFault(
             f"{field} of environment {self.spec.name!r} must {rule}; got {seen} at step {self._num_steps[row]} "
             f"of copy {row}. Correct the environment or wrap it."
         )
 
 
-def _make_environment(env_id: str) -> _Environment:
+def _as_array(raw: object) -> NDArray[Any]:
+    """What an environment returned as an array; as one object where it cannot be an array."""
+    try:
+        return np.asarray(raw)
+    except Exception:
+        array = np.empty((), object)
+        array[()] = type(raw)
+        return array
+
+
+def _shown(raw: object) -> str:
+    """What an environment returned, for a message."""
+    try:
+        return repr(raw)[:LONGEST_SHOWN]
+    except Exception:
+        return f"a {type(raw).__name__} that cannot be shown"
+
+
+def _make_environment(env_id: str, copy: int) -> _Environment:
     """One environment by id or by "module:Name"."""
+    lastwords.enter("making", env_id, copy, 0)
     module_name, colon, name = env_id.rpartition(":")
     module = _import_module(env_id, module_name) if colon else None
     factory = getattr(module, name, None)
@@ -202,6 +241,7 @@ def _make_environment(env_id: str) -> _Environment:
         raise UserError(
             f"environment {env_id!r} must be a gymnasium.Env; got {type(env).__name__}. Name a subclass of it."
         )
+    lastwords.leave()
     return env
 
 

@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from numzero.errors import UserError
 from numzero.inference import ModelFiles, OnnxModel
 from numzero.networks.graph import GraphBuilder, model_bytes, replace_weights
 from numzero.networks.modules import MuZeroNetwork
 
-__all__ = ["Exporter", "ParityError"]
+__all__ = ["Exporter", "NonFiniteWeightsError", "ParityError", "require_finite"]
 
 PARITY_TOLERANCE = 1e-4
 """Largest difference between torch and onnxruntime that an export may show, relative to 1 + |output|."""
@@ -25,6 +26,20 @@ PARITY_TOLERANCE = 1e-4
 
 class ParityError(RuntimeError):
     """The exported graphs and the torch network disagree: a bug, or weights so large that float32 loses them."""
+
+
+class NonFiniteWeightsError(UserError):
+    """A weight is NaN or infinite: nobody shall play with it, and no file shall hold it."""
+
+
+def require_finite(network: MuZeroNetwork) -> None:
+    """Raise NonFiniteWeightsError, naming the parameter, unless every weight is finite."""
+    for name, parameter in network.named_parameters():
+        if not bool(torch.isfinite(parameter).all()):
+            raise NonFiniteWeightsError(
+                f"the network's {name} must be finite; training has made some of its weights NaN or infinite. "
+                "Lower learner.learning_rate and go on from the last checkpoint."
+            )
 
 
 class Exporter:
@@ -46,7 +61,12 @@ class Exporter:
         check_parity(network, self._template)
 
     def files(self, network: MuZeroNetwork, version: int) -> ModelFiles:
-        """The two files with the weights of `network` (of the same architecture)."""
+        """The two files with the weights of `network` (of the same architecture).
+
+        Raises:
+            NonFiniteWeightsError: they must not be published.
+        """
+        require_finite(network)
         weights = {name: parameter.detach().numpy() for name, parameter in network.named_parameters()}
         metadata = {"discount": repr(self._discount), "model_version": str(version)}
         return ModelFiles(*(replace_weights(template, weights, metadata) for template in self._template))

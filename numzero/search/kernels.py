@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit, typeof
 from numpy.typing import NDArray
 
+from numzero.errors import UserError
 from numzero.search.dense import (
     DENSE_ACTION,
     DENSE_RESIDUAL,
@@ -114,7 +115,7 @@ class Rule(NamedTuple):
     """`[A]` work space of one node."""
 
 
-class NonFiniteOutputError(ValueError):
+class NonFiniteOutputError(UserError):
     """The model produced NaN or infinity; the message names the output and the row. The tree must not be used."""
 
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
+from numzero.networks.export import require_finite
 from numzero.networks.modules import MuZeroNetwork
 from numzero.networks.support import two_hot
 from numzero.networks.unroll import make_unroll
@@ -38,7 +39,7 @@ class Update(NamedTuple):
     say nothing."""
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(UserError):
     """Training diverged: a loss or a gradient became NaN or infinite. Nothing was changed by that update."""
 
 
@@ -95,9 +96,10 @@ class Learner:
         update = self._gradient(batch)
         gradient = self._gradients.numpy()
         length = norm(gradient)
-        if not math.isfinite(length):
+        if not math.isfinite(length + update.losses["total"]):
+            parts = ", ".join(f"{name} {loss:g}" for name, loss in update.losses.items())
             raise NonFiniteLossError(
-                f"update {self.num_updates_done}: the gradient is not finite (loss {update.losses['total']}). "
+                f"update {self.num_updates_done}: the gradient is not finite (losses: {parts}). "
                 "Lower learner.learning_rate or check the game's rewards and observations."
             )
         scale = min(1.0, self._config.gradient_clip / max(length, 1e-30))
@@ -166,7 +168,12 @@ class Learner:
         return squared_distance(found, goals, count[1:].reshape(-1), slope), gradient
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """All that `restore` needs to go on with the same bits; copies."""
+        """All that `restore` needs to go on with the same bits; copies.
+
+        Raises:
+            NonFiniteWeightsError: there is nothing worth keeping.
+        """
+        require_finite(self.network)
         arrays = {name: array.copy() for name, array in self._vectors().items()}
         return arrays | {"num_updates_done": np.asarray(self.num_updates_done)}
 

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.games import STAY, Game, GameSpec, PlaysRandomly, make_game
+from numzero.games import STAY, Game, GameSpec, PlaysRandomly, make_game, rehearsal_game
 from numzero.inference import ModelFiles, OnnxModel
 from numzero.replay import Ended, Trajectory
 from numzero.runtime.base import Mailbox
@@ -125,9 +125,10 @@ def selfplay(
 def warm_up(task: SelfPlayTask, model: ModelFiles) -> None:
     """Compile and cache every kernel that the task needs, so that processes started next only load them.
 
-    Played at the task's own batch size: small and large batches run other kernels. Compiling takes 150 MB more.
+    Played at the task's own batch size: small and large batches run other kernels. Compiling takes 150 MB more. No
+    step of an environment is taken: it might take this process along.
     """
-    game = make_game(task.game, _batch_size(task))
+    game = rehearsal_game(task.game, _batch_size(task))
     actor = Actor(game, task, np.random.default_rng(0))
     actor.use_model(OnnxModel(model), 0)
     actor.play()

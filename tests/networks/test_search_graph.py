@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 
 import numpy as np
-import onnx
-import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from numzero.inference import FoundMove, ModelFiles, OnnxModel, OnnxSearch
-from numzero.networks.search_graph import MAX_SIMULATIONS, search_graph
-from numzero.search import Search, SearchConfig, SearchResult
-from tests.reference.search import TableModel
+from numzero.inference import FoundMove, OnnxSearch
+from numzero.networks.search_graph import search_graph
+from numzero.search import SearchResult
 from tests.reference.tables import table_files
-from tests.search.problems import RULES, Problem, configs, random_problem
+from tests.search.problems import Problem, configs, random_problem
 
 CLEAR = 1e-6
 """A choice that is won by less may fall otherwise: priors are double here and float32 there."""

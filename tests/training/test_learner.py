@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
+from numzero.networks.export import Exporter, NonFiniteWeightsError
 from numzero.targets import Batch
 from numzero.training.config import LearnerConfig
 from numzero.training.learner import Learner, NonFiniteLossError
@@ -377,6 +379,19 @@ def test_a_batch_that_is_not_finite_changes_nothing(field):
     for each in (learner, twin):
         each.update(random_batch(2))
     assert_same_state(learner, twin)
+
+
+def test_weights_that_are_not_finite_are_never_kept_nor_published():
+    """Both ways out name the parameter."""
+    learner = make_learner()
+    exporter = Exporter(learner.network, 1.0)
+    name, parameter = list(learner.network.named_parameters())[3]
+    for bad in (math.nan, -math.inf):
+        with torch.no_grad():
+            parameter.view(-1)[0] = bad
+        for way_out in (learner.state, lambda: exporter.files(learner.network, 1)):
+            with pytest.raises(NonFiniteWeightsError, match=rf"^the network's {re.escape(name)} must be finite"):
+                way_out()
 
 
 # ---------------------------------------------------------------------------------------------------- state

@@ -331,6 +331,26 @@ def test_edges_turn_the_sign_where_two_alternate(game: str, expected: float) -> 
     assert edge_discount(make_game(game, 1).spec, 0.5) == expected
 
 
+def test_another_life_plays_other_games_under_other_names() -> None:
+    """A replaced worker, or one of a resumed run, repeats nothing; the same life plays the same again."""
+    games = []
+    for life in (0, 1, 1, 2):
+        runtime = InlineRuntime(first_life=life)
+        runtime.start(selfplay, [make_task("tictactoe", num_games=5, random_move_probability=0.5)])
+        runtime.publish(0, folder_files("tictactoe"))
+        runtime.allow("selfplay", 10**9)
+        while runtime.running():
+            runtime.poll(0.0)
+        games.append({game.game_id: game.action.tolist() for game in runtime.collect()})
+    first, second, again, third = games
+    assert second == again
+    assert not first.keys() & second.keys()
+    assert not second.keys() & third.keys()
+    assert sorted(first.values()) != sorted(second.values()) != sorted(third.values())
+    assert all(name.startswith("0-0-") for name in first)
+    assert all(name.startswith("0-0.1-") for name in second)
+
+
 def test_actors_wait_for_weights_and_for_leave_to_play() -> None:
     """The role plays nothing before weights are published and steps allowed, and ends when told to."""
     runtime = InlineRuntime()

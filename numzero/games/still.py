@@ -1,0 +1,56 @@
+"""A game in which nothing happens: for whoever needs a game's shapes and must not play it.
+
+Knows a spec; an environment of somebody else may hang or crash, and then takes its process along.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numzero.games.base import GameSpec, StepResult
+
+__all__ = ["StillGame"]
+
+
+class StillGame:
+    """Shows zeros and ones of the right shapes for ever; see `Game`. It ends no episode.
+
+    Args:
+      spec: of the game it stands for.
+      batch_size: copies.
+    """
+
+    symmetries: None = None
+
+    def __init__(self, spec: GameSpec, batch_size: int) -> None:
+        self.spec = spec
+        self.batch_size = batch_size
+        self._observation = np.zeros((batch_size, *spec.observation_shape), spec.observation_dtype)
+
+    def reset(self, which: NDArray[np.bool_], rng: np.random.Generator) -> None:
+        """Nothing to start again."""
+
+    def observation(self) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """`[B, *O]` zeros."""
+        return self._observation
+
+    def legal(self) -> NDArray[np.bool_]:
+        """`[B, A]` everything."""
+        return np.ones((self.batch_size, self.spec.num_actions), np.bool_)
+
+    def to_play(self) -> NDArray[np.int8]:
+        """`[B]` zeros."""
+        return np.zeros(self.batch_size, np.int8)
+
+    def step(self, action: NDArray[np.int32]) -> StepResult:
+        """Brings nothing."""
+        nothing = np.zeros(self.batch_size, np.bool_)
+        return StepResult(np.zeros(self.batch_size, np.float32), nothing, nothing)
+
+    def render(self, row: int) -> str:
+        """There is nothing to see."""
+        return ""
+
+    def close(self) -> None:
+        """Nothing to let go of."""
