@@ -227,15 +227,9 @@ class Actor:
             value[:] = self._search.model.initial(game.observation()).value
         value[terminated] = 0.0
         self._counts["episodes"] += self._recorder.episodes(ended & self._recorded)
+        final = (game.observation(), game.legal(), game.to_play(), value)
         delivered = [
-            self._recorder.trajectory(
-                row,
-                game.observation(),
-                game.legal(),
-                game.to_play(),
-                value,
-                "terminated" if terminated[row] else "truncated",
-            )
+            self._recorder.trajectory(row, *final, "terminated" if terminated[row] else "truncated")
             for row in np.flatnonzero(ended & self._recorded).tolist()
         ]
         self._start(ended)
