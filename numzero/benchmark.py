@@ -23,6 +23,8 @@ from numzero.runtime.base import UNLIMITED, Mailbox, add_counts
 from numzero.runtime.processes import ProcessRuntime
 from numzero.search import InitialOutput, Model, RecurrentOutput, Search, SearchConfig, memory_bytes
 from numzero.targets import Batch, apply_symmetry, make_batch
+from numzero.search.kernels import evaluate_dense
+from numzero.search.policies import dense_output
 from numzero.training.config import load_preset
 from numzero.training.selfplay import SelfPlayTask, edge_discount, selfplay, warm_up
 
@@ -107,7 +109,8 @@ def bench_search(workload: Workload, batch_size: int, rule: str, seconds: float)
 
     Returns:
         `simulations_per_second`; `network_evaluations_per_second` and `ratio` (None for a stub); `tree_microseconds`
-        per simulation and tree with the network replaced by a stub; `bytes_per_tree`.
+        per simulation and tree with the network replaced by a stub; `bytes_per_tree`; `evaluated_by`: "kernels"
+        (a plain network inside the compiled search), "onnxruntime" or "stub".
     """
     config = SearchConfig(rule=rule, num_simulations=workload.num_simulations)  # type: ignore[arg-type]
     observation = np.random.default_rng(0).normal(size=(batch_size, *workload.observation_shape)).astype(np.float32)
@@ -138,6 +141,7 @@ def bench_search(workload: Workload, batch_size: int, rule: str, seconds: float)
         "ratio": search_seconds / network_seconds if network_seconds else None,
         "tree_microseconds": 1e6 * tree_seconds / simulations,
         "bytes_per_tree": memory_bytes(tree_search.tree) // batch_size,
+        "evaluated_by": "stub" if model is None else "onnxruntime" if model.dense() is None else "kernels",
     }
 
 
@@ -237,7 +241,8 @@ def bench_selfplay(preset: str, workers: int, seconds: float) -> dict[str, Any]:
 
     Returns:
         `games_per_second`, `moves_per_second`, `simulations_per_second` of all workers together, and shares of their
-        time: `network`, `tree` (the rest of the search), `game`, `storage`, `rest`.
+        time: `network` (inside the kernels, what as many evaluations take by themselves), `tree` (the rest of the
+        search), `game`, `storage`, `rest`.
     """
     from numzero.networks.export import Exporter
     from numzero.networks.modules import make_network
@@ -261,11 +266,27 @@ def bench_selfplay(preset: str, workers: int, seconds: float) -> dict[str, Any]:
             total = _count_for(runtime, workers, seconds)
         finally:
             runtime.close()
+    inside = total.get("simulations", 0) * _evaluation_seconds(OnnxModel(files))
+    total["network_seconds"] = total.get("network_seconds", 0.0) + inside
     return {"preset": preset, "workers": workers, **_selfplay_figures(total, workers)}
 
 
 BENCH_GAMES = 64
 """Games in lockstep per worker."""
+EVALUATION_SECONDS = 0.2
+"""For timing the network that the kernels evaluate."""
+
+
+def _evaluation_seconds(model: OnnxModel) -> float:
+    """How long the kernels take to evaluate the network once, in a batch like self-play's; 0 if they do not."""
+    dense = model.dense()
+    if dense is None:
+        return 0.0
+    latent = np.random.default_rng(0).normal(size=(BENCH_GAMES, *model.latent_shape)).astype(np.float32)
+    action = np.zeros(BENCH_GAMES, np.int32)
+    output = dense_output(latent, model.num_actions)
+    (seconds,) = _median_times([lambda: evaluate_dense(dense, latent, action, output)], EVALUATION_SECONDS)
+    return seconds / BENCH_GAMES
 
 
 def _count_for(runtime: ProcessRuntime, workers: int, seconds: float) -> dict[str, Any]:

@@ -28,6 +28,7 @@ KEYS = {
     "ratio",
     "tree_microseconds",
     "bytes_per_tree",
+    "evaluated_by",
 }
 SMALL = Workload("small", (4,), 3, 5, 0.9, {"width": 8, "latent_size": 4})
 STUB = SMALL._replace(name="stub", network=None)

@@ -56,7 +56,7 @@ def search(batches: tuple[int, ...], rule: str, seconds: float, as_json: bool) -
 
     results = []
     if not as_json:
-        click.echo("workload  batch  simulations/s  network alone/s  ratio  tree us/simulation  bytes/tree")
+        click.echo("workload  batch  simulations/s  network alone/s  ratio  tree us/simulation  bytes/tree  run by")
     for workload in WORKLOADS:
         for batch in batches:
             result = bench_search(workload, batch, rule, seconds)
@@ -72,7 +72,7 @@ def _row(result: dict[str, Any]) -> str:
     shown = f"{network:15,.0f}  {result['ratio']:5.2f}" if network else f"{'-':>15}  {'-':>5}"
     return (
         f"{result['workload']:8}  {result['batch']:5d}  {result['simulations_per_second']:13,.0f}  {shown}"
-        f"  {result['tree_microseconds']:18.3f}  {result['bytes_per_tree']:10,}"
+        f"  {result['tree_microseconds']:18.3f}  {result['bytes_per_tree']:10,}  {result['evaluated_by']}"
     )
 
 

@@ -20,7 +20,7 @@ from numzero.search.kernels import GUMBEL, PAPER, PARENT_SIBLINGS, Rule, Stepper
 from numzero.search.model import HasDense, Model, RecurrentOutput
 from numzero.search.tree import ROOT, Tree, allocate, root_values
 
-__all__ = ["Search", "SearchConfig", "SearchResult", "considered_visits", "make_rule", "sample_action"]
+__all__ = ["Search", "SearchConfig", "SearchResult", "considered_visits", "dense_output", "make_rule", "sample_action"]
 
 RULES = {"paper": PAPER, "parent_siblings": PARENT_SIBLINGS, "gumbel": GUMBEL}
 CLOCK_EVALUATIONS = 64
@@ -179,7 +179,7 @@ class Search:
         self._latent = np.zeros(latent_shape, np.float32)
         self._flat_latent = self._latent.reshape(batch_size, -1)
         self._stepper = Stepper(self.tree, self.rule, self._parent, self._action, self._flat_latent)
-        self._output = _dense_output(self._flat_latent, model.num_actions)
+        self._output = dense_output(self._flat_latent, model.num_actions)
         self._number = np.zeros(config.num_simulations + 1, np.int32)
         self._resumes = False
 
@@ -298,7 +298,7 @@ class Search:
         )
 
 
-def _dense_output(latent: NDArray[np.float32], num_actions: int) -> RecurrentOutput:
+def dense_output(latent: NDArray[np.float32], num_actions: int) -> RecurrentOutput:
     """Work space for the outputs of a network that kernels evaluate."""
     batch_size = len(latent)
     scalars = (np.zeros(batch_size, np.float32) for _ in range(3))
