@@ -22,9 +22,9 @@ from numzero.replay import Trajectory, Window
 from numzero.runtime.base import UNLIMITED, Mailbox, add_counts
 from numzero.runtime.processes import ProcessRuntime
 from numzero.search import InitialOutput, Model, RecurrentOutput, Search, SearchConfig, memory_bytes
-from numzero.targets import Batch, apply_symmetry, make_batch
-from numzero.search.kernels import evaluate_dense
 from numzero.search.policies import dense_output
+from numzero.search.steps import evaluate_dense
+from numzero.targets import Batch, apply_symmetry, make_batch
 from numzero.training.config import load_preset
 from numzero.training.selfplay import SelfPlayTask, edge_discount, selfplay, warm_up
 

@@ -26,7 +26,7 @@ from numzero.search.dense import (
     DenseBuilder,
     DenseModel,
 )
-from numzero.search.kernels import evaluate_dense
+from numzero.search.steps import evaluate_dense
 
 __all__ = ["FoundMove", "ModelFiles", "OnnxModel", "OnnxSearch", "read_dense"]
 

@@ -15,7 +15,7 @@ from numzero.networks.export import Exporter
 from numzero.networks.modules import make_network
 from numzero.onnx_reader import read_graph
 from numzero.search import RecurrentOutput, Search, SearchConfig
-from numzero.search.kernels import evaluate_dense
+from numzero.search.steps import evaluate_dense
 
 SHAPE, NUM_ACTIONS = (3, 5, 5), 4
 MODELS = Path(__file__).resolve().parent.parent / "models"

@@ -14,10 +14,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.search import kernels
+from numzero.search import steps
 from numzero.search.dense import DenseModel
-from numzero.search.kernels import GUMBEL, PAPER, PARENT_SIBLINGS, Rule, Stepper
+from numzero.search.kernels import GUMBEL, PAPER, PARENT_SIBLINGS, Rule
 from numzero.search.model import HasDense, Model, RecurrentOutput
+from numzero.search.steps import Stepper
 from numzero.search.tree import ROOT, Tree, allocate, root_values
 
 __all__ = ["Search", "SearchConfig", "SearchResult", "considered_visits", "dense_output", "make_rule", "sample_action"]
@@ -210,16 +211,16 @@ class Search:
         tree, rule = self.tree, self.rule
         root = self.model.initial(observation)
         if self._resumes:
-            kernels.keep_subtree(tree, np.full(self.batch_size, -1, np.int32), legal, self._number)
-            kernels.resume(tree, root, legal, rule)
+            steps.keep_subtree(tree, np.full(self.batch_size, -1, np.int32), legal, self._number)
+            steps.resume(tree, root, legal, rule)
         else:
-            kernels.reset(tree, root, legal, rule)
+            steps.reset(tree, root, legal, rule)
         self._resumes = False
         if rule.kind == GUMBEL:
             noise = _gumbel_noise(legal.shape, self.config.gumbel_scale, rng) if gumbel is None else gumbel
-            kernels.set_root_gumbel(tree, root.policy_logits, noise)
+            steps.set_root_gumbel(tree, root.policy_logits, noise)
         elif rng is not None and self.config.dirichlet_fraction > 0.0:
-            kernels.mix_root_prior(tree, _dirichlet_noise(legal, self.config, rng), self.config.dirichlet_fraction)
+            steps.mix_root_prior(tree, _dirichlet_noise(legal, self.config, rng), self.config.dirichlet_fraction)
         deadline = math.inf if time_limit_ms is None else started + time_limit_ms / 1000.0
         return self._read_out(self._simulate(deadline), started)
 
@@ -233,7 +234,7 @@ class Search:
         if self.rule.kind == GUMBEL:
             return
         everything = np.ones_like(self.tree.root_legal)
-        kernels.keep_subtree(self.tree, np.asarray(action, np.int32), everything, self._number)
+        steps.keep_subtree(self.tree, np.asarray(action, np.int32), everything, self._number)
         self._resumes = True
 
     def forget(self) -> None:
@@ -249,11 +250,11 @@ class Search:
         if dense is not None:
             return self._simulate_inside(dense, num_simulations, deadline)
         tree, rule, parent, action, latent = self.tree, self.rule, self._parent, self._action, self._flat_latent
-        kernels.select(tree, rule, parent, action, latent)
+        steps.select(tree, rule, parent, action, latent)
         for done in range(1, num_simulations + 1):
             output = self.model.recurrent(self._latent, action)
             if done == num_simulations or (deadline < math.inf and time.perf_counter() > deadline):
-                kernels.expand_and_backup(tree, parent, action, output)
+                steps.expand_and_backup(tree, parent, action, output)
                 break
             self._stepper.advance(output)
         return done
@@ -265,7 +266,7 @@ class Search:
         done = 0
         while done < num_simulations and time.perf_counter() <= deadline:
             count = min(chunk, num_simulations - done)
-            kernels.simulate_dense(self.tree, self.rule, dense, *space, self._output, count)
+            steps.simulate_dense(self.tree, self.rule, dense, *space, self._output, count)
             done += count
         return done
 
@@ -273,13 +274,13 @@ class Search:
         tree = self.tree
         visits = np.empty(tree.root_legal.shape, np.int32)
         q_values = np.empty(visits.shape, np.float32)
-        kernels.root_edges(tree, visits, q_values)
+        steps.root_edges(tree, visits, q_values)
         action = np.zeros(self.batch_size, np.int32)
         if self.rule.kind == GUMBEL:
             policy = np.zeros(visits.shape, np.float32)
             value = np.zeros(self.batch_size, np.float32)
-            kernels.improved_policy(tree, self.rule, policy, value)
-            kernels.halving_winner(tree, self.rule, action)
+            steps.improved_policy(tree, self.rule, policy, value)
+            steps.halving_winner(tree, self.rule, action)
         else:
             total = visits.sum(axis=1, keepdims=True)
             shares = np.where(total > 0, visits / np.maximum(total, 1), tree.children_prior[:, ROOT])
@@ -317,7 +318,7 @@ def sample_action(
     """
     heat = np.full(len(policy), temperature, np.float64)
     action = np.zeros(len(policy), np.int32)
-    kernels.draw_actions(np.ascontiguousarray(policy, np.float32), heat, rng.random(len(policy)), action)
+    steps.draw_actions(np.ascontiguousarray(policy, np.float32), heat, rng.random(len(policy)), action)
     return action
 
 

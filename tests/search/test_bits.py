@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numba
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,11 +34,12 @@ def test_the_same_seed_gives_the_same_bits(problem: Problem, other: Problem, con
             assert getattr(again.tree, name)[b, :count].tobytes() == expected.tobytes(), name
 
 
-def test_spawned_processes_agree() -> None:
-    """Three processes of their own find what this one finds; another seed finds something else."""
-    with multiprocessing.get_context("spawn").Pool(3) as pool:
-        found = pool.map(fingerprint, [7, 7, 7], chunksize=1)
-    assert found == [fingerprint(7)] * 3
+@pytest.mark.parametrize("num_processes", [3, pytest.param(16, marks=pytest.mark.slow)])
+def test_spawned_processes_agree(num_processes: int) -> None:
+    """Processes of their own find what this one finds; another seed finds something else."""
+    with multiprocessing.get_context("spawn").Pool(num_processes) as pool:
+        found = pool.map(fingerprint, [7] * num_processes, chunksize=1)
+    assert found == [fingerprint(7)] * num_processes
     assert fingerprint(8) != fingerprint(7)
 
 

@@ -22,7 +22,7 @@ from numzero.search.dense import (
     DenseBuilder,
     DenseModel,
 )
-from numzero.search.kernels import evaluate_dense
+from numzero.search.steps import evaluate_dense
 from tests.reference.dense import forward
 
 NUM_ACTIONS, NUM_VALUES, NUM_REWARDS, LATENT_SIZE = 3, 5, 4, 6

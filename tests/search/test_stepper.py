@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from numzero.search import RecurrentOutput, Search, SearchConfig
-from numzero.search.kernels import _compiled
+from numzero.search.steps import _compiled
 from tests.search.problems import random_problem
 
 

@@ -10,7 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from numzero.search import SearchConfig, Tree, check_invariants, kernels, memory_bytes, principal_variation
+from numzero.search import SearchConfig, Tree, check_invariants, memory_bytes, principal_variation, steps
+from numzero.search.kernels import GUMBEL
 from numzero.search.policies import make_rule
 from numzero.search.tree import (
     UNOPENED,
@@ -89,15 +90,15 @@ class SearchMachine(RuleBasedStateMachine):
     @rule()
     def reset(self) -> None:
         root = self.problem.model.initial(self.problem.roots)
-        kernels.reset(self.tree, root, self.problem.legal, self.rule)
-        if self.rule.kind == kernels.GUMBEL:
-            kernels.set_root_gumbel(self.tree, root.policy_logits, self.problem.gumbel)
+        steps.reset(self.tree, root, self.problem.legal, self.rule)
+        if self.rule.kind == GUMBEL:
+            steps.set_root_gumbel(self.tree, root.policy_logits, self.problem.gumbel)
         self.num_simulations, self.selected = 0, False
 
     @precondition(lambda self: not self.selected and self.num_simulations + 1 < self.room)
     @rule()
     def select(self) -> None:
-        kernels.select(self.tree, self.rule, self.parent, self.action, self.latent)
+        steps.select(self.tree, self.rule, self.parent, self.action, self.latent)
         self.selected = True
         states = self.tree.latent[np.arange(len(self.parent)), self.parent]
         assert (states == self.latent).all()
@@ -106,7 +107,7 @@ class SearchMachine(RuleBasedStateMachine):
     @rule()
     def expand_and_backup(self) -> None:
         output = self.problem.model.recurrent(self.latent, self.action)
-        kernels.expand_and_backup(self.tree, self.parent, self.action, output)
+        steps.expand_and_backup(self.tree, self.parent, self.action, output)
         self.num_simulations, self.selected = self.num_simulations + 1, False
 
     @precondition(lambda self: not self.selected)
@@ -133,12 +134,12 @@ def test_beyond_the_planned_simulations_gumbel_visits_the_least_visited() -> Non
     problem.legal[:] = [False, True, True, True]
     tree, rule = allocate(3, 50, 4, 1), make_rule(SearchConfig(rule="gumbel", num_simulations=4), 4, 50)
     root = problem.model.initial(problem.roots)
-    kernels.reset(tree, root, problem.legal, rule)
-    kernels.set_root_gumbel(tree, root.policy_logits, problem.gumbel)
+    steps.reset(tree, root, problem.legal, rule)
+    steps.set_root_gumbel(tree, root.policy_logits, problem.gumbel)
     parent, action, latent = np.zeros(3, np.int32), np.zeros(3, np.int32), np.zeros((3, 1), np.float32)
     for _ in range(49):
-        kernels.select(tree, rule, parent, action, latent)
-        kernels.expand_and_backup(tree, parent, action, problem.model.recurrent(latent, action))
+        steps.select(tree, rule, parent, action, latent)
+        steps.expand_and_backup(tree, parent, action, problem.model.recurrent(latent, action))
     visits = children_visits(tree, num_parents=1)[:, 0]
     assert np.ptp(visits[:, 1:], axis=1).max() <= 1
     assert not visits[:, 0].any()
