@@ -190,8 +190,20 @@ def _card(agent: Agent, scores: dict[str, str]) -> str:
 @click.option("--second", is_flag=True, help="You move second.")
 @click.option("--watch", is_flag=True, help="The agent plays every move.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the episode; default: a new one.")
-def play(agent: Path, simulations: int | None, second: bool, watch: bool, seed: int | None) -> None:
-    """Play against the AGENT in a folder, here in the terminal.
+@click.option("--web", is_flag=True, help="In the browser (tictactoe): serve a page on this machine until ^C.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the page; default: a free one.")
+@click.option("--no-open", is_flag=True, help="Do not open the browser.")
+def play(
+    agent: Path,
+    simulations: int | None,
+    second: bool,
+    watch: bool,
+    seed: int | None,
+    web: bool,
+    port: int,
+    no_open: bool,
+) -> None:
+    """Play against the AGENT in a folder, here in the terminal or, with --web, in the browser.
 
     At the prompt give an action's name; `hint` shows what the search thinks, `agent` lets it move for you, `quit` ends.
     Where there is one player you act yourself, or watch the agent with --watch.
@@ -200,7 +212,14 @@ def play(agent: Path, simulations: int | None, second: bool, watch: bool, seed: 
     Example:
       python cli.py play models/tictactoe
       python cli.py play models/cartpole --watch
+      python cli.py play models/tictactoe --web
     """
+    if web:
+        from numzero.commands.web import serve
+
+        side = "" if watch else "O" if second else "X"
+        serve(agent, port=port, open_browser=not no_open, simulations=simulations, side=side)
+        return
     from numzero.agent import Agent
     from numzero.games import make_game
 

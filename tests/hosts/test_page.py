@@ -1,0 +1,307 @@
+"""The web page: its rules, its server, and whole games in a real browser."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.client
+import http.server
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from numzero.agent import Agent
+from numzero.commands import main, web
+from numzero.errors import UserError
+from numzero.games import TicTacToe
+from tests.hosts.test_programs import AGENTS
+from tests.hosts.toolchains import HOSTS, MISSING, MODELS, TESTS, chromium
+from tests.tiny import write_agent
+
+AGENT = MODELS / "tictactoe"
+PAGE = HOSTS / "web"
+SCENARIOS = ["mouse", "touch", "keyboard", "takeback", "sides", "thought", "golden", "lines", "fallback"]
+FEW_LINES = {"budget": 16, "share": 0.4}
+ALL_LINES = {"budget": 16, "share": 1.1}
+
+
+@contextlib.contextmanager
+def serving(server: http.server.HTTPServer) -> Iterator[str]:
+    """The address of a server that runs in a thread."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def page_server(folder: Path = AGENT, **changes: Any) -> web.WebServer:
+    return web.WebServer(folder, **{"port": 0, "simulations": None, "side": "X", **changes})
+
+
+@pytest.fixture
+def without_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine where npm never was."""
+    monkeypatch.setattr(web, "RUNTIME", Path("nowhere"))
+
+
+@pytest.fixture
+def with_runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As where onnxruntime-web is installed, in spirit."""
+    (tmp_path / "runtime").mkdir()
+    for name in web.RUNTIME_FILES:
+        (tmp_path / "runtime" / name).write_text(name)
+    monkeypatch.setattr(web, "RUNTIME", tmp_path / "runtime")
+
+
+def ask(url: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str, bytes]:
+    """Status, type and body of the answer; a body to send makes it a POST."""
+    connection = http.client.HTTPConnection(url.split("/")[2], timeout=120)
+    with contextlib.closing(connection):
+        connection.request("GET" if body is None else "POST", path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.getheader("Content-Type", ""), answer.read()
+
+
+# ---------------------------------------------------------------------------------------------------- the server
+
+
+def test_the_server_has_every_file_of_the_page_and_nothing_else(with_runtime: None) -> None:
+    """With the types that browsers ask for; what lies beside them is not served."""
+    with serving(page_server(simulations=50, side="O")) as url:
+        for name in web.PAGE_FILES:
+            status, kind, body = ask(url, f"/{name}")
+            assert (status, body) == (200, (PAGE / name).read_bytes())
+            assert kind == web.TYPES[Path(name).suffix]
+        assert ask(url, "/?pace=0")[2] == (PAGE / "index.html").read_bytes()
+        assert ask(url, "/agent.onnx")[2] == (AGENT / "agent.onnx").read_bytes()
+        assert ask(url, f"/runtime/{web.RUNTIME_FILES[2]}")[:2] == (200, "application/wasm")
+        assert json.loads(ask(url, "/config.json")[2]) == {
+            "engine": "worker",
+            "agent": "agent.onnx",
+            "runtime": "runtime/",
+            "simulations": 50,
+            "side": "O",
+        }
+        for path in (
+            "/package.json",
+            "/../tictactoe/agent.json",
+            "/%2e%2e/README.md",
+            "//etc/passwd",
+            "/runtime/x.mjs",
+        ):
+            assert ask(url, path)[0] == 404
+
+
+def test_every_file_that_the_page_names_is_served() -> None:
+    """Modules, styles and icons: a forgotten one would be noticed in a browser only."""
+    found = {path.name for path in PAGE.iterdir() if path.suffix in (".html", ".css", ".svg", ".mjs")}
+    assert found == set(web.PAGE_FILES)
+
+
+def test_the_server_answers_for_the_agent_where_the_browser_cannot(without_runtime: None) -> None:
+    """The same move, visits and value as `Agent.act`, with null for NaN."""
+    agent, game = Agent.load(AGENT), TicTacToe(1)
+    game.reset(np.ones(1, np.bool_), np.random.default_rng(0))
+    game.step(np.array([4], np.int32))
+    observation, legal = game.observation()[0], game.legal()[0]
+    server = page_server()
+    assert "npm install --prefix models/hosts/web" in server.advice
+    with serving(server) as url:
+        assert json.loads(ask(url, "/config.json")[2])["engine"] == "server"
+        question = {"observation": observation.ravel().tolist(), "legal": legal.tolist(), "simulations": 12}
+        status, kind, body = ask(url, "/act", json.dumps(question).encode())
+    decision, answer = agent.act(observation, legal, simulations=12), json.loads(body)
+    assert (status, kind) == (200, "application/json")
+    assert (answer["action"], answer["visits"]) == (decision.action, decision.visit_counts.tolist())
+    assert answer["value"] == pytest.approx(decision.value)
+    np.testing.assert_allclose([np.nan if q is None else q for q in answer["q"]], decision.q_values, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"{", b"[]", b"{}", b'{"observation": [1], "legal": [1], "simulations": 1}', b"[" * 5000),
+        b'{"observation": %s, "legal": %s, "simulations": 1}' % (str([0] * 27).encode(), str([0] * 9).encode()),
+    ],
+)
+def test_a_bad_question_is_refused_and_the_next_is_answered(body: bytes, without_runtime: None) -> None:
+    """Status 400 with the reason, and no more."""
+    with serving(page_server()) as url:
+        status, kind, reason = ask(url, "/act", body)
+        assert (status, kind) == (400, "text/plain; charset=utf-8")
+        assert reason
+        assert ask(url, "/")[0] == 200
+
+
+def test_other_sites_may_not_ask(without_runtime: None) -> None:
+    """Neither by a name of theirs that leads here, nor from a page of theirs, nor too much at once."""
+    with serving(page_server()) as url:
+        assert ask(url, "/", Host="elsewhere.example")[0] == 403
+        assert ask(url, "/act", b"{}", Origin="http://elsewhere.example")[0] == 403
+        assert ask(url, "/act", b"{}", Origin=url.rstrip("/"))[0] == 400
+        assert ask(url, "/act", b" " * (web.LARGEST_QUESTION + 1))[0] == 404
+        assert ask(url, "/elsewhere", b"{}")[0] == 404
+
+
+def test_an_agent_without_a_graph_thinks_in_the_server(tmp_path: Path, with_runtime: None) -> None:
+    """A run's newest agent can be played with in the browser too."""
+    server = page_server(write_agent(tmp_path / "agents" / "3").parents[1])
+    server.server_close()
+    assert server.config["engine"] == "server"
+    assert "no agent.onnx; `export` writes one" in server.advice
+
+
+def test_what_the_page_cannot_play_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another game, a port that is taken, a page that is not there: one sentence each."""
+    with pytest.raises(UserError, match=r"the page plays tictactoe only; the agent in .* plays CartPole-v1"):
+        page_server(write_agent(tmp_path / "cartpole", "CartPole-v1"))
+    with page_server() as first, pytest.raises(UserError, match=r"port \d+ cannot be used: "):
+        page_server(port=first.server_port)
+    monkeypatch.setattr(web, "PAGE", tmp_path / "nowhere")
+    with pytest.raises(UserError, match="the page comes with a checkout of numzero"):
+        page_server()
+
+
+def test_the_command_opens_the_page_and_hands_it_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """--no-open leaves the browser alone; --second and --watch choose the side."""
+    opened: list[str] = []
+    served: list[dict[str, Any]] = []
+    monkeypatch.setattr(web.webbrowser, "open", opened.append)
+    monkeypatch.setattr(web.WebServer, "serve_forever", lambda self: served.append(self.config))
+    for words, side in (["--second"], "O"), (["--watch", "--no-open"], ""), (["--simulations", "50"], "X"):
+        said = CliRunner().invoke(main, ["play", str(AGENT), "--web", *words], catch_exceptions=False)
+        assert said.exit_code == 0
+        assert "Play at http://127.0.0.1:" in said.stdout
+        assert served[-1]["side"] == side
+    assert served[-1]["simulations"] == 50
+    assert len(opened) == 2
+
+
+def test_an_interrupt_closes_the_page_cleanly() -> None:
+    """^C: a last line, exit code 0, no traceback."""
+    words = [sys.executable, "-u", "cli.py", "play", str(AGENT), "--web", "--no-open"]
+    process = subprocess.Popen(words, cwd=HOSTS.parents[1], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        url = process.stdout.readline().split()[2]
+        assert ask(url, "/")[0] == 200
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read() == "The page is closed.\n"
+        assert process.wait(60) == 0
+        assert process.stderr.read() == ""
+
+
+# ---------------------------------------------------------------------------------------------------- the rules
+
+PLAY = """
+import * as rules from %s;
+const { observation, legal, result } = rules;
+const said = (moves) => ({ observation: observation(moves), legal: legal(moves), over: result(moves) });
+process.stdin.on("data", (text) => console.log(JSON.stringify(JSON.parse(text).map((moves) => said(moves)))));
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_the_page_knows_the_rules() -> None:
+    """Observations, legal moves and results of random games are those of the game itself."""
+    rng, games, expected = np.random.default_rng(0), [], []
+    for _ in range(30):
+        game, moves = TicTacToe(1), []
+        game.reset(np.ones(1, np.bool_), rng)
+        over: dict[str, str] | None = None
+        while over is None:
+            games.append(list(moves))
+            seen = {"observation": game.observation().ravel().tolist(), "legal": game.legal()[0].astype(int).tolist()}
+            expected.append({**seen, "over": None})
+            moves.append(int(rng.choice(np.flatnonzero(game.legal()[0]))))
+            step = game.step(np.array(moves[-1:], np.int32))
+            if step.terminated[0]:
+                over = {"winner": ("O" if len(moves) % 2 == 0 else "X") if step.reward[0] else ""}
+        games.append(list(moves))
+        seen = {"observation": game.observation().ravel().tolist(), "legal": [0] * 9}
+        expected.append({**seen, "over": over})
+    script = PLAY % json.dumps((PAGE / "rules.mjs").as_uri())
+    words = ["node", "--input-type=module", "-e", script]
+    done = subprocess.run(words, input=json.dumps(games), capture_output=True, text=True, timeout=60, check=True)
+    said = json.loads(done.stdout)
+    for each in said:
+        line = (each["over"] or {}).pop("line", [])
+        assert len(line) in (0, 3)
+    assert said == expected
+
+
+# ---------------------------------------------------------------------------------------------------- the browser
+
+
+class QuietFiles(http.server.SimpleHTTPRequestHandler):
+    """Any static server."""
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Nothing."""
+
+
+def drive(pictures: Path, scenarios: list[str], lines: dict[str, float]) -> dict[str, Any]:
+    """What browser.mjs reports of the scenarios, each with its server."""
+    if reason := MISSING["web"]():
+        pytest.skip(reason)
+    files = functools.partial(QuietFiles, directory=str(MODELS))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(web, "RUNTIME", Path("nowhere"))
+        fallback = page_server()
+    with (
+        serving(page_server()) as played,
+        serving(fallback) as answering,
+        serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), files)) as static,
+    ):
+        given = {
+            "chromium": chromium(),
+            "played": played,
+            "fallback": answering,
+            "static": f"{static}hosts/web/",
+            "agents": AGENTS,
+            "pictures": str(pictures),
+            "scenarios": scenarios,
+            "lines": lines,
+        }
+        words = ["node", str(TESTS / "browser.mjs")]
+        done = subprocess.run(words, input=json.dumps(given), capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr
+    reports: dict[str, Any] = json.loads(done.stdout)
+    return reports
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return drive(tmp_path_factory.mktemp("pictures"), SCENARIOS, FEW_LINES)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_the_page_in_a_browser(scenario: str, reports: dict[str, Any]) -> None:
+    """Nothing goes wrong, the console stays empty, and no request leaves for another place."""
+    report = reports[scenario]
+    assert report["error"] is None, report["error"]
+    assert report["console"] == []
+    assert report["foreign"] == []
+
+
+@pytest.mark.slow
+def test_the_agent_in_the_browser_loses_no_line_of_play(tmp_path: Path) -> None:
+    """Every sequence of moves that an opponent can choose, first and second."""
+    report = drive(tmp_path, ["lines"], ALL_LINES)["lines"]
+    assert report["error"] is None, report["error"]
+    assert report["result"]["games"] > 500

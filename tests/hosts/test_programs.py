@@ -1,0 +1,103 @@
+"""The samples that are programs: each plays every golden case of every agent that ships, move for move."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.hosts.toolchains import HOSTS, MISSING, MODELS
+
+AGENTS = sorted(path.parent.name for path in MODELS.glob("*/golden.json"))
+LONGEST_SAMPLE = 60
+SAMPLES = {"python": "act.py", "node": "act.mjs", "cpp": "act.cpp", "web": "worker.mjs"}
+
+
+class Golden(NamedTuple):
+    """An agent's golden cases."""
+
+    shape: tuple[int, ...]
+    cases: list[dict[str, Any]]
+
+
+def golden(agent: str) -> Golden:
+    info = json.loads((MODELS / agent / "agent.json").read_text(encoding="utf-8"))
+    cases = json.loads((MODELS / agent / "golden.json").read_text(encoding="utf-8"))["cases"]
+    return Golden(tuple(info["spec"]["observation_shape"]), cases)
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The C++ sample, built by its own Makefile in a copy of its folder."""
+    folder = tmp_path_factory.mktemp("cpp")
+    for name in ("act.cpp", "ort.h", "Makefile"):
+        shutil.copy(HOSTS / "cpp" / name, folder)
+    words = ["make", "-s", f"PYTHON={sys.executable}", "CXXFLAGS=-O1 -Wall -Wextra -Werror"]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def command(host: str, agent: str, request: pytest.FixtureRequest) -> list[str]:
+    path = str(MODELS / agent / "agent.onnx")
+    if host == "python":
+        return [sys.executable, "-I", "-W", "error", str(HOSTS / "python" / "act.py"), path]
+    if host == "node":
+        return ["node", str(HOSTS / "node" / "act.mjs"), path]
+    folder: Path = request.getfixturevalue("build")
+    return [str(folder / "act"), path, *map(str, golden(agent).shape)]
+
+
+def line(case: dict[str, Any]) -> str:
+    """A case as the samples read it."""
+    legal = "".join("1" if allowed else "0" for allowed in case["legal"])
+    return f"{case['num_simulations']} {legal} {' '.join(map(repr, case['observation']))}\n"
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("host", ["python", "node", "cpp"])
+def test_a_host_plays_every_golden_case(host: str, agent: str, request: pytest.FixtureRequest) -> None:
+    """Action and visits to the number, the value to four digits."""
+    if reason := MISSING[host]():
+        pytest.skip(reason)
+    cases = golden(agent).cases
+    assert len(cases) == 100
+    words = command(host, agent, request)
+    asked = "".join(map(line, cases))
+    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    done = subprocess.run(words, input=asked, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    answers = [answer.split() for answer in done.stdout.splitlines()]
+    assert len(answers) == len(cases)
+    for (action, value, *visits), case in zip(answers, cases, strict=True):
+        assert (int(action), list(map(int, visits))) == (case["action"], case["visit_counts"])
+        assert float(value) == pytest.approx(case["value"], abs=2e-4)
+
+
+def test_every_agent_that_ships_has_a_graph_and_golden_cases() -> None:
+    """So that a host in a new language can be checked against each of them."""
+    shipped = sorted(path.parent.name for path in MODELS.glob("*/agent.json"))
+    assert shipped == AGENTS == sorted(path.parent.name for path in MODELS.glob("*/agent.onnx"))
+
+
+@pytest.mark.parametrize("host", sorted(SAMPLES))
+def test_a_sample_is_short_and_explained(host: str) -> None:
+    """At most 60 lines, each of which fits, and a README that says how to run it."""
+    lines = (HOSTS / host / SAMPLES[host]).read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= LONGEST_SAMPLE
+    assert max(map(len, lines)) <= 120
+    readme = (HOSTS / host / "README.md").read_text(encoding="utf-8")
+    assert SAMPLES[host] in readme
+    assert "```sh" in readme
+
+
+def test_the_example_of_the_readmes_is_the_empty_board() -> None:
+    """What they pipe into the samples."""
+    words = (HOSTS / "empty-board.txt").read_text(encoding="utf-8").split()
+    assert words == ["16", "1" * 9, *["0"] * 18, *["1"] * 9]
