@@ -6,6 +6,7 @@ Knows gymnasium, which no other module may import; knows no environment by name,
 from __future__ import annotations
 
 import importlib
+import math
 import re
 import warnings
 from collections.abc import Callable
@@ -34,6 +35,9 @@ NO_LIMIT = 1e38
 
 LONGEST_SHOWN = 200
 """Characters of a wrong value that a message shows."""
+
+FLOAT32_LIMIT = 3.4e38
+"""Rewards within it are finite in float32 too."""
 
 NUMBER_KINDS = "biuf"
 """NumPy's letters for truth values, integers and floats."""
@@ -162,6 +166,11 @@ class GymGame:
 
     def _read_observation(self, raw: object, row: int) -> NDArray[np.generic]:
         """What the environment calls an observation, as the array that the spec promises."""
+        expected = self._observation
+        if type(raw) is np.ndarray and raw.dtype == expected.dtype and raw.shape == expected.shape[1:]:
+            flat = raw.ravel()
+            if raw.dtype == np.uint8 or math.isfinite(np.dot(flat, flat)):  # a twentieth of what follows costs
+                return raw
         array = _as_array(raw)
         if array.shape != self.spec.observation_shape:
             raise self._wrong("observation", f"have shape {self.spec.observation_shape}", f"{array.shape}", row)
@@ -176,7 +185,9 @@ class GymGame:
             raise self._wrong("observation", "hold whole numbers from 0 to 255 (uint8)", f"dtype {array.dtype}", row)
         return converted
 
-    def _read_reward(self, raw: object, row: int) -> np.float32:
+    def _read_reward(self, raw: object, row: int) -> float | np.float32:
+        if isinstance(raw, float) and -FLOAT32_LIMIT < raw < FLOAT32_LIMIT:
+            return raw
         array = _as_array(raw)
         if array.shape != () or array.dtype.kind not in NUMBER_KINDS:
             raise self._wrong("reward", "be one number", _shown(raw), row)
@@ -187,6 +198,8 @@ class GymGame:
         return np.float32(reward)
 
     def _read_flag(self, field: str, raw: object, row: int) -> bool:
+        if raw is True or raw is False:
+            return raw
         array = _as_array(raw)
         if array.shape != () or array.dtype != np.bool_:
             raise self._wrong(field, "be True or False", _shown(raw), row)
