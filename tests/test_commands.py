@@ -262,8 +262,10 @@ def test_train_evaluate_export_play(tmp_path: Path) -> None:
     assert said["run"] == str(run)
     judged = json.loads(succeed("evaluate", run, "--games", 4, "--json").stdout)
     assert judged["simulations"] == 2, "the agent's own"
-    shown = succeed("export", run, "--out", out, "--games", 2).stdout
+    shown = succeed("export", run, "--out", out, "--games", 2, "--check", "--positions", 30).stdout
     assert "initial.onnx" in shown
+    assert "ONNX against torch: largest error" in shown
+    assert "30 positions: 100.00% of moves equal, 100.00% of visits" in shown
     networks = {"initial.onnx", "recurrent.onnx", "agent.onnx"}
     assert set(read_folder(out)) == networks | {"agent.json", "card.md", "golden.json"}
     card = (out / "card.md").read_text(encoding="utf-8")
@@ -271,7 +273,29 @@ def test_train_evaluate_export_play(tmp_path: Path) -> None:
     assert "of 4,520" in card
     assert Agent.load(out).files == Agent.load(run).files
     succeed("export", run, "--out", out, "--games", 0)  # an agent's folder may be replaced
+    copied = json.loads(succeed("export", out, "--out", tmp_path / "copy", "--games", 0, "--check", "--json").stdout)
+    assert set(copied) == {"out", "bytes", "compressed_bytes", "graph_seconds", "golden_cases", "check"}
+    assert copied["check"]["torch_error"] is None
+    assert copied["check"]["search"]["different"] == 0
     assert "You left the game." in succeed("play", out, typed="quit\n").stdout
+
+
+def test_an_export_that_falls_short_leaves_nothing_behind(
+    agents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph that moves otherwise than Numba's search is refused in one sentence, and no folder is made."""
+    from numzero.training import embed
+
+    other = Agent.load(agents / "other")
+    honest = embed.agent_graph
+    monkeypatch.setattr(embed, "agent_graph", lambda info, _: honest(info, other.files))
+    options = ("--games", 0, "--check", "--positions", 20)
+    result = invoke("export", agents / "tictactoe", "--out", tmp_path / "new", *options)
+    assert result.exit_code == 2
+    assert "agent.onnx searches otherwise than Numba" in result.stderr
+    assert "Nothing was written." in result.stderr
+    assert result.stdout == ""
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_train_shows_people_what_it_does(tmp_path: Path) -> None:

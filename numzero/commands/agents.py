@@ -1,4 +1,4 @@
-"""What one does with a trained agent: `evaluate`, `play`, `export`; and `presets`, what one can train.
+"""What one does with a trained agent: `evaluate`, `play`; and `presets`, what one can train.
 
 Knows options, prompts and tables; `training.evaluate` and `agent` do the work.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numzero.games import Game
     from numzero.training.evaluate import Player
 
-__all__ = ["describe_presets", "evaluate", "export", "play"]
+__all__ = ["describe_presets", "evaluate", "measure", "play", "scores_only"]
 
 
 @click.command()
@@ -50,22 +50,27 @@ def evaluate(
     from numzero.agent import Agent
 
     loaded = Agent.load(agent)
-    result = _measure(loaded, opponent, games, simulations, seed, exhaustive)
+    result = measure(loaded, opponent, games, simulations, seed, exhaustive)
     if as_json:
         click.echo(json.dumps(result))
         return
     against = f" against {opponent or 'random'}" if loaded.info.spec.num_players == 2 else ""
     head = f"{result['game']}, {games} games{against}, {result['simulations']} simulations, seed {seed}"
-    scores = {name: value for name, value in result.items() if name not in _CONTEXT}
-    click.echo(f"{head}, {duration(result['seconds'])}: {score_line(scores)}")
+    click.echo(f"{head}, {duration(result['seconds'])}: {score_line(scores_only(result))}")
 
 
 _CONTEXT = ("game", "games", "simulations", "seed", "seconds")
 
 
-def _measure(
+def scores_only(result: dict[str, Any]) -> dict[str, Any]:
+    """What `measure` found, without what it was asked."""
+    return {name: value for name, value in result.items() if name not in _CONTEXT}
+
+
+def measure(
     agent: Agent, opponent: str | None, games: int, simulations: int | None, seed: int, exhaustive: bool
 ) -> dict[str, Any]:
+    """Scores of `agent` and what they were measured with; `exhaustive` adds every position of a solved game."""
     from numzero.training import evaluate as judge
 
     started = time.perf_counter()
@@ -106,82 +111,6 @@ def _progress_line() -> Any:
         print(f"\r{done:,} of {total:,} ", end=end, file=sys.stderr, flush=True)
 
     return show
-
-
-@click.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder of the agent; replaced if it is one."
-)
-@click.option(
-    "--games", type=click.IntRange(min=0), default=100, show_default=True, help="To measure for the card; 0: no scores."
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of these games.")
-def export(source: Path, out: Path, games: int, seed: int) -> None:
-    """Write the newest agent of a run (or copy an agent) to a folder of its own, with a card of what it can do.
-
-    The folder holds initial.onnx, recurrent.onnx, agent.onnx (both and the search), agent.json, card.md, golden.json
-    (searches for a host to test itself by) and a manifest of digests.
-
-    \b
-    Example:
-      python cli.py export runs/ttt --out models/tictactoe
-    """
-    from numzero.agent import Agent
-    from numzero.errors import UserError
-    from numzero.files import write_folder
-    from numzero.training.embed import embedded_files
-
-    agent = Agent.load(source)
-    if out.exists() and not (out / "agent.json").is_file():
-        raise UserError(f"{out} exists and is not an agent's folder. Choose another --out.")
-    scores = _card_scores(agent, games, seed) if games else {}
-    files = agent.folder_files() | embedded_files(agent.info, agent.files, seed=seed)
-    files["card.md"] = _card(agent, scores).encode()
-    write_folder(out, files)
-    click.echo(f"{out}: " + ", ".join(f"{name} {len(content):,} bytes" for name, content in files.items()))
-
-
-def _card_scores(agent: Agent, games: int, seed: int) -> dict[str, str]:
-    """Measured lines for the card: what was played, and how it went."""
-    if agent.info.spec.num_players == 1:
-        return {f"{games} episodes": _scores(_measure(agent, None, games, None, seed, False))}
-    solved = agent.info.spec.name == "tictactoe"
-    lines = {}
-    for opponent in ("random", "minimax") if solved else ("random",):
-        lines[f"{games} games against {opponent}"] = _scores(_measure(agent, opponent, games, None, seed, False))
-    for simulations in (0, 8, 25) if solved else ():
-        result = _measure(agent, None, 2, simulations, seed, True)
-        name = "bare policy" if simulations == 0 else f"{simulations} simulations"
-        lines[f"positions whose exact value its move keeps, {name}"] = (
-            f"{result['optimal']:,} of {result['positions']:,}"
-        )
-    return lines
-
-
-def _scores(result: dict[str, Any]) -> str:
-    return score_line({name: value for name, value in result.items() if name not in _CONTEXT})
-
-
-def _card(agent: Agent, scores: dict[str, str]) -> str:
-    info = agent.info
-    lines = [
-        f"# {info.spec.name}",
-        "",
-        f"A numzero agent: observations {list(info.spec.observation_shape)}, {info.spec.num_actions} actions "
-        f"({', '.join(info.spec.action_names)}), {info.spec.num_players} player(s), discount {info.discount}.",
-        f"Searches by rule `{info.search.rule}` with {info.search.num_simulations} simulations unless told otherwise.",
-        "",
-        "## How it was trained",
-        "",
-        *(f"- {name.replace('_', ' ')}: {value}" for name, value in info.training.items()),
-        "",
-        "## Measured by `export`, without noise",
-        "",
-        *(f"- {name}: {value}" for name, value in scores.items()),
-        "",
-    ]
-    return "\n".join(lines)
 
 
 @click.command()

@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 import numzero
-from numzero.commands.agents import describe_presets, evaluate, export, play
+from numzero.commands.agents import describe_presets, evaluate, play
 from numzero.commands.bench import bench
 from numzero.commands.describe import describe
+from numzero.commands.export import export
 from numzero.commands.inspect import inspect
 from numzero.commands.selfplay import selfplay
 from numzero.commands.train import train

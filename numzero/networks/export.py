@@ -15,10 +15,11 @@ from onnx import TensorProto
 
 from numzero.errors import UserError
 from numzero.inference import ModelFiles, OnnxModel
+from numzero.networks.config import NetworkConfig
 from numzero.networks.graph import GraphBuilder, model_bytes, replace_weights
-from numzero.networks.modules import MuZeroNetwork
+from numzero.networks.modules import MuZeroNetwork, make_network
 
-__all__ = ["Exporter", "NonFiniteWeightsError", "ParityError", "require_finite"]
+__all__ = ["Exporter", "NonFiniteWeightsError", "ParityError", "check_parity", "parity_with", "require_finite"]
 
 PARITY_TOLERANCE = 1e-4
 """Largest difference between torch and onnxruntime that an export may show, relative to 1 + |output|."""
@@ -154,6 +155,25 @@ def check_parity(network: MuZeroNetwork, files: ModelFiles, *, num_rows: int = 1
     if not worst <= PARITY_TOLERANCE:
         raise ParityError(f"torch and ONNX differ by {worst:.2g}; at most {PARITY_TOLERANCE} is allowed.")
     return worst
+
+
+def parity_with(
+    parameters: NDArray[np.float32],
+    observation_shape: tuple[int, ...],
+    num_actions: int,
+    config: NetworkConfig,
+    files: ModelFiles,
+) -> float:
+    """As `check_parity`, of the network whose parameters are `parameters`, flat and in torch's order.
+
+    Raises:
+        ParityError: they differ, or the network that `config` makes has another number of parameters.
+    """
+    network = make_network(observation_shape, num_actions, config, seed=0)
+    if (count := sum(parameter.numel() for parameter in network.parameters())) != parameters.size:
+        raise ParityError(f"the settings make {count} parameters; there are {parameters.size}.")
+    torch.nn.utils.vector_to_parameters(torch.from_numpy(parameters), network.parameters())
+    return check_parity(network, files)
 
 
 def _difference(exported: NDArray[np.float32], expected: torch.Tensor) -> float:

@@ -45,6 +45,8 @@ class Rule(NamedTuple):
     num_actions: int
     nodes: Value
     """`[N]` int64 0, 1, 2, ..."""
+    is_root: Value
+    """`[N]` 1 of node 0, else 0."""
     preference: Value
     """`[A]` the order in which root actions are first tried; -inf where illegal."""
     exploration: Value
@@ -195,6 +197,7 @@ def _make_rule(
     config: SearchConfig, discount: float, num_actions: int, legal: Value, preference: Value, num_simulations: Value
 ) -> Rule:
     graph = legal.graph
+    nodes = graph.op("Range", 0, num_simulations + 1, 1)
     counts = graph.op("Range", 0, num_simulations + 2, 1).cast(DOUBLE)
     c1, c2 = config.exploration_init, config.exploration_base
     return Rule(
@@ -202,7 +205,8 @@ def _make_rule(
         kind=RULES[config.rule],
         discount=discount,
         num_actions=num_actions,
-        nodes=graph.op("Range", 0, num_simulations + 1, 1),
+        nodes=nodes,
+        is_root=nodes.equals(0).cast(DOUBLE),
         preference=preference,
         exploration=graph.op("Sqrt", counts) * (c1 + graph.op("Log", (counts + c2 + 1.0) / c2)),
         due=_due_visits(config.max_considered_actions, legal, num_simulations),
@@ -235,27 +239,26 @@ def _reset(rule: Rule, root: Mapping[str, Value], prior: Value, with_margin: boo
     """A tree of the root alone, visited once, with the network's value."""
     graph = prior.graph
     value = root["value"].cast(DOUBLE)
-    at_root = rule.nodes.equals(0).cast(DOUBLE)
     gumbel = rule.kind == GUMBEL
     legal = rule.preference > -math.inf
     low, high = rule.config.value_bounds or (math.inf, -math.inf)
     scaled_by_tree = rule.config.tree_wide_scaling if gumbel else rule.kind != PARENT_SIBLINGS
-    nobody = at_root * 0.0
+    nobody = rule.is_root * 0.0
     return Tree(
         own=graph.constant([[0]]),
         child=graph.constant(np.zeros((1, rule.num_actions), np.int64)),
         prior=prior,
         log_prior=where(legal, graph.op("Log", prior), -math.inf) if gumbel else None,
         raw_value=value.reshaped([1, 1]) if gumbel else None,
-        visits=at_root,
-        value_sum=at_root * value,
+        visits=rule.is_root,
+        value_sum=rule.is_root * value,
         reward=nobody,
         q=nobody,
         depth=graph.constant([0]) if rule.config.max_depth else None,
         low=graph.constant(np.float64(low)) if scaled_by_tree else None,
         high=graph.constant(np.float64(high)) if scaled_by_tree else None,
         margin=graph.constant(np.float64(math.inf)) if with_margin else None,
-        paths=graph.sequence(concat([at_root, nobody, at_root])),
+        paths=graph.sequence(concat([rule.is_root, nobody, rule.is_root])),
         latents=graph.sequence(root["latent"]),
     )
 
@@ -336,7 +339,7 @@ def _select(rule: Rule, tree: Tree, best: Value, i: Value) -> Edge:
     for _ in range(NUM_JUMPS):
         end = end.at(end)
     parent = end.at([0])
-    node = (i + 1).reshaped([1])
+    node = i + i.graph.constant([1])
     if tree.depth is not None:
         there = behind.at(parent)
         node = where(there > parent, there, node)
@@ -346,7 +349,7 @@ def _select(rule: Rule, tree: Tree, best: Value, i: Value) -> Edge:
 def _expand(rule: Rule, tree: Tree, edge: Edge, step: Mapping[str, Value], i: Value) -> Tree:
     """The tree with the node behind `edge`, not visited yet."""
     graph = i.graph
-    row = (i + 1).reshaped([1, 1])
+    row = i + graph.constant([[1]])
     prior = graph.op("Max", graph.op("Softmax", step["policy_logits"].cast(DOUBLE), axis=-1), TINY)
     child = graph.op("ScatterND", tree.child, concat([edge.parent, edge.action]), edge.node.reshaped([]))
     raw_value = step["value"].cast(DOUBLE).reshaped([1, 1])
@@ -379,7 +382,7 @@ def _backup(rule: Rule, tree: Tree, edge: Edge, step: Mapping[str, Value]) -> Tr
     q = tree.reward + rule.discount * (value_sum / graph.op("Max", visits, 1.0))
     low, high = tree.low, tree.high
     if low is not None and high is not None:
-        refreshed = passed > rule.nodes.equals(0).cast(DOUBLE)
+        refreshed = passed > rule.is_root
         low, high = where(refreshed, q, low).reduced("Min"), where(refreshed, q, high).reduced("Max")
     paths = graph.op("SequenceInsert", tree.paths, concat([passed, collected, factor]))
     return tree._replace(visits=visits, value_sum=value_sum, q=q, low=low, high=high, paths=paths)

@@ -1,12 +1,15 @@
 """From an agent to what other apps embed: the search inside one ONNX file, and cases that a host can test itself by.
 
-Knows agents, positions of their games and how two searches of one position are compared; knows nothing of graphs.
+Knows agents and positions of their games; knows nothing of graphs, nor of where files go.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,94 +17,125 @@ from numpy.typing import NDArray
 
 from numzero.agent import AgentInfo, agent_files
 from numzero.errors import UserError
-from numzero.games import make_game
+from numzero.games import GameSpec, make_game
 from numzero.inference import ModelFiles, OnnxModel, OnnxSearch
 from numzero.networks.search_graph import MAX_SIMULATIONS, search_graph
 from numzero.search import Search, sample_action
 
-__all__ = ["AGENT_GRAPH", "GOLDEN_FILE", "embedded_files"]
+__all__ = ["AGENT_GRAPH", "GOLDEN_FILE", "Position", "agent_graph", "golden_cases", "numba_search", "play_positions"]
 
 AGENT_GRAPH = "agent.onnx"
 GOLDEN_FILE = "golden.json"
+GOLDEN_FORMAT = 1
 GOLDEN_CASES = 100
 GOLDEN_SIMULATIONS = (1, 2, 4, 8, 16, 25, 50)
 GOLDEN_MARGIN = 1e-4
 """Smallest lead of any choice in a golden case: hosts add up in other orders and must not decide otherwise by that."""
-GOLDEN_TRIES = 100
-"""Positions looked at, per case, before giving up."""
+POSITIONS_PER_CASE = 10
+"""How many positions are looked at for a golden case, on average, before there are said to be none."""
+PLAY_SIMULATIONS = 8
+"""Of the search that makes half of the moves when positions are sampled."""
 
 
 class Position(NamedTuple):
     """One position to be searched."""
 
     observation: NDArray[np.generic]
+    """`[*O]`."""
     legal: NDArray[np.bool_]
+    """`[A]`."""
 
 
-def embedded_files(info: AgentInfo, model: ModelFiles, *, seed: int = 0) -> dict[str, bytes]:
-    """`agent.onnx` and `golden.json` of an agent."""
-    content = search_graph(model, info.search, _metadata(info, model))
-    return {AGENT_GRAPH: content, GOLDEN_FILE: _golden(info, model, np.random.default_rng([seed, 2]))}
-
-
-def _metadata(info: AgentInfo, model: ModelFiles) -> dict[str, str]:
-    return {
+def agent_graph(info: AgentInfo, model: ModelFiles, *, with_margin: bool = False) -> bytes:
+    """The content of `agent.onnx`, which says of itself what `agent.json` says."""
+    metadata = {
         "game": info.spec.name,
+        "observation_layout": info.spec.observation_layout,
+        "legal_rule": info.spec.legal_rule,
+        "action_names": json.dumps(info.spec.action_names),
+        "num_players": str(info.spec.num_players),
+        "discount": repr(info.discount),
         "rule": info.search.rule,
         "num_simulations": str(info.search.num_simulations),
         "max_simulations": str(MAX_SIMULATIONS),
-        "discount": repr(info.discount),
         "model_version": str(info.model_version),
         "agent": agent_files(info, model)["agent.json"].decode(),
     }
+    return search_graph(model, info.search, metadata, with_margin=with_margin)
 
 
-def positions(game_name: str, rng: np.random.Generator) -> Iterator[Position]:
-    """Positions of random play without end."""
-    game = make_game(game_name, 1)
+def numba_search(info: AgentInfo, model: ModelFiles, num_simulations: int) -> Search:
+    """The agent's search of one position, as the Python package does it."""
+    return Search(OnnxModel(model), dataclasses.replace(info.search, num_simulations=num_simulations), 1)
+
+
+def play_positions(info: AgentInfo, model: ModelFiles, rng: np.random.Generator) -> Generator[Position]:
+    """The positions of one game after another, half of the moves random, half the agent's; without end.
+
+    Where the game cannot be made here (an environment that is not installed), positions of numbers alone.
+    """
+    try:
+        game = make_game(info.spec.name, 1)
+    except UserError:
+        while True:
+            yield _imagined(info.spec, rng)
+    search = numba_search(info, model, PLAY_SIMULATIONS)
     try:
         while True:
             game.reset(np.ones(1, np.bool_), rng)
             over = False
             while not over:
-                legal = game.legal().copy()
-                yield Position(game.observation()[0].copy(), legal[0])
-                step = game.step(sample_action(legal.astype(np.float32), 1.0, rng))
+                observation, legal = game.observation().copy(), game.legal().copy()
+                yield Position(observation[0], legal[0])
+                at_random = rng.random() < 0.5
+                action = _random_move(legal, rng) if at_random else search.run(observation, legal).action
+                step = game.step(action)
                 over = bool(step.terminated[0] | step.truncated[0])
     finally:
         game.close()
 
 
-def _golden(info: AgentInfo, model: ModelFiles, rng: np.random.Generator) -> bytes:
-    """Searches without a narrow choice and what Numba finds in them, for hosts to repeat."""
-    judge = OnnxSearch(search_graph(model, info.search, {}, with_margin=True))
-    numba = {n: _numba_search(info, model, n) for n in GOLDEN_SIMULATIONS}
+def _random_move(legal: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int32]:
+    return sample_action(legal.astype(np.float32), 1.0, rng)
+
+
+def _imagined(spec: GameSpec, rng: np.random.Generator) -> Position:
+    """Numbers of the right shape and kind."""
+    shape = spec.observation_shape
+    observation = rng.integers(2, size=shape) if spec.observation_dtype == "uint8" else rng.normal(size=shape)
+    legal = rng.random(spec.num_actions) < 0.7
+    legal[rng.integers(spec.num_actions)] = True
+    return Position(observation.astype(spec.observation_dtype), legal)
+
+
+def golden_cases(info: AgentInfo, model: ModelFiles, seed: int) -> bytes:
+    """The content of `golden.json`: 100 searches in which no choice is narrow, and what Numba finds in them.
+
+    Fewer where an agent's searches nearly all hang on ties, as before it has learned anything.
+    """
+    rng = np.random.default_rng([seed, 2])
+    judge = OnnxSearch(agent_graph(info, model, with_margin=True))
+    numba = {n: numba_search(info, model, n) for n in GOLDEN_SIMULATIONS}
     cases: list[dict[str, Any]] = []
-    for tries, position in enumerate(positions(info.spec.name, rng)):
-        if len(cases) == GOLDEN_CASES:
-            break
-        if tries == GOLDEN_TRIES * GOLDEN_CASES:
-            raise UserError(f"only {len(cases)} of {tries} positions have no near ties; train this agent further.")
-        num_simulations = GOLDEN_SIMULATIONS[len(cases) % len(GOLDEN_SIMULATIONS)]
-        if judge.run(*position, num_simulations).margin < GOLDEN_MARGIN:
-            continue
-        found = numba[num_simulations].run(position.observation[None], position.legal[None])
-        cases.append(
-            {
-                "observation": position.observation.ravel().tolist(),
-                "legal": position.legal.tolist(),
-                "num_simulations": num_simulations,
-                "visit_counts": found.visit_counts[0].tolist(),
-                "action": int(found.action[0]),
-                "value": float(found.root_value[0]),
-            }
-        )
-    head = {"format": 1, "game": info.spec.name, "rule": info.search.rule}
+    with closing(play_positions(info, model, rng)) as positions:
+        for position in itertools.islice(positions, POSITIONS_PER_CASE * GOLDEN_CASES):
+            num_simulations = GOLDEN_SIMULATIONS[len(cases) % len(GOLDEN_SIMULATIONS)]
+            if judge.run(*position, num_simulations).margin > GOLDEN_MARGIN:
+                cases.append(_golden_case(position, numba[num_simulations]))
+            if len(cases) == GOLDEN_CASES:
+                break
+    head = json.dumps({"format": GOLDEN_FORMAT, "game": info.spec.name, "rule": info.search.rule})
     lines = ",\n".join(json.dumps(case) for case in cases)
-    return f'{json.dumps(head)[:-1]}, "cases": [\n{lines}\n]}}\n'.encode()
+    return f'{head[:-1]}, "cases": [\n{lines}\n]}}\n'.encode()
 
 
-def _numba_search(info: AgentInfo, model: ModelFiles, num_simulations: int) -> Search:
-    import dataclasses
-
-    return Search(OnnxModel(model), dataclasses.replace(info.search, num_simulations=num_simulations), 1)
+def _golden_case(position: Position, search: Search) -> dict[str, Any]:
+    found = search.run(position.observation[None], position.legal[None])
+    return {
+        "observation": position.observation.ravel().tolist(),
+        "legal": position.legal.tolist(),
+        "num_simulations": search.config.num_simulations,
+        "visit_counts": found.visit_counts[0].tolist(),
+        "action": int(found.action[0]),
+        "value": float(found.root_value[0]),
+    }

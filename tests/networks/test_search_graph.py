@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
+import onnx
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from numzero.inference import FoundMove, OnnxSearch
-from numzero.networks.search_graph import search_graph
-from numzero.search import SearchResult
+from numzero.networks.search_graph import MAX_SIMULATIONS, search_graph
+from numzero.search import SearchConfig, SearchResult
+from tests.reference.search import TableModel
 from tests.reference.tables import table_files
-from tests.search.problems import Problem, configs, random_problem
+from tests.search.problems import RULES, Problem, configs, random_problem
 
 CLEAR = 1e-6
 """A choice that is won by less may fall otherwise: priors are double here and float32 there."""
-NODES = {"gumbel": 100, "paper": 80, "parent_siblings": 82}
+NODES = {"gumbel": 104, "paper": 84, "parent_siblings": 84}
 """Most nodes of one simulation, the network's apart: nodes are what it costs."""
 
 
@@ -56,3 +60,97 @@ def test_the_graph_searches_as_numba_does(problem, config, budgets, noisy):
         assume(found.margin > CLEAR)
         planned = dataclasses.replace(config, num_simulations=num_simulations)
         assert_same(found, problem._replace(gumbel=gumbel).run(planned))
+
+
+@given(table_problems(), configs(), st.integers(1, 40))
+def test_the_margin_is_the_twins(problem, config, num_simulations):
+    """The narrowest choice of a search is known to the graph as the obvious twin knows it."""
+    config = dataclasses.replace(config, num_simulations=num_simulations)
+    (twin,) = problem.twins(config)
+    twin.read_out()
+    assume(twin.margin > 1e-5)
+    search = OnnxSearch(search_graph(table_files(problem.model), config, {}, with_margin=True))
+    found = in_graph(search, problem, num_simulations, problem.gumbel[0] if config.rule == "gumbel" else None)
+    np.testing.assert_allclose(found.margin, twin.margin, rtol=1e-4, atol=1e-6)
+
+
+@given(table_problems(), configs(("paper", "parent_siblings")), st.integers(0, 30), st.floats(0, 1))
+def test_root_noise_is_mixed_in_as_numba_mixes_it(problem, config, num_simulations, fraction):
+    """The draw that a generator gives Numba's search, handed to the graph."""
+    config = dataclasses.replace(config, num_simulations=num_simulations, dirichlet_fraction=fraction)
+    draws = np.random.default_rng(7).standard_gamma(config.dirichlet_alpha, problem.legal.shape) * problem.legal
+    assume(draws.sum() > 1e-3)
+    search = OnnxSearch(search_graph(table_files(problem.model), config, {}, with_margin=True))
+    found = in_graph(search, problem, num_simulations, draws[0] / draws.sum())
+    assume(found.margin > CLEAR)
+    assert_same(found, problem.run(config, rng=np.random.default_rng(7)))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_ties_go_to_the_lowest_action(rule):
+    """A model that knows no difference between actions: every choice is a tie."""
+    shape = (1, 5)
+    zeros = np.zeros(shape, np.float32)
+    model = TableModel(np.zeros(shape, np.int32), zeros, zeros + 1.0, np.zeros(1, np.float32), zeros)
+    config = SearchConfig(rule=rule, num_simulations=13)
+    problem = Problem(model, np.zeros(1, np.int32), np.array([[False, True, True, True, True]]), np.zeros(shape))
+    found = in_graph(OnnxSearch(search_graph(table_files(model), config, {})), problem, 13, None)
+    assert_same(found, problem.run(config))
+    assert found.action == 1
+
+
+def test_halving_is_planned_for_any_number_of_simulations_and_actions():
+    """Every number of legal actions up to 20 with budgets from 0 to beyond one visit of each phase."""
+    problem = table_problem(seed=3, num_states=40, num_actions=20, gamma=0.9)
+    for considered in (1, 3, 16, 20):
+        config = SearchConfig(rule="gumbel", max_considered_actions=considered)
+        search = OnnxSearch(search_graph(table_files(problem.model), config, {}))
+        for num_legal, budget in itertools.product((1, 2, 3, 5, 8, 13, 16, 17, 20), (0, 1, 2, 3, 5, 9, 16, 31, 47, 90)):
+            legal = np.arange(20)[None] < num_legal
+            planned = dataclasses.replace(config, num_simulations=budget)
+            few = problem._replace(legal=legal)
+            assert_same(in_graph(search, few, budget, problem.gumbel[0]), few.run(planned))
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("num_actions", [1, 2, 9])
+def test_one_action_one_legal_action_and_long_searches(rule, num_actions):
+    """Forced moves, no simulation, and as many as one call may have; more are cut."""
+    config = SearchConfig(rule=rule)
+    problem = table_problem(seed=5, num_states=300, num_actions=num_actions, gamma=-0.97)
+    only = np.arange(num_actions)[None] == num_actions - 1
+    search = OnnxSearch(search_graph(table_files(problem.model), config, {}))
+    for legal, budget in itertools.product((only, np.ones_like(only)), (0, 1, 7, 400, MAX_SIMULATIONS)):
+        planned = dataclasses.replace(config, num_simulations=budget)
+        asked = problem._replace(legal=legal, gumbel=np.zeros_like(problem.gumbel))
+        assert_same(in_graph(search, asked, budget, None), asked.run(planned))
+    assert in_graph(search, problem, MAX_SIMULATIONS + 5, None).visit_counts.sum() == MAX_SIMULATIONS
+    assert in_graph(search, problem, -1, None).visit_counts.sum() == 0
+
+
+def test_a_single_line_of_a_thousand_edges_is_followed():
+    """One action: the tree is a chain, the longest walk that a budget allows."""
+    problem = table_problem(seed=6, num_states=2000, num_actions=1, gamma=0.999)
+    config = SearchConfig(rule="paper", num_simulations=MAX_SIMULATIONS)
+    search = OnnxSearch(search_graph(table_files(problem.model), config, {}))
+    assert_same(in_graph(search, problem, MAX_SIMULATIONS, None), problem.run(config))
+
+
+def nodes_of(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    inner = [attribute.g for node in graph.node for attribute in node.attribute if attribute.name == "body"]
+    return [*graph.node, *itertools.chain.from_iterable(nodes_of(body) for body in inner)]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_graph_is_standard_and_lean(rule):
+    """Opset 20 at most, ONNX's own operators only, one loop, few nodes in it."""
+    problem = table_problem(seed=1, num_states=4, num_actions=3, gamma=1.0)
+    files = table_files(problem.model)
+    model = onnx.load_from_string(search_graph(files, SearchConfig(rule=rule), {"game": "none"}))
+    assert [(entry.domain, entry.version <= 20) for entry in model.opset_import] == [("", True)]
+    assert {node.domain for node in nodes_of(model.graph)} == {""}
+    assert {entry.key: entry.value for entry in model.metadata_props} == {"game": "none"}
+    loops = [node for node in nodes_of(model.graph) if node.op_type in ("Loop", "Scan", "If")]
+    assert [node.op_type for node in loops] == ["Loop"]
+    network = len(onnx.load_from_string(files.recurrent).graph.node)
+    assert len(loops[0].attribute[0].g.node) - network <= NODES[rule]
