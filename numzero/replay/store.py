@@ -420,6 +420,8 @@ class GameStore:
         except sqlite3.DatabaseError as error:
             kind, way_out = self._kind_of(error)
             raise kind(f"The replay store {self.path} cannot be used: {error}. {way_out}") from error
+        except UnicodeDecodeError as error:  # SQLite's own message quotes a damaged byte
+            raise DamagedData(f"The replay store {self.path} is damaged. Put back a copy of this file.") from error
 
     def _kind_of(self, error: sqlite3.DatabaseError) -> tuple[type[UserError], str]:
         """The exception for what SQLite says, and the way out."""

@@ -19,7 +19,7 @@ from numzero.training.selfplay import SelfPlayConfig, SelfPlayTask, selfplay, wa
 from tests.games import misbehaving
 from tests.tiny import CORRIDOR, GAMMA, SEARCH, model_files
 
-PATIENCE_SECONDS = 3.0
+PATIENCE_SECONDS = 5.0
 NUM_GAMES = 8
 SHORT = ["Raises", "Segfaults", "Hangs", "NanObservation"]
 """One of each kind; the others are the long form."""
