@@ -18,8 +18,8 @@ from numzero.errors import UserError
 from numzero.files import generations, read_folder
 from numzero.inference import FoundMove, ModelFiles, OnnxModel, OnnxSearch
 from numzero.search import SearchResult
-from numzero.search.kernels import evaluate_dense
 from numzero.search.model import RecurrentOutput
+from numzero.search.steps import evaluate_dense
 from numzero.training.config import load_config
 from numzero.training.embed import Position, agent_graph, numba_search
 
