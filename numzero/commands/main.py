@@ -16,6 +16,7 @@ from numzero.commands.describe import describe
 from numzero.commands.export import export
 from numzero.commands.inspect import inspect
 from numzero.commands.selfplay import selfplay
+from numzero.commands.study import study
 from numzero.commands.train import train
 from numzero.errors import UserError
 
@@ -55,5 +56,5 @@ def main() -> None:
     """
 
 
-for command in (train, selfplay, evaluate, play, inspect, describe, export, bench, describe_presets):
+for command in (train, study, selfplay, evaluate, play, inspect, describe, export, bench, describe_presets):
     main.add_command(command)

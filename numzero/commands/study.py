@@ -1,0 +1,179 @@
+"""`study`: the same training from many seeds, and variants of it side by side.
+
+Knows options, tables and pictures; `training.study` does the work.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from numzero.commands.display import duration
+
+if TYPE_CHECKING:
+    from numzero.commands.charts import Chart
+    from numzero.training.study import SeedResult, Study, Summary
+
+__all__ = ["study"]
+
+
+@click.command()
+@click.argument("preset")
+@click.option("--seeds", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many, from 0 on.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder of the study; goes on where it was."
+)
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    metavar="NAME:PATH=VALUE,...",
+    help="Also train with these settings changed; may be repeated.",
+)
+@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a setting of all variants.")
+@click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Seeds at a time, a core each.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
+def study(
+    preset: str, seeds: int, out: Path, variants: tuple[str, ...], overrides: tuple[str, ...], jobs: int, as_json: bool
+) -> None:
+    """Train a PRESET (or a TOML file) from many seeds, judge the final agents, and write what came out.
+
+    Writes results.json, study.md and curves.png into the folder after every seed; a seed is trained once.
+    Tic-tac-toe is judged by all of its positions, other games of two by a match, and tasks for one by 100 episodes.
+
+    \b
+    Example:
+      python cli.py study cartpole --seeds 10 --jobs 2 --out studies/cartpole
+      python cli.py study cartpole --seeds 5 --out studies/few --variant "few:search.num_simulations=4"
+    """
+    from numzero.commands.tree_picture import require_pillow
+    from numzero.errors import UserError
+    from numzero.training.study import Study, parse_variant
+
+    require_pillow()
+    if importlib.util.find_spec("torch") is None:
+        raise UserError("training needs torch, which is not installed: pip install 'numzero[train]'.")
+    whole = Study(preset, overrides, [parse_variant(text) for text in variants], seeds, out)
+    command = _command(preset, seeds, out, variants, overrides)
+
+    def report(result: SeedResult | None = None) -> None:
+        _write(whole, command)
+        if result is not None and not as_json:
+            scores = ", ".join(f"{what} {score:,.1f}" for what, score in result.scores.items())
+            took = f"{duration(result.seconds)}, {result.steps:,} steps"
+            click.echo(
+                f"{result.variant}, seed {result.seed}: {scores} ({took}; {len(whole.missing())} to go)", err=True
+            )
+
+    report()
+    whole.run(jobs, report)
+    if as_json:
+        click.echo((out / "results.json").read_text("utf-8"), nl=False)
+    else:
+        click.echo((out / "study.md").read_text("utf-8"), nl=False)
+
+
+def _command(preset: str, seeds: int, out: Path, variants: Sequence[str], overrides: Sequence[str]) -> str:
+    words = ["python", "cli.py", "study", preset, "--seeds", str(seeds), "--out", str(out)]
+    for option, values in (("--variant", variants), ("--set", overrides)):
+        words += [word for value in values for word in (option, value)]
+    return shlex.join(words)
+
+
+def _write(study: Study, command: str) -> None:
+    """The results so far, as JSON, Markdown and a picture."""
+    import msgspec
+
+    from numzero.commands.charts import png
+    from numzero.files import write_file
+    from numzero.training.study import machine, summarize
+
+    results = study.results()
+    summaries = summarize(results)
+    whole = {
+        "preset": study.preset,
+        "command": command,
+        "machine": machine(),
+        "settings": {variant.name: [*study.overrides, *variant.overrides] for variant in study.variants},
+        "summaries": summaries,
+        "seeds": results,
+    }
+    write_file(study.folder / "results.json", msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n")
+    write_file(study.folder / "study.md", _markdown(study, command, machine(), results, summaries).encode())
+    if results:
+        write_file(study.folder / "curves.png", png([_curves(results)]))
+
+
+def _markdown(
+    study: Study, command: str, machine: str, results: Sequence[SeedResult], summaries: Sequence[Summary]
+) -> str:
+    lines = [
+        f"# Study of {study.preset}",
+        "",
+        "```sh",
+        command,
+        "```",
+        "",
+        f"{machine}. Final agents, never the best.",
+        "",
+    ]
+    measures = list(dict.fromkeys(what for each in results for what in each.scores))
+    head = ["variant", "seeds", *(f"{what}: median" for what in measures), *(f"{what}: worst" for what in measures)]
+    rows = [
+        [
+            each.variant,
+            str(each.num_seeds),
+            *(_number(each.median[what]) for what in measures),
+            *(_number(each.worst[what]) for what in measures),
+            f"{each.steps:,}",
+            f"{each.seconds:.0f}",
+            f"{each.cpu_seconds:.0f}",
+        ]
+        for each in summaries
+    ]
+    lines += _table([*head, "environment steps", "seconds", "CPU seconds"], rows)
+    for variant in study.variants:
+        changed = ", ".join(f"`{override}`" for override in (*study.overrides, *variant.overrides))
+        lines.append(f"- {variant.name}: {changed or 'as it is'}")
+    lines += ["", "![Learning curves](curves.png)", ""]
+    rows = [
+        [each.variant, str(each.seed), *(_number(each.scores[what]) for what in measures), f"{each.seconds:.0f}"]
+        for each in results
+    ]
+    return "\n".join([*lines, *_table(["variant", "seed", *measures, "seconds"], rows)])
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    def line(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cells)} |"
+
+    return [line(head), line(["---", *["---:"] * (len(head) - 1)]), *map(line, rows), ""]
+
+
+def _number(x: float) -> str:
+    return f"{x:,.0f}" if x == round(x) else f"{x:,.1f}"
+
+
+def _curves(results: Sequence[SeedResult]) -> Chart:
+    """Evaluations while training: each variant's median over seeds, and between worst and best."""
+    from numzero.commands.charts import Band, Chart, Line
+
+    lines: list[Line] = []
+    bands: list[Band] = []
+    for name in dict.fromkeys(each.variant for each in results):
+        curves = [each.curve for each in results if each.variant == name and each.curve]
+        if not curves:
+            continue
+        points = list(zip(*curves, strict=False))  # evaluations come after the same numbers of updates
+        steps = [statistics.median(point.steps for point in at) for at in points]
+        scores = [[point.score for point in at] for at in points]
+        bands.append(Band(len(lines), steps, [min(each) for each in scores], [max(each) for each in scores]))
+        lines.append(Line(f"{name} ({len(curves)} seeds)", steps, [statistics.median(each) for each in scores]))
+    title = "Score while training: median over seeds, worst to best"
+    return Chart(title, "environment steps", lines, bands, width=640.0, height=360.0)

@@ -1,0 +1,335 @@
+"""A study: the same training from many seeds, with variants of its settings side by side, and what came of each.
+
+Knows runs, their final agents and the files that hold the results; knows nothing of tables and pictures. Every finished
+seed is one file, so a study that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import re
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from numzero.agent import Agent
+from numzero.errors import UserError
+from numzero.files import FolderLock, write_file
+from numzero.metrics import Evaluated, read_metrics
+from numzero.training.config import RunConfig, load_config, load_preset, save_config
+from numzero.training.evaluate import AgentPlayer, RandomPlayer, episodes, exhaustive, match
+
+__all__ = ["Point", "SeedResult", "Study", "Summary", "Variant", "parse_variant", "summarize"]
+
+FINAL_EPISODES = 100
+FINAL_GAMES = 400
+FINAL_SEED = 2_000_003
+"""Of the episodes and games that final agents are judged by; others than those of evaluations while training."""
+EXHAUSTIVE_SIMULATIONS = (0, 8)
+POLL_SECONDS = 0.2
+
+
+class Variant(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings under a name."""
+
+    name: str
+    overrides: tuple[str, ...] = ()
+    """Each "path=value", over the preset's."""
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """An evaluation while training."""
+
+    updates: int
+    steps: int
+    score: float
+    """Mean return, or wins plus half of the draws as a share of the games."""
+
+
+class SeedResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What one seed of one variant came to."""
+
+    variant: str
+    seed: int
+    scores: dict[str, float]
+    """Of the final agent, by what was measured; more is better."""
+    seconds: float
+    """By the clock, evaluations while training included; the final one not."""
+    cpu_seconds: float
+    """Of all threads of the training process."""
+    updates: int
+    steps: int
+    parameters: int
+    curve: list[Point]
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """One variant over its seeds."""
+
+    variant: str
+    num_seeds: int
+    median: dict[str, float]
+    worst: dict[str, float]
+    best: dict[str, float]
+    seconds: float
+    """Median."""
+    cpu_seconds: float
+    """Median."""
+    steps: int
+    """Median."""
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+
+
+def parse_variant(text: str) -> Variant:
+    """Read "name:path=value,path=value"; a comma inside a value is no end of it.
+
+    Raises:
+        UserError: the form is another.
+    """
+    name, _, settings = text.partition(":")
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            "--variant takes name:path=value,path=value with a name of letters, digits, '-', '_', '+' and '.'; "
+            f"got {text!r}. Write for example few:search.num_simulations=4."
+        )
+    overrides = tuple(part for part in re.split(r",(?=[A-Za-z_][\w.]*=)", settings) if part)
+    if not overrides:
+        raise UserError(f"--variant {name} changes no setting. Write {name}:path=value.")
+    return Variant(name=name, overrides=overrides)
+
+
+class Study:
+    """Trains every variant from every seed, into a folder.
+
+    Args:
+        preset: a preset's name, or the path of a TOML file.
+        overrides: settings of all variants.
+        variants: after the preset itself, which always comes first.
+        seeds: how many, from 0 on.
+        folder: made here, or that of the same study begun earlier, to which seeds and variants may be added.
+
+    Raises:
+        UserError: a setting is wrong, two variants have one name, or the folder holds something else.
+    """
+
+    def __init__(
+        self, preset: str, overrides: Sequence[str], variants: Sequence[Variant], seeds: int, folder: Path
+    ) -> None:
+        self.preset = preset
+        self.overrides = tuple(overrides)
+        self.variants = (Variant(name="preset"), *variants)
+        self.seeds = seeds
+        self.folder = folder
+        names = [variant.name for variant in self.variants]
+        if len(set(names)) < len(names):
+            raise UserError(f"each --variant needs a name of its own, other than 'preset'; got {', '.join(names[1:])}.")
+        self.configs: dict[str, RunConfig] = {
+            variant.name: load_preset(preset, [*overrides, *variant.overrides]) for variant in self.variants
+        }
+        self._check_folder()
+
+    def missing(self) -> list[tuple[str, int]]:
+        """Variants and seeds that have no result yet, seed by seed, so that variants can be compared early."""
+        wanted = ((variant.name, seed) for seed in range(self.seeds) for variant in self.variants)
+        return [(name, seed) for name, seed in wanted if not self._result_path(name, seed).exists()]
+
+    def results(self) -> list[SeedResult]:
+        """Those there are, variant by variant, seed by seed."""
+        paths = [self._result_path(variant.name, seed) for variant in self.variants for seed in range(self.seeds)]
+        return [msgspec.json.decode(path.read_bytes(), type=SeedResult) for path in paths if path.exists()]
+
+    def run(self, jobs: int, on_result: Callable[[SeedResult], None]) -> None:
+        """Train what is missing, `jobs` seeds at a time, each in a process on a core of its own if there are several.
+
+        Raises:
+            UserError: a process failed (results of others are kept), or another study runs in this folder.
+        """
+        lock = FolderLock(self.folder)
+        try:
+            self._run(jobs, on_result)
+        finally:
+            lock.close()
+
+    def _run(self, jobs: int, on_result: Callable[[SeedResult], None]) -> None:
+        for variant in self.variants:
+            write_file(self._variant_folder(variant.name) / "config.toml", save_config(self.configs[variant.name]))
+        for name in dict.fromkeys(name for name, _ in self.missing()):
+            rehearse(self.configs[name])
+        if jobs == 1:
+            for name, seed in self.missing():
+                on_result(train_seed(self.configs[name], self._run_folder(name, seed), name, seed))
+        else:
+            self._run_processes(jobs, on_result)
+
+    def _run_processes(self, jobs: int, on_result: Callable[[SeedResult], None]) -> None:
+        waiting, running = self.missing(), dict[int, tuple[SpawnProcess, str, int]]()
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        context, failed = multiprocessing.get_context("spawn"), list[str]()  # after a fork torch hangs
+        try:
+            while waiting or running:
+                for place in range(min(jobs, len(running) + len(waiting))):
+                    if place not in running and waiting:
+                        name, seed = waiting.pop(0)
+                        core = cores[place % len(cores)] if cores else None
+                        arguments = (save_config(self.configs[name]), self._run_folder(name, seed), name, seed, core)
+                        process = context.Process(target=_job, args=arguments)
+                        process.start()
+                        running[place] = process, name, seed
+                time.sleep(POLL_SECONDS)
+                for place, (process, name, seed) in [*running.items()]:
+                    if process.exitcode is None:
+                        continue
+                    del running[place]
+                    if process.exitcode == 0:
+                        path = self._result_path(name, seed)
+                        on_result(msgspec.json.decode(path.read_bytes(), type=SeedResult))
+                    else:
+                        failed.append(f"{name} seed {seed} (see {self._run_folder(name, seed)}.log)")
+        finally:
+            for process, _, _ in running.values():
+                process.terminate()
+                process.join()
+        if failed:
+            raise UserError(f"training failed for {'; '.join(failed)}. The same command tries these again.")
+
+    def _check_folder(self) -> None:
+        """Nothing that was trained with other settings may be counted as this study's."""
+        if self.folder.exists() and any(self.folder.iterdir()) and not (self.folder / "runs").is_dir():
+            raise UserError(f"{self.folder} holds something else than a study. Choose another --out.")
+        for variant in self.variants:
+            path = self._variant_folder(variant.name) / "config.toml"
+            if path.exists() and load_config(path) != self.configs[variant.name]:
+                raise UserError(
+                    f"variant {variant.name!r} was begun in {self.folder} with other settings. "
+                    "Choose another --out, or another name for the variant."
+                )
+        for variant in self.variants:
+            self._variant_folder(variant.name).mkdir(parents=True, exist_ok=True)
+
+    def _variant_folder(self, name: str) -> Path:
+        return self.folder / "runs" / name
+
+    def _run_folder(self, name: str, seed: int) -> Path:
+        return self._variant_folder(name) / f"seed-{seed}"
+
+    def _result_path(self, name: str, seed: int) -> Path:
+        return _result_path(self._run_folder(name, seed))
+
+
+def _result_path(run_folder: Path) -> Path:
+    return run_folder.with_name(f"{run_folder.name}.json")
+
+
+def _job(config: bytes, folder: Path, variant: str, seed: int, core: int | None) -> None:
+    """One seed in a process of its own, which says in a log what goes wrong."""
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    with folder.with_name(f"{folder.name}.log").open("w", encoding="utf-8") as log:
+        sys.stderr = log
+        train_seed(msgspec.toml.decode(config, type=RunConfig), folder, variant, seed)
+
+
+def rehearse(config: RunConfig) -> None:
+    """Train for a moment, so that every kernel is compiled before anything is timed."""
+    from numzero.training.run import TrainingRun
+
+    schedule = msgspec.structs.replace(config.schedule, num_updates=1, start_steps=1)
+    evaluation = msgspec.structs.replace(config.evaluation, games=1)
+    short = msgspec.structs.replace(config, schedule=schedule, evaluation=evaluation)
+    with tempfile.TemporaryDirectory() as folder:
+        TrainingRun(short, Path(folder) / "run", seed=0, workers=0, on_event=lambda _: None).train()
+
+
+def train_seed(config: RunConfig, folder: Path, variant: str, seed: int) -> SeedResult:
+    """Train into `folder`, anew if there is something half done, and write the result beside it."""
+    from numzero.training.run import TrainingRun  # torch, which a study's parent can do without
+
+    shutil.rmtree(folder, ignore_errors=True)
+    clock, cpu = time.perf_counter(), time.process_time()
+    TrainingRun(config, folder, seed=seed, workers=0, on_event=lambda _: None).train()
+    seconds, cpu_seconds = time.perf_counter() - clock, time.process_time() - cpu
+    agent = Agent.load(folder)
+    said = agent.info.training
+    result = SeedResult(
+        variant=variant,
+        seed=seed,
+        scores=final_scores(agent, config.evaluation.num_simulations),
+        seconds=round(seconds, 1),
+        cpu_seconds=round(cpu_seconds, 1),
+        updates=said["updates"],
+        steps=said["environment_steps"],
+        parameters=said["parameters"],
+        curve=learning_curve(folder / "metrics.jsonl"),
+    )
+    write_file(_result_path(folder), msgspec.json.format(msgspec.json.encode(result), indent=2))
+    return result
+
+
+def final_scores(agent: Agent, simulations: int) -> dict[str, float]:
+    """What the final agent is judged by: every position of a solved game, a match, or 100 episodes."""
+    spec = agent.info.spec
+    if spec.name == "tictactoe":
+        found = {n: exhaustive(agent, simulations=n)["optimal"] for n in EXHAUSTIVE_SIMULATIONS}
+        return {f"positions right, {n} simulations" if n else "positions right, bare policy": found[n] for n in found}
+    player = AgentPlayer(agent, simulations)
+    if spec.num_players == 2:
+        scores = match(spec.name, player, RandomPlayer(), games=FINAL_GAMES, seed=FINAL_SEED)
+        return {"score against random": evaluation_score(scores)}
+    return {"mean return": episodes(spec.name, player, games=FINAL_EPISODES, seed=FINAL_SEED)["mean_return"]}
+
+
+def evaluation_score(scores: dict[str, Any]) -> float:
+    """One number for an evaluation: the mean return, or the share of points won."""
+    if "mean_return" in scores:
+        return float(scores["mean_return"])
+    wins, draws, losses = (float(scores[name]) for name in ("wins", "draws", "losses"))
+    return (wins + 0.5 * draws) / (wins + draws + losses)
+
+
+def learning_curve(metrics: Path) -> list[Point]:
+    """The evaluations of a run."""
+    return [
+        Point(updates=event.updates, steps=event.steps, score=evaluation_score(event.scores))
+        for event in read_metrics(metrics)
+        if isinstance(event, Evaluated)
+    ]
+
+
+def summarize(results: Sequence[SeedResult]) -> list[Summary]:
+    """Each variant over the seeds that there are, in the order of the results."""
+    return [_summary(name, [each for each in results if each.variant == name]) for name in _names(results)]
+
+
+def _names(results: Sequence[SeedResult]) -> Iterator[str]:
+    yield from dict.fromkeys(each.variant for each in results)
+
+
+def _summary(name: str, results: Sequence[SeedResult]) -> Summary:
+    scores = {what: [each.scores[what] for each in results] for what in results[0].scores}
+    return Summary(
+        variant=name,
+        num_seeds=len(results),
+        median={what: statistics.median(values) for what, values in scores.items()},
+        worst={what: min(values) for what, values in scores.items()},
+        best={what: max(values) for what, values in scores.items()},
+        seconds=statistics.median(each.seconds for each in results),
+        cpu_seconds=statistics.median(each.cpu_seconds for each in results),
+        steps=round(statistics.median(each.steps for each in results)),
+    )
+
+
+def machine() -> str:
+    """What this ran on, in a few words."""
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"

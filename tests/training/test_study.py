@@ -1,0 +1,152 @@
+"""Studies: every seed is trained once, results are the final agents', and nothing foreign is counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from numzero.agent import Agent
+from numzero.errors import UserError
+from numzero.training import study as study_module
+from numzero.training.evaluate import exhaustive
+from numzero.training.study import Point, SeedResult, Study, Variant, evaluation_score, parse_variant, summarize
+from tests.tiny import RUN
+
+TINY = (*RUN, "selfplay.batch_size=4", "evaluation.interval=6")
+FEW = Variant(name="few", overrides=("search.num_simulations=1",))
+
+
+def tiny_study(folder: Path, *variants: Variant, preset: str = "tictactoe", seeds: int = 2) -> Study:
+    return Study(preset, TINY, variants, seeds, folder)
+
+
+@pytest.fixture(autouse=True)
+def no_rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels may be compiled while tests train; nothing here looks at the clock."""
+    monkeypatch.setattr(study_module, "rehearse", lambda config: None)
+
+
+def test_a_study_trains_each_seed_of_each_variant_once(tmp_path: Path):
+    """A second run of the same study trains nothing; one more seed trains only that, in the order of seeds."""
+    trained: list[tuple[str, int]] = []
+    study = tiny_study(tmp_path / "s", FEW)
+    assert study.missing() == [("preset", 0), ("few", 0), ("preset", 1), ("few", 1)]
+    study.run(1, lambda result: trained.append((result.variant, result.seed)))
+    assert trained == [("preset", 0), ("few", 0), ("preset", 1), ("few", 1)]
+    first = study.results()
+    assert [(each.variant, each.seed) for each in first] == [("preset", 0), ("preset", 1), ("few", 0), ("few", 1)]
+    again = tiny_study(tmp_path / "s", FEW, seeds=3)
+    assert again.missing() == [("preset", 2), ("few", 2)]
+    study.run(1, lambda result: pytest.fail(f"trained {result} again"))
+    assert study.results() == first
+
+
+def test_results_are_those_of_the_final_agent(tmp_path: Path):
+    """Every position of tic-tac-toe, by the bare policy and by 8 simulations; the curve has the run's evaluations."""
+    study = tiny_study(tmp_path / "s", seeds=1)
+    study.run(1, lambda result: None)
+    (result,) = study.results()
+    agent = Agent.load(tmp_path / "s" / "runs" / "preset" / "seed-0")
+    assert agent.info.model_version == result.updates == 12
+    assert result.scores == {
+        "positions right, bare policy": exhaustive(agent, simulations=0)["optimal"],
+        "positions right, 8 simulations": exhaustive(agent, simulations=8)["optimal"],
+    }
+    assert [point.updates for point in result.curve] == [6, 12]
+    assert all(0.0 <= point.score <= 1.0 for point in result.curve)
+    assert result.cpu_seconds > 0
+
+
+def test_what_a_crash_left_half_done_is_trained_anew(tmp_path: Path):
+    """A run's folder without a result is no result, and is no obstacle."""
+    study = tiny_study(tmp_path / "s", preset="cartpole", seeds=1)
+    left = tmp_path / "s" / "runs" / "preset" / "seed-0"
+    left.mkdir()
+    (left / "metrics.jsonl").write_text("{", encoding="utf-8")
+    assert study.missing() == [("preset", 0)]
+    study.run(1, lambda result: None)
+    (result,) = study.results()
+    assert result.scores.keys() == {"mean return"}
+    assert result.steps >= 156
+
+
+def test_processes_give_the_results_of_this_one(tmp_path: Path):
+    """Two at a time, on cores of their own, bit for bit: the seed decides."""
+    one, two = (tiny_study(tmp_path / name, preset="cartpole") for name in ("one", "two"))
+    one.run(1, lambda result: None)
+    seen: list[int] = []
+    two.run(2, lambda result: seen.append(result.seed))
+    assert sorted(seen) == [0, 1]
+    assert [(each.seed, each.scores, each.curve) for each in one.results()] == [
+        (each.seed, each.scores, each.curve) for each in two.results()
+    ]
+
+
+def test_settings_that_changed_are_refused(tmp_path: Path):
+    """Runs of other settings are not counted as this variant's; another name is welcome."""
+    tiny_study(tmp_path / "s", FEW, seeds=1).run(1, lambda result: None)
+    other = Variant(name="few", overrides=("search.num_simulations=3",))
+    with pytest.raises(UserError, match=r"variant .few. was begun in .* with other settings"):
+        tiny_study(tmp_path / "s", other)
+    assert tiny_study(tmp_path / "s", Variant(name="three", overrides=other.overrides), seeds=1).missing() == [
+        ("three", 0)
+    ]
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path):
+    """Nothing is written between a person's files."""
+    (tmp_path / "thesis.tex").write_text("x", encoding="utf-8")
+    with pytest.raises(UserError, match="holds something else than a study"):
+        tiny_study(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_each_variant_needs_a_name_of_its_own(tmp_path: Path):
+    """Also other than the preset's."""
+    for variants in ((FEW, FEW), (Variant(name="preset", overrides=FEW.overrides),)):
+        with pytest.raises(UserError, match="needs a name of its own"):
+            tiny_study(tmp_path / "s", *variants)
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides"),
+    [
+        ("few:search.num_simulations=4", ("search.num_simulations=4",)),
+        ("a-1:x.y=1,z.w=abc", ("x.y=1", "z.w=abc")),
+        ("b:x.y=[1, 2],z.w='a,b'", ("x.y=[1, 2]", "z.w='a,b'")),
+    ],
+)
+def test_variants_are_read_as_written(text, overrides):
+    """Commas part settings, unless what follows is none."""
+    assert parse_variant(text) == Variant(name=text.partition(":")[0], overrides=overrides)
+
+
+@pytest.mark.parametrize("text", ["few", "few:", ":x=1", "a b:x=1", "../up:x=1"])
+def test_variants_that_say_nothing_or_escape_the_folder_are_refused(text):
+    """With the form that is right."""
+    with pytest.raises(UserError, match=r"--variant"):
+        parse_variant(text)
+
+
+def test_summaries_are_over_the_seeds_of_each_variant():
+    """Median, worst and best by measure."""
+    results = [
+        SeedResult(
+            variant=name, seed=seed, scores={"mean return": score}, seconds=seed, cpu_seconds=1.0, updates=1,
+            steps=10 * seed, parameters=3, curve=[Point(updates=1, steps=10, score=score)],
+        )
+        for name, scores in (("preset", [1.0, 5.0, 3.0]), ("few", [2.0, 4.0]))
+        for seed, score in enumerate(scores)
+    ]  # fmt: skip
+    preset, few = summarize(results)
+    assert (preset.variant, preset.num_seeds, preset.steps, preset.seconds) == ("preset", 3, 10, 1)
+    assert (preset.median, preset.worst, preset.best) == ({"mean return": 3}, {"mean return": 1}, {"mean return": 5})
+    assert (few.median, few.num_seeds) == ({"mean return": 3.0}, 2)
+
+
+def test_one_number_stands_for_an_evaluation():
+    """A mean return as it is, a match as the share of its points."""
+    assert evaluation_score({"mean_return": 42.5, "min_return": 1.0}) == 42.5
+    assert evaluation_score({"wins": 2, "draws": 1, "losses": 1, "as_first": {}}) == 0.625
