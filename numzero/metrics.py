@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,7 +17,8 @@ import msgspec
 from numzero.errors import DiskFullError
 from numzero.files import no_room_explained
 
-__all__ = ["Diagnosed", "Evaluated", "Event", "Finished", "MetricsFile", "Predicted", "Progress", "Started"]
+__all__ = ["Diagnosed", "Evaluated", "Event", "Finished", "MetricsFile", "Noted", "Predicted", "Progress", "Started"]
+__all__ += ["history"]
 __all__ += ["read_metrics"]
 
 
@@ -30,6 +31,16 @@ class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
     workers: int
     num_updates: int
     num_parameters: int
+    reanalyze_workers: int = 0
+    offline: bool = False
+    """No environment: it learns from stored games alone."""
+    resumed_at: int | None = None
+    """Updates it goes on from; None for a new run. What an earlier session said of later updates is undone."""
+    window_slots: int = 0
+    window_mb: float = 0.0
+    """Most memory that the window will take, in MiB."""
+    disk_mb: int = 0
+    """Bound of the store; 0: none."""
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
@@ -44,16 +55,27 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
     """Episodes finished."""
     updates_per_second: float
     steps_per_second: float
-    samples_per_step: float
-    """Learner samples per environment step so far: the replay ratio."""
+    samples_per_step: float | None
+    """Learner samples per environment step so far: the replay ratio; None without steps."""
+    reanalyzed: int = 0
+    """Positions searched again."""
+    reanalyzed_per_sample: float = 0.0
+    """The same per learner sample."""
     mean_return: float | None
     """Of episodes finished lately, as played in training; None before the first and for two players."""
     mean_length: float | None
     """Steps of those episodes."""
     losses: dict[str, float]
     """Means since the last event: total, policy, value, reward, consistency, and the learning rate."""
-    selfplay_share: float
-    """Share of the time spent in self-play (one-process runs)."""
+    target_age: float | None = None
+    """Updates since the weights that made the window's targets, on average."""
+    weights_age: float | None = None
+    """Updates since the weights that played the games that came in last."""
+    busy: dict[str, float] = {}
+    """Share of time at work by role: selfplay, learner, reanalyze, evaluate. In one process they share its time; a
+    process of its own waits the rest."""
+    memory_mb: dict[str, float] = {}
+    """Resident memory by role, in MiB; in one process all of it is the learner's."""
     window_steps: int
     eta_seconds: float
 
@@ -99,6 +121,16 @@ class Evaluated(msgspec.Struct, frozen=True, kw_only=True, tag="evaluated"):
     scores: dict[str, Any]
 
 
+class Noted(msgspec.Struct, frozen=True, kw_only=True, tag="noted"):
+    """Something that went wrong and was dealt with: a worker that died, a damaged checkpoint."""
+
+    seconds: float
+    updates: int
+    kind: str
+    message: str
+    """One sentence."""
+
+
 class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
     """The run reached its target, or was stopped."""
 
@@ -109,7 +141,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
     reason: str
 
 
-Event = Started | Progress | Diagnosed | Evaluated | Finished
+Event = Started | Progress | Diagnosed | Evaluated | Noted | Finished
 
 
 class MetricsFile:
@@ -150,6 +182,16 @@ class MetricsFile:
         except (OSError, DiskFullError):
             self._file.truncate(size)
             raise
+
+
+def history(events: Iterable[Event]) -> list[Event]:
+    """The events of a run that was taken up again, without those of updates that a crash undid."""
+    kept: list[Event] = []
+    for event in events:
+        if isinstance(event, Started) and event.resumed_at is not None:
+            kept = [old for old in kept if isinstance(old, Started) or old.updates <= event.resumed_at]
+        kept.append(event)
+    return kept
 
 
 def read_metrics(path: Path, on_damage: Callable[[str], None] | None = None) -> list[Event]:

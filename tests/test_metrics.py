@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
 import pytest
 
 from numzero.errors import DiskFullError
@@ -16,9 +17,11 @@ from numzero.metrics import (
     Event,
     Finished,
     MetricsFile,
+    Noted,
     Predicted,
     Progress,
     Started,
+    history,
     read_metrics,
 )
 
@@ -35,7 +38,7 @@ EVENTS: list[Event] = [
         mean_return=None,
         mean_length=7.5,
         losses={"total": 3.25, "policy": 2.0, "learning_rate": 1e-3},
-        selfplay_share=0.3,
+        busy={"selfplay": 0.3},
         window_steps=40,
         eta_seconds=3.5,
     ),
@@ -50,6 +53,7 @@ EVENTS: list[Event] = [
         search_agreement=0.875,
     ),
     Evaluated(seconds=2.0, updates=5, steps=60, scores={"mean": 0.5, "by_opponent": {"random": [1, 2]}, "text": "é\n"}),
+    Noted(seconds=3.0, updates=7, kind="died", message="worker numzero-selfplay-0 died (exit code -9)."),
     Finished(seconds=4.0, updates=10, steps=120, games=9, reason="finished"),
 ]
 
@@ -156,3 +160,12 @@ def test_an_empty_file_holds_no_events(path):
     """As a run has it before its first."""
     MetricsFile(path).close()
     assert read_metrics(path) == []
+
+
+def test_a_resumed_runs_history_is_one_story():
+    """What an earlier session said of updates after the checkpoint was undone; all else stays, in order."""
+    started, progress = EVENTS[0], EVENTS[1]
+    later = msgspec.structs.replace(progress, updates=9)
+    again = msgspec.structs.replace(started, resumed_at=5)
+    assert history([started, progress, later, again, later]) == [started, progress, again, later]
+    assert history([started, progress, later]) == [started, progress, later]

@@ -15,9 +15,10 @@ from numzero.commands.bench import bench
 from numzero.commands.describe import describe
 from numzero.commands.export import export
 from numzero.commands.inspect import inspect
+from numzero.commands.reanalyze import reanalyze
 from numzero.commands.selfplay import selfplay
 from numzero.commands.study import study
-from numzero.commands.train import train
+from numzero.commands.train import resume, train
 from numzero.errors import UserError
 
 __all__ = ["main"]
@@ -56,5 +57,19 @@ def main() -> None:
     """
 
 
-for command in (train, study, selfplay, evaluate, play, inspect, describe, export, bench, describe_presets):
+_COMMANDS = (
+    train,
+    resume,
+    reanalyze,
+    study,
+    selfplay,
+    evaluate,
+    play,
+    inspect,
+    describe,
+    export,
+    bench,
+    describe_presets,
+)
+for command in _COMMANDS:
     main.add_command(command)

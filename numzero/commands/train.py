@@ -1,4 +1,4 @@
-"""`train`: from a preset to an agent.
+"""`train` and `resume`: from a preset to an agent.
 
 Knows the options and what the display says; `training.run` does the work.
 """
@@ -6,6 +6,7 @@ Knows the options and what the display says; `training.run` does the work.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,10 @@ import click
 from numzero.commands.display import StatusDisplay, duration
 
 if TYPE_CHECKING:
-    from numzero.metrics import Evaluated, Event, Progress
+    from numzero.metrics import Evaluated, Event, Progress, Started
+    from numzero.training.config import RunConfig
 
-__all__ = ["train"]
+__all__ = ["resume", "train"]
 
 
 @click.command()
@@ -26,52 +28,117 @@ __all__ = ["train"]
 @click.option(
     "--workers",
     type=click.IntRange(min=0, max=1024),
-    default=0,
-    show_default=True,
-    help="Self-play processes; 0 does everything in one process, bit for bit reproducible.",
+    help="Self-play processes; 0 does everything in one process, bit for bit reproducible; default: the preset's.",
 )
+@click.option(
+    "--reanalyze-workers",
+    type=click.IntRange(min=0, max=1024),
+    help="Processes that search stored games again with newer weights; default: the preset's.",
+)
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path),
+    metavar="RUN_OR_STORE",
+    help="With --offline: whose games to learn from.",
+)
+@click.option("--offline", is_flag=True, help="Learn from stored games alone; no environment is started.")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a setting; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print the final scores as one JSON object.")
-def train(preset: str, folder: Path | None, seed: int, workers: int, overrides: tuple[str, ...], as_json: bool) -> None:
+def train(
+    preset: str,
+    folder: Path | None,
+    seed: int,
+    workers: int | None,
+    reanalyze_workers: int | None,
+    source: Path | None,
+    offline: bool,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Train an agent by a PRESET (see `presets`) or a TOML file with the same fields.
+
+    ^C keeps all that was done; `resume` goes on.
 
     \b
     Example:
       python cli.py train tictactoe --seed 0 --run runs/ttt
-      python cli.py train cartpole --set search.num_simulations=32
+      python cli.py train cartpole --workers 1 --reanalyze-workers 1
+      python cli.py train cartpole --from runs/cp --offline
     """
     from numzero.errors import UserError
     from numzero.training.config import load_preset
 
+    if offline != (source is not None):
+        raise UserError("--offline and --from belong together: train PRESET --from RUN_OR_STORE --offline.")
     config = load_preset(preset, overrides)
     folder = folder or _free_folder(Path("runs"), Path(preset).stem)
+    if offline:
+        workers = 0
+        reanalyze_workers = reanalyze_workers or 0
+    _work(
+        folder,
+        lambda run_class, on_event: run_class(
+            config,
+            folder,
+            seed=seed,
+            workers=config.processes.workers if workers is None else workers,
+            reanalyze_workers=_reanalyze_workers(config, workers, reanalyze_workers),
+            source=source,
+            on_event=on_event,
+        ),
+        as_json,
+    )
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the final scores as one JSON object.")
+def resume(run: Path, as_json: bool) -> None:
+    """Go on with a RUN that was stopped, by ^C, a crash or a power cut, from its newest checkpoint.
+
+    Settings, seed and workers are the run's own. With no workers the result is, bit for bit, that of a run which was
+    never stopped.
+
+    \b
+    Example:
+      python cli.py resume runs/ttt
+    """
+    _work(run, lambda run_class, on_event: run_class.resume(run, on_event), as_json)
+
+
+def _work(folder: Path, make: Callable[[Any, Callable[[Event], None]], Any], as_json: bool) -> None:
+    """Make a run, show how it goes, and say how it ended."""
+    from numzero.errors import UserError
+
     try:
         from numzero.training.run import TrainingRun
     except ModuleNotFoundError as error:
         raise UserError(
             f"training needs {error.name}, which is not installed: pip install 'numzero[train]'."
         ) from error
-    with StatusDisplay(f"numzero: {config.game} into {folder}", quiet=as_json) as display:
-        run = TrainingRun(
-            config,
-            folder,
-            seed=seed,
-            workers=workers,
-            on_event=lambda event: _show(display, event, config.schedule.num_updates),
-        )
+    with StatusDisplay(f"numzero: {folder}", quiet=as_json) as display:
+        run = make(TrainingRun, lambda event: _show(display, event))
         try:
             scores = run.train()
         except KeyboardInterrupt:
             click.echo(
-                f"Stopped. The agent so far is in {folder}: python cli.py evaluate {folder}. "
-                "To train on, start a new run.",
+                f"Stopped. To go on: python cli.py resume {folder}. "
+                f"The agent so far is there too: python cli.py evaluate {folder}.",
                 err=True,
             )
             raise
     if as_json:
-        click.echo(json.dumps({"run": str(folder), "game": config.game, "seed": seed, **scores}))
+        click.echo(json.dumps({"run": str(folder), "game": run.config.game, "seed": run.plan.seed, **scores}))
     else:
         click.echo(f"The agent is in {folder}. Try: python cli.py play {folder}, or: python cli.py evaluate {folder}")
+
+
+def _reanalyze_workers(config: RunConfig, workers: int | None, asked: int | None) -> int:
+    """As asked for, else the preset's; none where everything is done in one process."""
+    if asked is not None:
+        return asked
+    return 0 if workers == 0 else config.processes.reanalyze_workers
 
 
 def _free_folder(parent: Path, name: str) -> Path:
@@ -81,33 +148,51 @@ def _free_folder(parent: Path, name: str) -> Path:
     return folder
 
 
-def _show(display: StatusDisplay, event: Event, num_updates: int) -> None:
-    from numzero.metrics import Evaluated, Finished, Progress, Started
+def _show(display: StatusDisplay, event: Event) -> None:
+    from numzero.metrics import Evaluated, Finished, Noted, Progress, Started
 
     if isinstance(event, Started):
-        display.say(
-            f"{event.game}: {event.num_parameters:,} parameters, {event.num_updates:,} updates, seed {event.seed}"
-        )
+        display.say(_start_line(event))
     elif isinstance(event, Progress):
-        display.show(_rows(event, num_updates))
+        display.show(_rows(event))
     elif isinstance(event, Evaluated):
         display.say(_evaluation_line(event))
+    elif isinstance(event, Noted):
+        display.say(event.message)
     elif isinstance(event, Finished):
         display.say(f"{event.reason} after {duration(event.seconds)}: {event.updates:,} updates, {event.steps:,} steps")
 
 
-def _rows(event: Progress, num_updates: int) -> dict[str, str]:
+def _start_line(event: Started) -> str:
+    how = f"{event.workers} self-play and {event.reanalyze_workers} reanalyze processes" if event.workers else ""
+    how = how or ("offline" if event.offline else "one process")
+    at = f"; goes on at update {event.resumed_at:,}" if event.resumed_at is not None else ""
+    disk = f"{event.disk_mb:,} MB" if event.disk_mb else "no limit"
+    size = f"{event.num_parameters:,} parameters, {event.num_updates:,} updates"
+    return (
+        f"{event.game}: {size}, seed {event.seed}, {how}{at}\n"
+        f"memory: up to {event.window_mb:,.0f} MB for a window of {event.window_slots:,} positions; disk: {disk}"
+    )
+
+
+def _rows(event: Progress) -> dict[str, str]:
     losses = " ".join(f"{name} {value:.3g}" for name, value in event.losses.items() if name != "learning_rate")
+    ratio = "" if event.samples_per_step is None else f", {event.samples_per_step:.1f} samples each"
+    to_go = f", {duration(event.eta_seconds)} to go" if event.updates else ""
     rows = {
-        "updates": f"{event.updates:,}/{num_updates:,} ({event.updates_per_second:.0f}/s)",
-        "steps": f"{event.steps:,} ({event.steps_per_second:.0f}/s, {event.samples_per_step:.1f} samples each)",
+        "updates": f"{event.updates:,} ({event.updates_per_second:.0f}/s)",
+        "steps": f"{event.steps:,} ({event.steps_per_second:.0f}/s{ratio})",
         "episodes": f"{event.games:,}",
         "losses": losses or "none yet",
-        "self-play": f"{100 * event.selfplay_share:.0f} % of the time",
-        "time": f"{duration(event.seconds)}, {duration(event.eta_seconds)} to go"
-        if event.updates
-        else duration(event.seconds),
+        "at work": " ".join(f"{role} {100 * share:.0f} %" for role, share in event.busy.items()),
+        "memory": " ".join(f"{role} {size:.0f} MB" for role, size in event.memory_mb.items()),
+        "time": duration(event.seconds) + to_go,
     }
+    if event.reanalyzed:
+        rows["searched again"] = f"{event.reanalyzed:,} positions ({event.reanalyzed_per_sample:.2f} a sample)"
+    ages = {"targets": event.target_age, "weights": event.weights_age}
+    if known := {name: age for name, age in ages.items() if age is not None}:
+        rows["age in updates"] = " ".join(f"{name} {age:.0f}" for name, age in known.items())
     if event.mean_return is not None:
         rows["return in training"] = f"{event.mean_return:.1f}"
     if event.mean_length is not None:

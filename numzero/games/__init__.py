@@ -23,9 +23,15 @@ __all__ = [
     "check_game",
     "make_game",
     "rehearsal_game",
+    "symmetries_of",
 ]
 
 _BOARD_GAMES = {"tictactoe": TicTacToe}
+
+
+def symmetries_of(name: str) -> Symmetries | None:
+    """The symmetries of a game that has any, without making an environment: only board games do."""
+    return _BOARD_GAMES[name](1).symmetries if name in _BOARD_GAMES else None
 
 
 def make_game(name: str, batch_size: int) -> Game:

@@ -67,8 +67,8 @@ _INSERT = """INSERT INTO games (game_id, num_steps, ended, model_version, payloa
 _INSERT_STATISTICS = """INSERT OR REPLACE INTO statistics (game_id, agent, model_version, payload)
     SELECT :game_id, :agent, :model_version, :payload
     WHERE EXISTS (SELECT 1 FROM games WHERE game_id = :game_id)
-    AND NOT EXISTS (SELECT 1 FROM statistics WHERE game_id = :game_id AND model_version >= :model_version
-                    AND (agent = :agent OR :agent = ''))"""
+    AND NOT EXISTS (SELECT 1 FROM statistics WHERE game_id = :game_id AND (agent = :agent OR :agent = '')
+                    AND (model_version > :model_version OR payload = :payload))"""
 _GAMES = "games LEFT JOIN statistics USING (game_id)"
 _COLUMNS = "games.sequence, games.game_id, games.payload, statistics.payload"
 _LIMIT_NOTE = "max_bytes"
@@ -86,7 +86,7 @@ class GameRow(NamedTuple):
     sequence: int
     num_steps: int
     model_version: int
-    """The oldest weights behind its freshest statistics."""
+    """How fresh its statistics are; see `Statistics.mean_version`."""
     agent: str
     """As in `Statistics`."""
 
@@ -163,13 +163,13 @@ class GameStore:
         """Store what later searches said of stored games, in one transaction; returns how many were news.
 
         The run's own weights replace what older ones said, another agent what anyone said but itself. A game that is
-        not here, or has statistics as fresh as these, is passed over: delivering twice changes nothing.
+        not here, or has fresher statistics or these, is passed over: delivering twice changes nothing.
         """
         rows = [
             {
                 "game_id": each.game_id,
                 "agent": each.agent,
-                "model_version": int(each.model_version.min()),
+                "model_version": each.mean_version,
                 "payload": encode_statistics(each),
             }
             for each in statistics
@@ -315,7 +315,7 @@ class GameStore:
                 yield str(error)
                 continue
             num_games, num_steps = num_games + 1, num_steps + game.num_steps
-            newest = (None, None) if fresh is None else (fresh.agent, int(fresh.model_version.min()))
+            newest = (None, None) if fresh is None else (fresh.agent, fresh.mean_version)
             if said != [game.num_steps, game.ended, int(game.model_version[-1]), *newest]:
                 yield f"The index of {self.path} is damaged: it says {said} of game {game_id!r}."
         if (num_games, num_steps) != (expected := (self.num_games(), self.num_steps())):

@@ -77,6 +77,11 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     agent: str = ""
     """Empty for the run's own weights, else what tells the agent from others."""
 
+    @property
+    def mean_version(self) -> int:
+        """How fresh they are: goes up with every position that newer weights search."""
+        return int(self.model_version.sum()) // len(self.model_version)
+
 
 UNKNOWN_VERSION = -1
 """Weights that are not this run's: older than any of them."""

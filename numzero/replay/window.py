@@ -174,6 +174,8 @@ class Window:
         self._id_at: dict[int, str] = {}  # first -> id
         self._first_of: dict[str, int] = {}  # id -> first
         self._stale: dict[int, int] = {}  # first -> final
+        self._changed: set[int] = set()  # first slots of games whose statistics changed here since `take_changes`
+        self._left: list[Statistics] = []  # of such games that left
         self._head = 0
         self._num_added = 0
         self._highest_priority = 1.0
@@ -300,6 +302,7 @@ class Window:
         self.model_version[slot[here]] = version[here]
         for first in np.unique(self.first_slot[slot[here]]).tolist():
             self._stale[first] = int(self.final_slot[first])
+            self._changed.add(first)
 
     def games(self) -> _Int64Array:
         """`[G, 2]` first and final slots of all games, oldest first."""
@@ -318,6 +321,17 @@ class Window:
             root_value=self.root_value[first : final + 1].copy(),
             model_version=self.model_version[first:final].copy(),
         )
+
+    def take_changes(self) -> list[Statistics]:
+        """What was last said here of games whose statistics changed since the last call, those that left included."""
+        changed = [*self._left, *(self.statistics(first) for first in sorted(self._changed))]
+        self._changed.clear()
+        self._left.clear()
+        return changed
+
+    def __contains__(self, game_id: str) -> bool:
+        """Whether the game is in the window."""
+        return game_id in self._first_of
 
     def apply(self, statistics: Statistics) -> int:
         """Take in what was said elsewhere of a game; to how many of its positions it was news (0: the game has left).
@@ -338,9 +352,12 @@ class Window:
         version = np.append(statistics.model_version, statistics.model_version[-1])
         num_news = int((self.model_version[slot] < version).sum())
         if num_news:
+            known = first in self._changed
             self.update_statistics(
                 slot, np.concatenate([statistics.policy_target, nothing]), statistics.root_value, version
             )
+            if not known:  # whoever brought them has them
+                self._changed.discard(first)
         return num_news
 
     def mean_version(self) -> float:
@@ -437,10 +454,13 @@ class Window:
 
     def _drop_oldest(self) -> None:
         first, final = self._games.popleft()
+        self._stale.pop(first, None)
+        if first in self._changed:
+            self._left.append(self.statistics(first))
+            self._changed.remove(first)
         game_id = self._id_at.pop(first)
         if self._first_of.get(game_id) == first:  # else it was added again since
             del self._first_of[game_id]
-        self._stale.pop(first, None)
         self.stamp[first : final + 1] = 0
         self._set_priorities(np.arange(first, final), np.zeros(final - first))
         self._steps_begin = (self._steps_begin + final - first) % self.capacity_steps

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
+from numpy.typing import NDArray
 
 from numzero.replay import Trajectory
 
-__all__ = ["UNLIMITED", "Mailbox", "Notice", "Role", "Runtime", "RuntimeConfig", "WorkerStatus", "add_counts"]
+__all__ = ["UNLIMITED", "Mailbox", "Notice", "Role", "Runtime", "RuntimeConfig", "State", "WorkerStatus"]
+__all__ += ["add_counts"]
 
 UNLIMITED = 2**62
 """A budget that nobody uses up."""
@@ -74,6 +76,18 @@ class Mailbox(Protocol):
         """Nothing to do: let others work for a moment."""
         ...
 
+    @property
+    def keeps_state(self) -> bool:
+        """Whether the role's state is taken up again when the run is resumed; processes begin afresh."""
+        ...
+
+    def keep_state(self, save: Callable[[], State]) -> State | None:
+        """Say how the role's state is taken between two yields; the state it had in an earlier session, or None."""
+        ...
+
+
+State = dict[str, NDArray[Any]]
+"""What a role needs to go on with the same bits; no array holds objects."""
 
 Role = Callable[[Any, Mailbox], Iterator[None]]
 """Work that goes on until told to stop: called with its task and mailbox, it yields where it may be interrupted.
@@ -155,6 +169,10 @@ class Runtime(Protocol):
 
     def workers(self) -> list[WorkerStatus]:
         """How everybody is now."""
+        ...
+
+    def settle(self) -> dict[str, State]:
+        """Store all that was delivered in this process, and say the states of the roles that keep one, by worker."""
         ...
 
     def running(self) -> bool:

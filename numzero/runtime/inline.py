@@ -5,13 +5,13 @@ Knows generators and lists; knows nothing of what roles do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from numzero.files import when_there_is_room
 from numzero.replay import GameStore, Trajectory
-from numzero.runtime.base import Notice, Role, WorkerStatus, add_counts
+from numzero.runtime.base import Notice, Role, State, WorkerStatus, add_counts
 
 __all__ = ["InlineRuntime"]
 
@@ -25,9 +25,12 @@ class InlineRuntime:
     Args:
         store: the SQLite file that delivered trajectories go to; None keeps them in memory only.
         first_life: see `Mailbox.life`.
+        states: what `settle` gave in an earlier session; roles are handed theirs.
     """
 
-    def __init__(self, store: Path | None = None, *, first_life: int = 0) -> None:
+    def __init__(
+        self, store: Path | None = None, *, first_life: int = 0, states: Mapping[str, State] | None = None
+    ) -> None:
         self._store = None if store is None else GameStore(store)
         self._life = first_life
         self._unstored: list[Trajectory] = []
@@ -38,6 +41,7 @@ class InlineRuntime:
         self._allowed: dict[str, int] = {}
         self._notices: list[Notice] = []
         self._stopping = False
+        self._states = dict(states or {})
 
     def start(
         self, role: Role, tasks: Sequence[Any], *, unit: str = "steps", patience_seconds: float | None = None
@@ -83,6 +87,12 @@ class InlineRuntime:
         """See `Runtime`: roles here share the memory of their process, and never wait."""
         return [WorkerStatus(w.name, w.role, self._life, w.units, 0.0, 0) for w in self._workers]
 
+    def settle(self) -> dict[str, State]:
+        """See `Runtime`."""
+        self._commit()
+        states = dict(self._states)  # of roles that have not come to take theirs
+        return states | {worker.name: worker.save() for worker in self._workers if worker.save is not None}
+
     def running(self) -> bool:
         """See `Runtime`."""
         return any(worker.work is not None for worker in self._workers)
@@ -123,6 +133,8 @@ class _InlineMailbox:
         self.work: Iterator[None] | None = None
         self.life = runtime._life
         self.told: dict[str, int | float] = {}
+        self.keeps_state = True
+        self.save: Callable[[], State] | None = None
         self._runtime = runtime
         self._unit = unit
 
@@ -152,6 +164,10 @@ class _InlineMailbox:
 
     def stopping(self) -> bool:
         return self._runtime._stopping
+
+    def keep_state(self, save: Callable[[], State]) -> State | None:
+        self.save = save
+        return self._runtime._states.pop(self.name, None)
 
     def wait(self) -> None:
         """Nobody else works in this process."""

@@ -22,7 +22,7 @@ from numzero import lastwords
 from numzero.errors import UserError
 from numzero.files import prune, write_folder
 from numzero.replay import GameStore, Trajectory
-from numzero.runtime.base import Notice, Role, RuntimeConfig, WorkerStatus, add_counts
+from numzero.runtime.base import Notice, Role, RuntimeConfig, State, WorkerStatus, add_counts
 from numzero.runtime.board import Board
 from numzero.runtime.worker import Birth, work
 
@@ -48,9 +48,18 @@ class ProcessRuntime:
         weights: the folder of published weights, one numbered folder per version.
         config: how patient it is.
         first_life: of every worker, above all lives of those who wrote to this store before.
+        first_sequence: games of the store up to this sequence were collected before.
     """
 
-    def __init__(self, store: Path, weights: Path, config: RuntimeConfig | None = None, *, first_life: int = 0) -> None:
+    def __init__(
+        self,
+        store: Path,
+        weights: Path,
+        config: RuntimeConfig | None = None,
+        *,
+        first_life: int = 0,
+        first_sequence: int = 0,
+    ) -> None:
         self._store_path = store
         self._weights = weights
         self._config = RuntimeConfig() if config is None else config
@@ -65,7 +74,7 @@ class ProcessRuntime:
         self._last_look = time.monotonic()
         self._stopping = False
         self._store: GameStore | None = None
-        self._sequence = 0
+        self.sequence = first_sequence  # of the newest game that was collected
 
     def start(
         self, role: Role, tasks: Sequence[Any], *, unit: str = "steps", patience_seconds: float | None = None
@@ -104,7 +113,7 @@ class ProcessRuntime:
             self._store = GameStore(self._store_path, on_damage=self._note_damage)
         trajectories: list[Trajectory] = []
         while True:
-            self._sequence, more = self._store.read_after(self._sequence, 1000)
+            self.sequence, more = self._store.read_after(self.sequence, 1000)
             trajectories += more
             if len(more) < 1000:
                 return trajectories
@@ -122,6 +131,10 @@ class ProcessRuntime:
     def workers(self) -> list[WorkerStatus]:
         """See `Runtime`."""
         return [worker.status() for worker in self._workers]
+
+    def settle(self) -> dict[str, State]:
+        """See `Runtime`: workers store their own games, and keep no state."""
+        return {}
 
     def running(self) -> bool:
         """See `Runtime`."""

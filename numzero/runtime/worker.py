@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from numzero import lastwords
 from numzero.errors import DiskFullError, EnvironmentFault, UserError
 from numzero.files import read_newest
 from numzero.replay import GameStore, StoreBusyError, Trajectory
-from numzero.runtime.base import Role, add_counts
+from numzero.runtime.base import Role, State, add_counts
 from numzero.runtime.board import Board
 
 __all__ = ["Birth", "work"]
@@ -86,6 +86,7 @@ class _ProcessMailbox:
     def __init__(self, birth: Birth, board: Board, pipe: Connection) -> None:
         self.life = birth.life
         self.told = birth.told
+        self.keeps_state = False
         self._unit = birth.unit
         self._row = birth.row
         self._board = board
@@ -171,6 +172,10 @@ class _ProcessMailbox:
         time.sleep(WAIT_SECONDS)
         self._board.waiting_seconds[self._row] += time.monotonic() - started
         self._live()
+
+    def keep_state(self, save: Callable[[], State]) -> State | None:
+        del save
+        return None
 
     def close(self) -> None:
         self._store.close()

@@ -18,12 +18,14 @@ import tomli_w
 from numzero.errors import UserError, nearest
 from numzero.networks.config import NetworkConfig
 from numzero.replay import ReplayConfig
+from numzero.runtime.base import RuntimeConfig
 from numzero.search import SearchConfig
 from numzero.targets import TargetConfig
+from numzero.training.reanalyze import ReanalyzeConfig
 from numzero.training.selfplay import SelfPlayConfig
 
-__all__ = ["EvaluationConfig", "LearnerConfig", "ReanalyzeConfig", "RunConfig", "ScheduleConfig"]
-__all__ += ["load_config", "load_preset", "preset_names", "save_config"]
+__all__ = ["EvaluationConfig", "LearnerConfig", "ProcessConfig", "ReanalyzeConfig", "RunConfig"]
+__all__ += ["ScheduleConfig", "load_config", "load_preset", "preset_names", "save_config"]
 
 
 class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,24 +69,6 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
         ]
         if not 0.0 <= self.average_decay < 1.0:
             problems.append(f"learner.average_decay must be from 0 to below 1; got {self.average_decay}.")
-        return problems
-
-
-class ReanalyzeConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How stored positions are searched again with newer weights."""
-
-    positions: int = 0
-    """Positions per reanalysis, searched as one batch; 0: off."""
-    interval: int = 4
-    """Learner updates between two reanalyses."""
-
-    def check(self) -> list[str]:
-        """All that is wrong with the settings, one sentence each."""
-        problems = []
-        if self.positions < 0:
-            problems.append(f"reanalyze.positions must be 0 (off) or more; got {self.positions}.")
-        if self.interval < 1:
-            problems.append(f"reanalyze.interval must be 1 or more; got {self.interval}.")
         return problems
 
 
@@ -138,6 +122,23 @@ class ScheduleConfig(msgspec.Struct, frozen=True, kw_only=True):
         return problems
 
 
+class ProcessConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How the roles share the machine, unless `--workers` and `--reanalyze-workers` say otherwise."""
+
+    workers: int = 0
+    """Self-play processes; 0: everything in one process, bit for bit reproducible. Paper: 3,000 (boards)."""
+    reanalyze_workers: int = 0
+    """Reanalyze processes; 0: the learner's process does it between updates. Paper: as many as actors."""
+
+    def check(self) -> list[str]:
+        """All that is wrong with the settings, one sentence each."""
+        return [
+            f"processes.{name} must be 0 or more; got {getattr(self, name)}."
+            for name in ("workers", "reanalyze_workers")
+            if getattr(self, name) < 0
+        ]
+
+
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that decides what a run does, but for its seed and its workers."""
 
@@ -152,6 +153,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     reanalyze: ReanalyzeConfig = ReanalyzeConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    processes: ProcessConfig = ProcessConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""

@@ -5,8 +5,11 @@ Knows agents, games and opponents; knows nothing of training, and never imports 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +18,11 @@ from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.games import STAY, Game, make_game
 from numzero.games.tictactoe import ILLEGAL, TicTacToe, action_values, all_positions, optimal_actions
+from numzero.runtime.base import Mailbox
 from numzero.search import sample_action
 
-__all__ = ["AgentPlayer", "MinimaxPlayer", "Player", "RandomPlayer", "episodes", "evaluate", "exhaustive", "match"]
+__all__ = ["AgentPlayer", "EvaluationTask", "MinimaxPlayer", "Player", "RandomPlayer", "episodes", "evaluate"]
+__all__ += ["evaluation", "exhaustive", "match"]
 
 BATCH_SIZE = 256
 """Games or episodes in lockstep."""
@@ -27,7 +32,13 @@ OPENING_MOVES = 2
 """Against another agent every game starts with so many random moves: two greedy players else repeat one game."""
 
 Progress = Callable[[int, int], None]
-"""Called with (done, total)."""
+"""Called with (done, total) at every move of a batch."""
+NICENESS = 10
+"""Of a process that evaluates beside training: it takes the time that the other roles leave."""
+
+
+def _unheard(done: int, total: int) -> None:
+    """Nobody listens."""
 
 
 class Player(Protocol):
@@ -104,10 +115,10 @@ def match(
             size = min(BATCH_SIZE, count - len(outcomes))
             pair = (player, opponent) if side == 0 else (opponent, player)
             opening = OPENING_MOVES if isinstance(opponent, AgentPlayer) else 0
-            first = _play_match(game_name, pair, size, rng, opening)
+            done = side * (games - games // 2) + len(outcomes)
+            first = _play_match(game_name, pair, size, rng, opening, partial(progress or _unheard, done, games))
             outcomes = np.concatenate([outcomes, first if side == 0 else -first])
-            if progress is not None:
-                progress(side * (games - games // 2) + len(outcomes), games)
+            (progress or _unheard)(done + size, games)
         tally = {
             "wins": int((outcomes > 0).sum()),
             "draws": int((outcomes == 0).sum()),
@@ -120,7 +131,12 @@ def match(
 
 
 def _play_match(
-    game_name: str, players: tuple[Player, Player], size: int, rng: np.random.Generator, opening_moves: int
+    game_name: str,
+    players: tuple[Player, Player],
+    size: int,
+    rng: np.random.Generator,
+    opening_moves: int,
+    moved: Callable[[], None],
 ) -> NDArray[np.float64]:
     """`[size]` sum of rewards of whoever moved first, over one game each."""
     game = make_game(game_name, size)
@@ -138,6 +154,7 @@ def _play_match(
             total += np.where(to_play == 0, step.reward, -step.reward)
             playing &= ~(step.terminated | step.truncated)
             num_moves += 1
+            moved()
         return total
     finally:
         game.close()
@@ -151,14 +168,17 @@ def episodes(
     returns: list[float] = []
     while len(returns) < games:
         size = min(BATCH_SIZE, games - len(returns))
-        returns += _play_episodes(game_name, player, size, rng).tolist()
-        if progress is not None:
-            progress(len(returns), games)
+        returns += _play_episodes(
+            game_name, player, size, rng, partial(progress or _unheard, len(returns), games)
+        ).tolist()
+        (progress or _unheard)(len(returns), games)
     scores = np.asarray(returns)
     return {"mean_return": float(scores.mean()), "std_return": float(scores.std()), "min_return": float(scores.min())}
 
 
-def _play_episodes(game_name: str, player: Player, size: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def _play_episodes(
+    game_name: str, player: Player, size: int, rng: np.random.Generator, moved: Callable[[], None]
+) -> NDArray[np.float64]:
     """`[size]` returns of one episode in each copy."""
     game = make_game(game_name, size)
     try:
@@ -168,9 +188,55 @@ def _play_episodes(game_name: str, player: Player, size: int, rng: np.random.Gen
             step = game.step(np.where(playing, player.choose(game, rng), STAY).astype(np.int32))
             total += step.reward
             playing &= ~(step.terminated | step.truncated)
+            moved()
         return total
     finally:
         game.close()
+
+
+class EvaluationTask(NamedTuple):
+    """All that a process which evaluates beside training needs; plain values."""
+
+    run: str
+    """The run's folder, whose newest agent is judged."""
+    games: int
+    num_simulations: int
+    seed: int
+
+
+class _Stopped(Exception):
+    """The run ends; nobody waits for these scores."""
+
+
+def evaluation(task: EvaluationTask, mailbox: Mailbox) -> Iterator[None]:
+    """The role that judges the newest agent whenever the run allows it to; agents in between are passed over.
+
+    Its unit is `updates`: the budget goes up to those of the agent that is to be judged. Reports `evaluations`, triples
+    of updates, environment steps and scores.
+    """
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    told = int(mailbox.told.get("updates", 0))
+
+    def move(done: int, total: int) -> None:
+        del done, total
+        if mailbox.stopping():
+            raise _Stopped
+
+    while not mailbox.stopping():
+        if mailbox.budget() <= 0:
+            mailbox.wait()
+        else:
+            agent = Agent.load(Path(task.run))
+            updates, steps = agent.info.model_version, int(agent.info.training.get("environment_steps", 0))
+            settings = {"games": task.games, "simulations": task.num_simulations, "seed": task.seed}
+            try:
+                scores = evaluate(agent, opponent=None, progress=move, **settings)
+            except _Stopped:
+                return
+            mailbox.report({"updates": max(updates - told, 1), "evaluations": [(updates, steps, scores)]})
+            told = max(updates, told + 1)
+        yield
 
 
 def exhaustive(agent: Agent, *, simulations: int | None, progress: Progress | None = None) -> dict[str, int]:
@@ -186,6 +252,5 @@ def exhaustive(agent: Agent, *, simulations: int | None, progress: Progress | No
         chosen = value[np.arange(len(action)), action]
         best = np.where(value == ILLEGAL, -1, value).max(axis=1)
         optimal += int((chosen == best).sum())
-        if progress is not None:
-            progress(min(start + EXHAUSTIVE_BATCH_SIZE, len(values)), len(values))
+        (progress or _unheard)(min(start + EXHAUSTIVE_BATCH_SIZE, len(values)), len(values))
     return {"positions": len(values), "optimal": optimal}

@@ -1,57 +1,345 @@
 """Reanalyze: search stored positions again with newer weights.
 
-Knows the window and the search; knows nothing of learning, and never imports torch. Observations, actions and rewards
-stay as they were; policy targets and root values become what today's network says (MuZero Unplugged, Schrittwieser et
-al. 2021).
+Knows the window, the store and the search; knows nothing of learning, and never imports torch. Observations, actions
+and rewards stay as they were; policy targets and root values become what today's network says (MuZero Unplugged,
+Schrittwieser et al. 2021). A sweep takes whole games, most out of date first, each from its last position to its first
+(ReZero, Xuan et al. 2024), and fills every network call with positions of many games.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, Literal, NamedTuple
+
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from numzero.errors import DiskFullError
 from numzero.inference import ModelFiles, OnnxModel
-from numzero.replay import Window
+from numzero.replay import UNKNOWN_VERSION, GameRow, GameStore, Statistics, StoreBusyError, Trajectory, Window
+from numzero.runtime.base import Mailbox, State
 from numzero.search import Search, SearchConfig
 
-__all__ = ["Reanalyzer"]
+__all__ = ["ReanalyzeConfig", "ReanalyzeTask", "Reanalyzer", "StoreSweep", "count_out_of_date", "reanalyze"]
+
+_Int64Array = NDArray[np.int64]
+
+
+class ReanalyzeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How stored positions are searched again with newer weights."""
+
+    fraction: float = 0.0
+    """Positions searched again per learner sample, 0: off. At 1 every target is about as old as its step is rarely
+    drawn. Paper: 0.8 of the samples (MuZero Reanalyze), searched as they are drawn."""
+    positions: int = 256
+    """Positions of one batch. Paper: none."""
+    order: Literal["sweep", "random"] = "sweep"
+    """"sweep": whole games, most out of date first; "random": uniform positions of the window, as the paper draws them.
+    Reanalyze workers sweep in either case."""
+    scope: Literal["window", "all"] = "window"
+    """Which games are swept by workers: those of the window's size, or all that the store keeps; one that has left
+    the window enters it again as the newest. Paper: all."""
+
+    def check(self) -> list[str]:
+        """All that is wrong with the settings, one sentence each."""
+        problems = []
+        if not 0.0 <= self.fraction < math.inf:
+            problems.append(f"reanalyze.fraction must be 0 (off) or more and finite; got {self.fraction}.")
+        if self.positions < 1:
+            problems.append(f"reanalyze.positions must be 1 or more; got {self.positions}.")
+        return problems
+
+    def positions_at(self, updates: int, batch_size: int) -> int:
+        """How many positions are to be searched again in the time of `updates` updates."""
+        return math.floor(updates * batch_size * Fraction(str(self.fraction)))
+
+
+# ---------------------------------------------------------------------------------------------------- in one process
 
 
 class Reanalyzer:
-    """Refreshes random positions of a window, `positions` at a time, without root noise.
+    """Refreshes a window, `positions` at a time, without root noise.
 
     Args:
         search: rule and budget.
-        positions: searched as one batch.
-        rng: draws which.
+        config: batch size and order.
+        rng: draws positions where the order is random.
     """
 
-    def __init__(self, search: SearchConfig, positions: int, rng: np.random.Generator) -> None:
-        self._config = search
-        self._positions = positions
+    def __init__(self, search: SearchConfig, config: ReanalyzeConfig, rng: np.random.Generator) -> None:
+        self._batch = _Batch(search, config.positions)
+        self._config = config
         self._rng = rng
-        self._search: Search | None = None
-        self._version = -1
+        self._slots = np.zeros(0, np.int64)  # of the sweep, still to be searched
+        self._stamps = np.zeros(0, np.int64)
 
     def use_model(self, files: ModelFiles, version: int) -> None:
         """Search with these networks from now on."""
+        self._batch.use_model(files, version)
+
+    def refresh(self, window: Window) -> int:
+        """Search one batch of positions of `window` and overwrite their policy targets and root values; how many."""
+        slot = self._draw(window) if self._config.order == "random" else self._sweep(window)
+        policy_target, root_value = self._batch.search(window.observation[slot], window.legal[slot])
+        window.update_statistics(slot, policy_target, root_value, self._batch.version)
+        return len(slot)
+
+    def state(self) -> State:
+        """All that `restore` needs; the window is kept elsewhere."""
+        return {"slots": self._slots, "stamps": self._stamps}
+
+    def restore(self, state: State) -> None:
+        """Go on where `state` was taken."""
+        self._slots, self._stamps = state["slots"].copy(), state["stamps"].copy()
+
+    def _draw(self, window: Window) -> _Int64Array:
+        """`[positions]` slots: uniform steps; half of a game's last steps stand for the position it bootstraps from."""
+        slot = window.sample(self._config.positions, self._rng).slot
+        bootstraps = (slot + 1 == window.final_slot[slot]) & ~window.terminated[slot]
+        return np.asarray(slot + (bootstraps & (self._rng.random(len(slot)) < 0.5)), np.int64)
+
+    def _sweep(self, window: Window) -> _Int64Array:
+        """`[n]` slots, n up to `positions`: the next of the sweep."""
+        here = window.stamp[self._slots] == self._stamps
+        slots = self._slots[here]
+        if len(slots) < self._config.positions:
+            slots = np.concatenate([slots, self._most_out_of_date(window, slots)])
+        taken, self._slots = np.split(slots, [self._config.positions])
+        self._stamps = window.stamp[self._slots]
+        return np.asarray(taken, np.int64)
+
+    def _most_out_of_date(self, window: Window, begun: _Int64Array) -> _Int64Array:
+        """The positions of games enough for a batch, those with the oldest statistics first, but for games `begun`.
+
+        A sweep comes to a game's first position last, so that position tells how old the game's statistics are.
+        """
+        games = window.games()
+        if len(begun):
+            games = games[games[:, 0] != window.first_slot[begun[0]]]
+        games = games[np.argsort(window.model_version[games[:, 0]], kind="stable")]
+        num_positions = games[:, 1] - games[:, 0] + ~window.terminated[games[:, 0]]
+        enough = np.searchsorted(np.cumsum(num_positions), self._config.positions) + 1
+        sweeps = [
+            np.arange(first + count - 1, first - 1, -1)
+            for (first, _), count in zip(games[:enough].tolist(), num_positions[:enough].tolist(), strict=True)
+        ]
+        return np.concatenate([np.zeros(0, np.int64), *sweeps])
+
+
+class _Batch:
+    """Searches up to `size` positions at a time with the newest weights."""
+
+    def __init__(self, config: SearchConfig, size: int) -> None:
+        self._config = config
+        self._size = size
+        self._search: Search | None = None
+        self.version = UNKNOWN_VERSION
+
+    def use_model(self, files: ModelFiles, version: int) -> None:
         model = OnnxModel(files)
         if self._search is None:
-            self._search = Search(model, self._config, self._positions)
+            self._search = Search(model, self._config, self._size)
         self._search.model = model
-        self._version = version
+        self.version = version
 
-    def refresh(self, window: Window) -> None:
-        """Search one batch of positions of `window` and overwrite their policy targets and root values."""
+    def search(
+        self, observation: NDArray[Any], legal: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Policy targets `[n, A]` and root values `[n]` of n positions; a batch that is not full repeats some."""
         assert self._search is not None, "use_model comes first"
-        slot = self._draw(window)
-        legal = window.legal[slot]
+        count = len(observation)
+        row = np.arange(self._size) % count
+        legal = legal[row]
         legal |= ~legal.any(axis=1, keepdims=True)  # a finished state (truncated there) is searched for its value only
-        result = self._search.run(window.observation[slot], legal)
-        window.update_statistics(slot, result.policy_target, result.root_value, self._version)
+        result = self._search.run(observation[row], legal)
+        return result.policy_target[:count], result.root_value[:count]
 
-    def _draw(self, window: Window) -> NDArray[np.int64]:
-        """`[positions]` slots: uniform steps; half of a game's last steps stand for the position it bootstraps from."""
-        slot = window.sample(self._positions, self._rng).slot
-        bootstraps = (slot + 1 == window.final_slot[slot]) & ~window.terminated[slot]
-        return np.asarray(slot + (bootstraps & (self._rng.random(self._positions) < 0.5)), np.int64)
+
+# ---------------------------------------------------------------------------------------------------- in workers
+
+
+class ReanalyzeTask(NamedTuple):
+    """All that a reanalyze worker needs to begin; plain values, so that it travels to other processes."""
+
+    store: str
+    """Path of the replay store."""
+    search: SearchConfig
+    positions: int
+    worker: int
+    """Its number among `num_workers`, who share the games between them."""
+    num_workers: int
+    agent: str = ""
+    """See `Statistics`: empty where weights come from the run itself."""
+    newest_steps: int = 0
+    """Sweep only the newest games, which hold so many steps together; 0: all."""
+    once: bool = False
+    """End when no game is out of date, rather than wait for newer weights."""
+
+
+def reanalyze(task: ReanalyzeTask, mailbox: Mailbox) -> Iterator[None]:
+    """The reanalyze role: sweeps a store's games with the newest weights; yields after every batch.
+
+    Its unit is `positions`. An allowance that finds nothing out of date lapses: it is reported as used up, so that
+    nobody waits for it.
+    """
+    with GameStore(task.store, on_damage=_unheard) as store:
+        sweep = StoreSweep(store, task)
+        while not mailbox.stopping():
+            newest = mailbox.newest_weights(sweep.version)
+            if newest is not None:
+                version, files = newest
+                sweep.use_model(ModelFiles(files["initial.onnx"], files["recurrent.onnx"]), version)
+            budget = mailbox.budget()
+            if not sweep.ready or budget <= 0 or not sweep.stored():
+                mailbox.wait()
+            elif count := sweep.step():
+                mailbox.report({"positions": count, "reanalyzed": count, "refreshed": sweep.take_num_refreshed()})
+            elif task.once:
+                return
+            else:
+                mailbox.report({"positions": budget})
+                mailbox.wait()
+            yield
+
+
+def _unheard(sentence: str) -> None:
+    """A damaged game is passed over; whoever learns from the store says so."""
+
+
+class _Sweeping:
+    """One game under way, from its last position to its first."""
+
+    def __init__(self, game: Trajectory) -> None:
+        self.game = game
+        self.left = game.num_steps + (game.ended != "terminated")
+        self.policy_target = game.policy_target.copy()
+        self.root_value = game.root_value.copy()
+        self.model_version = game.model_version.copy()
+
+    def take(self, count: int) -> NDArray[np.int64]:
+        """The next positions, `count` at most."""
+        first = max(0, self.left - count)
+        taken = np.arange(self.left - 1, first - 1, -1)
+        self.left = first
+        return taken
+
+    def put(self, position: _Int64Array, policy: NDArray[np.float32], value: NDArray[np.float32], version: int) -> None:
+        """What the search said of some positions."""
+        self.root_value[position] = value
+        steps = position < self.game.num_steps
+        self.policy_target[position[steps]] = policy[steps]
+        self.model_version[position[steps]] = version
+
+    def statistics(self, agent: str) -> Statistics:
+        """The finished game's."""
+        return Statistics(
+            game_id=self.game.game_id,
+            policy_target=self.policy_target,
+            root_value=self.root_value,
+            model_version=self.model_version,
+            agent=agent,
+        )
+
+
+class StoreSweep:
+    """Refreshes the games of a store, most out of date first, and stores their new statistics game by game."""
+
+    def __init__(self, store: GameStore, task: ReanalyzeTask) -> None:
+        self._store = store
+        self._task = task
+        self._batch = _Batch(task.search, task.positions)
+        self.version = UNKNOWN_VERSION
+        self._rows: dict[int, GameRow] = {}  # of this worker's games, by sequence
+        self._last_sequence = 0
+        self._steps_seen = 0
+        self._games: list[_Sweeping] = []  # under way, in the order of the sweep
+        self._finished: list[Statistics] = []  # to be stored
+        self._num_refreshed = 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether there are weights to search with."""
+        return self.version != UNKNOWN_VERSION
+
+    def use_model(self, files: ModelFiles, version: int) -> None:
+        """Search with these networks from now on; another agent's count as of unknown version."""
+        self._batch.use_model(files, UNKNOWN_VERSION if self._task.agent else version)
+        self.version = version
+
+    def take_num_refreshed(self) -> int:
+        """How many games got new statistics since the last call."""
+        count, self._num_refreshed = self._num_refreshed, 0
+        return count
+
+    def step(self) -> int:
+        """Search one batch; how many positions it had, 0 if nothing is out of date."""
+        if sum(game.left for game in self._games) < self._task.positions:
+            self._begin_games()
+        parts: list[tuple[_Sweeping, _Int64Array]] = []
+        room = self._task.positions
+        for sweeping in self._games:
+            if room:
+                parts.append((sweeping, sweeping.take(room)))
+                room -= len(parts[-1][1])
+        if not parts:
+            return 0
+        observation = np.concatenate([sweeping.game.observation[position] for sweeping, position in parts])
+        legal = np.concatenate([sweeping.game.legal[position] for sweeping, position in parts])
+        policy, value = self._batch.search(observation, legal)
+        row = 0
+        for sweeping, position in parts:
+            rows = slice(row, row := row + len(position))
+            sweeping.put(position, policy[rows], value[rows], self._batch.version)
+        self._finished += [sweeping.statistics(self._task.agent) for sweeping in self._games if sweeping.left == 0]
+        self._games = [sweeping for sweeping in self._games if sweeping.left]
+        self.stored()
+        return len(observation)
+
+    def stored(self) -> bool:
+        """Whether all finished games' statistics are in the store; while the disk is full or locked they wait."""
+        try:
+            self._num_refreshed += self._store.add_statistics(self._finished)
+        except (DiskFullError, StoreBusyError):
+            return False
+        self._finished = []
+        return True
+
+    def _begin_games(self) -> None:
+        """Take up the games most out of date, enough for a batch."""
+        self._look()
+        ages = [(row.model_version, row.sequence) for row in self._rows.values() if self._is_out_of_date(row)]
+        chosen, num_steps = [], 0
+        for _, sequence in sorted(ages)[: self._task.positions]:
+            if num_steps >= self._task.positions:
+                break
+            chosen.append(sequence)
+            num_steps += self._rows[sequence].num_steps
+            self._rows[sequence] = self._rows[sequence]._replace(
+                model_version=self._batch.version, agent=self._task.agent
+            )
+        self._games += [_Sweeping(game) for game in self._store.read_games(chosen)]
+
+    def _look(self) -> None:
+        """Take new games into the index, and forget those that are beyond what is to be swept."""
+        for row in self._store.index(self._last_sequence):
+            self._last_sequence = row.sequence
+            if row.sequence % self._task.num_workers == self._task.worker:
+                self._rows[row.sequence] = row
+                self._steps_seen += row.num_steps
+        most = self._task.newest_steps // self._task.num_workers
+        while self._task.newest_steps and self._steps_seen > most and len(self._rows) > 1:
+            self._steps_seen -= self._rows.pop(next(iter(self._rows))).num_steps
+
+    def _is_out_of_date(self, row: GameRow) -> bool:
+        if row.agent != self._task.agent:
+            return True
+        return row.model_version < self._batch.version
+
+
+def count_out_of_date(store: GameStore, agent: str, version: int) -> int:
+    """How many games of a store neither `agent` (see `Statistics`) of this version nor a newer one has searched."""
+    version = UNKNOWN_VERSION if agent else version
+    return sum(row.agent != agent or row.model_version < version for row in store.index())

@@ -1,75 +1,76 @@
 """A training run: who does what when, and what stays in its folder.
 
-Knows every role and the limiter between them; knows nothing of how a role works inside, nor where it runs.
+Knows every role and the limiters between them; knows nothing of how a role works inside, nor where it runs.
 """
 
 from __future__ import annotations
 
-import io
-import math
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
-from fractions import Fraction
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from numzero.agent import Agent, AgentInfo, agent_files
 from numzero.errors import UserError
-from numzero.files import prune, write_file, write_folder
-from numzero.games import make_game
+from numzero.files import (
+    FolderLock,
+    prune,
+    read_sealed,
+    remove_leftovers,
+    when_there_is_room,
+    write_folder,
+    write_sealed,
+)
+from numzero.games import symmetries_of
 from numzero.inference import ModelFiles
-from numzero.metrics import Evaluated, Event, Finished, MetricsFile, Progress, Started
+from numzero.metrics import Evaluated, Event, Finished, MetricsFile, Noted, Started
 from numzero.networks.export import Exporter
 from numzero.networks.modules import make_network
 from numzero.networks.support import bin_values
-from numzero.replay import Window
+from numzero.replay import MEBIBYTE, GameStore, Statistics
 from numzero.runtime.base import Runtime
 from numzero.runtime.inline import InlineRuntime
 from numzero.runtime.processes import ProcessRuntime
 from numzero.targets import apply_symmetry, fill_value_targets, make_batch
-from numzero.training.config import RunConfig, save_config
+from numzero.training.checkpoint import (
+    GENERATIONS,
+    Checkpoint,
+    RunState,
+    forget_later,
+    generator_state,
+    read_checkpoint,
+    restore_generator,
+    write_checkpoint,
+)
+from numzero.training.config import RunConfig, load_config, save_config
 from numzero.training.diagnosis import diagnose
-from numzero.training.evaluate import evaluate
+from numzero.training.evaluate import EvaluationTask, evaluate, evaluation
+from numzero.training.interrupts import Interrupts
 from numzero.training.learner import Learner
-from numzero.training.reanalyze import Reanalyzer
+from numzero.training.limiter import Limiter
+from numzero.training.offline import GAME_NOTE, STORE_NAME, find_source, import_games
+from numzero.training.plan import RunPlan, check_plan, make_window, spec_of, window_bytes
+from numzero.training.progress import Counts, Meter, as_episodes
+from numzero.training.reanalyze import Reanalyzer, ReanalyzeTask, reanalyze
 from numzero.training.selfplay import SelfPlayTask, edge_discount, selfplay, warm_up
 
-__all__ = ["Limiter", "TrainingRun"]
+__all__ = ["TrainingRun"]
 
-GENERATIONS = 3
 DIAGNOSIS_UPDATES = 50
 """The batch of every so many updates is compared with what the network said of it."""
-PROGRESS_SECONDS = 1.0
-RECENT_EPISODES = 100
 EVALUATION_SEED = 1_000_003
-
-
-class Limiter:
-    """Holds learner samples per environment step at the setting, both ways.
-
-    Args:
-        samples_per_step: the replay ratio.
-        batch_size: samples per update.
-        start_steps: environment steps before the first update.
-    """
-
-    def __init__(self, samples_per_step: float, batch_size: int, start_steps: int) -> None:
-        # A fraction of what was written, 0.7 as 7/10: floats are one step off after some millions.
-        self._updates_per_step = Fraction(str(samples_per_step)) / batch_size
-        self._start_steps = start_steps
-
-    def updates_at(self, steps: int) -> int:
-        """How many updates may have been made after `steps` environment steps."""
-        return max(0, math.floor((steps - self._start_steps) * self._updates_per_step))
-
-    def steps_at(self, updates: int) -> int:
-        """How many environment steps it takes before update number `updates` may be made."""
-        return self._start_steps + math.ceil(updates / self._updates_per_step)
+EVALUATION_PATIENCE_SECONDS = 600.0
+"""An evaluation shows a sign of life at every move of its batch of games."""
+PUBLISH_SECONDS = 0.2
+"""Workers look for weights this often: publishing faster would only wear the disk."""
+WAIT_SECONDS = 0.1
+"""How long the learner waits for news at a time, when it has nothing to do."""
+REANALYZE_SLACK = 4
+"""Batches of each reanalyze worker that the learner may be ahead of them, beside one interval of publishing."""
+LIVES_PER_SESSION = 1000
 
 
 class TrainingRun:
@@ -78,8 +79,10 @@ class TrainingRun:
     Args:
         config: settings.
         folder: made here; must not exist yet.
-        seed: with `workers` = 0 it decides every bit of the run.
+        seed: with no workers of either kind it decides every bit of the run.
         workers: self-play processes; 0 plays in this process, reproducibly.
+        reanalyze_workers: processes that search stored games again; 0 does it in this process, between updates.
+        source: learn from the games of this run or store alone; no environment is made.
         on_event: called with every event, after it was written to metrics.jsonl.
 
     Raises:
@@ -87,140 +90,294 @@ class TrainingRun:
     """
 
     def __init__(
-        self, config: RunConfig, folder: Path, *, seed: int, workers: int, on_event: Callable[[Event], None]
+        self,
+        config: RunConfig,
+        folder: Path,
+        *,
+        seed: int,
+        on_event: Callable[[Event], None],
+        workers: int = 0,
+        reanalyze_workers: int = 0,
+        source: Path | None = None,
     ) -> None:
         if folder.exists():
-            raise UserError(f"{folder} exists already. Choose another --run, or remove it first.")
-        self.config = config
-        self.folder = folder
-        self.seed = seed
-        self.workers = workers
-        self._on_event = on_event
-        game = make_game(config.game, 1)
-        self.spec, self._symmetries = game.spec, game.symmetries
-        game.close()
-        schedule, learner = config.schedule, config.learner
-        network = make_network(self.spec.observation_shape, self.spec.num_actions, config.network, seed)
-        self._learner = Learner(network, learner, schedule.num_updates)
-        self._exporter = Exporter(network, edge_discount(self.spec, schedule.gamma))
-        self._limiter = Limiter(schedule.samples_per_step, learner.batch_size, schedule.start_steps)
-        self._window = Window(
-            config.replay.capacity_steps,
-            self.spec.observation_shape,
-            self.spec.observation_dtype,
-            self.spec.num_actions,
-            priority_exponent=config.replay.priority_exponent,
-            importance_exponent=config.replay.importance_exponent,
+            raise UserError(
+                f"{folder} exists already. Choose another --run, remove it first, or go on with it: "
+                f"python cli.py resume {folder}"
+            )
+        origin = None if source is None else find_source(source)
+        plan = RunPlan(
+            seed=seed,
+            workers=workers,
+            reanalyze_workers=reanalyze_workers,
+            offline=origin is not None,
+            spec=spec_of(config) if origin is None else origin.spec,
         )
-        self._rng = np.random.default_rng([seed, 1_000_000])
-        self._reanalyzer = (
-            Reanalyzer(config.search, config.reanalyze.positions, np.random.default_rng([seed, 1_000_001]))
-            if config.reanalyze.positions
-            else None
-        )
+        self._set_up(config, folder, RunState(plan=plan), on_event)
         folder.mkdir(parents=True)
-        write_file(folder / "config.toml", save_config(config))
-        self._metrics = MetricsFile(folder / "metrics.jsonl")
-        self._runtime: Runtime = (
-            ProcessRuntime(folder / "replay.sqlite", folder / "weights")
-            if workers
-            else InlineRuntime(folder / "replay.sqlite")
-        )
-        self._steps = 0
-        self._games = 0
-        self._episodes: deque[Any] = deque(maxlen=RECENT_EPISODES)
-        self._losses: list[dict[str, float]] = []
+        self._lock = FolderLock(folder)
+        write_sealed(folder / "config.toml", save_config(config))
+        self._open(None)
+        if origin is not None:
+            num_games, num_damaged = import_games(
+                origin, self._store, config.schedule.gamma, self._window.capacity_steps
+            )
+            for game in self._store.read_last(self._window.capacity_steps):
+                self._window.add(game)
+            self._state.sequence = self._store.newest()[0]
+            self._note("offline", f"{num_games:,} games of {origin.store} were copied; {num_damaged} were damaged.")
+
+    @classmethod
+    def resume(cls, folder: Path, on_event: Callable[[Event], None]) -> TrainingRun:
+        """Take up the run in `folder` from its newest checkpoint that verifies.
+
+        Raises:
+            UserError: there is none, or another process works on the run.
+        """
+        if not (folder / "checkpoints").is_dir():
+            raise UserError(f"{folder} is not the folder of a run: it has no checkpoints/. Start one with `train`.")
+        lock = FolderLock(folder)
+        try:
+            remove_leftovers(folder)
+            read_sealed(folder / "config.toml")
+            updates, checkpoint, problems = read_checkpoint(folder / "checkpoints")
+            run = cls.__new__(cls)
+            run._set_up(load_config(folder / "config.toml"), folder, checkpoint.state, on_event)
+            run._lock = lock
+            forget_later(folder, updates)
+            run._open(checkpoint)
+            for problem in problems:
+                run._note("damaged", f"{problem} The checkpoint before it is used.")
+        except BaseException:
+            lock.close()
+            raise
+        return run
+
+    def _set_up(self, config: RunConfig, folder: Path, state: RunState, on_event: Callable[[Event], None]) -> None:
+        """Everything that needs no file."""
+        plan, schedule = state.plan, config.schedule
+        check_plan(config, plan)
+        self.config, self.folder, self.plan = config, folder, plan
+        self.spec, self._symmetries = plan.spec, symmetries_of(config.game)
+        self._state, self._on_event = state, on_event
+        network = make_network(self.spec.observation_shape, self.spec.num_actions, config.network, plan.seed)
+        self._learner = Learner(network, config.learner, schedule.num_updates)
+        self._exporter = Exporter(network, edge_discount(self.spec, schedule.gamma))
+        self._limiter = Limiter(schedule.samples_per_step, config.learner.batch_size, schedule.start_steps)
+        self._window = make_window(config, self.spec)
+        self._rng = np.random.default_rng([plan.seed, 1_000_000])
+        self._reanalyze_rng = np.random.default_rng([plan.seed, 1_000_001])
+        self._reanalyzer: Reanalyzer | None = None
+        if config.reanalyze.fraction > 0.0 and not plan.reanalyze_workers:
+            self._reanalyzer = Reanalyzer(config.search, config.reanalyze, self._reanalyze_rng)
+        self._in_processes = plan.workers > 0 or plan.reanalyze_workers > 0
+        self._interrupts = Interrupts()
+        self._published: ModelFiles | None = None
+        self._first = msgspec.structs.replace(state)
         self._started = time.perf_counter()
-        self._selfplay_seconds = 0.0
-        self._last = (self._started, 0, 0, 0.0)  # time, updates, steps and self-play seconds at the last progress event
+        self._last_publish = 0.0
+
+    def _open(self, checkpoint: Checkpoint | None) -> None:
+        """Open the files of the folder, and become what the checkpoint says."""
+        config, state, path = self.config, self._state, self.folder / STORE_NAME
+        self._metrics = MetricsFile(self.folder / "metrics.jsonl")
+        self._store = GameStore(path, on_damage=lambda sentence: self._note("damaged", sentence))
+        self._store.set_limit(config.replay.disk_mb * MEBIBYTE)
+        self._store.write_note(GAME_NOTE, msgspec.json.encode(self.spec))
+        if checkpoint is not None:
+            self._restore(checkpoint)
+        self._first = msgspec.structs.replace(state)  # where this session began: runtimes count from there
+        self._runtime: Runtime
+        if self._in_processes:
+            self._processes = ProcessRuntime(
+                path,
+                self.folder / "weights",
+                config.runtime,
+                first_life=self._lock.session * LIVES_PER_SESSION,
+                first_sequence=state.sequence,
+            )
+            self._runtime = self._processes
+        else:
+            self._runtime = InlineRuntime(path, states={} if checkpoint is None else checkpoint.roles)
+        self._meter = Meter(config.schedule.num_updates, config.learner.batch_size, self._counts())
+        self._meter.episodes.extend(state.episodes)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        state = self._state
+        self._learner.restore(checkpoint.learner)
+        game_ids = checkpoint.window["game_id"].tolist()
+        if lost := self._window.restore(checkpoint.window, self._store.read_named(game_ids)):
+            self._note("damaged", f"{lost} games of the window are no longer in the store; it goes on without them.")
+        restore_generator(self._rng, state.rng)
+        restore_generator(self._reanalyze_rng, state.reanalyze_rng)
+        self._published = checkpoint.published
+        if self._reanalyzer is not None:
+            self._reanalyzer.restore(checkpoint.reanalyze)
+        if self._in_processes:  # what was stored after the checkpoint counts; in one process it is played again
+            state.steps = max(state.steps, self._store.num_steps(ever=True) if not self.plan.offline else 0)
+
+    # ------------------------------------------------------------------------------------------------ the loop
 
     def train(self) -> dict[str, Any]:
-        """Run to the end of the schedule; the final evaluation's scores.
+        """Run to the end of the schedule; the final evaluation's scores (none where it learned offline).
 
-        ^C keeps the agent as it is and raises KeyboardInterrupt again.
+        ^C and SIGTERM end it between two updates, with a checkpoint, and raise KeyboardInterrupt; a second one does
+        not wait, and leaves the checkpoint before.
         """
         try:
             return self._train()
         finally:
             self._metrics.close()
+            self._store.close()
+            self._lock.close()
 
     def _train(self) -> dict[str, Any]:
         num_updates = self.config.schedule.num_updates
-        self._emit(
-            Started(
-                run=str(self.folder),
-                game=self.spec.name,
-                seed=self.seed,
-                workers=self.workers,
-                num_updates=num_updates,
-                num_parameters=self._learner.num_parameters,
-            )
-        )
+        self._emit(self._started_event())
         reason = "failed"
         try:
-            self._publish()
-            self._save_agent()
-            self._start_actors()
-            while self._learner.num_updates_done < num_updates:
-                self._feed()
-                self._learn()
-            reason = "finished"
+            with self._interrupts.heard():
+                self._begin()
+                while self._learner.num_updates_done < num_updates and not self._interrupts.requested:
+                    self._feed()
+                    self._learn()
+            reason = "interrupted" if self._interrupts.requested else "finished"
         except KeyboardInterrupt:
             reason = "interrupted"
+            self._close(reason, whole=False)
             raise
-        finally:
-            self._close(reason)
-        return self._evaluate()
+        except BaseException:
+            self._close(reason, whole=False)
+            raise
+        self._close(reason, whole=True)
+        if self._interrupts.requested:
+            raise KeyboardInterrupt
+        return {} if self.plan.offline else self._evaluate()
 
-    def _start_actors(self) -> None:
-        config = self.config
-        tasks = [
-            SelfPlayTask(config.game, config.search, config.selfplay, config.schedule.gamma, self.seed, actor)
-            for actor in range(max(1, self.workers))
+    def _begin(self) -> None:
+        """First weights and checkpoint, or those that were there, and the roles."""
+        if self._published is None:
+            self._publish()
+            self._save_checkpoint()
+        else:
+            self._hand_out(self._published)
+        config, plan = self.config, self.plan
+        if not plan.offline:
+            tasks = [
+                SelfPlayTask(config.game, config.search, config.selfplay, config.schedule.gamma, plan.seed, actor)
+                for actor in range(max(1, plan.workers))
+            ]
+            if plan.workers:
+                warm_up(tasks[0], self._model_files())
+            self._runtime.start(selfplay, tasks)
+        if plan.reanalyze_workers:
+            self._runtime.start(reanalyze, self._reanalyze_tasks(), unit="positions")
+        if self._evaluates_beside():
+            task = EvaluationTask(
+                str(self.folder), config.evaluation.games, config.evaluation.num_simulations, EVALUATION_SEED
+            )
+            self._runtime.start(evaluation, [task], unit="updates", patience_seconds=EVALUATION_PATIENCE_SECONDS)
+
+    def _reanalyze_tasks(self) -> list[ReanalyzeTask]:
+        config, count = self.config.reanalyze, self.plan.reanalyze_workers
+        newest_steps = self._window.capacity_steps if config.scope == "window" else 0
+        path = str(self.folder / STORE_NAME)
+        return [
+            ReanalyzeTask(path, self.config.search, config.positions, worker, count, newest_steps=newest_steps)
+            for worker in range(count)
         ]
-        if self.workers:
-            warm_up(tasks[0], self._model_files())
-        self._runtime.start(selfplay, tasks)
+
+    def _evaluates_beside(self) -> bool:
+        """Whether a process of its own evaluates at intervals."""
+        return self._in_processes and self.config.evaluation.interval > 0 and not self.plan.offline
 
     def _feed(self) -> None:
-        """Let actors play what the limiter allows, and take in what they deliver."""
-        started = time.perf_counter()
-        ahead = self.config.schedule.publish_interval if self.workers else 1
-        target = min(self._learner.num_updates_done + ahead, self.config.schedule.num_updates)
+        """Let others do what the limiters allow, and take in what they bring."""
+        schedule, done = self.config.schedule, self._learner.num_updates_done
+        ahead = schedule.publish_interval if self._in_processes else 1
+        target = min(done + ahead, schedule.num_updates)
         allowed = self._limiter.steps_at(target)
         if self._window.num_steps == 0:  # whatever start_steps says: there is nothing to learn from before an end
-            allowed = max(allowed, self._steps + 1)
-        self._runtime.allow("selfplay", allowed)
-        self._runtime.poll(0.1 if self._num_updates_due() <= 0 else 0.0)
-        for trajectory in self._runtime.collect():
-            self._window.add(trajectory)
-        counts = self._runtime.take_counts()
-        self._steps += counts.get("steps", 0)
-        self._games += len(counts.get("episodes", ()))
-        self._episodes.extend(counts.get("episodes", ()))
-        self._selfplay_seconds += time.perf_counter() - started
+            allowed = max(allowed, self._state.steps + 1)
+        self._runtime.allow("selfplay", allowed - self._first.steps)
+        if self.plan.reanalyze_workers:
+            owed = self.config.reanalyze.positions_at(target, self.config.learner.batch_size)
+            self._runtime.allow("reanalyze", owed - self._first.reanalyzed)
+        waits = self._in_processes and self._num_updates_due() <= 0
+        with self._meter.at("wait" if self._in_processes else "selfplay"):
+            self._runtime.poll(WAIT_SECONDS if waits else 0.0)
+        self._take_in()
         self._report_progress()
+
+    def _take_in(self) -> None:
+        """Games, counts, statistics and notices that others brought."""
+        games = self._runtime.collect()
+        for trajectory in games:
+            self._window.add(trajectory)
+        self._meter.played(games)
+        counts, state = self._runtime.take_counts(), self._state
+        episodes = as_episodes(counts.get("episodes", ()))
+        state.steps += counts.get("steps", 0)
+        state.games += len(episodes)
+        state.reanalyzed += counts.get("positions", 0)
+        self._meter.episodes.extend(episodes)
+        if self._in_processes:
+            state.sequence = self._processes.sequence
+        if self.plan.reanalyze_workers:
+            self._take_in_statistics()
+        for updates, steps, scores in counts.get("evaluations", ()):
+            state.evaluated = updates
+            self._emit(Evaluated(seconds=self._seconds(), updates=updates, steps=steps, scores=scores))
+        for notice in self._runtime.take_notices():
+            self._note(notice.kind, notice.message)
+
+    def _take_in_statistics(self) -> None:
+        """What reanalyze workers stored; games that had left the window enter it again, if the scope is all."""
+        full = 1000
+        while full == 1000:
+            self._state.revision, news = self._store.read_statistics_after(self._state.revision, 1000)
+            full = len(news)
+            for statistics in news:
+                if statistics.game_id in self._window:
+                    self._window.apply(statistics)
+                elif self.config.reanalyze.scope == "all":
+                    for game in self._store.read_named([statistics.game_id]):
+                        self._window.add(game)
 
     def _num_updates_due(self) -> int:
         if self._window.num_steps == 0:
             return 0
-        allowed = min(self._limiter.updates_at(self._steps), self.config.schedule.num_updates)
+        allowed = self.config.schedule.num_updates
+        if not self.plan.offline:
+            allowed = min(allowed, self._limiter.updates_at(self._state.steps))
+        if self.plan.reanalyze_workers:
+            allowed = min(allowed, self._updates_reanalyzed())
         return allowed - self._learner.num_updates_done
+
+    def _updates_reanalyzed(self) -> int:
+        """How many updates the work of the reanalyze workers allows, with some slack."""
+        config, batch_size = self.config.reanalyze, self.config.learner.batch_size
+        done = sum(worker.units for worker in self._runtime.workers() if worker.role == reanalyze.__name__)
+        slack = REANALYZE_SLACK * config.positions * self.plan.reanalyze_workers
+        updates = (self._first.reanalyzed + done + slack) / (config.fraction * batch_size)
+        return int(updates) + self.config.schedule.publish_interval
 
     def _learn(self) -> None:
         """Make the updates that are due, and all that hangs on their number."""
-        schedule, evaluation, reanalyze = self.config.schedule, self.config.evaluation, self.config.reanalyze
+        schedule, interval = self.config.schedule, self.config.evaluation.interval
         for _ in range(min(self._num_updates_due(), schedule.publish_interval)):
-            self._update()
+            with self._meter.at("learner"):
+                self._update()
             done = self._learner.num_updates_done
-            if done % schedule.publish_interval == 0:
+            if done % schedule.publish_interval == 0 and self._may_publish():
                 self._publish()
-            if self._reanalyzer is not None and done % reanalyze.interval == 0:
-                self._reanalyzer.refresh(self._window)
+            self._refresh()
             if done % schedule.checkpoint_interval == 0:
                 self._save_checkpoint()
-            if evaluation.interval and done % evaluation.interval == 0 and done < schedule.num_updates:
-                self._evaluate()
+            if interval and done % interval == 0 and done < schedule.num_updates and not self.plan.offline:
+                self._evaluate_at_interval()
+            if self._interrupts.requested:
+                return
 
     def _update(self) -> None:
         config, window = self.config, self._window
@@ -243,10 +400,23 @@ class TrainingRun:
         update = self._learner.update(batch)
         if config.replay.priority_exponent > 0.0:
             window.update_priorities(sample, update.priority)
-        self._losses.append(update.losses)
+        self._meter.learned(update.losses)
         if (done := self._learner.num_updates_done) % DIAGNOSIS_UPDATES == 0:
             bins = bin_values(config.network.value), bin_values(config.network.reward)
-            self._emit(diagnose(batch, update.outputs, *bins, updates=done, steps=self._steps))
+            self._emit(diagnose(batch, update.outputs, *bins, updates=done, steps=self._state.steps))
+
+    def _refresh(self) -> None:
+        """Search again in this process what is owed."""
+        if self._reanalyzer is None:
+            return
+        config, state = self.config.reanalyze, self._state
+        owed = config.positions_at(self._learner.num_updates_done, self.config.learner.batch_size)
+        with self._meter.at("reanalyze"):
+            while owed - state.reanalyzed >= config.positions:
+                self._reanalyzer.refresh(self._window)
+                state.reanalyzed += config.positions
+
+    # ------------------------------------------------------------------------------------------------ weights
 
     def _model_files(self, *, average: bool | None = None) -> ModelFiles:
         average = self.config.schedule.average_acts if average is None else average
@@ -260,21 +430,31 @@ class TrainingRun:
             search=self.config.search,
             model_version=self._learner.num_updates_done,
             training={
-                "seed": self.seed,
-                "workers": self.workers,
+                "seed": self.plan.seed,
+                "workers": self.plan.workers,
                 "updates": self._learner.num_updates_done,
-                "environment_steps": self._steps,
-                "episodes": self._games,
-                "seconds": round(time.perf_counter() - self._started, 1),
+                "environment_steps": self._state.steps,
+                "episodes": self._state.games,
+                "seconds": round(self._seconds(), 1),
                 "parameters": self._learner.num_parameters,
             },
         )
         return agent_files(info, model)
 
+    def _may_publish(self) -> bool:
+        return not self._in_processes or time.perf_counter() - self._last_publish >= PUBLISH_SECONDS
+
     def _publish(self) -> None:
         """Weights for actors and reanalyze."""
-        model, version = self._model_files(), self._learner.num_updates_done
-        self._runtime.publish(version, self._agent_files(model))
+        self._published = model = self._model_files()
+        self._state.published = self._learner.num_updates_done
+        self._hand_out(model)
+
+    def _hand_out(self, model: ModelFiles) -> None:
+        version = self._state.published
+        files = self._agent_files(model)
+        self._write(lambda: self._runtime.publish(version, files))
+        self._last_publish = time.perf_counter()
         if self._reanalyzer is not None:
             self._reanalyzer.use_model(model, version)
 
@@ -282,90 +462,125 @@ class TrainingRun:
         """The average network as the run's newest agent."""
         folder = self.folder / "agents"
         files = self._agent_files(self._model_files(average=True))
-        write_folder(folder / f"{self._learner.num_updates_done:09d}", files)
+        self._write(lambda: write_folder(folder / f"{self._learner.num_updates_done:09d}", files))
         prune(folder, GENERATIONS)
 
-    def _save_checkpoint(self) -> None:
-        """All that it takes to go on, and the agent so far."""
-        state = {
-            "steps": self._steps,
-            "games": self._games,
-            "seed": self.seed,
-            "workers": self.workers,
-            "rng": _plain(self._rng.bit_generator.state),
-        }
-        files = {"learner.npz": _npz(self._learner.state()), "state.json": msgspec.json.encode(state)}
-        write_folder(self.folder / "checkpoints" / f"{self._learner.num_updates_done:09d}", files)
-        prune(self.folder / "checkpoints", GENERATIONS)
+    def _save_checkpoint(self, roles: dict[str, Any] | None = None) -> None:
+        """All that it takes to go on, and the agent so far; games first, since the checkpoint refers to them."""
+        roles = self._runtime.settle() if roles is None else roles
+        assert self._published is not None
+        state, updates = self._state, self._learner.num_updates_done
+        state.seconds = self._seconds()
+        state.rng, state.reanalyze_rng = generator_state(self._rng), generator_state(self._reanalyze_rng)
+        state.episodes = list(self._meter.episodes)
+        if self._reanalyzer is not None:
+            changes = self._window.take_changes()
+            self._write(lambda: self._add_statistics(changes))
+        # Synced, and every game before it.
+        self._write(lambda: self._store.write_note("checkpoint", str(updates).encode()))
+        checkpoint = Checkpoint(
+            state,
+            self._learner.state(),
+            self._window.state(),
+            {} if self._reanalyzer is None else self._reanalyzer.state(),
+            roles,
+            self._published,
+        )
+        self._write(lambda: write_checkpoint(self.folder / "checkpoints", updates, checkpoint))
         self._save_agent()
+
+    def _add_statistics(self, statistics: list[Statistics]) -> None:
+        self._store.add_statistics(statistics)
+
+    def _write(self, write: Callable[[], None]) -> None:
+        """Write; where the disk is full, say so (not in a file) and wait for room."""
+        when_there_is_room(
+            write, lambda sentence: self._on_event(self._noted("waiting", sentence)), lambda: self._interrupts.requested
+        )
+
+    # ------------------------------------------------------------------------------------------------ words
+
+    def _evaluate_at_interval(self) -> None:
+        if self._evaluates_beside():
+            self._save_agent()
+            self._runtime.allow(evaluation.__name__, self._learner.num_updates_done)
+        elif self._state.evaluated < self._learner.num_updates_done:
+            self._evaluate()
 
     def _evaluate(self) -> dict[str, Any]:
         """Play the agent so far, and say how it did."""
         settings = self.config.evaluation
         agent = Agent.from_files(self._agent_files(self._model_files(average=True)), self.folder)
-        scores = evaluate(
-            agent, opponent=None, games=settings.games, simulations=settings.num_simulations, seed=EVALUATION_SEED
-        )
-        seconds, updates = time.perf_counter() - self._started, self._learner.num_updates_done
-        self._emit(Evaluated(seconds=seconds, updates=updates, steps=self._steps, scores=scores))
+        with self._meter.at("evaluation"):
+            scores = evaluate(
+                agent, opponent=None, games=settings.games, simulations=settings.num_simulations, seed=EVALUATION_SEED
+            )
+        self._state.evaluated = updates = self._learner.num_updates_done
+        self._emit(Evaluated(seconds=self._seconds(), updates=updates, steps=self._state.steps, scores=scores))
         return scores
 
+    def _started_event(self) -> Started:
+        plan, done = self.plan, self._learner.num_updates_done
+        return Started(
+            run=str(self.folder),
+            game=self.spec.name,
+            seed=plan.seed,
+            workers=plan.workers,
+            reanalyze_workers=plan.reanalyze_workers,
+            offline=plan.offline,
+            num_updates=self.config.schedule.num_updates,
+            num_parameters=self._learner.num_parameters,
+            resumed_at=done if self._published is not None else None,
+            window_slots=self._window.capacity_steps,
+            window_mb=round(window_bytes(self.config, self.spec) / MEBIBYTE, 1),
+            disk_mb=self.config.replay.disk_mb,
+        )
+
+    def _seconds(self) -> float:
+        return self._first.seconds + time.perf_counter() - self._started
+
+    def _counts(self) -> Counts:
+        state = self._state
+        return Counts(self._seconds(), self._learner.num_updates_done, state.steps, state.games, state.reanalyzed)
+
     def _report_progress(self, *, force: bool = False) -> None:
-        now = time.perf_counter()
-        last_time, last_updates, last_steps, last_selfplay = self._last
-        if now - last_time < PROGRESS_SECONDS and not force:
+        now = self._counts()
+        if not force and not self._meter.is_due(now):
             return
-        updates, seconds = self._learner.num_updates_done, max(now - last_time, 1e-9)
-        rate = (updates - last_updates) / seconds
-        overall = updates / max(now - self._started, 1e-9)
-        names = self._losses[0] if self._losses else ()
         self._emit(
-            Progress(
-                seconds=now - self._started,
-                updates=updates,
-                steps=self._steps,
-                games=self._games,
-                updates_per_second=rate,
-                steps_per_second=(self._steps - last_steps) / seconds,
-                samples_per_step=updates * self.config.learner.batch_size / max(1, self._steps),
-                mean_return=self._mean("total_reward") if self.spec.num_players == 1 else None,
-                mean_length=self._mean("num_steps"),
-                losses={name: float(np.mean([losses[name] for losses in self._losses])) for name in names}
-                | {"learning_rate": self._learner.learning_rate()},
-                selfplay_share=(self._selfplay_seconds - last_selfplay) / seconds,
+            self._meter.take(
+                now,
+                learning_rate=self._learner.learning_rate(),
                 window_steps=self._window.num_steps,
-                eta_seconds=(self.config.schedule.num_updates - updates) / max(overall, 1e-9),
+                mean_version=self._window.mean_version(),
+                workers=self._runtime.workers(),
+                has_returns=self.spec.num_players == 1,
             )
         )
-        self._losses = []
-        self._last = (now, updates, self._steps, self._selfplay_seconds)
 
-    def _mean(self, field: str) -> float | None:
-        values = [getattr(episode, field) for episode in self._episodes]
-        return float(np.mean(values)) if values else None
-
-    def _close(self, reason: str) -> None:
+    def _close(self, reason: str, *, whole: bool) -> None:
+        """End the roles; with a checkpoint, if everything is between two updates."""
+        roles = self._runtime.settle() if whole else {}
         self._runtime.stop()
-        self._runtime.close()
+        if whole:
+            self._take_in()
         self._report_progress(force=True)
-        self._save_checkpoint()
-        seconds = time.perf_counter() - self._started
-        updates = self._learner.num_updates_done
-        self._emit(Finished(seconds=seconds, updates=updates, steps=self._steps, games=self._games, reason=reason))
+        self._runtime.close()
+        if whole:
+            self._save_checkpoint(roles)
+        else:
+            self._save_agent()
+        state, updates = self._state, self._learner.num_updates_done
+        self._emit(
+            Finished(seconds=self._seconds(), updates=updates, steps=state.steps, games=state.games, reason=reason)
+        )
+
+    def _note(self, kind: str, message: str) -> None:
+        self._emit(self._noted(kind, message))
+
+    def _noted(self, kind: str, message: str) -> Noted:
+        return Noted(seconds=self._seconds(), updates=self._learner.num_updates_done, kind=kind, message=message)
 
     def _emit(self, event: Event) -> None:
-        self._metrics.write(event)
+        self._write(lambda: self._metrics.write(event))
         self._on_event(event)
-
-
-def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    return buffer.getvalue()
-
-
-def _plain(value: Any) -> Any:
-    """A generator's state without NumPy types; its 128-bit integers as strings, which JSON keeps."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return str(value) if isinstance(value, int | np.integer) else value

@@ -5,6 +5,7 @@ Knows games, search and trajectories; knows nothing of learning, and never impor
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -14,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.games import STAY, Game, GameSpec, PlaysRandomly, make_game, rehearsal_game
+from numzero.games.replayable import ReplayableGame, replayable
 from numzero.inference import ModelFiles, OnnxModel
 from numzero.replay import Ended, Trajectory
-from numzero.runtime.base import Mailbox
+from numzero.runtime.base import Mailbox, State
 from numzero.search import Model, Search, SearchConfig, SearchResult, sample_action
 
 __all__ = ["Actor", "Episode", "SelfPlayConfig", "SelfPlayTask", "edge_discount", "selfplay", "warm_up"]
@@ -103,6 +105,8 @@ def selfplay(
     rng = np.random.default_rng([task.seed, task.actor, mailbox.life])
     actor: Actor | None = None
     game = make(task.game, _batch_size(task))
+    if mailbox.keeps_state:
+        game = replayable(game)
     try:
         while not mailbox.stopping() and not (actor is not None and actor.done):
             newest = mailbox.newest_weights(-1 if actor is None else actor.model_version)
@@ -111,6 +115,8 @@ def selfplay(
                 model = load(ModelFiles(files["initial.onnx"], files["recurrent.onnx"]))
                 if actor is None:
                     actor = Actor(game, task, rng, mailbox.life)
+                    if (state := mailbox.keep_state(actor.state)) is not None:
+                        actor.restore(state)
                 actor.use_model(model, version)
             if actor is None or mailbox.budget() <= 0:
                 mailbox.wait()
@@ -181,6 +187,31 @@ class Actor:
         counts = self._counts
         self._counts = {"steps": 0, "simulations": 0, "search_seconds": 0.0, "episodes": []}
         return counts
+
+    def state(self) -> State:
+        """All that `restore` needs to go on with the same bits; the game must be a `ReplayableGame`."""
+        assert isinstance(self._game, ReplayableGame)
+        return {
+            "rng": np.array(json.dumps(self._rng.bit_generator.state)),
+            "num_started": np.array(self._num_started),
+            "recorded": self._recorded.copy(),
+            **{f"game_{name}": array for name, array in self._game.state().items()},
+            **{f"recorder_{name}": array for name, array in self._recorder.state().items()},
+        }
+
+    def restore(self, state: State) -> None:
+        """Take up where `state` was taken.
+
+        Where the environment cannot be led back to where it was, its running episodes are dropped and new ones begin.
+        """
+        assert isinstance(self._game, ReplayableGame)
+        self._rng.bit_generator.state = json.loads(str(state["rng"]))
+        self._num_started = int(state["num_started"])
+        self._recorded = state["recorded"].copy()
+        self._recorder.restore(_part(state, "recorder_"))
+        if not self._game.restore(_part(state, "game_")):
+            self._num_started -= int(self._recorded.sum())
+            self._start(np.ones(self._game.batch_size, np.bool_))
 
     def play(self) -> list[Trajectory]:
         """One move in every game; the trajectories that became complete."""
@@ -265,8 +296,15 @@ class Actor:
                 left[ended] = rng.integers(0, num_moves[ended] + 1)
 
 
+def _part(state: State, prefix: str) -> State:
+    return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
+
+
 class Recorder:
     """The running episodes of B copies as arrays `[B, length, ...]`, cut into trajectories."""
+
+    _COUNTERS = ("_active", "_length", "_game_number", "_part", "episode_steps", "_total_reward")
+    """What is kept of each copy beside its steps."""
 
     def __init__(self, spec: GameSpec, batch_size: int, name: str, segment_steps: int) -> None:
         self._name = name
@@ -315,7 +353,7 @@ class Recorder:
     ) -> None:
         """The positions to be moved from, and what the search said of them."""
         if self._length.max() + 1 >= self._arrays["action"].shape[1]:
-            self._arrays = {name: np.concatenate([a, np.zeros_like(a)], axis=1) for name, a in self._arrays.items()}
+            self._grow()
         at = (self._rows, self._length)
         self._arrays["observation"][at] = observation
         self._arrays["legal"][at] = legal
@@ -340,6 +378,31 @@ class Recorder:
         self._length += 1
         self.episode_steps += 1
         self._total_reward += np.where(to_play == 0, reward, -reward)
+
+    def state(self) -> State:
+        """The running episodes; `restore` makes another recorder of the same batch go on with them."""
+        longest = int(self._length.max())
+        rest = np.arange(longest) >= self._length[:, None]  # of episodes before
+        state: State = {}
+        for name, array in self._arrays.items():
+            state[f"step_{name}"] = array[:, :longest].copy()
+            state[f"step_{name}"][rest] = 0
+        state |= {name: getattr(self, name).copy() for name in self._COUNTERS}
+        return state | {"num_games": np.array(self._num_games)}
+
+    def restore(self, state: State) -> None:
+        """Go on where `state` was taken."""
+        for name in self._COUNTERS:
+            getattr(self, name)[:] = state[name]
+        self._num_games = int(state["num_games"])
+        longest = int(self._length.max())
+        while longest >= self._arrays["action"].shape[1]:
+            self._grow()
+        for name, array in self._arrays.items():
+            array[:, :longest] = state[f"step_{name}"]
+
+    def _grow(self) -> None:
+        self._arrays = {name: np.concatenate([a, np.zeros_like(a)], axis=1) for name, a in self._arrays.items()}
 
     def episodes(self, which: NDArray[np.bool_]) -> list[Episode]:
         """Statistics of the episodes that ended."""

@@ -21,7 +21,8 @@ from numzero.files import generations, read_folder
 from numzero.metrics import Evaluated, Event, Finished, Progress, Started, read_metrics
 from numzero.replay import GameStore, encode_trajectory
 from numzero.training.config import RunConfig, load_config
-from numzero.training.run import Limiter, TrainingRun
+from numzero.training.limiter import Limiter
+from numzero.training.run import TrainingRun
 from tests.tiny import run_config
 
 RATIOS = st.one_of(st.floats(0.01, 300.0), st.sampled_from([0.1, 1 / 3, 0.7, 1.0, 4.0, 64.0]))
@@ -88,7 +89,7 @@ def test_a_seed_decides_every_bit(preset: str, tmp_path: Path) -> None:
     """Two runs of one process end with equal agents and games; another seed ends with others."""
     overrides = (
         "reanalyze.positions=8",
-        "reanalyze.interval=2",
+        "reanalyze.fraction=0.5",
         "replay.priority_exponent=0.5",
         "replay.capacity_steps=600",
     )
@@ -128,6 +129,7 @@ def test_the_folder_holds_what_was_promised(tictactoe: tuple[Path, list[Event], 
         "replay.sqlite-shm",
         "checkpoints",
         "agents",
+        "lock",
     }
     assert load_config(folder / "config.toml") == run_config("tictactoe")
     assert [number for number, _ in generations(folder / "agents")] == [6, 9, 12]
@@ -135,7 +137,7 @@ def test_the_folder_holds_what_was_promised(tictactoe: tuple[Path, list[Event], 
     state = read_folder(folder / "checkpoints" / "000000012")
     with np.load(io.BytesIO(state["learner.npz"]), allow_pickle=False) as learner:
         assert learner["num_updates_done"] == 12
-    assert msgspec.json.decode(state["state.json"])["seed"] == 0
+    assert msgspec.json.decode(state["state.json"])["plan"]["seed"] == 0
 
 
 def test_events_are_written_in_order(tictactoe: tuple[Path, list[Event], TrainingRun]) -> None:
@@ -200,22 +202,24 @@ def test_settings_that_fit_no_game_leave_no_folder(overrides: tuple[str, ...], t
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_interrupted_run_leaves_its_agent(workers: int, tmp_path: Path) -> None:
-    """^C keeps an agent of the last update that loads, and the last event says why the run ended."""
-    events: list[Event] = []
+def test_a_run_that_is_not_given_time_to_stop_leaves_its_agent(workers: int, tmp_path: Path) -> None:
+    """A second ^C keeps an agent of the last update that loads, and the last event says why the run ended."""
+
+    interrupted = []
 
     def interrupt(event: Event) -> None:
-        events.append(event)
-        if isinstance(event, Evaluated):
+        if isinstance(event, Progress) and event.updates >= 5 and not interrupted:
+            interrupted.append(event.updates)
             raise KeyboardInterrupt
 
-    config = run_config("tictactoe", "evaluation.interval=5", "schedule.checkpoint_interval=4")
+    config = run_config("tictactoe", "schedule.num_updates=5000", "schedule.checkpoint_interval=4000")
     with pytest.raises(KeyboardInterrupt):
         start_run(config, tmp_path / "run", workers=workers, on_event=interrupt).train()
     last = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]
     assert isinstance(last, Finished)
-    assert (last.reason, last.updates) == ("interrupted", 5)
-    assert Agent.load(tmp_path / "run").info.model_version == 5
+    assert last.reason == "interrupted"
+    assert 5 <= last.updates < 5000
+    assert Agent.load(tmp_path / "run").info.model_version == last.updates
     assert len(games_of(tmp_path / "run")) == last.games
 
 

@@ -1,0 +1,81 @@
+"""Learning from stored games alone (MuZero Unplugged, Schrittwieser et al. 2021): where they come from.
+
+Knows stores and what is written beside them; starts no environment, not even to ask what it looks like.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from numzero.agent import Agent
+from numzero.errors import UserError
+from numzero.games import GameSpec
+from numzero.replay import UNKNOWN_VERSION, DamagedData, GameStore
+
+__all__ = ["GAME_NOTE", "STORE_NAME", "Source", "find_source", "import_games"]
+
+STORE_NAME = "replay.sqlite"
+GAME_NOTE = "game"
+"""Under this name a store keeps the spec of the game that it holds games of."""
+_BATCH = 256
+
+
+class Source(NamedTuple):
+    """Games to learn from."""
+
+    store: Path
+    spec: GameSpec
+
+
+def find_source(path: Path) -> Source:
+    """The games in a run's folder, a folder of self-play, or a store's file.
+
+    Raises:
+        UserError: there are none, or nothing says which game they are of.
+    """
+    file = path / STORE_NAME if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"{path} is neither a folder with {STORE_NAME} nor such a file. Name a run or a store.")
+    with GameStore(file) as store:
+        note = store.read_note(GAME_NOTE)
+        if store.num_games() == 0:
+            raise UserError(f"{file} holds no games. Let a run or `selfplay` store some first.")
+    if note is not None:
+        return Source(file, msgspec.json.decode(note, type=GameSpec))
+    try:
+        return Source(file, Agent.load(file.parent).info.spec)
+    except UserError as error:
+        raise UserError(f"{file} does not say which game it holds, and no agent lies beside it. {error}") from error
+
+
+def import_games(source: Source, store: GameStore, gamma: float, max_steps: int) -> tuple[int, int]:
+    """Copy the newest games, `max_steps` together at most, into a run's own store; how many, and how many are damaged.
+
+    Their statistics count as made by unknown weights, and discounts get this run's gamma.
+    """
+    num_copied = num_damaged = 0
+    with GameStore(source.store) as theirs:
+        rows = theirs.index()
+        steps = np.cumsum([row.num_steps for row in reversed(rows)])
+        rows = rows[len(rows) - int(np.searchsorted(steps, max_steps, side="right")) :]
+        games = []
+        for row in rows:
+            try:
+                games += theirs.read_games([row.sequence])
+            except DamagedData:
+                num_damaged += 1
+            if len(games) == _BATCH or row is rows[-1]:
+                num_copied += store.add(
+                    msgspec.structs.replace(
+                        game,
+                        discount=(np.sign(game.discount) * gamma).astype(np.float32),
+                        model_version=np.full(game.num_steps, UNKNOWN_VERSION, np.int64),
+                    )
+                    for game in games
+                )
+                games = []
+    return num_copied, num_damaged

@@ -1,0 +1,248 @@
+"""A run that is taken up again: with no workers the same bits as one never stopped, with workers the same counters."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from numzero.errors import UserError
+from numzero.files import generations, read_folder
+from numzero.metrics import Event, Finished, Noted, Progress, Started, history, read_metrics
+from numzero.replay import GameStore, encode_trajectory
+from numzero.training.config import RunConfig
+from numzero.training.run import TrainingRun
+from tests.tiny import CORRIDOR, run_config
+
+ROOT = Path(__file__).resolve().parents[2]
+REANALYZED = ("reanalyze.fraction=1.0", "reanalyze.positions=16")
+VARIANTS = {
+    "board": ("tictactoe", ()),
+    "priorities": ("tictactoe", ("replay.priority_exponent=0.5", "replay.capacity_steps=150", *REANALYZED)),
+    "random order": ("cartpole", (*REANALYZED, "replay.capacity_steps=120")),
+    "sweep": ("cartpole", (*REANALYZED, "reanalyze.order=sweep", "search.rule=paper", "selfplay.segment_steps=7")),
+    "whole episodes": ("cartpole", (f"game='{CORRIDOR}'", "selfplay.segment_steps=0", "replay.freshest_of=2")),
+}
+
+
+class Stopper:
+    """Sends ^C to this very process once a run has made so many updates."""
+
+    def __init__(self, updates: int) -> None:
+        self.updates = updates
+        self.events: list[Event] = []
+
+    def attach(self, run: TrainingRun) -> TrainingRun:
+        make = run._learner.update
+
+        def update(batch: Any) -> Any:
+            made = make(batch)
+            if run._learner.num_updates_done == self.updates:
+                os.kill(os.getpid(), signal.SIGINT)
+            return made
+
+        run._learner.update = update  # type: ignore[method-assign]
+        return run
+
+
+def new_run(config: RunConfig, folder: Path, seed: int = 3, **arguments: Any) -> TrainingRun:
+    return TrainingRun(config, folder, seed=seed, on_event=lambda _: None, **arguments)
+
+
+def resumed(folder: Path, on_event: Callable[[Event], None] = lambda _: None) -> TrainingRun:
+    return TrainingRun.resume(folder, on_event)
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """All that a seed decides: networks, games with their statistics, and the newest checkpoint but for its clock."""
+    with GameStore(folder / "replay.sqlite") as store:
+        games = [encode_trajectory(game) for game in store.read_after(0, 10**6)[1]]
+    agent = read_folder(generations(folder / "agents")[-1][1])
+    checkpoint = read_folder(generations(folder / "checkpoints")[-1][1])
+    del checkpoint["state.json"]
+    networks = {f"agent {name}": content for name, content in agent.items() if name.endswith(".onnx")}
+    return {"games": games, **networks, **checkpoint}
+
+
+def assert_same(actual: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert actual.keys() == expected.keys()
+    for name in expected:
+        assert actual[name] == expected[name], f"{name} differs"
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_resumed_run_ends_with_the_bits_of_one_never_stopped(variant: str, tmp_path: Path) -> None:
+    """Stopped twice, between checkpoints, with episodes, window, priorities and a sweep under way."""
+    preset, overrides = VARIANTS[variant]
+    config = run_config(preset, *overrides, "schedule.checkpoint_interval=5")
+    whole = new_run(config, tmp_path / "whole")
+    scores = whole.train()
+    stopped = Stopper(4).attach(new_run(config, tmp_path / "stopped"))
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train()
+    with pytest.raises(KeyboardInterrupt):
+        Stopper(8).attach(resumed(tmp_path / "stopped")).train()
+    last = resumed(tmp_path / "stopped")
+    assert last.train() == scores
+    assert_same(contents(tmp_path / "stopped"), contents(tmp_path / "whole"))
+    assert (last._state.steps, last._state.games) == (whole._state.steps, whole._state.games)
+
+
+def test_a_killed_run_ends_with_the_bits_of_one_never_stopped(tmp_path: Path) -> None:
+    """What was played after the last checkpoint is played again, to the same games, and stored once."""
+    config = run_config("cartpole", *REANALYZED, "schedule.checkpoint_interval=5")
+    new_run(config, tmp_path / "whole").train()
+    with pytest.raises(KeyboardInterrupt):
+        Stopper(9).attach(new_run(config, tmp_path / "killed")).train()
+    shutil.rmtree(tmp_path / "killed" / "checkpoints" / "000000009")  # it had not come to write it
+    resumed(tmp_path / "killed").train()
+    assert_same(contents(tmp_path / "killed"), contents(tmp_path / "whole"))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from numzero.metrics import Progress
+from numzero.training import progress
+from numzero.training.run import TrainingRun
+from tests.tiny import run_config
+
+progress.PROGRESS_SECONDS = 0.0
+
+def on_event(event):
+    if isinstance(event, Progress) and event.updates >= int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    config = run_config(sys.argv[4], *sys.argv[5:])
+    TrainingRun(config, Path(sys.argv[1]), seed=3, workers=int(sys.argv[3]), on_event=on_event).train()
+"""
+
+
+def kill_at(folder: Path, updates: int, workers: int, preset: str, *overrides: str) -> None:
+    """Train in a process that SIGKILLs itself after so many updates."""
+    command = [sys.executable, "-c", KILLED, str(folder), str(updates), str(workers), preset, *overrides]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGKILL")
+@pytest.mark.parametrize("updates", [0, 7])
+def test_a_run_survives_sigkill(updates: int, tmp_path: Path) -> None:
+    """Killed without a word, before the first update or later: resumed, the same bits; metrics tell it as one story."""
+    config = run_config("tictactoe")
+    new_run(config, tmp_path / "whole").train()
+    kill_at(tmp_path / "killed", updates, 0, "tictactoe")
+    events: list[Event] = []
+    resumed(tmp_path / "killed", events.append).train()
+    assert_same(contents(tmp_path / "killed"), contents(tmp_path / "whole"))
+    assert isinstance(events[0], Started)
+    assert events[0].resumed_at == updates // 3 * 3
+    told = [
+        event.updates
+        for event in history(read_metrics(tmp_path / "killed" / "metrics.jsonl"))
+        if isinstance(event, Progress)
+    ]
+    assert told == sorted(told)
+    assert told[-1] == 12
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGKILL")
+def test_a_killed_run_with_workers_reaches_its_target(tmp_path: Path) -> None:
+    """All processes die at once; the resumed run ends with the updates, and the ratio, of one never stopped."""
+    settings = ("schedule.num_updates=60", "schedule.checkpoint_interval=10", "evaluation.interval=20")
+    kill_at(tmp_path / "run", 25, 1, "tictactoe", *settings)
+    with GameStore(tmp_path / "run" / "replay.sqlite") as store:
+        before = [game.game_id for game in store.read_after(0, 10**6)[1]]
+    events: list[Event] = []
+    run = resumed(tmp_path / "run", events.append)
+    run.train()
+    finished = next(event for event in events if isinstance(event, Finished))
+    assert (finished.updates, finished.reason) == (60, "finished")
+    wanted = 60 + 60 * 8
+    ahead = 3 * 8 + 2 * 4  # of one publication, and one move of the batch on each side of the kill
+    assert wanted <= finished.steps <= wanted + ahead
+    with GameStore(tmp_path / "run" / "replay.sqlite") as store:
+        after = [game.game_id for game in store.read_after(0, 10**6)[1]]
+        assert store.problems() == []
+    assert after[: len(before)] == before, "nothing that was finished is lost"
+    assert len(set(after)) == len(after)
+
+
+def test_a_damaged_checkpoint_costs_one_interval(tmp_path: Path) -> None:
+    """The one before is used, saying so, and the run still ends with the same bits."""
+    config = run_config("tictactoe")
+    new_run(config, tmp_path / "whole").train()
+    with pytest.raises(KeyboardInterrupt):
+        Stopper(9).attach(new_run(config, tmp_path / "run")).train()
+    damaged = tmp_path / "run" / "checkpoints" / "000000009" / "learner.npz"
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    events: list[Event] = []
+    resumed(tmp_path / "run", events.append).train()
+    (note,) = [event for event in events if isinstance(event, Noted)]
+    assert "000000009" in note.message
+    assert "The checkpoint before it is used." in note.message
+    assert_same(contents(tmp_path / "run"), contents(tmp_path / "whole"))
+
+
+def test_what_cannot_be_resumed_is_said(tmp_path: Path) -> None:
+    """No run, a run in use, and a run whose checkpoints are all damaged."""
+    with pytest.raises(UserError, match=r"is not the folder of a run.*Start one with `train`"):
+        resumed(tmp_path)
+    run = new_run(run_config("tictactoe"), tmp_path / "run")
+    run.train()
+    held = resumed(tmp_path / "run")
+    with pytest.raises(UserError, match="is in use by another process"):
+        resumed(tmp_path / "run")
+    held.train()
+    for _, path in generations(tmp_path / "run" / "checkpoints"):
+        (path / "state.json").unlink()
+    with pytest.raises(UserError, match=r"holds no checkpoint to go on from\. Of 3 none verifies.*Start a new run"):
+        resumed(tmp_path / "run")
+
+
+def test_a_finished_run_is_evaluated_again(tmp_path: Path) -> None:
+    """There is nothing left to train; the scores are the same, and nothing is stored."""
+    run = new_run(run_config("tictactoe"), tmp_path / "run")
+    scores = run.train()
+    before = contents(tmp_path / "run")
+    assert resumed(tmp_path / "run").train() == scores
+    assert_same(contents(tmp_path / "run"), before)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGTERM")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_a_run_with_a_checkpoint(number: int, tmp_path: Path) -> None:
+    """^C and SIGTERM alike: between two updates, at once, with the words of how to go on."""
+    command = [sys.executable, "cli.py", "train", "tictactoe", "--run", str(tmp_path / "run")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 100
+        while not _has_learned(tmp_path / "run"):
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"To go on: python cli.py resume {tmp_path / 'run'}" in said
+    updates, _ = generations(tmp_path / "run" / "checkpoints")[-1]
+    last = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]
+    assert isinstance(last, Finished)
+    assert (last.updates, last.reason) == (updates, "interrupted")
+
+
+def _has_learned(folder: Path) -> bool:
+    path = folder / "metrics.jsonl"
+    events = read_metrics(path) if path.exists() else []
+    return any(isinstance(event, Progress) and event.updates for event in events)
