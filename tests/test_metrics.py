@@ -81,7 +81,8 @@ def test_each_event_is_one_line_of_json_that_says_its_type(path):
     """So that any other program can read it."""
     write(path, EVENTS)
     lines = path.read_text("utf-8").splitlines()
-    assert [json.loads(line)["type"] for line in lines] == ["started", "progress", "diagnosed", "evaluated", "finished"]
+    types = ["started", "progress", "diagnosed", "evaluated", "noted", "finished"]
+    assert [json.loads(line)["type"] for line in lines] == types
 
 
 def test_an_event_is_in_the_file_before_it_is_closed(path):
