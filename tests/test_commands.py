@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,7 +110,18 @@ def test_every_option_says_what_it_does(path: tuple[str, ...]) -> None:
 
 def test_all_subjects_have_a_command() -> None:
     """What the README promises exists."""
-    names = {"train", "selfplay", "evaluate", "play", "export", "bench", "bench search", "presets"}
+    names = {
+        "train",
+        "resume",
+        "reanalyze",
+        "selfplay",
+        "evaluate",
+        "play",
+        "export",
+        "bench",
+        "bench search",
+        "presets",
+    }
     assert names <= {" ".join(path) for path in COMMANDS}
 
 
@@ -150,6 +162,10 @@ BAD_INPUT = {
     "no games": ("selfplay --games 0", "0 is not in the range"),
     "negative seed": ("train tictactoe --seed -1", "-1 is not in the range"),
     "negative simulations": ("play AGENTS/tictactoe --simulations -3", "-3 is not in the range"),
+    "offline from nowhere": ("train tictactoe --offline", "--offline and --from belong together"),
+    "from without offline": ("train tictactoe --from AGENTS", "--offline and --from belong together"),
+    "resume of what is no run": ("resume AGENTS/notes", "is not the folder of a run"),
+    "reanalyze of what is no run": ("reanalyze AGENTS/notes", "is neither a folder with replay.sqlite nor such a file"),
     "negative workers": ("train tictactoe --workers -1", "-1 is not in the range"),
     "time that runs backwards": ("selfplay --minutes -1", "-1"),
     "words for numbers": ("evaluate AGENTS/tictactoe --games many", "'many' is not a valid integer"),
@@ -445,6 +461,28 @@ def test_interrupted_training_keeps_its_agent_and_says_how_to_go_on(workers: int
     assert "Traceback" not in done.stderr
     assert Agent.load(run).info.model_version >= 30
     assert read_metrics(run / "metrics.jsonl")[-1].reason == "interrupted"  # type: ignore[union-attr]
+
+
+def test_a_run_is_stopped_resumed_refreshed_and_learned_from(tmp_path: Path) -> None:
+    """`resume` ends what was begun, `reanalyze` renews its games once, and `--offline` learns from them alone."""
+    run, learned = tmp_path / "run", tmp_path / "learned"
+    settings = tiny("selfplay.batch_size=4", "reanalyze.fraction=1.0", "reanalyze.positions=16")
+    succeed("train", "tictactoe", "--run", run, *settings)
+    shutil.rmtree(run / "checkpoints" / "000000012")
+    resumed = succeed("resume", run)
+    assert "goes on at update 9" in resumed.stderr
+    assert "finished after" in resumed.stderr
+    first = json.loads(succeed("reanalyze", run, "--workers", 0, "--json").stdout)
+    assert first["games"] > 0
+    assert (first["left"], first["agent_updates"]) == (0, 12)
+    again = json.loads(succeed("reanalyze", run, "--workers", 0, "--json").stdout)
+    assert (again["games"], again["left"]) == (0, 0)
+    other = succeed("reanalyze", run, "--agent", write_agent(tmp_path / "other"), "--workers", 1).stdout
+    assert "have fresh statistics" in other
+    assert "; 0 are left." in other
+    shown = succeed("train", "tictactoe", "--from", run, "--offline", "--run", learned, *settings)
+    assert "offline" in shown.stderr
+    assert Agent.load(learned).info.training["environment_steps"] == 0
 
 
 # ---------------------------------------------------------------------------------------------------- the display

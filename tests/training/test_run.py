@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.files import generations, read_folder
-from numzero.metrics import Evaluated, Event, Finished, Progress, Started, read_metrics
+from numzero.metrics import Evaluated, Event, Finished, Noted, Progress, Started, read_metrics
 from numzero.replay import GameStore, encode_trajectory
 from numzero.training.config import RunConfig, load_config
 from numzero.training.limiter import Limiter
-from numzero.training.run import TrainingRun
+from numzero.training.run import REANALYZE_SLACK, TrainingRun
 from tests.tiny import run_config
 
 RATIOS = st.one_of(st.floats(0.01, 300.0), st.sampled_from([0.1, 1 / 3, 0.7, 1.0, 4.0, 64.0]))
@@ -59,9 +59,12 @@ def start_run(
     *,
     seed: int = 0,
     workers: int = 0,
+    reanalyze_workers: int = 0,
     on_event: Callable[[Event], None] = lambda _: None,
 ) -> TrainingRun:
-    return TrainingRun(config, folder, seed=seed, workers=workers, on_event=on_event)
+    return TrainingRun(
+        config, folder, seed=seed, workers=workers, reanalyze_workers=reanalyze_workers, on_event=on_event
+    )
 
 
 def agents_of(folder: Path) -> list[dict[str, bytes]]:
@@ -115,6 +118,72 @@ def test_a_run_with_a_worker_reaches_its_target(tmp_path: Path) -> None:
     with GameStore(tmp_path / "run" / "replay.sqlite") as store:
         assert store.num_games() == finished.games >= 10
     assert Agent.load(tmp_path / "run").info.model_version == 12
+
+
+def test_all_roles_in_processes_of_their_own(tmp_path: Path) -> None:
+    """Actors, reanalyze actors and an evaluator beside the learner: both ratios hold, all is accounted for."""
+    events: list[Event] = []
+    config = run_config(
+        "cartpole",
+        "reanalyze.fraction=2.0",
+        "reanalyze.positions=16",
+        "schedule.num_updates=150",
+        "evaluation.interval=50",
+    )
+    run = start_run(config, tmp_path / "run", workers=1, reanalyze_workers=1, on_event=events.append)
+    run.train()
+    finished = next(event for event in events if isinstance(event, Finished))
+    assert (finished.updates, finished.reason) == (150, "finished")
+    assert 60 + 150 * 8 <= finished.steps <= 60 + (150 + 3) * 8 + 4
+    last = [event for event in events if isinstance(event, Progress)][-1]
+    ahead = 16 * 2 + 3 * 16  # what is under way, and one interval of publishing
+    assert abs(last.reanalyzed - 150 * 8 * 2) <= ahead + 16 * REANALYZE_SLACK
+    assert set(last.busy) >= {"learner", "selfplay", "reanalyze", "evaluation"}
+    assert set(last.memory_mb) == {"learner", "selfplay", "reanalyze", "evaluation"}
+    assert all(0.0 <= share <= 1.0 for share in last.busy.values())
+    evaluated = [event for event in events if isinstance(event, Evaluated)]
+    assert 1 <= len(evaluated) <= 3
+    assert evaluated[-1].updates == 150
+    assert [event.message for event in events if isinstance(event, Noted)] == []
+    with GameStore(tmp_path / "run" / "replay.sqlite") as store:
+        assert store.newest()[1] > 0, "reanalyze workers stored statistics"
+        assert store.problems() == []
+    assert run._window.mean_version() > 0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "arguments", "sentence"),
+    [
+        (("reanalyze.fraction=1",), {"reanalyze_workers": 1}, "--reanalyze-workers need --workers 1 or more"),
+        ((), {"workers": 1, "reanalyze_workers": 1}, r"nothing to do at reanalyze\.fraction 0"),
+    ],
+)
+def test_workers_with_nothing_to_do_are_refused(
+    overrides: tuple[str, ...], arguments: dict[str, int], sentence: str, tmp_path: Path
+) -> None:
+    """Before anything is written."""
+    with pytest.raises(UserError, match=sentence):
+        start_run(run_config("tictactoe", *overrides), tmp_path / "run", **arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_memory_bound_makes_the_window_smaller(tmp_path: Path) -> None:
+    """One setting in MiB; the estimate at the start keeps it, and says how many slots that makes."""
+    events: list[Event] = []
+    config = run_config("tictactoe", "replay.memory_mb=1", "replay.capacity_steps=1000000")
+    run = start_run(config, tmp_path / "run", on_event=events.append)
+    run.train()
+    assert isinstance(events[0], Started)
+    assert events[0].window_slots == run._window.capacity_steps < 10_000
+    assert 0.9 < events[0].window_mb <= 1.0
+    assert run._window.memory_bytes <= 2**20
+
+
+def test_the_disk_bound_is_the_stores(tmp_path: Path) -> None:
+    """It is kept by whoever writes, now and when the run is taken up again."""
+    start_run(run_config("tictactoe", "replay.disk_mb=20"), tmp_path / "run").train()
+    with GameStore(tmp_path / "run" / "replay.sqlite") as store:
+        assert store.read_note("max_bytes") == str(20 * 2**20).encode()
 
 
 def test_the_folder_holds_what_was_promised(tictactoe: tuple[Path, list[Event], TrainingRun]) -> None:
