@@ -120,9 +120,23 @@ def test_readme_python_runs() -> None:
     run_python("-c", "\n".join(blocks))
 
 
+EMBEDDING = """
+import sys
+import numpy as np
+from numzero import Agent
+assert not {"torch", "gymnasium", "click"} & set(sys.modules)
+agent = Agent.load("my-agent")
+board = np.zeros((3, 3, 3), np.uint8)
+board[2] = 1
+decision = agent.act(board, np.ones(9, bool), simulations=16)
+batch = agent.act_batch(np.stack([board, board]), simulations=16)
+print(decision.action in range(9), batch.visit_counts.sum(axis=1).tolist() == [16, 16])
+"""
+
+
 @pytest.mark.slow
 def test_the_wheel_holds_everything_and_needs_no_torch(tmp_path: Path) -> None:
-    """An installed copy has every module, preset and marker of the checkout, and its faces import without torch."""
+    """An installed copy has every module, preset and marker of the checkout, and plays without any extra."""
     source = tmp_path / "source"  # a copy: building leaves folders behind that would feed the next build
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
@@ -130,11 +144,20 @@ def test_the_wheel_holds_everything_and_needs_no_torch(tmp_path: Path) -> None:
     shutil.copytree(PACKAGE, source / "numzero", ignore=shutil.ignore_patterns("__pycache__"))
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
-    run_python("-m", "pip", "install", "--quiet", str(source), python=python)
+    run_python("-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(source), python=python)
+    (wheel,) = tmp_path.glob("numzero-*.whl")
+    run_python("-m", "pip", "install", "--quiet", str(wheel), python=python)
 
     code = "import pathlib, numzero, numzero.agent, numzero.commands; print(pathlib.Path(numzero.__file__).parent)"
     installed = Path(run_python("-c", code, python=python, cwd=tmp_path).strip())
     assert tmp_path in installed.parents
     wanted = sorted(path.relative_to(source) for path in (source / "numzero").rglob("*") if path.is_file())
     assert [str(path) for path in wanted if not (installed.parent / path).is_file()] == []
-    assert run_python("-m", "pip", "list", python=python).count("torch") == 0
+    listed = run_python("-m", "pip", "list", python=python)
+    assert "torch" not in listed
+    assert "gymnasium" not in listed
+
+    shutil.copytree(ROOT / "models" / "tictactoe", tmp_path / "my-agent")
+    assert run_python("-c", EMBEDDING, python=python, cwd=tmp_path).splitlines()[-1] == "True True"
+    said = run_python(str(python.parent / "numzero"), "describe", "my-agent", python=python, cwd=tmp_path)
+    assert said.startswith("tictactoe: an agent of version")

@@ -8,7 +8,7 @@ import { chromium } from "playwright-core";
 
 const given = JSON.parse(readFileSync(0, "utf-8"));
 const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update"];
-FLAGS.push("--disable-background-networking", "--disable-sync");
+FLAGS.push("--disable-background-networking", "--disable-sync", "--disable-dev-shm-usage");
 const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
 const DESKTOP = { viewport: { width: 1100, height: 760 } };
 const ENDS = ["A draw.", "The agent wins."];
