@@ -1,0 +1,60 @@
+"""A program that plays tiny games in two roles until there are enough; what `test_chaos` shoots at."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from numzero.files import FolderLock
+from numzero.replay import GameStore
+from numzero.runtime.base import Mailbox, RuntimeConfig
+from numzero.runtime.processes import ProcessRuntime
+from tests.runtime import roles
+from tests.runtime.roles import Task
+
+GAME_SECONDS = 0.004
+AHEAD = 40
+
+
+def play(task: Task, mailbox: Mailbox) -> Iterator[None]:
+    """As `roles.play`, slowly."""
+    for _ in roles.play(task, mailbox):
+        time.sleep(GAME_SECONDS)
+        yield
+
+
+def main(folder: Path, num_games: int) -> None:
+    """Play until the store holds so many games; every game that was heard of is written down."""
+    with FolderLock(folder) as lock, (folder / "heard.txt").open("a", encoding="utf-8") as heard:
+        config = RuntimeConfig(patience_seconds=2.0, start_patience_seconds=30.0, max_restarts=100)
+        with GameStore(folder / "replay.sqlite") as store:
+            before = store.num_games()
+        life = 1_000_000 * lock.session
+        runtime = ProcessRuntime(folder / "replay.sqlite", folder / "weights", config, first_life=life)
+        runtime.start(play, [Task("a"), Task("b")])
+        runtime.start(roles.sweep, [Task("c")], unit="positions")
+        try:
+            done = version = 0
+            while before + done < num_games:
+                runtime.allow("play", done + AHEAD)
+                runtime.poll(0.1)
+                runtime.publish(version := version + 1, {"version": b"%d" % version})
+                games = runtime.collect()
+                for game in games:
+                    heard.write(f"{game.game_id}\n")
+                heard.flush()
+                done = int(done + runtime.take_counts().get("steps", 0))
+                for notice in runtime.take_notices():
+                    sys.stdout.write(f"{notice.message}\n")
+                sys.stdout.flush()
+            runtime.stop()
+            for game in runtime.collect():
+                heard.write(f"{game.game_id}\n")
+        finally:
+            runtime.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
