@@ -161,7 +161,8 @@ def await_end(pids: list[int]) -> None:
     """Whoever's parent was killed must vanish at once; the tracker, which holds nothing, a moment later."""
     deadline = time.monotonic() + 10.0
     while any(is_alive(pid) and not is_stopped(pid) for pid in pids):
-        assert time.monotonic() < deadline, f"{pids} outlived the program"
+        left = [f"{pid}: {name_of(pid)}" for pid in pids if is_alive(pid)]
+        assert time.monotonic() < deadline, f"{left} outlived the program"
         time.sleep(0.01)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import queue
 import signal
 import threading
@@ -38,6 +39,8 @@ SHARE_OF_PATIENCE = 0.25
 FIRST_DELAY_SECONDS = 0.1
 """Before the second replacement in a row; the first comes at once, later ones after twice the delay each."""
 LONGEST_DELAY_SECONDS = 30.0
+SAY_AGAIN_SECONDS = 60.0
+"""What several workers say alike within this time is told once."""
 
 
 class ProcessRuntime:
@@ -71,6 +74,7 @@ class ProcessRuntime:
         self._heard: queue.SimpleQueue[tuple[_Worker, int, str, Any]] = queue.SimpleQueue()
         self._counts: dict[str, Any] = {}
         self._notices: list[Notice] = []
+        self._said: dict[str, float] = {}
         self._last_look = time.monotonic()
         self._stopping = False
         self._store: GameStore | None = None
@@ -86,7 +90,7 @@ class ProcessRuntime:
         board.allow(self._allowed.get(name, 0))
         patience = self._config.patience_seconds if patience_seconds is None else patience_seconds
         for row, task in enumerate(tasks):
-            birth = Birth(role, task, unit, self._first_life, {}, row, self._store_path, self._weights)
+            birth = Birth(role, task, unit, self._first_life, {}, row, self._store_path, self._weights, os.getpid())
             worker = _Worker(f"numzero-{name}-{row}", birth, board, patience)
             self._workers.append(worker)
             worker.start(self._context, self._heard)
@@ -183,7 +187,7 @@ class ProcessRuntime:
                 worker.deaths = 0
             add_counts(self._counts, counts)
         elif kind == "notice":
-            self._notices.append(Notice(worker.name, *content))
+            self._say_once(Notice(worker.name, *content))
         elif kind == "silence":
             worker.silent = True
         elif kind == "done":
@@ -193,6 +197,13 @@ class ProcessRuntime:
         else:
             worker.finished = True
             raise UserError(content) if kind == "user_error" else RuntimeError(f"in a worker:\n{content}")
+
+    def _say_once(self, notice: Notice) -> None:
+        """All workers meet the same full disk."""
+        now = time.monotonic()
+        if now - self._said.get(notice.message, -SAY_AGAIN_SECONDS) >= SAY_AGAIN_SECONDS:
+            self._notices.append(notice)
+        self._said[notice.message] = now
 
     def _watch(self) -> None:
         """Bury who died, kill who hangs, and start who is due."""

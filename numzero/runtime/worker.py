@@ -53,11 +53,13 @@ class Birth(NamedTuple):
     row: int
     store: Path
     weights: Path
+    parent: int
+    """Id of the supervisor's process."""
 
 
 def work(birth: Birth, board: Board, pipe: Connection) -> None:
     """A worker's main function: what ended its role is the last thing it says."""
-    _end_with_parent()
+    _end_with_parent(birth.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C reaches the whole group; the parent says when to stop
     lastwords.keep_in(board.place(birth.row))
     mailbox = None
@@ -136,7 +138,7 @@ class _ProcessMailbox:
 
     def _commit(self) -> None:
         """Store the games in hand, however long it takes until there is room, or another is done writing."""
-        started = time.monotonic()
+        started, full = time.monotonic(), ""
         while True:
             try:
                 self._store.add(self._pending)
@@ -146,9 +148,11 @@ class _ProcessMailbox:
             except DiskFullError as error:
                 if self.stopping():
                     raise
-                self._notice("waiting", str(error))
+                full = str(error)
+                self._notice("waiting", full)
                 time.sleep(RETRY_SECONDS)
             else:
+                self._noticed.discard(full)
                 return
 
     def _notice(self, kind: str, sentence: str) -> None:
@@ -189,11 +193,9 @@ class _ProcessMailbox:
             self._board.memory_bytes[self._row] = pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(parent: int) -> None:
     """Ask Linux to kill this process when its parent dies; elsewhere it notices a moment later."""
-    if sys.platform != "linux":
-        return
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before this one was ready
         os._exit(1)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from numzero.errors import DiskFullError
 from numzero.files import FolderLock
 from numzero.replay import GameStore
 from numzero.runtime.base import Mailbox, RuntimeConfig
@@ -25,9 +26,15 @@ def play(task: Task, mailbox: Mailbox) -> Iterator[None]:
         yield
 
 
-def main(folder: Path, num_games: int) -> None:
-    """Play until the store holds so many games; every game that was heard of is written down."""
-    with FolderLock(folder) as lock, (folder / "heard.txt").open("a", encoding="utf-8") as heard:
+def say(sentence: str) -> None:
+    """To whoever reads along."""
+    sys.stdout.write(f"{sentence}\n")
+    sys.stdout.flush()
+
+
+def main(folder: Path, num_games: int, log: Path) -> None:
+    """Play until the store in `folder` holds so many games; every game that was heard of is written to `log`."""
+    with FolderLock(folder) as lock, log.open("a", encoding="utf-8") as heard:
         config = RuntimeConfig(patience_seconds=2.0, start_patience_seconds=30.0, max_restarts=100)
         with GameStore(folder / "replay.sqlite") as store:
             before = store.num_games()
@@ -37,18 +44,24 @@ def main(folder: Path, num_games: int) -> None:
         runtime.start(roles.sweep, [Task("c")], unit="positions")
         try:
             done = version = 0
+            told = False
             while before + done < num_games:
                 runtime.allow("play", done + AHEAD)
                 runtime.poll(0.1)
-                runtime.publish(version := version + 1, {"version": b"%d" % version})
+                version += 1
+                try:
+                    runtime.publish(version, {"version": b"%d" % version})
+                except DiskFullError as error:
+                    if not told:
+                        say(str(error))
+                    told = True
                 games = runtime.collect()
                 for game in games:
                     heard.write(f"{game.game_id}\n")
                 heard.flush()
                 done = int(done + runtime.take_counts().get("steps", 0))
                 for notice in runtime.take_notices():
-                    sys.stdout.write(f"{notice.message}\n")
-                sys.stdout.flush()
+                    say(notice.message)
             runtime.stop()
             for game in runtime.collect():
                 heard.write(f"{game.game_id}\n")
@@ -57,4 +70,4 @@ def main(folder: Path, num_games: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
