@@ -5,6 +5,7 @@ Knows processes of Linux and a number that goes up while the program gets on; kn
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -101,10 +102,8 @@ class Chaos:
         self.faults[f"{kind} of {who}"] += 1
         if kind == "SIGSTOP" and (victim == self._main.pid or who == "resource tracker" or self._rng.random() < 0.3):
             time.sleep(float(self._rng.uniform(0.1, 3.0)))  # as ^Z, or a machine that sleeps
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGCONT)
-            except ProcessLookupError:
-                return
         if kind == "SIGKILL" and victim == self._main.pid:
             self._main.wait()
             await_end(workers)
@@ -158,21 +157,14 @@ def name_of(pid: int) -> str:
 
 
 def await_end(pids: list[int]) -> None:
-    """Whoever's parent was killed must vanish at once; the tracker, which holds nothing, a moment later."""
+    """Whoever's parent was killed must vanish; one that was stopped before its first line ran, when it goes on."""
     deadline = time.monotonic() + 10.0
-    while any(is_alive(pid) and not is_stopped(pid) for pid in pids):
-        left = [f"{pid}: {name_of(pid)}" for pid in pids if is_alive(pid)]
+    while left := [f"{pid}: {name_of(pid)}" for pid in pids if is_alive(pid)]:
         assert time.monotonic() < deadline, f"{left} outlived the program"
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
         time.sleep(0.01)
-
-
-def is_stopped(pid: int) -> bool:
-    """A stopped tracker dies when it is continued."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return status.rpartition(")")[2].split()[0] == "T"
 
 
 def tell(what: str, runs: list[Chaos]) -> None:
