@@ -146,7 +146,8 @@ function renderBoard(over, thought) {
     button.classList.toggle("last", cell === game.moves.at(-1));
     if (over?.line.includes(cell)) button.classList.add("won", `by-${over.winner.toLowerCase()}`);
     button.setAttribute("aria-disabled", String(!legal[cell] || !isPersons()));
-    const visits = seen ? `, ${seen.visits[cell]} of ${total} visits` : "";
+    const worth = seen && !Number.isNaN(seen.q[cell]) ? `, worth ${signed(seen.q[cell])}` : "";
+    const visits = seen ? `, ${seen.visits[cell]} of ${total} visits${worth}` : "";
     button.setAttribute("aria-label", `Cell ${cell + 1}: ${cells[cell] || "empty"}${visits}`);
     renderVisits(button.lastChild, seen, cell, total);
   });
@@ -216,6 +217,7 @@ function makeBoard() {
     const button = document.createElement("button");
     const overlay = element("div", "");
     overlay.append(document.createElement("span"));
+    overlay.ariaHidden = "true"; // the button's label says it
     button.append(document.createElement("div"), overlay);
     button.type = "button";
     button.tabIndex = cell === 4 ? 0 : -1; // one stop for the Tab key, arrows inside
