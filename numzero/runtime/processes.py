@@ -29,8 +29,8 @@ from numzero.runtime.worker import Birth, work
 
 __all__ = ["ProcessRuntime"]
 
-STOP_SECONDS = 20.0
-"""A worker that has not ended this long after it was told to is killed."""
+STOP_SECONDS = 10.0
+"""A worker that has not ended this long after it was told to is killed; one that has not begun yet, at once."""
 WEIGHT_GENERATIONS = 3
 LAST_MESSAGES_SECONDS = 0.5
 """How long after a worker's end its pipe may still bring what it said."""
@@ -149,6 +149,8 @@ class ProcessRuntime:
         self._stopping = True
         for board in self._boards.values():
             board.stop()
+        for worker in self._workers:
+            worker.spare_the_start()
         deadline = time.monotonic() + STOP_SECONDS
         while self.running() and time.monotonic() < deadline:
             try:
@@ -315,6 +317,12 @@ class _Worker:
         self._signs = signs
         self._hung = self._hung or self._without_sign > patience
         return self._hung
+
+    def spare_the_start(self) -> None:
+        """Kill a process that has not shown any sign of life yet: it has nothing to bring."""
+        if self.process is not None and not self._board.signs[self._birth.row]:
+            self.process.kill()
+            self.finished = True
 
     def obituary(self) -> tuple[Any, str]:
         """What became of this life, and a sentence about it."""

@@ -135,6 +135,15 @@ def test_stop_before_anything_happened_is_fine(bench: Bench) -> None:
     assert not bench.runtime.running()
 
 
+def test_who_has_not_begun_is_not_waited_for(processes: Bench) -> None:
+    """Stopping at once takes no longer than it takes to start, and nobody is said to have died."""
+    processes.start(roles.play, Task("a"), Task("b"))
+    os.kill(processes.runtime._workers[0].process.pid, signal.SIGSTOP)  # type: ignore[attr-defined]
+    processes.runtime.stop()
+    assert processes.runtime.take_notices() == []
+    assert all(worker.process is None for worker in processes.runtime._workers)  # type: ignore[attr-defined]
+
+
 def test_published_weights_reach_every_role(bench: Bench) -> None:
     """Roles see versions in rising order, with their contents, and those published before they looked."""
     bench.runtime.publish(1, {"file": b"one"})
