@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
-from numzero.files import DamagedFilesError, generations, prune, read_folder, write_folder
+from numzero.files import LOCK, DamagedFilesError, generations, prune, read_folder, remove_leftovers, write_folder
 from numzero.inference import ModelFiles
 from numzero.runtime.base import State
 from numzero.training.plan import RunPlan
 
-__all__ = ["GENERATIONS", "Checkpoint", "RunState", "forget_later", "generator_state", "read_checkpoint"]
-__all__ += ["restore_generator", "write_checkpoint"]
+__all__ = ["GENERATIONS", "Checkpoint", "RunState", "clear", "forget_later", "generator_state", "never_began"]
+__all__ += ["read_checkpoint", "restore_generator", "write_checkpoint"]
 
 GENERATIONS = 3
 _ROLE_PREFIX = "role-"
@@ -93,6 +93,25 @@ def read_checkpoint(parent: Path) -> tuple[int, Checkpoint, list[str]]:
             problems.append(str(error))
     seen = f" Of {len(problems)} none verifies: {problems[0]}" if problems else ""
     raise UserError(f"{parent} holds no checkpoint to go on from.{seen} Start a new run.")
+
+
+def never_began(folder: Path) -> bool:
+    """Whether a folder is empty, or holds only what a run had made that was killed before its first checkpoint."""
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    made = {"config.toml", "metrics.jsonl", "replay.sqlite", "replay.sqlite-wal", "replay.sqlite-shm"}
+    made |= {"agents", "checkpoints", "weights"}
+    only_ours = names <= {LOCK} or ({LOCK, "config.toml"} <= names and names <= made | {LOCK})
+    return only_ours and not generations(folder / "checkpoints")
+
+
+def clear(folder: Path) -> None:
+    """Remove all but the lock, which the caller holds."""
+    remove_leftovers(folder)
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
 
 
 def forget_later(folder: Path, updates: int) -> None:

@@ -39,8 +39,10 @@ from numzero.training.checkpoint import (
     GENERATIONS,
     Checkpoint,
     RunState,
+    clear,
     forget_later,
     generator_state,
+    never_began,
     read_checkpoint,
     restore_generator,
     write_checkpoint,
@@ -78,7 +80,7 @@ class TrainingRun:
 
     Args:
         config: settings.
-        folder: made here; must not exist yet.
+        folder: made here, or empty, or left by a run that was killed before its first checkpoint.
         seed: with no workers of either kind it decides every bit of the run.
         workers: self-play processes; 0 plays in this process, reproducibly.
         reanalyze_workers: processes that search stored games again; 0 does it in this process, between updates.
@@ -100,7 +102,7 @@ class TrainingRun:
         reanalyze_workers: int = 0,
         source: Path | None = None,
     ) -> None:
-        if folder.exists():
+        if folder.exists() and not never_began(folder):
             raise UserError(
                 f"{folder} exists already. Choose another --run, remove it first, or go on with it: "
                 f"python cli.py resume {folder}"
@@ -114,8 +116,9 @@ class TrainingRun:
             spec=spec_of(config) if origin is None else origin.spec,
         )
         self._set_up(config, folder, RunState(plan=plan), on_event)
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         self._lock = FolderLock(folder)
+        clear(folder)
         write_sealed(folder / "config.toml", save_config(config))
         self._open(None)
         if origin is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -43,7 +42,6 @@ class Program:
         """What to run now; a run that was killed before its first checkpoint is begun again."""
         if generations(self.folder / "checkpoints"):
             return [sys.executable, "cli.py", "resume", str(self.folder), "--json"]
-        shutil.rmtree(self.folder, ignore_errors=True)
         settings = [f"--set={setting}" for setting in (*OVERRIDES, f"schedule.num_updates={self._num_updates}")]
         workers = ["--workers", "1", "--reanalyze-workers", "1"]
         return [

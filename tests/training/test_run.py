@@ -253,13 +253,35 @@ def test_the_window_is_as_large_as_configured(tictactoe: tuple[Path, list[Event]
 
 
 def test_an_existing_folder_is_refused(tmp_path: Path) -> None:
-    """Nothing is overwritten: a folder that is there, even an empty one, is refused and left alone."""
+    """Nothing is overwritten: a folder that holds something is refused and left alone."""
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "precious").write_text("x", encoding="utf-8")
     with pytest.raises(UserError, match="exists already"):
         start_run(run_config("tictactoe"), folder)
     assert [path.name for path in folder.iterdir()] == ["precious"]
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_is_begun_again(tmp_path: Path) -> None:
+    """Nothing of it can be resumed, and nothing is lost; a folder that holds anything else is left alone."""
+    folder = tmp_path / "run"
+    started = start_run(run_config("tictactoe"), folder)
+    for part in (started._metrics, started._store, started._runtime, started._lock):
+        part.close()
+    (folder / ".config.toml.123.tmp").write_text("half", encoding="utf-8")
+    (tmp_path / "empty").mkdir()
+    start_run(run_config("tictactoe", "schedule.num_updates=2"), tmp_path / "empty").train()
+    start_run(run_config("tictactoe", "schedule.num_updates=2"), folder).train()
+    assert Agent.load(folder).info.model_version == 2
+    with pytest.raises(UserError, match="exists already"):
+        start_run(run_config("tictactoe"), folder)
+    for name, others in (("a", ["lock", "notes"]), ("b", ["lock", "replay.sqlite", "weights"]), ("c", ["config.toml"])):
+        (tmp_path / name).mkdir()
+        for other in others:
+            (tmp_path / name / other).touch()
+        with pytest.raises(UserError, match="exists already"):
+            start_run(run_config("tictactoe"), tmp_path / name)
+        assert sorted(path.name for path in (tmp_path / name).iterdir()) == others
 
 
 @pytest.mark.parametrize("overrides", [("network.body='conv'",), ("game='CartPole-v9'",)])
