@@ -7,17 +7,19 @@ of an edge is the constant `discount` in the metadata.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto
 
 from numzero.errors import UserError
 from numzero.inference import ModelFiles, OnnxModel
 from numzero.networks.config import NetworkConfig
-from numzero.networks.graph import GraphBuilder, model_bytes, replace_weights
+from numzero.networks.graph import NetworkGraph, model_bytes, replace_weights
 from numzero.networks.modules import MuZeroNetwork, make_network
+from numzero.networks.values import FLOAT, INT32, Value
 
 __all__ = ["Exporter", "NonFiniteWeightsError", "ParityError", "check_parity", "parity_with", "require_finite"]
 
@@ -74,53 +76,40 @@ class Exporter:
 
 
 def _initial_graph(network: MuZeroNetwork) -> onnx.ModelProto:
-    graph = GraphBuilder(network)
-    observation = "observation"
+    graph = NetworkGraph(network)
+    observation = graph.input("observation", FLOAT, ["batch", *network.observation_shape])
     if network.config.observation_scaling == "symlog":
-        one = graph.constant("one", np.asarray(1.0, np.float32))
-        log = graph.node("Log", graph.node("Add", graph.node("Abs", observation), one))
-        observation = graph.node("Mul", graph.node("Sign", observation), log)
+        observation = graph.op("Sign", observation) * graph.op("Log", graph.op("Abs", observation) + 1.0)
     latent = network.representation.emit(graph, observation)
-    policy, value, _ = _emit_heads(network, graph, latent, reward=False)
-    inputs: dict[str, tuple[int, tuple[int | str, ...]]] = {
-        "observation": (TensorProto.FLOAT, ("batch", *network.observation_shape))
-    }
-    outputs: dict[str, tuple[str, tuple[int | str, ...]]] = {
-        "latent": (latent, ("batch", *network.latent_shape)),
-        "policy_logits": (policy, ("batch", network.num_actions)),
-        "value": (value, ("batch",)),
-    }
-    return graph.finish("initial", inputs, outputs, {})
+    return graph.finish("initial", _outputs(network, graph, latent, reward=False), {})
 
 
 def _recurrent_graph(network: MuZeroNetwork, discount: float) -> onnx.ModelProto:
-    graph = GraphBuilder(network)
-    latent = network.dynamics.emit(graph, "previous_latent", "action")
-    policy, value, reward = _emit_heads(network, graph, latent, reward=True)
-    inputs: dict[str, tuple[int, tuple[int | str, ...]]] = {
-        "previous_latent": (TensorProto.FLOAT, ("batch", *network.latent_shape)),
-        "action": (TensorProto.INT32, ("batch",)),
-    }
-    outputs: dict[str, tuple[str, tuple[int | str, ...]]] = {
-        "latent": (latent, ("batch", *network.latent_shape)),
-        "policy_logits": (policy, ("batch", network.num_actions)),
-        "value": (value, ("batch",)),
-        "reward": (reward, ("batch",)),
-    }
-    return graph.finish("recurrent", inputs, outputs, {"discount": repr(discount)})
+    graph = NetworkGraph(network)
+    previous = graph.input("previous_latent", FLOAT, ["batch", *network.latent_shape])
+    latent = network.dynamics.emit(graph, previous, graph.input("action", INT32, ["batch"]))
+    return graph.finish("recurrent", _outputs(network, graph, latent, reward=True), {"discount": repr(discount)})
 
 
-def _emit_heads(network: MuZeroNetwork, graph: GraphBuilder, latent: str, *, reward: bool) -> tuple[str, str, str]:
+def _outputs(
+    network: MuZeroNetwork, graph: NetworkGraph, latent: Value, *, reward: bool
+) -> dict[str, tuple[Value, Sequence[int | str]]]:
     """Logits split off one matrix product; value and reward as softmax times bins, `[batch]` each."""
-    heads = network.prediction.emit(graph, latent)
-    sizes = graph.constant("head_sizes", np.asarray(network.head_sizes, np.int64))
-    policy, value, rewards = graph.nodes("Split", heads, sizes, num_outputs=3, axis=1)
-    bins = graph.constant("value_bins", network.value_bins.numpy())
-    value = graph.node("MatMul", graph.node("Softmax", value, axis=-1), bins)
-    if not reward:
-        return policy, value, ""
-    bins = graph.constant("reward_bins", network.reward_bins.numpy())
-    return policy, value, graph.node("MatMul", graph.node("Softmax", rewards, axis=-1), bins)
+    sizes = graph.constant(network.head_sizes)
+    heads = graph.ops(3, "Split", network.prediction.emit(graph, latent), sizes, axis=1)
+    outputs: dict[str, tuple[Value, Sequence[int | str]]] = {
+        "latent": (latent, ["batch", *network.latent_shape]),
+        "policy_logits": (heads[0], ["batch", network.num_actions]),
+        "value": (_mean(heads[1], network.value_bins), ["batch"]),
+    }
+    if reward:
+        outputs["reward"] = (_mean(heads[2], network.reward_bins), ["batch"])
+    return outputs
+
+
+def _mean(logits: Value, bins: torch.Tensor) -> Value:
+    graph = logits.graph
+    return graph.op("MatMul", graph.op("Softmax", logits, axis=-1), graph.constant(bins.numpy()))
 
 
 @torch.no_grad()

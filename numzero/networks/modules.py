@@ -18,8 +18,9 @@ from torch.nn import functional
 
 from numzero.errors import UserError
 from numzero.networks.config import NetworkConfig
-from numzero.networks.graph import GraphBuilder
+from numzero.networks.graph import NetworkGraph
 from numzero.networks.support import bin_values
+from numzero.networks.values import Value
 
 __all__ = ["Heads", "MuZeroNetwork", "make_network"]
 
@@ -51,8 +52,8 @@ class Layer(nn.Module, abc.ABC):
         return cast(torch.Tensor, super().__call__(*inputs))
 
     @abc.abstractmethod
-    def emit(self, graph: GraphBuilder, x: str) -> str:
-        """Add the same as nodes on the value named `x`; the name of the output."""
+    def emit(self, graph: NetworkGraph, x: Value) -> Value:
+        """Add the same as nodes on `x`; the output."""
 
 
 class Chain(Layer):
@@ -68,7 +69,7 @@ class Chain(Layer):
             x = layer(x)
         return x
 
-    def emit(self, graph: GraphBuilder, x: str) -> str:
+    def emit(self, graph: NetworkGraph, x: Value) -> Value:
         """See `Layer`."""
         for layer in self.layers:
             x = cast(Layer, layer).emit(graph, x)
@@ -87,9 +88,9 @@ class Dense(Layer):
         """`[N, inputs]` to `[N, outputs]`; `extra` `[N, outputs]` or the bias is added."""
         return torch.addmm(self.bias if extra is None else extra, x, self.weight.t())
 
-    def emit(self, graph: GraphBuilder, x: str, extra: str | None = None) -> str:
+    def emit(self, graph: NetworkGraph, x: Value, extra: Value | None = None) -> Value:
         """See `Layer`."""
-        return graph.node("Gemm", x, graph.weight(self.weight), extra or graph.weight(self.bias), transB=1)
+        return graph.op("Gemm", x, graph.weight(self.weight), extra or graph.weight(self.bias), transB=1)
 
 
 class HiddenLayer(Layer):
@@ -108,13 +109,13 @@ class HiddenLayer(Layer):
             x = self.norm(x)
         return functional.silu(x) if self.silu else functional.relu(x)
 
-    def emit(self, graph: GraphBuilder, x: str, extra: str | None = None) -> str:
+    def emit(self, graph: NetworkGraph, x: Value, extra: Value | None = None) -> Value:
         """See `Layer`."""
         x = self.dense.emit(graph, x, extra)
         if self.norm is not None:
             scale, bias = graph.weight(self.norm.weight), graph.weight(self.norm.bias)
-            x = graph.node("LayerNormalization", x, scale, bias, epsilon=NORM_EPSILON)
-        return graph.node("Mul", x, graph.node("Sigmoid", x)) if self.silu else graph.node("Relu", x)
+            x = graph.op("LayerNormalization", x, scale, bias, epsilon=NORM_EPSILON)
+        return x * graph.op("Sigmoid", x) if self.silu else graph.op("Relu", x)
 
 
 def hidden_layers(num_inputs: int, num_layers: int, config: NetworkConfig) -> Chain:
@@ -139,16 +140,15 @@ class LatentScale(Layer):
         low = x.amin(axes, keepdim=True)
         return (x - low) / (x.amax(axes, keepdim=True) - low).clamp_min(RANGE_EPSILON)
 
-    def emit(self, graph: GraphBuilder, x: str) -> str:
+    def emit(self, graph: NetworkGraph, x: Value) -> Value:
         """See `Layer`."""
         if not self.minmax:
-            scale = graph.constant("latent_norm_scale", np.ones(self.shape, np.float32))
-            return graph.node("LayerNormalization", x, scale, axis=1, epsilon=NORM_EPSILON)
-        axes = graph.constant("latent_axes", np.arange(1, len(self.shape) + 1, dtype=np.int64))
-        low = graph.node("ReduceMin", x, axes, keepdims=1)
-        spread = graph.node("Sub", graph.node("ReduceMax", x, axes, keepdims=1), low)
-        floor = graph.constant("range_epsilon", np.asarray(RANGE_EPSILON, np.float32))
-        return graph.node("Div", graph.node("Sub", x, low), graph.node("Max", spread, floor))
+            scale = graph.constant(np.ones(self.shape, np.float32))
+            return graph.op("LayerNormalization", x, scale, axis=1, epsilon=NORM_EPSILON)
+        axes = range(1, len(self.shape) + 1)
+        low = x.reduced("Min", *axes)
+        spread = x.reduced("Max", *axes) - low
+        return (x - low) / graph.op("Max", spread, RANGE_EPSILON)
 
 
 class MlpRepresentation(Layer):
@@ -165,9 +165,9 @@ class MlpRepresentation(Layer):
         """`[N, *O]` to `[N, latent_size]`."""
         return self.scale(self.output(self.hidden(x.flatten(1))))
 
-    def emit(self, graph: GraphBuilder, x: str) -> str:
+    def emit(self, graph: NetworkGraph, x: Value) -> Value:
         """See `Layer`."""
-        x = self.hidden.emit(graph, graph.node("Flatten", x, axis=1))
+        x = self.hidden.emit(graph, graph.op("Flatten", x, axis=1))
         return self.scale.emit(graph, self.output.emit(graph, x))
 
 
@@ -187,9 +187,9 @@ class MlpDynamics(nn.Module):
         x = self.first(latent, functional.embedding(action, self.action))
         return self.scale(self.output(self.hidden(x), latent))
 
-    def emit(self, graph: GraphBuilder, latent: str, action: str) -> str:
+    def emit(self, graph: NetworkGraph, latent: Value, action: Value) -> Value:
         """The same as nodes."""
-        x = self.first.emit(graph, latent, graph.node("Gather", graph.weight(self.action), action))
+        x = self.first.emit(graph, latent, graph.weight(self.action).at(action))
         return self.scale.emit(graph, self.output.emit(graph, self.hidden.emit(graph, x), latent))
 
 
@@ -208,7 +208,7 @@ class MlpPrediction(Layer):
         """`[N, inputs]` to `[N, outputs]`."""
         return self.output(self.hidden(x))
 
-    def emit(self, graph: GraphBuilder, x: str) -> str:
+    def emit(self, graph: NetworkGraph, x: Value) -> Value:
         """See `Layer`."""
         return self.output.emit(graph, self.hidden.emit(graph, x))
 
@@ -226,9 +226,9 @@ class Conv(Layer):
         """`[N, C, H, W]` to `[N, C', H, W]`."""
         return functional.conv2d(x, self.weight, self.bias, padding=self.padding)
 
-    def emit(self, graph: GraphBuilder, x: str) -> str:
+    def emit(self, graph: NetworkGraph, x: Value) -> Value:
         """See `Layer`."""
-        return graph.node("Conv", x, graph.weight(self.weight), graph.weight(self.bias), pads=[self.padding] * 4)
+        return graph.op("Conv", x, graph.weight(self.weight), graph.weight(self.bias), pads=[self.padding] * 4)
 
 
 class ResidualBlock(Layer):
@@ -245,10 +245,10 @@ class ResidualBlock(Layer):
         """`[N, C, H, W]` to `[N, C, H, W]`."""
         return functional.relu(x + self.second(functional.relu(self.first(x))))
 
-    def emit(self, graph: GraphBuilder, x: str) -> str:
+    def emit(self, graph: NetworkGraph, x: Value) -> Value:
         """See `Layer`."""
-        inner = self.second.emit(graph, graph.node("Relu", self.first.emit(graph, x)))
-        return graph.node("Relu", graph.node("Add", x, inner))
+        inner = self.second.emit(graph, graph.op("Relu", self.first.emit(graph, x)))
+        return graph.op("Relu", x + inner)
 
 
 def residual_blocks(config: NetworkConfig) -> Chain:
@@ -269,9 +269,9 @@ class ConvRepresentation(Layer):
         """`[N, C, H, W]` to `[N, channels, H, W]`."""
         return self.scale(self.blocks(functional.relu(self.stem(x))))
 
-    def emit(self, graph: GraphBuilder, x: str) -> str:
+    def emit(self, graph: NetworkGraph, x: Value) -> Value:
         """See `Layer`."""
-        x = graph.node("Relu", self.stem.emit(graph, x))
+        x = graph.op("Relu", self.stem.emit(graph, x))
         return self.scale.emit(graph, self.blocks.emit(graph, x))
 
 
@@ -291,11 +291,11 @@ class ConvDynamics(nn.Module):
         """`[N, *H]`, `[N]` to `[N, *H]`."""
         return self.scale(self.blocks(functional.relu(latent + self.stem(latent) + self.action[action])))
 
-    def emit(self, graph: GraphBuilder, latent: str, action: str) -> str:
+    def emit(self, graph: NetworkGraph, latent: Value, action: Value) -> Value:
         """The same as nodes."""
-        plane = graph.node("Gather", graph.weight(self.action), action)
-        x = graph.node("Add", graph.node("Add", latent, self.stem.emit(graph, latent)), plane)
-        return self.scale.emit(graph, self.blocks.emit(graph, graph.node("Relu", x)))
+        plane = graph.weight(self.action).at(action)
+        x = latent + self.stem.emit(graph, latent) + plane
+        return self.scale.emit(graph, self.blocks.emit(graph, graph.op("Relu", x)))
 
 
 class ConvPrediction(Layer):
@@ -310,10 +310,10 @@ class ConvPrediction(Layer):
         """`[N, *H]` to `[N, outputs]`."""
         return self.heads(functional.relu(self.squeeze(x)).flatten(1))
 
-    def emit(self, graph: GraphBuilder, x: str) -> str:
+    def emit(self, graph: NetworkGraph, x: Value) -> Value:
         """See `Layer`."""
-        x = graph.node("Relu", self.squeeze.emit(graph, x))
-        return self.heads.emit(graph, graph.node("Flatten", x, axis=1))
+        x = graph.op("Relu", self.squeeze.emit(graph, x))
+        return self.heads.emit(graph, graph.op("Flatten", x, axis=1))
 
 
 class MuZeroNetwork(nn.Module):

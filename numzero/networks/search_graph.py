@@ -391,7 +391,7 @@ def _backup(rule: Rule, tree: Tree, edge: Edge, step: Mapping[str, Value]) -> Tr
 def _path(tree: Tree, node: Value) -> list[Value]:
     """What `Tree.paths` holds of a node, as three vectors `[N]`."""
     row = node.graph.op("SequenceAt", tree.paths, node.reshaped([]))
-    return node.graph.ops("Split", row, num_outputs=3, axis=0)
+    return node.graph.ops(3, "Split", row, num_outputs=3, axis=0)
 
 
 def _narrowest(rule: Rule, tree: Tree, scores: Scores, edge: Edge, i: Value) -> Value:
@@ -409,7 +409,7 @@ def _lead(score: Value) -> Value:
     graph = score.graph
     nobody = where(score.at([0], axis=1) > -math.inf, -math.inf, -math.inf)
     rivals = graph.op("Concat", score, nobody, axis=1)
-    best = graph.ops("TopK", rivals, graph.constant([2]), num_outputs=2, axis=1)[0]
+    best = graph.ops(2, "TopK", rivals, graph.constant([2]), axis=1)[0]
     return best.at(0, axis=1) - best.at(1, axis=1)
 
 

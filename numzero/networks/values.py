@@ -6,13 +6,13 @@ computed, and needs onnx but not torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 __all__ = ["Graph", "Value", "concat", "where"]
 
@@ -23,6 +23,8 @@ BOOL, FLOAT, DOUBLE, INT32, INT64 = (
     TensorProto.INT32,
     TensorProto.INT64,
 )
+OPSET = 20
+IR_VERSION = 9
 TRUTH_OPS = {"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Not"}
 INDEX_OPS = {"ArgMax", "Shape", "Size"}
 State = TypeVar("State", bound=NamedTuple)
@@ -86,11 +88,11 @@ class Value:
             index = self.graph.constant(np.asarray(index, np.int64))
         return self.graph.op("Gather", self, index, axis=axis)
 
-    def reduced(self, how: str, axis: int | None = None, *, keep: bool = True) -> Value:
-        """Sum, Min or Max along `axis`, or of everything as a scalar."""
-        if axis is None:
+    def reduced(self, how: str, *axes: int, keep: bool = True) -> Value:
+        """Sum, Min or Max along `axes`; of everything as a scalar where there are none."""
+        if not axes:
             return self.graph.op(f"Reduce{how}", self, keepdims=0)
-        return self.graph.op(f"Reduce{how}", self, self.graph.constant([axis]), keepdims=int(keep))
+        return self.graph.op(f"Reduce{how}", self, self.graph.constant(axes), keepdims=int(keep))
 
     def reshaped(self, shape: Value | Sequence[int]) -> Value:
         """With another shape."""
@@ -100,28 +102,27 @@ class Value:
 class Graph:
     """Nodes of one graph and, while a loop's body is written, of that body.
 
-    Constants and weights are initializers of the outermost graph, each array once, however often it is used.
+    Constants and weights are initializers of the outermost graph; a constant is stored once, however often it is used.
     """
 
     def __init__(self) -> None:
         self._scopes: list[list[NodeProto]] = [[]]
-        self._initializers: dict[tuple[str, tuple[int, ...], bytes], TensorProto] = {}
-        self._inputs: list[Any] = []
+        self._initializers: dict[str, TensorProto] = {}
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._inputs: list[ValueInfoProto] = []
         self._count = 0
 
     def op(self, op: str, *inputs: Value | float | None, kind: int | None = None, **attributes: Any) -> Value:
         """A node of one output."""
-        return self.ops(op, *inputs, kind=kind, num_outputs=1, **attributes)[0]
+        return self.ops(1, op, *inputs, kind=kind, **attributes)[0]
 
     def ops(
-        self, op: str, *inputs: Value | float | None, num_outputs: int, kind: int | None = None, **attributes: Any
+        self, count: int, op: str, *inputs: Value | float | None, kind: int | None = None, **attributes: Any
     ) -> list[Value]:
-        """A node of several outputs, of the element type `kind` or else the one that `op` makes of its inputs."""
-        if op == "Split":
-            attributes["num_outputs"] = num_outputs
+        """A node of `count` outputs, of the element type `kind` or else the one that `op` makes of its inputs."""
         of = next(value.kind for value in inputs[1 if op == "Where" else 0 :] if isinstance(value, Value))
         names = [self._input_name(value, of) for value in inputs]
-        outputs = [self._new_name(op) for _ in range(num_outputs)]
+        outputs = [self._new_name(op) for _ in range(count)]
         self._scopes[-1].append(helper.make_node(op, names, outputs, **attributes))
         if kind is None:
             kind = BOOL if op in TRUTH_OPS else INT64 if op in INDEX_OPS else of
@@ -142,12 +143,17 @@ class Graph:
         """An array that is part of the file; int64 where Python numbers are given."""
         array = np.array(array, None if isinstance(array, np.ndarray | np.generic) else np.int64, order="C")
         key = (array.dtype.str, array.shape, array.tobytes())
-        if key not in self._initializers:
-            self._initializers[key] = numpy_helper.from_array(array, f"constant_{len(self._initializers)}")
-        tensor = self._initializers[key]
-        return Value(self, tensor.name, tensor.data_type)
+        if key not in self._constants:
+            self._constants[key] = f"constant_{len(self._constants)}"
+        return self.stored(self._constants[key], array)
 
-    def input(self, name: str, kind: int, shape: Sequence[int]) -> Value:
+    def stored(self, name: str, array: NDArray[Any]) -> Value:
+        """An array that is part of the file under this name, so that another may take its place."""
+        if name not in self._initializers:
+            self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+        return Value(self, name, self._initializers[name].data_type)
+
+    def input(self, name: str, kind: int, shape: Sequence[int | str]) -> Value:
         """An input of the model."""
         self._inputs.append(helper.make_tensor_value_info(name, kind, shape))
         return Value(self, name, kind)
@@ -189,16 +195,10 @@ class Graph:
     def include(self, model: onnx.ModelProto, prefix: str, inputs: Mapping[str, Value]) -> dict[str, Value]:
         """Put all nodes of `model` here, its inputs being `inputs`; its outputs by name."""
         graph = model.graph
-        names = {name: value.name for name, value in inputs.items()}
+        names = {output: f"{prefix}/{output}" for node in graph.node for output in node.output}
+        names |= {name: value.name for name, value in inputs.items()}
         names |= {tensor.name: self.constant(numpy_helper.to_array(tensor)).name for tensor in graph.initializer}
-        for node in graph.node:
-            copy = NodeProto()
-            copy.CopyFrom(node)
-            copy.name = ""
-            names |= {output: f"{prefix}/{output}" for output in node.output}
-            copy.input[:] = [names[name] if name else "" for name in node.input]
-            copy.output[:] = [names[name] for name in node.output]
-            self._scopes[-1].append(copy)
+        self._scopes[-1] += _renamed(graph.node, names)
         return {
             output.name: Value(self, names[output.name], output.type.tensor_type.elem_type) for output in graph.output
         }
@@ -207,11 +207,20 @@ class Graph:
         self, name: str, outputs: Mapping[str, tuple[Value, Sequence[int | str]]], metadata: Mapping[str, str]
     ) -> onnx.ModelProto:
         """The checked model; outputs name -> (value, shape)."""
+        nodes = list(self._scopes[0])
+        made = {output for node in nodes for output in node.output}
+        names: dict[str, str] = {}
         for output, (value, _) in outputs.items():
-            self._scopes[0].append(helper.make_node("Identity", [value.name], [output]))
-        infos = [helper.make_tensor_value_info(n, value.kind, shape) for n, (value, shape) in outputs.items()]
+            if value.name in made and value.name not in names:
+                names[value.name] = output
+            else:  # an input or a constant, or one value under two names
+                nodes.append(helper.make_node("Identity", [value.name], [output]))
         graph = helper.make_graph(
-            self._scopes[0], name, self._inputs, infos, initializer=list(self._initializers.values())
+            _renamed(nodes, names),
+            name,
+            self._inputs,
+            [helper.make_tensor_value_info(n, value.kind, shape) for n, (value, shape) in outputs.items()],
+            list(self._initializers.values()),
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
         model.producer_name = "numzero"
@@ -220,8 +229,21 @@ class Graph:
         return model
 
 
-OPSET = 20
-IR_VERSION = 9
+def _renamed(nodes: Iterable[NodeProto], names: Mapping[str, str]) -> list[NodeProto]:
+    """Copies of nodes, and of loops' bodies in them, whose inputs and outputs have other names."""
+    copies = []
+    for node in nodes:
+        copy = NodeProto()
+        copy.CopyFrom(node)
+        copy.input[:] = [names.get(name, name) for name in node.input]
+        copy.output[:] = [names.get(name, name) for name in node.output]
+        for attribute in copy.attribute:
+            if attribute.HasField("g"):
+                body = _renamed(attribute.g.node, names)
+                del attribute.g.node[:]
+                attribute.g.node.extend(body)
+        copies.append(copy)
+    return copies
 
 
 def where(condition: Value, one: Value | float, other: Value | float) -> Value:

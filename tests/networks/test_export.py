@@ -165,7 +165,7 @@ def test_an_exporter_with_a_wrong_graph_refuses_to_be_made(monkeypatch):
     honest = Dense.emit
 
     def wrong(self, graph, x, extra=None):
-        return graph.node("Mul", honest(self, graph, x, extra), graph.constant("planted", np.float32(1.01)))
+        return honest(self, graph, x, extra) * 1.01
 
     monkeypatch.setattr(Dense, "emit", wrong)
     with pytest.raises(ParityError, match="torch and ONNX differ by"):
