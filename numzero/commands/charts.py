@@ -27,6 +27,8 @@ CHARACTER_WIDTH = 0.56
 BAND_OPACITY = 0.18
 PNG_SCALE = 2
 NUM_TICKS = 5
+MARK = 3.0
+"""Half the size of a line's only point."""
 
 
 class Line(NamedTuple):
@@ -119,6 +121,9 @@ def _lay_out(chart: Chart) -> list[_Shape]:
         shapes.append(_Area(there + back[::-1], colors[band.line]))
     for line, color in zip(chart.lines, colors, strict=True):
         points = [at(x, y) for x, y in zip(line.x, line.y, strict=True) if math.isfinite(y)]
+        if len(points) == 1:  # a mark
+            (x, y) = points[0]
+            shapes.append(_Path([(x - MARK, y), (x + MARK, y)], color, 2 * MARK))
         shapes.append(_Path(points, color, 2.0, line.dashed))
     for row, x, color, line in legend:
         y = TOP + LEGEND_HEIGHT * (row + 0.5)

@@ -16,6 +16,7 @@ from numzero.commands.describe import describe
 from numzero.commands.export import export
 from numzero.commands.inspect import inspect
 from numzero.commands.reanalyze import reanalyze
+from numzero.commands.report import report
 from numzero.commands.selfplay import selfplay
 from numzero.commands.study import study
 from numzero.commands.train import resume, train
@@ -61,6 +62,7 @@ _COMMANDS = (
     train,
     resume,
     reanalyze,
+    report,
     study,
     selfplay,
     evaluate,

@@ -131,7 +131,10 @@ def _work(folder: Path, make: Callable[[Any, Callable[[Event], None]], Any], as_
     if as_json:
         click.echo(json.dumps({"run": str(folder), "game": run.config.game, "seed": run.plan.seed, **scores}))
     else:
-        click.echo(f"The agent is in {folder}. Try: python cli.py play {folder}, or: python cli.py evaluate {folder}")
+        click.echo(
+            f"The agent is in {folder}. Try: python cli.py play {folder}, or: python cli.py evaluate {folder}. "
+            f"How it learned: python cli.py report {folder}"
+        )
 
 
 def _reanalyze_workers(config: RunConfig, workers: int | None, asked: int | None) -> int:

@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -28,6 +27,7 @@ from numzero.files import FolderLock, write_file
 from numzero.metrics import Evaluated, read_metrics
 from numzero.training.config import RunConfig, load_config, load_preset, save_config
 from numzero.training.evaluate import AgentPlayer, RandomPlayer, episodes, exhaustive, match
+from numzero.training.scores import evaluation_score
 
 __all__ = ["Point", "SeedResult", "Study", "Summary", "Variant", "parse_variant", "summarize"]
 
@@ -288,14 +288,6 @@ def final_scores(agent: Agent, simulations: int) -> dict[str, float]:
         scores = match(spec.name, player, RandomPlayer(), games=FINAL_GAMES, seed=FINAL_SEED)
         return {"score against random": evaluation_score(scores)}
     return {"mean return": episodes(spec.name, player, games=FINAL_EPISODES, seed=FINAL_SEED)["mean_return"]}
-
-
-def evaluation_score(scores: dict[str, Any]) -> float:
-    """One number for an evaluation: the mean return, or the share of points won."""
-    if "mean_return" in scores:
-        return float(scores["mean_return"])
-    wins, draws, losses = (float(scores[name]) for name in ("wins", "draws", "losses"))
-    return (wins + 0.5 * draws) / (wins + draws + losses)
 
 
 def learning_curve(metrics: Path) -> list[Point]:

@@ -10,7 +10,8 @@ from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.training import study as study_module
 from numzero.training.evaluate import exhaustive
-from numzero.training.study import Point, SeedResult, Study, Variant, evaluation_score, parse_variant, summarize
+from numzero.training.scores import evaluation_score
+from numzero.training.study import Point, SeedResult, Study, Variant, parse_variant, summarize
 from tests.tiny import RUN
 
 TINY = (*RUN, "selfplay.batch_size=4", "evaluation.interval=6")
