@@ -39,14 +39,14 @@ def report(run: Path, out: Path | None, as_json: bool) -> None:
     """
     from numzero.errors import UserError
     from numzero.files import write_file
-    from numzero.metrics import read_metrics
+    from numzero.metrics import history, read_metrics
     from numzero.training.config import load_config
     from numzero.training.findings import findings
 
     if not (run / "metrics.jsonl").is_file():
         raise UserError(f"{run} is no run: it has no metrics.jsonl. Name a folder that train --run made.")
     damages: list[str] = []
-    events = read_metrics(run / "metrics.jsonl", damages.append)
+    events = history(read_metrics(run / "metrics.jsonl", damages.append))
     config = load_config(run / "config.toml")
     found = findings(events, config)
     if as_json:
@@ -228,16 +228,28 @@ def _speed_charts(progress: Sequence[Progress]) -> list[Chart]:
     from numzero.commands.charts import Chart, Line
 
     seconds = [event.seconds for event in progress]
-    shares = [Line("self-play", seconds, [event.selfplay_share for event in progress])]
+    roles = list(dict.fromkeys(role for event in progress for role in event.busy))
+    shares = [Line(role, *_columns([(e.seconds, e.busy[role]) for e in progress if role in e.busy])) for role in roles]
+    memory = list(dict.fromkeys(role for event in progress for role in event.memory_mb))
     rates = [
         Line("updates/s", seconds, [event.updates_per_second for event in progress]),
         Line("environment steps/s", seconds, [event.steps_per_second for event in progress]),
     ]
-    ratio = [Line("", seconds, [event.samples_per_step for event in progress])]
+    ratio = [(event.seconds, event.samples_per_step) for event in progress if event.samples_per_step is not None]
+    targets = [(event.updates, event.target_age) for event in progress if event.target_age is not None]
+    weights = [(event.updates, event.weights_age) for event in progress if event.weights_age is not None]
+    ages = [Line("targets in the window", *_columns(targets)), Line("weights of the newest games", *_columns(weights))]
     return [
-        Chart("Share of the time", "seconds", shares, y_range=(0.0, 1.0)),
+        Chart("Share of time at work; the rest is waiting", "seconds", shares, y_range=(0.0, 1.0)),
         Chart("Rates", "seconds", rates, y_from_zero=True),
-        Chart("Samples learned from per environment step", "seconds", ratio, y_from_zero=True),
+        Chart("Age, in updates", "updates", ages, y_from_zero=True),
+        Chart("Samples learned from per environment step", "seconds", [Line("", *_columns(ratio))], y_from_zero=True),
+        Chart(
+            "Memory, in MiB",
+            "seconds",
+            [Line(r, *_columns([(e.seconds, e.memory_mb[r]) for e in progress if r in e.memory_mb])) for r in memory],
+            y_from_zero=True,
+        ),
     ]
 
 

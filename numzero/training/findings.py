@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from numzero.metrics import Diagnosed, Evaluated, Event, Finished, Predicted, Progress
+from numzero.metrics import Diagnosed, Evaluated, Event, Finished, Predicted, Progress, Started
 from numzero.training.config import RunConfig
 from numzero.training.scores import evaluation_score
 
@@ -46,7 +46,7 @@ def findings(events: Sequence[Event], config: RunConfig) -> list[Finding]:
         found.append(
             Finding("look", "too short", "The run ended before its first diagnosis: there is little to judge.")
         )
-    for whole in (_end, _scores, _ratio):
+    for whole in (_end, _scores, _ratio, _age, _waiting):
         found += whole(events, config)
     return sorted(found, key=lambda finding: finding.kind != "look")
 
@@ -171,12 +171,13 @@ def _agreement(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding
 
 
 def _end(events: Sequence[Event], config: RunConfig) -> Iterator[Finding]:
-    finished = [event for event in events if isinstance(event, Finished)]
-    if not finished:
+    finished = [event for event in events if isinstance(event, Finished | Started)]  # a run may be taken up again
+    last = finished[-1] if finished else None
+    if not isinstance(last, Finished):
         yield Finding("look", "end", "The run has not ended, or was killed: the figures are those so far.")
-    elif finished[-1].reason != "finished":
-        done, wanted = finished[-1].updates, config.schedule.num_updates
-        yield Finding("look", "end", f"The run was {finished[-1].reason} after {done:,} of {wanted:,} updates.")
+    elif last.reason != "finished":
+        done, wanted = last.updates, config.schedule.num_updates
+        yield Finding("look", "end", f"The run was {last.reason} after {done:,} of {wanted:,} updates.")
 
 
 def _scores(events: Sequence[Event], config: RunConfig) -> Iterator[Finding]:
@@ -198,14 +199,45 @@ def _scores(events: Sequence[Event], config: RunConfig) -> Iterator[Finding]:
 
 
 def _ratio(events: Sequence[Event], config: RunConfig) -> Iterator[Finding]:
-    progress = [event for event in events if isinstance(event, Progress) and event.updates]
-    if not progress:
-        return
-    found, wanted = progress[-1].samples_per_step, config.schedule.samples_per_step
-    if found < 0.5 * wanted:
+    ratios = [event.samples_per_step for event in events if isinstance(event, Progress) and event.updates]
+    found, wanted = ratios[-1] if ratios else None, config.schedule.samples_per_step
+    if found is not None and found < 0.5 * wanted:
         yield Finding(
             "look",
             "replay ratio",
             f"{found:.2g} samples were learned from per environment step, where schedule.samples_per_step asks for "
             f"{wanted:g}: the run is too short for its schedule.start_steps.",
         )
+
+
+def _age(events: Sequence[Event], config: RunConfig) -> Iterator[Finding]:
+    ages = [e.target_age for e in events if isinstance(e, Progress) and e.updates and e.target_age is not None]
+    if not ages:
+        return
+    share = ages[-1] / config.schedule.num_updates
+    if share < 0.25:
+        yield Finding("good", "age", f"Targets are {ages[-1]:,.0f} updates old, {share:.0%} of the run.")
+    else:
+        yield Finding(
+            "look",
+            "age",
+            f"Targets are {ages[-1]:,.0f} updates old, {share:.0%} of the run: much is learned from what weak networks "
+            "said. Try reanalyze.fraction, or a smaller replay.capacity_steps.",
+        )
+
+
+def _waiting(events: Sequence[Event], config: RunConfig) -> Iterator[Finding]:
+    """Of runs with processes of their own, over the last quarter; in one process roles share its time."""
+    started = [event for event in events if isinstance(event, Started)]
+    busy = [event.busy for event in events if isinstance(event, Progress) and event.busy]
+    if not busy or not started or not started[-1].workers:
+        return
+    last = busy[-max(1, round(LAST_SHARE * len(busy))) :]
+    learner, actors = (statistics.fmean(each.get(role, 0.0) for each in last) for role in ("learner", "selfplay"))
+    said = f"The learner is at work {learner:.0%} of the time, self-play {actors:.0%}"
+    if learner < 0.6 and actors > 0.8:
+        yield Finding("look", "waiting", f"{said}: the learner waits for games. More --workers would make it faster.")
+    elif actors < 0.3:
+        yield Finding("good", "waiting", f"{said}: fewer --workers would do.")
+    else:
+        yield Finding("good", "waiting", f"{said}.")

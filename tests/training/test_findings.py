@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from numzero.metrics import Diagnosed, Evaluated, Event, Finished, Predicted, Progress
+from numzero.metrics import Diagnosed, Evaluated, Event, Finished, Predicted, Progress, Started
 from numzero.training.config import RunConfig, load_preset
 from numzero.training.findings import Finding, findings, relative_error
 
@@ -34,13 +34,14 @@ def diagnosis(**changes: Any) -> Diagnosed:
 
 
 def progress(**changes: Any) -> Progress:
-    """A line of a run that keeps to its replay ratio."""
-    sound: dict[str, Any] = dict.fromkeys(Progress.__struct_fields__, 1.0) | {
-        "losses": {},
-        "samples_per_step": 60.0,
-        "updates": 100,
-    }
+    """A line of a run that keeps to its replay ratio, and whose targets are fresh."""
+    sound: dict[str, Any] = dict.fromkeys(Progress.__struct_fields__, 1.0)
+    sound |= {"losses": {}, "busy": {}, "memory_mb": {}, "samples_per_step": 60.0, "updates": 100}
     return Progress(**{**sound, **changes})
+
+
+def started(workers: int = 0) -> Started:
+    return Started(run="r", game="g", seed=0, workers=workers, num_updates=4800, num_parameters=9)
 
 
 FINISHED = Finished(seconds=1.0, updates=4800, steps=5000, games=3, reason="finished")
@@ -59,7 +60,7 @@ def test_a_sound_run_has_nothing_to_look_at():
     scores = [Evaluated(seconds=1.0, updates=n, steps=n, scores={"mean_return": 100.0 * n}) for n in (1, 2)]
     found = findings([progress(), diagnosis(), *scores, FINISHED], CONFIG)
     assert {each.kind for each in found} == {"good"}
-    assert {each.name for each in found} == {"value", "reward", "unroll", "policy", "agreement", "score"}
+    assert {each.name for each in found} == {"value", "reward", "unroll", "policy", "agreement", "score", "age"}
     assert all(re.search(r"\d", each.sentence) for each in found)
 
 
@@ -130,6 +131,28 @@ def test_how_a_run_ended_is_said():
     ]
     assert names(diagnosis()) == ["end"]
     assert names() == ["too short", "end"]
+
+
+def test_a_run_that_was_taken_up_again_has_not_ended():
+    """Its first end is not the last."""
+    assert names(started(), diagnosis(), FINISHED, started()) == ["end"]
+
+
+def test_old_targets_are_named():
+    """Older than a quarter of the run."""
+    assert names(progress(target_age=2000.0), diagnosis(), FINISHED) == ["age"]
+    assert names(progress(target_age=200.0), diagnosis(), FINISHED) == []
+
+
+@pytest.mark.parametrize(("learner", "actors", "kind"), [(0.3, 1.0, "look"), (0.9, 0.1, "good"), (0.9, 0.9, "good")])
+def test_who_waits_is_said_of_runs_with_processes(learner, actors, kind):
+    """A learner that waits for games is worth a look; in one process nobody waits."""
+    busy = progress(busy={"learner": learner, "selfplay": actors})
+    said = [each for each in findings([started(2), busy, diagnosis(), FINISHED], CONFIG) if each.name == "waiting"]
+    assert [each.kind for each in said] == [kind]
+    assert f"{learner:.0%}" in said[0].sentence
+    alone = findings([started(0), busy, diagnosis(), FINISHED], CONFIG)
+    assert "waiting" not in {each.name for each in alone}
 
 
 def test_a_score_that_fell_is_named():
