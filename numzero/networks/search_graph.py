@@ -96,7 +96,7 @@ class Tree(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """What the search thinks of all edges, `[n, A]` each."""
+    """What the search thinks of all edges, `[n, A]`."""
 
     seen: Value
     """Which edges were followed."""
@@ -106,12 +106,10 @@ class Scores(NamedTuple):
     """Q(s, a); means nothing where the edge was never followed."""
     score: Value
     """The largest of a row is followed, except at the root of rule `gumbel`."""
-    completed: Value
-    """Gumbel: Q(s, a), or v_mix where the edge was never followed."""
     boost: Value
-    """Gumbel: sigma(completed Q)."""
-    policy: Value
-    """Gumbel: the improved policy."""
+    """What Q adds: scaled to [0, 1] in pUCT, sigma(completed Q) in rule `gumbel`."""
+    value: Value
+    """`[n, 1]` what the search makes of each node's value: the mean, or the improved policy's completed Q."""
 
 
 class Edge(NamedTuple):
@@ -130,10 +128,10 @@ def search_graph(
 ) -> bytes:
     """The content of `agent.onnx`: the two networks of `files` and the search around them.
 
-    Inputs: `observation` float32 `[1, *O]`; `legal` bool `[1, A]`; `num_simulations` int64 `[1]`; and noise float32
-    `[1, A]`, zeros for none: `gumbel`, or for pUCT `root_noise`, a draw from a Dirichlet distribution over the legal
-    actions. Outputs: `action` int32 `[1]`; `visit_counts` int32 `[1, A]`; `q_values` float32 `[1, A]`, NaN where
-    unvisited; `value` float32 `[1]`; all as in `SearchResult`.
+    Inputs: `observation` float32 `[1, *O]`; `legal` bool `[1, A]`, one at least; `num_simulations` int64 `[1]`; and
+    noise float32 `[1, A]`, zeros for none: `gumbel`, or for pUCT `root_noise`, a draw from a Dirichlet distribution
+    over the legal actions. Outputs: `action` int32 `[1]`; `visit_counts` int32 `[1, A]`; `q_values` float32 `[1, A]`,
+    NaN where unvisited; `value` float32 `[1]`; all as in `SearchResult`.
 
     Args:
         files: the networks; `recurrent` names its discount.
@@ -174,7 +172,8 @@ def _shape(value: onnx.ValueInfoProto) -> list[int]:
 
 
 def _discount(recurrent: onnx.ModelProto) -> float:
-    return float({entry.key: entry.value for entry in recurrent.metadata_props}["discount"])
+    """Of every edge; float32, as the search is given it by `OnnxModel`."""
+    return float(np.float32({entry.key: entry.value for entry in recurrent.metadata_props}["discount"]))
 
 
 def _root_prior(config: SearchConfig, logits: Value, legal: Value, noise: Value) -> tuple[Value, Value]:
@@ -277,17 +276,17 @@ def _score_puct(rule: Rule, tree: Tree, seen: Value, visits: Value, q: Value) ->
     """
     graph = q.graph
     node_visits = tree.visits.at(tree.own)
+    value = tree.value_sum.at(tree.own) / node_visits
     if tree.low is not None and tree.high is not None:
         low, high = tree.low, tree.high
     else:  # mctx's muzero_policy: the node's own value and its visited children
-        value = tree.value_sum.at(tree.own) / node_visits
         family = where(seen, q, value)
         low = graph.op("Min", family.reduced("Min", 1), value)
         high = graph.op("Max", family.reduced("Max", 1), value)
     scale = 1.0 / graph.op("Max", high - low, EPSILON)
     scaled = where(seen, (q - low) * scale, 0.0)
     score = scaled + tree.prior * rule.exploration.at(node_visits.cast(INT64)) / (visits + 1.0)
-    return Scores(seen, visits, q, score, completed=q, boost=scaled, policy=score)
+    return Scores(seen, visits, q, score, scaled, value)
 
 
 def _score_gumbel(rule: Rule, tree: Tree, seen: Value, visits: Value, q: Value) -> Scores:
@@ -311,7 +310,8 @@ def _score_gumbel(rule: Rule, tree: Tree, seen: Value, visits: Value, q: Value) 
     sigma = (visits.reduced("Max", 1) + rule.config.visit_offset) * rule.config.value_scale
     boost = graph.op("Clip", (completed - low) * scale, 0.0, 1.0) * sigma
     policy = graph.op("Softmax", tree.log_prior + boost, axis=-1)
-    return Scores(seen, visits, q, policy - visits / (below + 1.0), completed, boost, policy)
+    value = (policy * completed).reduced("Sum", 1)
+    return Scores(seen, visits, q, policy - visits / (below + 1.0), boost, value)
 
 
 def _choose(rule: Rule, scores: Scores, i: Value) -> Value:
@@ -420,15 +420,13 @@ def _read_out(rule: Rule, tree: Tree) -> Outputs:
     visits, q = scores.visits.at([0]), where(scores.seen.at([0]), scores.q.at([0]), math.nan)
     if rule.kind == GUMBEL:
         preferred = _halving_score(rule, scores, visits.reduced("Max"))
-        value = (scores.policy.at([0]) * scores.completed.at([0])).reduced("Sum", 1, keep=False)
     else:
         preferred = where(visits.reduced("Max") > 0.0, visits, rule.preference)
-        value = tree.value_sum.at([0]) / tree.visits.at([0])
     outputs: Outputs = {
         "action": (graph.op("ArgMax", preferred, axis=1, keepdims=0).cast(INT32), [1]),
         "visit_counts": (visits.cast(INT32), [1, rule.num_actions]),
         "q_values": (q.cast(FLOAT), [1, rule.num_actions]),
-        "value": (value.cast(FLOAT), [1]),
+        "value": (scores.value.at(0).cast(FLOAT), [1]),
     }
     if tree.margin is not None:
         last = _lead(preferred) if rule.kind == GUMBEL else math.inf

@@ -171,18 +171,18 @@ class Graph:
         for info, name in zip(kinds, names, strict=True):
             info.name = name
         self._scopes.append([])
-        inner = self._renamed(state, names[2:])
+        inner = self._like(state, names[2:])
         after = body(Value(self, names[0], INT64), inner)
         results = [value for value in after if value is not None]
         ends = [self.op("Identity", Value(self, names[1], BOOL)), *(self._owned(value, inner) for value in results)]
-        infos = [_value_info(value) for value in ends]
-        graph = helper.make_graph(self._scopes.pop(), "body", kinds, infos)
+        nodes = _needed(self._scopes.pop(), (value.name for value in ends))
+        graph = helper.make_graph(nodes, "body", kinds, [_value_info(value) for value in ends])
         outputs = [self._new_name("loop") for _ in results]
         inputs = [count.name, "", *(value.name for value in state if value is not None)]
         self._scopes[-1].append(helper.make_node("Loop", inputs, outputs, body=graph))
-        return self._renamed(state, outputs)
+        return self._like(state, outputs)
 
-    def _renamed(self, state: State, names: Sequence[str]) -> State:
+    def _like(self, state: State, names: Sequence[str]) -> State:
         """`state` of the same kinds under other names; what is None stays None."""
         rest = iter(names)
         values = (value and Value(self, next(rest), value.kind, is_sequence=value.is_sequence) for value in state)
@@ -206,7 +206,7 @@ class Graph:
     def finish(
         self, name: str, outputs: Mapping[str, tuple[Value, Sequence[int | str]]], metadata: Mapping[str, str]
     ) -> onnx.ModelProto:
-        """The checked model; outputs name -> (value, shape)."""
+        """The checked model, without what no output needs; outputs name -> (value, shape)."""
         nodes = list(self._scopes[0])
         made = {output for node in nodes for output in node.output}
         names: dict[str, str] = {}
@@ -215,12 +215,14 @@ class Graph:
                 names[value.name] = output
             else:  # an input or a constant, or one value under two names
                 nodes.append(helper.make_node("Identity", [value.name], [output]))
+        nodes = _needed(_renamed(nodes, names), outputs)
+        read = set().union(*map(_reads, nodes))
         graph = helper.make_graph(
-            _renamed(nodes, names),
+            nodes,
             name,
             self._inputs,
             [helper.make_tensor_value_info(n, value.kind, shape) for n, (value, shape) in outputs.items()],
-            list(self._initializers.values()),
+            [tensor for tensor in self._initializers.values() if tensor.name in read],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
         model.producer_name = "numzero"
@@ -244,6 +246,22 @@ def _renamed(nodes: Iterable[NodeProto], names: Mapping[str, str]) -> list[NodeP
                 attribute.g.node.extend(body)
         copies.append(copy)
     return copies
+
+
+def _needed(nodes: Sequence[NodeProto], outputs: Iterable[str]) -> list[NodeProto]:
+    """Those of the nodes that lead to `outputs`, in their order."""
+    wanted, kept = set(outputs), []
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            kept.append(node)
+            wanted |= _reads(node)
+    return kept[::-1]
+
+
+def _reads(node: NodeProto) -> set[str]:
+    """The values that a node, or the bodies in it, look at."""
+    bodies = (attribute.g.node for attribute in node.attribute if attribute.HasField("g"))
+    return set(node.input).union(*(_reads(inner) for body in bodies for inner in body))
 
 
 def where(condition: Value, one: Value | float, other: Value | float) -> Value:

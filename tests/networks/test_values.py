@@ -90,3 +90,23 @@ def test_a_model_may_be_put_in_twice():
     assert run(outer, concat([once, twice]), z=np.array([1.0, 1.0])).tolist() == [3.0, 4.0, 7.0, 13.0]
     stored = outer.finish("again", {"again": (twice, ["n"])}, {}).graph.initializer
     assert [onnx.numpy_helper.to_array(tensor).tolist() for tensor in stored] == [[2.0, 3.0], 1.0]
+
+
+def test_what_no_output_needs_is_left_out():
+    """Nodes and constants of no use, outside a loop and in its body; what a body reads from outside stays."""
+    graph = Graph()
+    count = graph.input("count", INT64, [])
+    outside = graph.constant([3]) * 2
+    graph.op("Neg", outside * graph.constant([100]))
+
+    def step(i: Value, state: Numbers) -> Numbers:
+        graph.op("Neg", state.before + 1)
+        return state._replace(last=state.last + outside)
+
+    state = Numbers(graph.constant([1]), None, graph.constant([0]), graph.sequence(count))
+    last = graph.loop(count, state, step).last
+    model = graph.finish("test", {"last": (last, [1])}, {})
+    (loop,) = [node for node in model.graph.node if node.op_type == "Loop"]
+    assert "Neg" not in {node.op_type for node in [*model.graph.node, *loop.attribute[0].g.node]}
+    assert [100] not in [onnx.numpy_helper.to_array(tensor).tolist() for tensor in model.graph.initializer]
+    assert run(graph, last, count=np.array(4)).tolist() == [25]
