@@ -190,7 +190,9 @@ class Graph:
 
     def _owned(self, value: Value, inner: NamedTuple) -> Value:
         """A body's output must come from a node of its own."""
-        return self.op("Identity", value) if any(other and value.name == other.name for other in inner) else value
+        if not any(other and value.name == other.name for other in inner):
+            return value
+        return Value(self, self.op("Identity", value).name, value.kind, is_sequence=value.is_sequence)
 
     def include(self, model: onnx.ModelProto, prefix: str, inputs: Mapping[str, Value]) -> dict[str, Value]:
         """Put all nodes of `model` here, its inputs being `inputs`; its outputs by name."""
