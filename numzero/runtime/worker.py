@@ -60,7 +60,8 @@ class Birth(NamedTuple):
 def work(birth: Birth, board: Board, pipe: Connection) -> None:
     """A worker's main function: what ended its role is the last thing it says."""
     _end_with_parent(birth.parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C reaches the whole group; the parent says when to stop
+    for number in (signal.SIGINT, signal.SIGTERM):  # both may reach the whole group; the parent says when to stop
+        signal.signal(number, signal.SIG_IGN)
     lastwords.keep_in(board.place(birth.row))
     mailbox = None
     try:

@@ -129,12 +129,15 @@ class ProcessConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Self-play processes; 0: everything in one process, bit for bit reproducible. Paper: 3,000 (boards)."""
     reanalyze_workers: int = 0
     """Reanalyze processes; 0: the learner's process does it between updates. Paper: as many as actors."""
+    slack_updates: int = 32
+    """Updates by which processes may be ahead of each other; with less they spend their time waiting, with more the
+    replay ratio holds less closely on the way (at the end it holds exactly). Paper: none."""
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
         return [
             f"processes.{name} must be 0 or more; got {getattr(self, name)}."
-            for name in ("workers", "reanalyze_workers")
+            for name in ("workers", "reanalyze_workers", "slack_updates")
             if getattr(self, name) < 0
         ]
 

@@ -5,6 +5,7 @@ Knows every role and the limiters between them; knows nothing of how a role work
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,13 +21,12 @@ from numzero.files import (
     prune,
     read_sealed,
     remove_leftovers,
-    when_there_is_room,
     write_folder,
     write_sealed,
 )
 from numzero.games import symmetries_of
 from numzero.inference import ModelFiles
-from numzero.metrics import Evaluated, Event, Finished, MetricsFile, Noted, Started
+from numzero.metrics import Evaluated, Event, Finished, Started
 from numzero.networks.export import Exporter
 from numzero.networks.modules import make_network
 from numzero.networks.support import bin_values
@@ -49,8 +49,9 @@ from numzero.training.checkpoint import (
 )
 from numzero.training.config import RunConfig, load_config, save_config
 from numzero.training.diagnosis import diagnose
-from numzero.training.evaluate import EvaluationTask, evaluate, evaluation
+from numzero.training.evaluate import EvaluationTask, Progress, evaluate, evaluation
 from numzero.training.interrupts import Interrupts
+from numzero.training.journal import Journal
 from numzero.training.learner import Learner
 from numzero.training.limiter import Limiter
 from numzero.training.offline import GAME_NOTE, STORE_NAME, find_source, import_games
@@ -70,9 +71,11 @@ PUBLISH_SECONDS = 0.2
 """Workers look for weights this often: publishing faster would only wear the disk."""
 WAIT_SECONDS = 0.1
 """How long the learner waits for news at a time, when it has nothing to do."""
-REANALYZE_SLACK = 4
-"""Batches of each reanalyze worker that the learner may be ahead of them, beside one interval of publishing."""
 LIVES_PER_SESSION = 1000
+
+
+class _StopAskedError(Exception):
+    """Somebody asked to stop while an evaluation was under way."""
 
 
 class TrainingRun:
@@ -128,7 +131,9 @@ class TrainingRun:
             for game in self._store.read_last(self._window.capacity_steps):
                 self._window.add(game)
             self._state.sequence = self._store.newest()[0]
-            self._note("offline", f"{num_games:,} games of {origin.store} were copied; {num_damaged} were damaged.")
+            self._journal.note(
+                "offline", f"{num_games:,} games of {origin.store} were copied; {num_damaged} were damaged."
+            )
 
     @classmethod
     def resume(cls, folder: Path, on_event: Callable[[Event], None]) -> TrainingRun:
@@ -150,7 +155,7 @@ class TrainingRun:
             forget_later(folder, updates)
             run._open(checkpoint)
             for problem in problems:
-                run._note("damaged", f"{problem} The checkpoint before it is used.")
+                run._journal.note("damaged", f"{problem} The checkpoint before it is used.")
         except BaseException:
             lock.close()
             raise
@@ -183,8 +188,8 @@ class TrainingRun:
     def _open(self, checkpoint: Checkpoint | None) -> None:
         """Open the files of the folder, and become what the checkpoint says."""
         config, state, path = self.config, self._state, self.folder / STORE_NAME
-        self._metrics = MetricsFile(self.folder / "metrics.jsonl")
-        self._store = GameStore(path, on_damage=lambda sentence: self._note("damaged", sentence))
+        self._journal = Journal(self.folder / "metrics.jsonl", self._on_event, lambda: self._interrupts.requested)
+        self._store = GameStore(path, on_damage=lambda sentence: self._journal.note("damaged", sentence))
         self._store.set_limit(config.replay.disk_mb * MEBIBYTE)
         self._store.write_note(GAME_NOTE, msgspec.json.encode(self.spec))
         if checkpoint is not None:
@@ -210,7 +215,9 @@ class TrainingRun:
         self._learner.restore(checkpoint.learner)
         game_ids = checkpoint.window["game_id"].tolist()
         if lost := self._window.restore(checkpoint.window, self._store.read_named(game_ids)):
-            self._note("damaged", f"{lost} games of the window are no longer in the store; it goes on without them.")
+            self._journal.note(
+                "damaged", f"{lost} games of the window are no longer in the store; it goes on without them."
+            )
         restore_generator(self._rng, state.rng)
         restore_generator(self._reanalyze_rng, state.reanalyze_rng)
         self._published = checkpoint.published
@@ -230,18 +237,19 @@ class TrainingRun:
         try:
             return self._train()
         finally:
-            self._metrics.close()
+            self._journal.close()
             self._store.close()
             self._lock.close()
 
     def _train(self) -> dict[str, Any]:
         num_updates = self.config.schedule.num_updates
-        self._emit(self._started_event())
+        self._journal.emit(self._started_event())
         reason = "failed"
         try:
             with self._interrupts.heard():
                 self._begin()
                 while self._learner.num_updates_done < num_updates and not self._interrupts.requested:
+                    self._journal.at(self._seconds(), self._learner.num_updates_done)
                     self._feed()
                     self._learn()
             reason = "interrupted" if self._interrupts.requested else "finished"
@@ -297,7 +305,7 @@ class TrainingRun:
     def _feed(self) -> None:
         """Let others do what the limiters allow, and take in what they bring."""
         schedule, done = self.config.schedule, self._learner.num_updates_done
-        ahead = schedule.publish_interval if self._in_processes else 1
+        ahead = max(schedule.publish_interval, self.config.processes.slack_updates) if self._in_processes else 1
         target = min(done + ahead, schedule.num_updates)
         allowed = self._limiter.steps_at(target)
         if self._window.num_steps == 0:  # whatever start_steps says: there is nothing to learn from before an end
@@ -330,9 +338,9 @@ class TrainingRun:
             self._take_in_statistics()
         for updates, steps, scores in counts.get("evaluations", ()):
             state.evaluated = updates
-            self._emit(Evaluated(seconds=self._seconds(), updates=updates, steps=steps, scores=scores))
+            self._journal.emit(Evaluated(seconds=self._seconds(), updates=updates, steps=steps, scores=scores))
         for notice in self._runtime.take_notices():
-            self._note(notice.kind, notice.message)
+            self._journal.note(notice.kind, notice.message)
 
     def _take_in_statistics(self) -> None:
         """What reanalyze workers stored; games that had left the window enter it again, if the scope is all."""
@@ -361,9 +369,9 @@ class TrainingRun:
         """How many updates the work of the reanalyze workers allows, with some slack."""
         config, batch_size = self.config.reanalyze, self.config.learner.batch_size
         done = sum(worker.units for worker in self._runtime.workers() if worker.role == reanalyze.__name__)
-        slack = REANALYZE_SLACK * config.positions * self.plan.reanalyze_workers
-        updates = (self._first.reanalyzed + done + slack) / (config.fraction * batch_size)
-        return int(updates) + self.config.schedule.publish_interval
+        under_way = config.positions * self.plan.reanalyze_workers
+        updates = (self._first.reanalyzed + done + under_way) / (config.fraction * batch_size)
+        return int(updates) + max(self.config.schedule.publish_interval, self.config.processes.slack_updates)
 
     def _learn(self) -> None:
         """Make the updates that are due, and all that hangs on their number."""
@@ -406,7 +414,7 @@ class TrainingRun:
         self._meter.learned(update.losses)
         if (done := self._learner.num_updates_done) % DIAGNOSIS_UPDATES == 0:
             bins = bin_values(config.network.value), bin_values(config.network.reward)
-            self._emit(diagnose(batch, update.outputs, *bins, updates=done, steps=self._state.steps))
+            self._journal.emit(diagnose(batch, update.outputs, *bins, updates=done, steps=self._state.steps))
 
     def _refresh(self) -> None:
         """Search again in this process what is owed."""
@@ -456,7 +464,7 @@ class TrainingRun:
     def _hand_out(self, model: ModelFiles) -> None:
         version = self._state.published
         files = self._agent_files(model)
-        self._write(lambda: self._runtime.publish(version, files))
+        self._journal.write(lambda: self._runtime.publish(version, files))
         self._last_publish = time.perf_counter()
         if self._reanalyzer is not None:
             self._reanalyzer.use_model(model, version)
@@ -465,7 +473,7 @@ class TrainingRun:
         """The average network as the run's newest agent."""
         folder = self.folder / "agents"
         files = self._agent_files(self._model_files(average=True))
-        self._write(lambda: write_folder(folder / f"{self._learner.num_updates_done:09d}", files))
+        self._journal.write(lambda: write_folder(folder / f"{self._learner.num_updates_done:09d}", files))
         prune(folder, GENERATIONS)
 
     def _save_checkpoint(self, roles: dict[str, Any] | None = None) -> None:
@@ -478,9 +486,9 @@ class TrainingRun:
         state.episodes = list(self._meter.episodes)
         if self._reanalyzer is not None:
             changes = self._window.take_changes()
-            self._write(lambda: self._add_statistics(changes))
+            self._journal.write(lambda: self._add_statistics(changes))
         # Synced, and every game before it.
-        self._write(lambda: self._store.write_note("checkpoint", str(updates).encode()))
+        self._journal.write(lambda: self._store.write_note("checkpoint", str(updates).encode()))
         checkpoint = Checkpoint(
             state,
             self._learner.state(),
@@ -489,17 +497,11 @@ class TrainingRun:
             roles,
             self._published,
         )
-        self._write(lambda: write_checkpoint(self.folder / "checkpoints", updates, checkpoint))
+        self._journal.write(lambda: write_checkpoint(self.folder / "checkpoints", updates, checkpoint))
         self._save_agent()
 
     def _add_statistics(self, statistics: list[Statistics]) -> None:
         self._store.add_statistics(statistics)
-
-    def _write(self, write: Callable[[], None]) -> None:
-        """Write; where the disk is full, say so (not in a file) and wait for room."""
-        when_there_is_room(
-            write, lambda sentence: self._on_event(self._noted("waiting", sentence)), lambda: self._interrupts.requested
-        )
 
     # ------------------------------------------------------------------------------------------------ words
 
@@ -508,18 +510,29 @@ class TrainingRun:
             self._save_agent()
             self._runtime.allow(evaluation.__name__, self._learner.num_updates_done)
         elif self._state.evaluated < self._learner.num_updates_done:
-            self._evaluate()
+            with contextlib.suppress(_StopAskedError):
+                self._evaluate(self._stop_if_asked)
 
-    def _evaluate(self) -> dict[str, Any]:
+    def _stop_if_asked(self, done: int, total: int) -> None:
+        del done, total
+        if self._interrupts.requested:
+            raise _StopAskedError
+
+    def _evaluate(self, progress: Progress | None = None) -> dict[str, Any]:
         """Play the agent so far, and say how it did."""
         settings = self.config.evaluation
         agent = Agent.from_files(self._agent_files(self._model_files(average=True)), self.folder)
         with self._meter.at("evaluation"):
             scores = evaluate(
-                agent, opponent=None, games=settings.games, simulations=settings.num_simulations, seed=EVALUATION_SEED
+                agent,
+                opponent=None,
+                games=settings.games,
+                simulations=settings.num_simulations,
+                seed=EVALUATION_SEED,
+                progress=progress,
             )
         self._state.evaluated = updates = self._learner.num_updates_done
-        self._emit(Evaluated(seconds=self._seconds(), updates=updates, steps=self._state.steps, scores=scores))
+        self._journal.emit(Evaluated(seconds=self._seconds(), updates=updates, steps=self._state.steps, scores=scores))
         return scores
 
     def _started_event(self) -> Started:
@@ -550,7 +563,7 @@ class TrainingRun:
         now = self._counts()
         if not force and not self._meter.is_due(now):
             return
-        self._emit(
+        self._journal.emit(
             self._meter.take(
                 now,
                 learning_rate=self._learner.learning_rate(),
@@ -574,16 +587,6 @@ class TrainingRun:
         else:
             self._save_agent()
         state, updates = self._state, self._learner.num_updates_done
-        self._emit(
+        self._journal.emit(
             Finished(seconds=self._seconds(), updates=updates, steps=state.steps, games=state.games, reason=reason)
         )
-
-    def _note(self, kind: str, message: str) -> None:
-        self._emit(self._noted(kind, message))
-
-    def _noted(self, kind: str, message: str) -> Noted:
-        return Noted(seconds=self._seconds(), updates=self._learner.num_updates_done, kind=kind, message=message)
-
-    def _emit(self, event: Event) -> None:
-        self._write(lambda: self._metrics.write(event))
-        self._on_event(event)

@@ -22,7 +22,7 @@ from numzero.metrics import Evaluated, Event, Finished, Noted, Progress, Started
 from numzero.replay import GameStore, encode_trajectory
 from numzero.training.config import RunConfig, load_config
 from numzero.training.limiter import Limiter
-from numzero.training.run import REANALYZE_SLACK, TrainingRun
+from numzero.training.run import TrainingRun
 from tests.tiny import run_config
 
 RATIOS = st.one_of(st.floats(0.01, 300.0), st.sampled_from([0.1, 1 / 3, 0.7, 1.0, 4.0, 64.0]))
@@ -128,16 +128,16 @@ def test_all_roles_in_processes_of_their_own(tmp_path: Path) -> None:
         "reanalyze.fraction=2.0",
         "reanalyze.positions=16",
         "schedule.num_updates=150",
+        "processes.slack_updates=5",
         "evaluation.interval=50",
     )
     run = start_run(config, tmp_path / "run", workers=1, reanalyze_workers=1, on_event=events.append)
     run.train()
     finished = next(event for event in events if isinstance(event, Finished))
     assert (finished.updates, finished.reason) == (150, "finished")
-    assert 60 + 150 * 8 <= finished.steps <= 60 + (150 + 3) * 8 + 4
+    assert 60 + 150 * 8 <= finished.steps <= 60 + 150 * 8 + 2 * 4
     last = [event for event in events if isinstance(event, Progress)][-1]
-    ahead = 16 * 2 + 3 * 16  # what is under way, and one interval of publishing
-    assert abs(last.reanalyzed - 150 * 8 * 2) <= ahead + 16 * REANALYZE_SLACK
+    assert abs(last.reanalyzed - 150 * 8 * 2) <= (5 + 1) * 16  # slack, and what is under way
     assert set(last.busy) >= {"learner", "selfplay", "reanalyze", "evaluation"}
     assert set(last.memory_mb) == {"learner", "selfplay", "reanalyze", "evaluation"}
     assert all(0.0 <= share <= 1.0 for share in last.busy.values())
@@ -266,7 +266,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_is_begun_again(tmp_pa
     """Nothing of it can be resumed, and nothing is lost; a folder that holds anything else is left alone."""
     folder = tmp_path / "run"
     started = start_run(run_config("tictactoe"), folder)
-    for part in (started._metrics, started._store, started._runtime, started._lock):
+    for part in (started._journal, started._store, started._runtime, started._lock):
         part.close()
     (folder / ".config.toml.123.tmp").write_text("half", encoding="utf-8")
     (tmp_path / "empty").mkdir()
@@ -311,7 +311,7 @@ def test_a_run_that_is_not_given_time_to_stop_leaves_its_agent(workers: int, tmp
     assert last.reason == "interrupted"
     assert 5 <= last.updates < 5000
     assert Agent.load(tmp_path / "run").info.model_version == last.updates
-    assert len(games_of(tmp_path / "run")) == last.games
+    assert len(games_of(tmp_path / "run")) >= last.games
 
 
 def test_a_failed_run_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
