@@ -74,7 +74,8 @@ class OnnxSearch:
         self._session = _make_session(content, "agent")
         inputs = [value.name for value in self._session.get_inputs()]
         outputs = [value.name for value in self._session.get_outputs()]
-        if inputs[:3] != ["observation", "legal", "num_simulations"] or outputs[:4] != list(FoundMove._fields[:4]):
+        known = ["observation", "legal", "num_simulations"]
+        if len(inputs) != 4 or inputs[:3] != known or outputs[:4] != list(FoundMove._fields[:4]):
             raise UserError(f"agent.onnx must be a search as `export` writes it; it maps {inputs} to {outputs}.")
         self._noise = inputs[3]
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map

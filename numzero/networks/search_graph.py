@@ -18,18 +18,17 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 
+from numzero.errors import UserError
 from numzero.inference import ModelFiles
-from numzero.networks.values import BOOL, DOUBLE, FLOAT, INT32, INT64, Graph, Value, concat, where
+from numzero.networks.values import BOOL, DOUBLE, FLOAT, INT32, INT64, OPSET, Graph, Value, concat, where
 from numzero.search import SearchConfig
 from numzero.search.kernels import EPSILON, GUMBEL, PARENT_SIBLINGS, TINY
 from numzero.search.policies import RULES
 
-__all__ = ["MAX_SIMULATIONS", "search_graph"]
+__all__ = ["max_simulations", "search_graph"]
 
 NUM_JUMPS = 10
-"""Each doubles the longest path that selection can follow."""
-MAX_SIMULATIONS = 2**NUM_JUMPS - 1
-"""Most simulations of one call; a greater number is cut to it."""
+"""Each doubles the longest path that selection can follow: these at least, more where the agent's own budget needs it."""
 
 Outputs = dict[str, tuple[Value, Sequence[int | str]]]
 
@@ -123,6 +122,11 @@ class Edge(NamedTuple):
     """`[1]` int64 the number of the node behind it."""
 
 
+def max_simulations(config: SearchConfig) -> int:
+    """Most simulations of one call, 1,023 at least; a greater number is cut to it."""
+    return int(2 ** max(NUM_JUMPS, config.num_simulations.bit_length()) - 1)
+
+
 def search_graph(
     files: ModelFiles, config: SearchConfig, metadata: Mapping[str, str], *, with_margin: bool = False
 ) -> bytes:
@@ -140,14 +144,14 @@ def search_graph(
         with_margin: one more output `margin` double `[1]`, the smallest lead of a winner over the second best in any
             choice of the search.
     """
-    initial, recurrent = onnx.load_from_string(files.initial), onnx.load_from_string(files.recurrent)
+    initial, recurrent = _load("initial", files.initial), _load("recurrent", files.recurrent)
     observation_shape, num_actions = _shape(initial.graph.input[0]), _shape(initial.graph.output[1])[1]
     graph = Graph()
     observation = graph.input("observation", FLOAT, [1, *observation_shape[1:]])
     legal = graph.input("legal", BOOL, [1, num_actions])
     wanted = graph.input("num_simulations", INT64, [1])
     noise = graph.input("gumbel" if config.rule == "gumbel" else "root_noise", FLOAT, [1, num_actions])
-    num_simulations = graph.op("Clip", wanted, 0, MAX_SIMULATIONS).reshaped([])
+    num_simulations = graph.op("Clip", wanted, 0, max_simulations(config)).reshaped([])
     root = graph.include(initial, "initial", {"observation": observation})
     prior, preference = _root_prior(config, root["policy_logits"].cast(DOUBLE), legal, noise.cast(DOUBLE))
     rule = _make_rule(config, _discount(recurrent), num_actions, legal, preference, num_simulations)
@@ -165,6 +169,15 @@ def search_graph(
     tree = graph.loop(num_simulations, _reset(rule, root, prior, with_margin), simulate)
     outputs = _read_out(rule, tree)
     return bytes(graph.finish("search", outputs, metadata).SerializeToString())
+
+
+def _load(name: str, content: bytes) -> onnx.ModelProto:
+    """A network whose nodes may stand beside the search's."""
+    model = onnx.load_from_string(content)
+    versions = {entry.domain: entry.version for entry in model.opset_import}
+    if versions != {"": OPSET}:
+        raise UserError(f"{name}.onnx must use ONNX's own operators of opset {OPSET}; it uses {versions}.")
+    return model
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[int]:
@@ -336,7 +349,7 @@ def _select(rule: Rule, tree: Tree, best: Value, i: Value) -> Edge:
     if tree.depth is not None:
         numbers = tree.own.reshaped([-1])
         end = where(tree.depth > rule.config.max_depth - 2, numbers, behind)
-    for _ in range(NUM_JUMPS):
+    for _ in range(max_simulations(rule.config).bit_length()):
         end = end.at(end)
     parent = end.at([0])
     node = i + i.graph.constant([1])

@@ -19,7 +19,7 @@ from numzero.agent import AgentInfo, agent_files
 from numzero.errors import UserError
 from numzero.games import GameSpec, make_game
 from numzero.inference import ModelFiles, OnnxModel, OnnxSearch
-from numzero.networks.search_graph import MAX_SIMULATIONS, search_graph
+from numzero.networks.search_graph import max_simulations, search_graph
 from numzero.search import Search, sample_action
 
 __all__ = ["AGENT_GRAPH", "GOLDEN_FILE", "Position", "agent_graph", "golden_cases", "numba_search", "play_positions"]
@@ -57,7 +57,7 @@ def agent_graph(info: AgentInfo, model: ModelFiles, *, with_margin: bool = False
         "discount": repr(info.discount),
         "rule": info.search.rule,
         "num_simulations": str(info.search.num_simulations),
-        "max_simulations": str(MAX_SIMULATIONS),
+        "max_simulations": str(max_simulations(info.search)),
         "model_version": str(info.model_version),
         "agent": agent_files(info, model)["agent.json"].decode(),
     }

@@ -11,13 +11,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from numzero.errors import UserError
 from numzero.inference import FoundMove, OnnxSearch
-from numzero.networks.search_graph import MAX_SIMULATIONS, search_graph
+from numzero.networks.search_graph import max_simulations, search_graph
 from numzero.search import SearchConfig, SearchResult
 from tests.reference.search import TableModel
 from tests.reference.tables import table_files
 from tests.search.problems import RULES, Problem, configs, random_problem
 
+MAX_SIMULATIONS = 1023
+"""Of agents whose own budget is not greater."""
 CLEAR = 1e-6
 """A choice that is won by less may fall otherwise: priors are double here and float32 there."""
 NODES = {"gumbel": 104, "paper": 84, "parent_siblings": 84}
@@ -154,3 +157,24 @@ def test_the_graph_is_standard_and_lean(rule):
     assert [node.op_type for node in loops] == ["Loop"]
     network = len(onnx.load_from_string(files.recurrent).graph.node)
     assert len(loops[0].attribute[0].g.node) - network <= NODES[rule]
+
+
+def test_an_agent_of_a_greater_budget_gets_a_graph_for_it():
+    """What one call may have grows with the agent's own number of simulations."""
+    assert [max_simulations(SearchConfig(num_simulations=n)) for n in (0, 800, 1023, 1024, 5000)] == [1023] * 3 + [
+        2047,
+        8191,
+    ]
+    problem = table_problem(seed=8, num_states=2000, num_actions=1, gamma=0.999)
+    config = SearchConfig(rule="paper", num_simulations=1100)
+    found = in_graph(OnnxSearch(search_graph(table_files(problem.model), config, {})), problem, 1100, None)
+    assert_same(found, problem.run(config))
+
+
+def test_networks_of_another_opset_are_refused():
+    """Their nodes would be read as those of this one."""
+    files = table_files(table_problem(seed=1, num_states=4, num_actions=3, gamma=1.0).model)
+    old = onnx.load_from_string(files.recurrent)
+    old.opset_import[0].version = 17
+    with pytest.raises(UserError, match=r"recurrent\.onnx must use ONNX's own operators of opset 20"):
+        search_graph(files._replace(recurrent=old.SerializeToString()), SearchConfig(), {})

@@ -14,7 +14,6 @@ from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.files import read_folder
 from numzero.inference import OnnxSearch
-from numzero.networks.search_graph import MAX_SIMULATIONS
 from numzero.training.embed import agent_graph, golden_cases, play_positions
 from tests.reference.agents import small_agent
 from tests.tiny import make_agent
@@ -55,7 +54,7 @@ def test_shipped_graphs_say_what_the_folder_says(name):
     assert said["game"] == info.spec.name
     assert said["observation_layout"] == info.spec.observation_layout != ""
     assert (said["rule"], int(said["num_simulations"])) == (info.search.rule, info.search.num_simulations)
-    assert (float(said["discount"]), int(said["max_simulations"])) == (info.discount, MAX_SIMULATIONS)
+    assert (float(said["discount"]), int(said["max_simulations"])) == (info.discount, 1023)
 
 
 def test_golden_cases_depend_on_the_seed_alone():
@@ -80,7 +79,8 @@ def test_games_that_cannot_be_made_here_are_imagined():
 def test_what_is_no_search_is_refused():
     """Networks in place of agent.onnx, and bytes that are no model."""
     agent = make_agent()
-    with pytest.raises(UserError, match="must be a search"):
-        OnnxSearch(agent.files.recurrent)
+    for network in agent.files:
+        with pytest.raises(UserError, match="must be a search"):
+            OnnxSearch(network)
     with pytest.raises(UserError, match="not a model"):
         OnnxSearch(agent_graph(agent.info, agent.files)[:-100])
