@@ -28,7 +28,7 @@ from numzero.search.policies import RULES
 __all__ = ["max_simulations", "search_graph"]
 
 NUM_JUMPS = 10
-"""Each doubles the longest path that selection can follow: these at least, more where the agent's own budget needs it."""
+"""Each doubles the longest path that selection can follow; more are made where the agent's own budget needs them."""
 
 Outputs = dict[str, tuple[Value, Sequence[int | str]]]
 
