@@ -15,7 +15,6 @@ from numzero.errors import UserError
 from numzero.inference import FoundMove, OnnxSearch
 from numzero.networks.search_graph import max_simulations, search_graph
 from numzero.search import SearchConfig, SearchResult
-from tests.reference.search import TableModel
 from tests.reference.tables import table_files
 from tests.search.problems import RULES, Problem, configs, random_problem
 
@@ -91,15 +90,20 @@ def test_root_noise_is_mixed_in_as_numba_mixes_it(problem, config, num_simulatio
 
 @pytest.mark.parametrize("rule", RULES)
 def test_ties_go_to_the_lowest_action(rule):
-    """A model that knows no difference between actions: every choice is a tie."""
-    shape = (1, 5)
-    zeros = np.zeros(shape, np.float32)
-    model = TableModel(np.zeros(shape, np.int32), zeros, zeros + 1.0, np.zeros(1, np.float32), zeros)
-    config = SearchConfig(rule=rule, num_simulations=13)
-    problem = Problem(model, np.zeros(1, np.int32), np.array([[False, True, True, True, True]]), np.zeros(shape))
-    found = in_graph(OnnxSearch(search_graph(table_files(model), config, {})), problem, 13, None)
-    assert_same(found, problem.run(config))
-    assert found.action == 1
+    """A model that knows no difference between actions, then some that know few: equal priors, values -1, 0 and 1."""
+    config = SearchConfig(rule=rule, num_simulations=20)
+    rng = np.random.default_rng(0)
+    for num_states in range(1, 13):
+        problem = table_problem(num_states, num_states, num_actions=5, gamma=(1.0, -1.0, 0.5)[num_states % 3])
+        values = (num_states > 1) * rng.integers(-1, 2, (6, num_states)).astype(np.float32)
+        model = problem.model.replace(
+            value=values[0], reward=values[1:].T.copy(), logits=np.zeros((num_states, 5), np.float32)
+        )
+        asked = problem._replace(model=model, gumbel=np.zeros((1, 5)))
+        search = OnnxSearch(search_graph(table_files(model), config, {}, with_margin=True))
+        found = in_graph(search, asked, config.num_simulations, None)
+        assert num_states > 1 or found.margin == 0.0
+        assert_same(found, asked.run(config))
 
 
 def test_halving_is_planned_for_any_number_of_simulations_and_actions():
