@@ -34,6 +34,9 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
     """n of "n_step", in steps. Paper: 10 for Atari."""
     trace_decay: float = 0.95
     """lambda of "lambda": 0 is one step, 1 the outcome. EfficientZero V2: 0.95; MuZero has none."""
+    root_value_share: float = 0.0
+    """Share of each value target that is the position's own root value instead of its return; 0: off. Of board games
+    0.5 beat the bare outcome (Willemsen et al. 2021); the paper has none."""
     unroll_steps: int = 5
     """K, how many actions the model is unrolled from each sampled position. Paper: 5."""
 
@@ -44,6 +47,8 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
             problems.append(f"targets.num_steps must be at least 1; got {self.num_steps}.")
         if not 0.0 <= self.trace_decay <= 1.0:
             problems.append(f"targets.trace_decay must lie between 0 and 1; got {self.trace_decay}.")
+        if not 0.0 <= self.root_value_share <= 1.0:
+            problems.append(f"targets.root_value_share must lie between 0 and 1; got {self.root_value_share}.")
         if self.unroll_steps < 1:
             problems.append(f"targets.unroll_steps must be at least 1; got {self.unroll_steps}.")
         return problems
@@ -81,6 +86,16 @@ def fill_value_targets(
     else:
         trace_decay = 1.0 if config.kind == "outcome" else config.trace_decay
         _fill_lambda(games, reward, discount, root_value, exploratory, trace_decay, out)
+    if config.root_value_share > 0.0:
+        _mix_root_values(games, root_value, config.root_value_share, out)
+
+
+@njit(cache=True)
+def _mix_root_values(games: _Int64Array, root_value: _Float32Array, share: float, out: _Float32Array) -> None:
+    """G[t] = (1 - share) G[t] + share v[t]."""
+    for game in range(games.shape[0]):
+        for t in range(games[game, 0], games[game, 1]):
+            out[t] += share * (root_value[t] - out[t])
 
 
 @njit(cache=True)
@@ -181,7 +196,7 @@ class Batch(NamedTuple):
     policy_target: _Float32Array
     """`[B, K+1, A]`."""
     policy_mask: _Float32Array
-    """`[B, K+1]`, 1 before the final position."""
+    """`[B, K+1]`, 1 before the final position where the search left a policy; one of zeros is none."""
     value_target: _Float32Array
     """`[B, K+1]`."""
     value_mask: _Float32Array
@@ -210,16 +225,17 @@ def make_batch(
     num_actions = steps.policy_target.shape[1]
     past_end = ~step_taken
     action[past_end] = rng.integers(num_actions, size=np.count_nonzero(past_end), dtype=np.int32)
-    policy_mask = taken.astype(np.float32)
+    was_taken = taken.astype(np.float32)
+    policy_target = steps.policy_target[position] * was_taken[:, :, None]
     return Batch(
         observation=steps.observation[position].astype(np.float32, copy=False),
         observation_mask=(ahead <= final).astype(np.float32),
         action=action,
-        policy_target=steps.policy_target[position] * policy_mask[:, :, None],
-        policy_mask=policy_mask,
-        value_target=steps.value_target[position] * policy_mask,
+        policy_target=policy_target,
+        policy_mask=policy_target.any(axis=2).astype(np.float32),
+        value_target=steps.value_target[position] * was_taken,
         value_mask=known.astype(np.float32),
-        reward_target=steps.reward[step] * policy_mask[:, :-1],
+        reward_target=steps.reward[step] * was_taken[:, :-1],
         reward_mask=known[:, :-1].astype(np.float32),
         weight=weight,
         slot=slot,

@@ -181,14 +181,16 @@ def games_of_any_kind(draw):
     kind=st.sampled_from(KINDS),
     n=st.integers(1, 14),
     trace_decay=st.floats(0, 1, width=32),
+    share=st.sampled_from([0.0, 0.25, 0.5, 1.0]),
 )
-def test_value_targets_equal_their_definitions(games, kind, n, trace_decay):
+def test_value_targets_equal_their_definitions(games, kind, n, trace_decay, share):
     """The kernel's one pass equals the mixture of n-step returns, and writes nowhere else."""
     steps, slots = flat_steps(games)
-    values = fill(steps, slots, TargetConfig(kind=kind, num_steps=n, trace_decay=trace_decay))
+    config = TargetConfig(kind=kind, num_steps=n, trace_decay=trace_decay, root_value_share=share)
+    values = fill(steps, slots, config)
     untouched = np.ones(len(values), np.bool_)
     for game, (first, final) in zip(games, slots.tolist(), strict=True):
-        expected = reference.value_targets(game, kind, n, trace_decay)
+        expected = reference.value_targets(game, kind, n, trace_decay, share)
         np.testing.assert_allclose(values[first : final + 1], expected, rtol=1e-5, atol=1e-4)
         untouched[first : final + 1] = False
     assert (values[untouched] == 77).all()
@@ -200,6 +202,7 @@ def test_value_targets_equal_their_definitions(games, kind, n, trace_decay):
         (TargetConfig(num_steps=0), "num_steps"),
         (TargetConfig(trace_decay=1.5), "trace_decay"),
         (TargetConfig(trace_decay=float("nan")), "trace_decay"),
+        (TargetConfig(root_value_share=-0.1), "root_value_share"),
         (TargetConfig(unroll_steps=0), "unroll_steps"),
     ],
 )
@@ -226,6 +229,7 @@ def test_batches_equal_rows_made_one_by_one(games, unroll_steps, data):
     """Every array of a batch is what the rules say, row by row and position by position."""
     steps, slots = flat_steps(games)
     fill(steps, slots, TargetConfig())
+    steps.policy_target[::5] = 0.0  # positions whose policy is not to be learned from
     possible = [s for first, final in slots.tolist() for s in range(first, final)]
     slot = np.array(data.draw(st.lists(st.sampled_from(possible), min_size=1, max_size=6)), np.int64)
     weight = np.linspace(0.5, 1, len(slot), dtype=np.float32)

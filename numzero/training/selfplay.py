@@ -5,6 +5,7 @@ Knows games, search and trajectories; knows nothing of learning, and never impor
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -40,6 +41,22 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Share of moves drawn uniformly; value targets are cut there. MuZero: none."""
     segment_steps: int = 0
     """Deliver a running episode every so many steps, so that unfinished episodes train too; 0: only when it ends."""
+    growth_updates: int = 0
+    """Simulations per move grow evenly from `first_simulations` to `search.num_simulations` over so many learner
+    updates; 0: off, as in MuZero. MiniZero's progressive simulation lets them grow over the whole training."""
+    first_simulations: int = 2
+    """What `growth_updates` begins with."""
+    fast_move_share: float = 0.0
+    """Share of moves searched with `fast_simulations` only; their policies are not learned from, their values are.
+    0: off. KataGo's playout cap randomisation: 0.75."""
+    fast_simulations: int = 4
+    """Simulations of such a move. KataGo: a sixth of the full number."""
+
+    def simulations_at(self, updates: int, full: int) -> int:
+        """How many a full search makes with weights of so many updates, where it shall come to be `full`."""
+        if updates >= self.growth_updates:
+            return full
+        return round(self.first_simulations + (full - self.first_simulations) * max(0, updates) / self.growth_updates)
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
@@ -54,9 +71,16 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
             problems.append(f"selfplay.temperature must be 0 or more and finite; got {self.temperature}.")
         problems += [
             f"selfplay.{name} must be 0 or more; got {getattr(self, name)}."
-            for name in ("temperature_moves", "random_start_moves", "segment_steps")
+            for name in ("temperature_moves", "random_start_moves", "segment_steps", "growth_updates")
             if getattr(self, name) < 0
         ]
+        problems += [
+            f"selfplay.{name} must be 1 or more; got {getattr(self, name)}."
+            for name in ("first_simulations", "fast_simulations")
+            if getattr(self, name) < 1
+        ]
+        if not 0.0 <= self.fast_move_share < 1.0:
+            problems.append(f"selfplay.fast_move_share must be from 0 to below 1; got {self.fast_move_share}.")
         return problems
 
 
@@ -159,7 +183,8 @@ class Actor:
         self._game = game
         self._task = task
         self._rng = rng
-        self._search: Search | None = None
+        self._model: Model | None = None
+        self._searches: dict[bool, Search] = {}  # by whether they are fast
         self.model_version = -1
         batch_size = game.batch_size
         name = f"{task.label}{task.seed}-{task.actor}" + (f".{life}" if life else "")
@@ -177,10 +202,22 @@ class Actor:
 
     def use_model(self, model: Model, version: int) -> None:
         """Search with this model from the next move on."""
-        if self._search is None:
-            self._search = Search(model, self._task.search, self._game.batch_size)
-        self._search.model = model
+        self._model = model
         self.model_version = version
+
+    def _next_search(self) -> tuple[Search, bool]:
+        """The search of the next move, and whether it is a fast one."""
+        assert self._model is not None, "use_model comes first"
+        task, config = self._task, self._task.config
+        fast = config.fast_move_share > 0.0 and bool(self._rng.random() < config.fast_move_share)
+        full = config.simulations_at(self.model_version, task.search.num_simulations)
+        count = min(config.fast_simulations, full) if fast else full
+        search = self._searches.get(fast)
+        if search is None or search.config.num_simulations != count:
+            settings = dataclasses.replace(task.search, num_simulations=count)
+            search = self._searches[fast] = Search(self._model, settings, self._game.batch_size)
+        search.model = self._model
+        return search, fast
 
     def take_counts(self) -> dict[str, Any]:
         """What happened since the last call: `steps`, `simulations`, `search_seconds`, and the finished `episodes`."""
@@ -215,12 +252,14 @@ class Actor:
 
     def play(self) -> list[Trajectory]:
         """One move in every game; the trajectories that became complete."""
-        assert self._search is not None, "use_model comes first"
+        search, fast = self._next_search()
         game, recorder = self._game, self._recorder
         observation, legal, to_play = game.observation(), game.legal(), game.to_play().copy()
-        result = self._search.run(observation, legal, self._rng)
+        result = search.run(observation, legal, self._rng)
         delivered = recorder.cut(observation, legal, to_play, result.root_value)
         action, exploratory = self._choose(result, legal)
+        if fast:  # no policy is one that is not learned from
+            result = result._replace(policy_target=np.zeros_like(result.policy_target))
         recorder.record_position(observation, legal, to_play, result, self.model_version)
         recorder.record_move(action, exploratory)
         step = game.step(action)
@@ -254,8 +293,8 @@ class Actor:
         game = self._game
         value = np.zeros(game.batch_size, np.float32)
         if (ended & ~terminated).any():  # a truncated episode bootstraps from the network's value of its last state
-            assert self._search is not None
-            value[:] = self._search.model.initial(game.observation()).value
+            assert self._model is not None
+            value[:] = self._model.initial(game.observation()).value
         value[terminated] = 0.0
         self._counts["episodes"] += self._recorder.episodes(ended & self._recorded)
         final = (game.observation(), game.legal(), game.to_play(), value)

@@ -23,12 +23,17 @@ def lambda_return(game: dict[str, list[float]], t: int, trace_decay: float) -> f
     return mixture
 
 
-def value_targets(game: dict[str, list[float]], kind: str, n: int, trace_decay: float) -> list[float]:
+def value_targets(
+    game: dict[str, list[float]], kind: str, n: int, trace_decay: float, root_value_share: float = 0.0
+) -> list[float]:
     """The value target of each position of one game."""
     positions = range(len(game["root_value"]))
     if kind == "n_step":
-        return [n_step_return(game, t, n) for t in positions]
-    return [lambda_return(game, t, 1.0 if kind == "outcome" else trace_decay) for t in positions]
+        returns = [n_step_return(game, t, n) for t in positions]
+    else:
+        returns = [lambda_return(game, t, 1.0 if kind == "outcome" else trace_decay) for t in positions]
+    own, share = game["root_value"], root_value_share
+    return [(1 - share) * r + share * v for r, v in zip(returns, own, strict=True)]
 
 
 def batch_row(steps: Any, slot: int, unroll_steps: int) -> dict[str, list[Any]]:
@@ -42,7 +47,7 @@ def batch_row(steps: Any, slot: int, unroll_steps: int) -> dict[str, list[Any]]:
         row["observation_mask"].append(1 if p <= final else 0)
         if p < final:
             row["policy_target"].append(steps.policy_target[p].tolist())
-            row["policy_mask"].append(1)
+            row["policy_mask"].append(1 if any(steps.policy_target[p]) else 0)
             row["value_target"].append(steps.value_target[p])
             row["value_mask"].append(1)
         else:

@@ -45,7 +45,13 @@ class Play:
         self.shadow = reference.Shadow(make_game(task.game, batch_size or task.config.batch_size), task.gamma)
         self.actor = Actor(self.shadow, task, np.random.default_rng([task.seed, task.actor]))
         self.use_weights(0)
-        self.actor._search = reference.SearchLog(self.actor._search, self.shadow, self.actor)  # type: ignore[assignment]
+        next_search = self.actor._next_search
+
+        def logged() -> tuple[Any, bool]:
+            search, fast = next_search()
+            return reference.SearchLog(search, self.shadow, self.actor), fast
+
+        self.actor._next_search = logged  # type: ignore[method-assign]
         self.delivered: list[Trajectory] = []
 
     def use_weights(self, version: int) -> None:
@@ -389,3 +395,60 @@ def test_pieces_of_a_game_are_numbered_in_order() -> None:
         parts.setdefault(game, []).append(int(part))
     assert len(parts) >= 5
     assert all(numbers == list(range(len(numbers))) for numbers in parts.values())
+
+
+# ---------------------------------------------------------------------------------------------------- simulations
+
+
+def simulations(actor: Actor, moves: int) -> list[int]:
+    """Per copy, of each move."""
+    found = []
+    for _ in range(moves):
+        actor.play()
+        found.append(actor.take_counts()["simulations"] // 5)
+    return found
+
+
+def make_actor(**changes: Any) -> Actor:
+    task = make_task("tictactoe", SearchConfig(rule="gumbel", num_simulations=16), **changes)
+    return Actor(make_game("tictactoe", 5), task, np.random.default_rng(0))
+
+
+def test_simulations_grow_evenly_with_the_weights() -> None:
+    """From the first number to the search's own, which stays; without the setting it is there from the start."""
+    actor, plain = make_actor(growth_updates=100, first_simulations=4), make_actor()
+    for updates, expected in ((0, 4), (50, 10), (75, 13), (100, 16), (1000, 16)):
+        for each, count in ((actor, expected), (plain, 16)):
+            each.use_model(OnnxModel(model_files("tictactoe")), updates)
+            assert simulations(each, 2) == [count, count]
+
+
+def test_fast_moves_leave_values_but_no_policies() -> None:
+    """Their share is as set, over all moves; full moves keep their policies."""
+    actor = make_actor(fast_move_share=0.75, fast_simulations=2)
+    actor.use_model(OnnxModel(model_files("tictactoe")), 0)
+    delivered, counts = [], []
+    for _ in range(200):
+        delivered += actor.play()
+        counts.append(actor.take_counts()["simulations"] // 5)
+    assert set(counts) == {2, 16}
+    assert 110 < counts.count(2) < 180  # 150 of 200, five standard deviations of 6
+    sums = np.concatenate([game.policy_target.sum(axis=1) for game in delivered])
+    assert set(np.round(sums, 5).tolist()) == {0.0, 1.0}
+    assert 0.6 < (sums == 0).mean() < 0.9
+    assert all(np.abs(game.root_value[:-1]).min() > 0 for game in delivered)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"growth_updates": -1}, "selfplay.growth_updates"),
+        ({"first_simulations": 0}, "selfplay.first_simulations"),
+        ({"fast_move_share": 1.0}, "selfplay.fast_move_share"),
+        ({"fast_simulations": 0}, "selfplay.fast_simulations"),
+    ],
+)
+def test_numbers_of_simulations_out_of_range_are_named(changes: dict[str, Any], named: str) -> None:
+    """One sentence."""
+    (problem,) = SelfPlayConfig(**changes).check()
+    assert named in problem
