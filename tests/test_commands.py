@@ -485,6 +485,16 @@ def test_a_run_is_stopped_resumed_refreshed_and_learned_from(tmp_path: Path) -> 
     assert Agent.load(learned).info.training["environment_steps"] == 0
 
 
+def test_games_of_selfplay_can_be_learned_from_and_refreshed(agents: Path, tmp_path: Path) -> None:
+    """Its folder says which game it holds; no run is needed."""
+    games, learned = tmp_path / "games", tmp_path / "learned"
+    succeed("selfplay", "--agent", agents / "tictactoe", "--games", 30, "--workers", 1, "--out", games)
+    succeed("train", "tictactoe", "--from", games, "--offline", "--run", learned, *tiny())
+    assert Agent.load(learned).info.model_version == 12
+    said = json.loads(succeed("reanalyze", games, "--agent", learned, "--workers", 0, "--json").stdout)
+    assert (said["games"], said["left"]) == (30, 0)
+
+
 # ---------------------------------------------------------------------------------------------------- the display
 
 

@@ -74,7 +74,9 @@ def selfplay(
     """
     import os
 
-    from numzero.replay import GameStore
+    import msgspec
+
+    from numzero.replay import GAME_NOTE, GameStore
     from numzero.runtime.processes import ProcessRuntime
     from numzero.training.selfplay import selfplay as role
 
@@ -86,6 +88,7 @@ def selfplay(
     out.mkdir(parents=True, exist_ok=True)
     with GameStore(out / "replay.sqlite") as store:
         num_before = store.num_games()
+        store.write_note(GAME_NOTE, msgspec.json.encode(agent.info.spec))  # so that others can learn from them
     runtime = ProcessRuntime(out / "replay.sqlite", out / "weights")
     title = (
         f"self-play: {tasks[0].game}, {workers} processes, {tasks[0].search.num_simulations} simulations, seed {seed}"

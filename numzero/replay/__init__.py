@@ -5,11 +5,12 @@ stored once, whoever delivers it how often; a damaged byte is noticed before it 
 """
 
 from numzero.replay.codec import DamagedData, decode_statistics, decode_trajectory, encode_statistics, encode_trajectory
-from numzero.replay.store import GameRow, GameStore, StoreBusyError
+from numzero.replay.store import GAME_NOTE, GameRow, GameStore, StoreBusyError
 from numzero.replay.trajectory import UNKNOWN_VERSION, Ended, Statistics, Trajectory, check_trajectory, with_statistics
 from numzero.replay.window import MEBIBYTE, ReplayConfig, Sample, Window, slot_bytes, window_slots
 
 __all__ = [
+    "GAME_NOTE",
     "MEBIBYTE",
     "UNKNOWN_VERSION",
     "DamagedData",

@@ -24,7 +24,7 @@ from numzero.replay.codec import (
 )
 from numzero.replay.trajectory import Statistics, Trajectory, with_statistics
 
-__all__ = ["GameRow", "GameStore", "StoreBusyError"]
+__all__ = ["GAME_NOTE", "GameRow", "GameStore", "StoreBusyError"]
 
 _Decoded = TypeVar("_Decoded", Trajectory, Statistics)
 
@@ -71,6 +71,8 @@ _INSERT_STATISTICS = """INSERT OR REPLACE INTO statistics (game_id, agent, model
                     AND (model_version > :model_version OR payload = :payload))"""
 _GAMES = "games LEFT JOIN statistics USING (game_id)"
 _COLUMNS = "games.sequence, games.game_id, games.payload, statistics.payload"
+GAME_NOTE = "game"
+"""Under this name a store keeps the spec of the game that it holds games of, as JSON."""
 _LIMIT_NOTE = "max_bytes"
 _EVICTED_SHARE = 0.02
 """So much of the limit is freed at a time, so that not every new game pays for it."""

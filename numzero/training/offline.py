@@ -14,13 +14,11 @@ import numpy as np
 from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.games import GameSpec
-from numzero.replay import UNKNOWN_VERSION, DamagedData, GameStore
+from numzero.replay import GAME_NOTE, UNKNOWN_VERSION, DamagedData, GameStore
 
-__all__ = ["GAME_NOTE", "STORE_NAME", "Source", "find_source", "import_games"]
+__all__ = ["STORE_NAME", "Source", "find_source", "import_games"]
 
 STORE_NAME = "replay.sqlite"
-GAME_NOTE = "game"
-"""Under this name a store keeps the spec of the game that it holds games of."""
 _BATCH = 256
 
 

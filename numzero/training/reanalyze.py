@@ -32,8 +32,8 @@ class ReanalyzeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How stored positions are searched again with newer weights."""
 
     fraction: float = 0.0
-    """Positions searched again per learner sample, 0: off. At 1 every target is about as old as its step is rarely
-    drawn. Paper: 0.8 of the samples (MuZero Reanalyze), searched as they are drawn."""
+    """Positions searched again per learner sample, 0: off. At 1 a position is searched again about as often as it is
+    learned from. Paper: 0.8 of the samples (MuZero Reanalyze), searched as they are drawn."""
     positions: int = 256
     """Positions of one batch. Paper: none."""
     order: Literal["sweep", "random"] = "sweep"

@@ -30,7 +30,7 @@ from numzero.metrics import Evaluated, Event, Finished, Started
 from numzero.networks.export import Exporter
 from numzero.networks.modules import make_network
 from numzero.networks.support import bin_values
-from numzero.replay import MEBIBYTE, GameStore, Statistics
+from numzero.replay import GAME_NOTE, MEBIBYTE, GameStore, Statistics
 from numzero.runtime.base import Runtime
 from numzero.runtime.inline import InlineRuntime
 from numzero.runtime.processes import ProcessRuntime
@@ -54,7 +54,7 @@ from numzero.training.interrupts import Interrupts
 from numzero.training.journal import Journal
 from numzero.training.learner import Learner
 from numzero.training.limiter import Limiter
-from numzero.training.offline import GAME_NOTE, STORE_NAME, find_source, import_games
+from numzero.training.offline import STORE_NAME, find_source, import_games
 from numzero.training.plan import RunPlan, check_plan, make_window, spec_of, window_bytes
 from numzero.training.progress import Counts, Meter, as_episodes
 from numzero.training.reanalyze import Reanalyzer, ReanalyzeTask, reanalyze

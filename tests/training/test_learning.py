@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from numzero.agent import Agent
+from numzero.metrics import Evaluated, Event
 from numzero.training.config import load_preset
 from numzero.training.evaluate import evaluate, exhaustive
 from numzero.training.run import TrainingRun
@@ -51,3 +53,42 @@ def test_cartpole_is_learned(tmp_path: Path) -> None:
     after = evaluate(agent, opponent=None, games=20, simulations=16, seed=0)
     assert evaluate(start, opponent=None, games=20, simulations=16, seed=0)["mean_return"] < 25
     assert after["mean_return"] > 60
+
+
+def steps_to(goal: float, folder: Path, seed: int, *overrides: str) -> tuple[float, float, float]:
+    """Environment steps until an evaluation reached `goal` (inf: none did), seconds of the run, and the last score."""
+    events: list[Event] = []
+    config = load_preset("cartpole", ["evaluation.interval=200", "evaluation.games=10", *overrides])
+    started = time.perf_counter()
+    TrainingRun(config, folder, seed=seed, on_event=events.append).train()
+    scores = [(event.steps, event.scores["mean_return"]) for event in events if isinstance(event, Evaluated)]
+    reached = next((float(steps) for steps, score in scores if score >= goal), float("inf"))
+    return reached, time.perf_counter() - started, scores[-1][1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ["random", "sweep", "off"])
+def test_cartpole_with_and_without_reanalyze(order: str, tmp_path: Path) -> None:
+    """Five seeds to 475 in 5,000 steps: most get there, with positions searched again in either order or not at all."""
+    overrides = ("reanalyze.fraction=0.0",) if order == "off" else (f"reanalyze.order={order}",)
+    found = [steps_to(475.0, tmp_path / str(seed), seed, *overrides) for seed in range(5)]
+    for seed, (steps, seconds, score) in enumerate(found):
+        print(f"{order}, seed {seed}: {steps:.0f} steps to 475, {seconds:.0f} s, {score:.0f} at the end")
+    assert sum(steps < float("inf") for steps, _, _ in found) >= 4
+    assert sorted(score for _, _, score in found)[2] >= 400
+
+
+@pytest.mark.slow
+def test_cartpole_is_learned_from_stored_games_alone(tmp_path: Path) -> None:
+    """What was played by beginners, below 100 on average, teaches far more than it shows."""
+    config = load_preset("cartpole", ["schedule.num_updates=1300", "evaluation.interval=0", "evaluation.games=1"])
+    run = TrainingRun(config, tmp_path / "played", seed=0, on_event=lambda _: None)
+    run.train()
+    played = sum(reward for _, reward in run._meter.episodes) / len(run._meter.episodes)
+    offline = load_preset("cartpole", ["evaluation.interval=0"])
+    TrainingRun(offline, tmp_path / "learned", seed=0, on_event=lambda _: None, source=tmp_path / "played").train()
+    agent = Agent.load(tmp_path / "learned")
+    score = evaluate(agent, opponent=None, games=100, simulations=16, seed=7)["mean_return"]
+    print(f"stored games: {played:.0f} on average; learned from them: {score:.0f}")
+    assert played < 100
+    assert score > 1.5 * played

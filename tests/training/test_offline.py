@@ -13,9 +13,9 @@ from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.games import make_game
 from numzero.metrics import Evaluated, Event, Finished, Noted, Progress, Started
-from numzero.replay import UNKNOWN_VERSION, GameStore
+from numzero.replay import GAME_NOTE, UNKNOWN_VERSION, GameStore
 from numzero.training import offline, plan, selfplay
-from numzero.training.offline import GAME_NOTE, Source, find_source, import_games
+from numzero.training.offline import Source, find_source, import_games
 from numzero.training.run import TrainingRun
 from tests.tiny import CORRIDOR, run_config, write_agent
 
