@@ -9,6 +9,7 @@ Schrittwieser et al. 2021). A sweep takes whole games, most out of date first, e
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple
@@ -83,6 +84,8 @@ class Reanalyzer:
     def refresh(self, window: Window) -> int:
         """Search one batch of positions of `window` and overwrite their policy targets and root values; how many."""
         slot = self._draw(window) if self._config.order == "random" else self._sweep(window)
+        if len(slot) == 0:
+            return 0
         policy_target, root_value = self._batch.search(window.observation[slot], window.legal[slot])
         window.update_statistics(slot, policy_target, root_value, self._batch.version)
         return len(slot)
@@ -102,30 +105,26 @@ class Reanalyzer:
         return np.asarray(slot + (bootstraps & (self._rng.random(len(slot)) < 0.5)), np.int64)
 
     def _sweep(self, window: Window) -> _Int64Array:
-        """`[n]` slots, n up to `positions`: the next of the sweep."""
-        here = window.stamp[self._slots] == self._stamps
-        slots = self._slots[here]
+        """`[n]` slots, n up to `positions`: the next of the sweep; none if nothing is out of date."""
+        slots = self._slots[window.stamp[self._slots] == self._stamps]
         if len(slots) < self._config.positions:
-            slots = np.concatenate([slots, self._most_out_of_date(window, slots)])
+            slots = np.concatenate([slots, self._out_of_date(window, slots)])
         taken, self._slots = np.split(slots, [self._config.positions])
         self._stamps = window.stamp[self._slots]
         return np.asarray(taken, np.int64)
 
-    def _most_out_of_date(self, window: Window, begun: _Int64Array) -> _Int64Array:
-        """The positions of games enough for a batch, those with the oldest statistics first, but for games `begun`.
+    def _out_of_date(self, window: Window, left: _Int64Array) -> _Int64Array:
+        """A whole sweep: the positions of all games that newer weights can search, oldest statistics first.
 
-        A sweep comes to a game's first position last, so that position tells how old the game's statistics are.
+        Games with positions `left` of the sweep before are not in it. A game's first position is its last to be
+        searched, so it tells how old the game's statistics are.
         """
         games = window.games()
-        if len(begun):
-            games = games[games[:, 0] != window.first_slot[begun[0]]]
-        games = games[np.argsort(window.model_version[games[:, 0]], kind="stable")]
-        num_positions = games[:, 1] - games[:, 0] + ~window.terminated[games[:, 0]]
-        enough = np.searchsorted(np.cumsum(num_positions), self._config.positions) + 1
-        sweeps = [
-            np.arange(first + count - 1, first - 1, -1)
-            for (first, _), count in zip(games[:enough].tolist(), num_positions[:enough].tolist(), strict=True)
-        ]
+        version = window.model_version[games[:, 0]]
+        due = (version < self._batch.version) & ~np.isin(games[:, 0], window.first_slot[left])
+        games = games[due][np.argsort(version[due], kind="stable")]
+        lasts = games[:, 1] - window.terminated[games[:, 0]]  # nothing follows a terminated game: no search needed
+        sweeps = [np.arange(last, first - 1, -1) for first, last in zip(games[:, 0], lasts, strict=True)]
         return np.concatenate([np.zeros(0, np.int64), *sweeps])
 
 
@@ -253,6 +252,7 @@ class StoreSweep:
         self._batch = _Batch(task.search, task.positions)
         self.version = UNKNOWN_VERSION
         self._rows: dict[int, GameRow] = {}  # of this worker's games, by sequence
+        self._sweep: deque[int] = deque()  # sequences of games to come
         self._last_sequence = 0
         self._steps_seen = 0
         self._games: list[_Sweeping] = []  # under way, in the order of the sweep
@@ -308,19 +308,25 @@ class StoreSweep:
         return True
 
     def _begin_games(self) -> None:
-        """Take up the games most out of date, enough for a batch."""
+        """Take up the next games of the sweep, enough for a batch; after its last one a new sweep begins."""
+        chosen, num_steps = [], 0
+        while num_steps < self._task.positions:
+            if not self._sweep and not self._plan():
+                break
+            sequence = self._sweep.popleft()
+            row = self._rows.get(sequence)
+            if row is not None and self._is_out_of_date(row):
+                chosen.append(sequence)
+                num_steps += row.num_steps
+                self._rows[sequence] = row._replace(model_version=self._batch.version, agent=self._task.agent)
+        self._games += [_Sweeping(game) for game in self._store.read_games(chosen)]
+
+    def _plan(self) -> bool:
+        """Order what is out of date for the next sweep, oldest statistics first; whether there is anything."""
         self._look()
         ages = [(row.model_version, row.sequence) for row in self._rows.values() if self._is_out_of_date(row)]
-        chosen, num_steps = [], 0
-        for _, sequence in sorted(ages)[: self._task.positions]:
-            if num_steps >= self._task.positions:
-                break
-            chosen.append(sequence)
-            num_steps += self._rows[sequence].num_steps
-            self._rows[sequence] = self._rows[sequence]._replace(
-                model_version=self._batch.version, agent=self._task.agent
-            )
-        self._games += [_Sweeping(game) for game in self._store.read_games(chosen)]
+        self._sweep.extend(sequence for _, sequence in sorted(ages))
+        return bool(ages)
 
     def _look(self) -> None:
         """Take new games into the index, and forget those that are beyond what is to be swept."""
