@@ -198,7 +198,7 @@ def test_an_interrupt_closes_the_page_cleanly() -> None:
     with process:
         assert process.stdout is not None
         assert process.stderr is not None
-        url = process.stdout.readline().split()[2]
+        url = next(line for line in process.stdout if line.startswith("Play at")).split()[2]
         assert ask(url, "/")[0] == 200
         process.send_signal(signal.SIGINT)
         assert process.stdout.read() == "The page is closed.\n"
