@@ -93,12 +93,15 @@ class WebServer(http.server.ThreadingHTTPServer):
             raise UserError(f"the page plays {GAME} only; the agent in {folder} plays {self.agent.info.spec.name}.")
         if not PAGE.is_dir():
             raise UserError(f"the page comes with a checkout of numzero; {PAGE} is not there. Run cli.py from one.")
+        if simulations is not None and simulations > LARGEST_BUDGET:
+            raise UserError(f"--simulations must be at most {LARGEST_BUDGET} in the browser; got {simulations}.")
+        budget = self.agent.info.search.num_simulations if simulations is None else simulations
         in_browser, self.advice = _ability(files)
         self.config = {
             "engine": "worker" if in_browser else "server",
             "agent": "agent.onnx",
             "runtime": "runtime/",
-            "simulations": self.agent.info.search.num_simulations if simulations is None else simulations,
+            "simulations": min(budget, LARGEST_BUDGET),
             "side": side,
         }
         self.content: dict[str, bytes | Path] = {f"/{name}": PAGE / name for name in PAGE_FILES}

@@ -166,7 +166,9 @@ def test_an_agent_without_a_graph_thinks_in_the_server(tmp_path: Path, with_runt
 
 
 def test_what_the_page_cannot_play_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another game, a port that is taken, a page that is not there: one sentence each."""
+    """Another game, too long a search, a port that is taken, a page that is not there: one sentence each."""
+    with pytest.raises(UserError, match="--simulations must be at most 1023 in the browser; got 1024"):
+        page_server(simulations=1024)
     with pytest.raises(UserError, match=r"the page plays tictactoe only; the agent in .* plays CartPole-v1"):
         page_server(write_agent(tmp_path / "cartpole", "CartPole-v1"))
     with page_server() as first, pytest.raises(UserError, match=r"port \d+ cannot be used: "):
