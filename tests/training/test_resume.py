@@ -25,7 +25,7 @@ from tests.tiny import CORRIDOR, run_config
 ROOT = Path(__file__).resolve().parents[2]
 REANALYZED = ("reanalyze.fraction=1.0", "reanalyze.positions=16")
 VARIANTS = {
-    "board": ("tictactoe", ()),
+    "board": ("tictactoe", ("selfplay.fast_move_share=0.5", "selfplay.growth_updates=8")),
     "priorities": ("tictactoe", ("replay.priority_exponent=0.5", "replay.capacity_steps=150", *REANALYZED)),
     "random order": ("cartpole", (*REANALYZED, "replay.capacity_steps=120")),
     "sweep": ("cartpole", (*REANALYZED, "reanalyze.order=sweep", "search.rule=paper", "selfplay.segment_steps=7")),
