@@ -76,6 +76,7 @@ def selfplay(
 
     import msgspec
 
+    from numzero.files import FolderLock
     from numzero.replay import GAME_NOTE, GameStore
     from numzero.runtime.processes import ProcessRuntime
     from numzero.training.selfplay import selfplay as role
@@ -86,6 +87,7 @@ def selfplay(
     seed = secrets.randbits(32) if seed is None else seed
     tasks = _tasks(agent, workers, simulations, batch_size, seed, games)
     out.mkdir(parents=True, exist_ok=True)
+    lock = FolderLock(out)
     with GameStore(out / "replay.sqlite") as store:
         num_before = store.num_games()
         store.write_note(GAME_NOTE, msgspec.json.encode(agent.info.spec))  # so that others can learn from them
@@ -100,6 +102,7 @@ def selfplay(
             _play(runtime, role, tasks, agent, totals, display, minutes)
         finally:
             runtime.close()
+            lock.close()
     with GameStore(out / "replay.sqlite") as store:
         num_stored = store.num_games() - num_before
     _tell(totals, out, num_stored, seed, tasks[0], workers, as_json)

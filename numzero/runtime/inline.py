@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from numzero.files import when_there_is_room
-from numzero.replay import GameStore, Trajectory
+from numzero.replay import GameStore, Trajectory, check_trajectory
 from numzero.runtime.base import Notice, Role, State, WorkerStatus, add_counts
 
 __all__ = ["InlineRuntime"]
@@ -26,10 +26,17 @@ class InlineRuntime:
         store: the SQLite file that delivered trajectories go to; None keeps them in memory only.
         first_life: see `Mailbox.life`.
         states: what `settle` gave in an earlier session; roles are handed theirs.
+        write: does what it is given, which may raise DiskFullError, and says whether it could be done; None waits for
+            room, and leaves a notice.
     """
 
     def __init__(
-        self, store: Path | None = None, *, first_life: int = 0, states: Mapping[str, State] | None = None
+        self,
+        store: Path | None = None,
+        *,
+        first_life: int = 0,
+        states: Mapping[str, State] | None = None,
+        write: Callable[[Callable[[], object]], bool] | None = None,
     ) -> None:
         self._store = None if store is None else GameStore(store)
         self._life = first_life
@@ -42,6 +49,7 @@ class InlineRuntime:
         self._notices: list[Notice] = []
         self._stopping = False
         self._states = dict(states or {})
+        self._write = self._write_when_there_is_room if write is None else write
 
     def start(
         self, role: Role, tasks: Sequence[Any], *, unit: str = "steps", patience_seconds: float | None = None
@@ -113,11 +121,13 @@ class InlineRuntime:
             self._store.close()
 
     def _commit(self) -> None:
-        """Store what was delivered, however long it takes until there is room; at the end it is tried once."""
+        """Store what was delivered; what could not be stored is tried again next time."""
         store, games = self._store, self._unstored
-        if store is not None and games:
-            when_there_is_room(lambda: store.add(games), self._note_full_disk, lambda: self._stopping)
-        self._unstored = []
+        if store is None or not games or self._write(lambda: store.add(games)):
+            self._unstored = []
+
+    def _write_when_there_is_room(self, write: Callable[[], object]) -> bool:
+        return when_there_is_room(write, self._note_full_disk, lambda: self._stopping)
 
     def _note_full_disk(self, sentence: str) -> None:
         self._notices.append(Notice("store", "waiting", sentence))
@@ -148,6 +158,8 @@ class _InlineMailbox:
         return weights if weights is not None and weights[0] > newer_than else None
 
     def deliver(self, trajectories: Sequence[Trajectory]) -> None:
+        for trajectory in trajectories:
+            check_trajectory(trajectory)  # here, since the learner may use it before it is stored
         runtime = self._runtime
         runtime._delivered += trajectories
         runtime._unstored += trajectories

@@ -51,9 +51,11 @@ class Journal:
         else:
             self._early.append(noted)
 
-    def write(self, write: Callable[[], None]) -> None:
-        """Write; where the disk is full, say so (not in a file) and wait for room."""
-        when_there_is_room(write, lambda sentence: self._on_event(self._noted("waiting", sentence)), self._give_up)
+    def write(self, write: Callable[[], object]) -> bool:
+        """Write; where the disk is full, say so (not in a file) and wait for room. False: the wait was given up."""
+        return when_there_is_room(
+            write, lambda sentence: self._on_event(self._noted("waiting", sentence)), self._give_up
+        )
 
     def close(self) -> None:
         """Close the file."""

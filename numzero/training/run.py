@@ -206,7 +206,8 @@ class TrainingRun:
             )
             self._runtime = self._processes
         else:
-            self._runtime = InlineRuntime(path, states={} if checkpoint is None else checkpoint.roles)
+            states = {} if checkpoint is None else checkpoint.roles
+            self._runtime = InlineRuntime(path, states=states, write=self._journal.write)
         self._meter = Meter(config.schedule.num_updates, config.learner.batch_size, self._counts())
         self._meter.episodes.extend(state.episodes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from numzero.agent import Agent
 from numzero.files import generations
 from numzero.metrics import Finished, read_metrics
 from numzero.replay import GameStore
-from tests.chaos import Chaos, tell
+from tests.chaos import ROOT, Chaos, tell
 from tests.runtime.test_chaos import PATIENCE_SECONDS, num_stored
 from tests.tiny import RUN
 
@@ -80,6 +81,7 @@ def check_run(folder: Path, num_updates: int) -> None:
 @pytest.mark.parametrize(("num_faults", "num_updates"), [(10, 600), (300, 2500)], ids=["short", "long"])
 def test_a_run_reaches_its_target_whoever_is_killed(tmp_path: Path, num_faults: int, num_updates: int) -> None:
     """Learner, actor, reanalyzer and evaluator; the trainer itself is started again by `resume`."""
+    subprocess.run(Program(tmp_path / "first", 5).command(), check=True, cwd=ROOT)  # compiles, which may take a minute
     runs: list[Chaos] = []
     while (left := num_faults - sum(sum(run.faults.values()) for run in runs)) > 0:
         program = Program(tmp_path / f"run{len(runs)}", num_updates)
