@@ -72,6 +72,7 @@ PUBLISH_SECONDS = 0.2
 WAIT_SECONDS = 0.1
 """How long the learner waits for news at a time, when it has nothing to do."""
 LIVES_PER_SESSION = 1000
+"""Lives of workers are numbered from a thousand times the session: no two share an id or a seed."""
 
 
 class _StopAskedError(Exception):
