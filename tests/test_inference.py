@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
-from numzero.inference import ModelFiles, OnnxModel
+from numzero.inference import ModelFiles, OnnxModel, shared_model
 from numzero.networks.graph import model_bytes
 from tests.reference.agents import BOARD, NUM_ACTIONS, small_files
 
@@ -154,3 +154,12 @@ def test_observations_of_another_shape_are_refused(model):
     """Never stretched to fit."""
     with pytest.raises(ValueError, match="could not broadcast"):
         model.initial(np.zeros((3, 4, 4), np.float32))
+
+
+def test_roles_of_one_process_share_a_model():
+    """The same bytes give the same object while nothing newer was asked for; other bytes another."""
+    files, newer = small_files(0), small_files(0, version=2)
+    model = shared_model(files)
+    assert shared_model(ModelFiles(*files)) is model
+    assert shared_model(newer).version == 2
+    assert shared_model(files).version == 1

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.errors import DiskFullError
-from numzero.inference import ModelFiles, OnnxModel
+from numzero.inference import ModelFiles, shared_model
 from numzero.replay import UNKNOWN_VERSION, GameRow, GameStore, Statistics, StoreBusyError, Trajectory, Window
 from numzero.runtime.base import Mailbox, State
 from numzero.search import Search, SearchConfig
@@ -138,7 +138,7 @@ class _Batch:
         self.version = UNKNOWN_VERSION
 
     def use_model(self, files: ModelFiles, version: int) -> None:
-        model = OnnxModel(files)
+        model = shared_model(files)
         if self._search is None:
             self._search = Search(model, self._config, self._size)
         self._search.model = model

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from numzero.games import STAY, Game, GameSpec, PlaysRandomly, make_game, rehearsal_game
 from numzero.games.replayable import ReplayableGame, replayable
-from numzero.inference import ModelFiles, OnnxModel
+from numzero.inference import ModelFiles, OnnxModel, shared_model
 from numzero.replay import Ended, Trajectory
 from numzero.runtime.base import Mailbox, State
 from numzero.search import Model, Search, SearchConfig, SearchResult, sample_action
@@ -118,7 +118,7 @@ def selfplay(
     mailbox: Mailbox,
     *,
     make: Callable[[str, int], Game] = make_game,
-    load: Callable[[ModelFiles], Model] = OnnxModel,
+    load: Callable[[ModelFiles], Model] = shared_model,
 ) -> Iterator[None]:
     """The self-play role: plays and delivers until it is told to stop; yields after every move of the batch.
 
