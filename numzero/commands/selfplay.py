@@ -87,8 +87,8 @@ def selfplay(
     seed = secrets.randbits(32) if seed is None else seed
     tasks = _tasks(agent, workers, simulations, batch_size, seed, games)
     out.mkdir(parents=True, exist_ok=True)
-    lock = FolderLock(out)
-    with GameStore(out / "replay.sqlite") as store:
+    with GameStore(out / "replay.sqlite") as store:  # first: it leaves a folder of somebody else alone
+        lock = FolderLock(out)
         num_before = store.num_games()
         store.write_note(GAME_NOTE, msgspec.json.encode(agent.info.spec))  # so that others can learn from them
     runtime = ProcessRuntime(out / "replay.sqlite", out / "weights")

@@ -24,6 +24,7 @@ from numzero.replay import (
     DamagedData,
     GameStore,
     Statistics,
+    StoreBusyError,
     Trajectory,
     decode_statistics,
     encode_statistics,
@@ -211,12 +212,11 @@ def test_full_disk_is_one_sentence_and_loses_nothing_stored(path):
         assert store.add(many) == 200
 
 
-def test_lock_that_is_never_released_is_one_sentence(path, monkeypatch):
+def test_lock_that_is_never_released_is_one_sentence(path):
     """A writer that hangs is named as the cause."""
-    monkeypatch.setattr(store_module, "_BUSY_SECONDS", 0.05)
-    with GameStore(path) as store, GameStore(path) as hung:
+    with GameStore(path, busy_seconds=0.05) as store, GameStore(path) as hung:
         hung._connection.execute("BEGIN IMMEDIATE")
-        with pytest.raises(UserError, match="Another process has held it"):
+        with pytest.raises(StoreBusyError, match="Another process has held it"):
             store.add([make_trajectory()])
         hung._connection.execute("ROLLBACK")
         assert store.add([make_trajectory()]) == 1
@@ -241,6 +241,58 @@ def test_damaged_game_is_named(path):
             with pytest.raises(DamagedData, match=r"Game 'bad' in .*replay\.sqlite is damaged"):
                 read()
         assert store.read_after(0, 1)[1][0].game_id == "good"
+
+
+def test_damaged_games_are_passed_over_where_somebody_hears_of_it(path):
+    """Each is said once; the others come, and a game whose newer statistics are damaged comes with its own."""
+    said: list[str] = []
+    games = [make_trajectory(name, 3) for name in ("good", "cut", "text", "other", "fresh")]
+    with GameStore(path, on_damage=said.append) as store:
+        store.add(games)
+        store.add_statistics([statistics_of(games[4], 5)])
+        for statement in (
+            "UPDATE games SET payload = substr(payload, 1, 50) WHERE game_id = 'cut'",
+            "UPDATE games SET payload = 'words' WHERE game_id = 'text'",
+            "UPDATE games SET payload = (SELECT payload FROM games WHERE game_id = 'good') WHERE game_id = 'other'",
+            "UPDATE statistics SET payload = substr(payload, 1, 50)",
+        ):
+            store._connection.execute(statement)
+        for _ in range(2):
+            assert [game.game_id for game in store.read_after(0, 9)[1]] == ["good", "fresh"]
+            assert [game.game_id for game in store.read_last(100)] == ["good", "fresh"]
+            assert store.read_named(["cut"]) == []
+            assert store.read_statistics_after(0, 9)[1] == []
+        assert_same_trajectory(store.read_named(["fresh"])[0], games[4])
+        assert len(said) == 4
+        assert "It says that it is 'good'. It is passed over." in said[2]
+        assert len(store.problems()) == 4 + 1, "and the totals say how many there should be"
+
+
+def test_problems_of_the_index_are_told(path):
+    """A sound file has none; rows that say of a game what it does not say of itself, and wrong totals, are named."""
+    games = [make_trajectory(name, 3) for name in ("a", "b")]
+    with GameStore(path) as store:
+        store.add(games)
+        store.add_statistics([statistics_of(games[1], 5)])
+        assert store.problems() == []
+        for statement in (
+            "UPDATE games SET num_steps = num_steps + 64 WHERE game_id = 'a'",
+            "UPDATE statistics SET model_version = 7",
+            "UPDATE totals SET num_steps = 1 WHERE id = 0",
+        ):
+            store._connection.execute("BEGIN")
+            store._connection.execute(statement)
+            assert len(store.problems()) == 1, statement
+            store._connection.execute("ROLLBACK")
+
+
+def test_a_damaged_note_is_named(path):
+    """What others read beside the games is checked too."""
+    with GameStore(path) as store:
+        store.write_note("game", b"tictactoe")
+        store._connection.execute("UPDATE notes SET value = substr(value, 1, 20)")
+        with pytest.raises(DamagedData, match=r"The note 'game' in .*replay\.sqlite is damaged"):
+            store.read_note("game")
 
 
 def test_mistakes_in_the_code_are_not_dressed_up_as_the_users(path):

@@ -54,7 +54,7 @@ def check_games(folder: Path, num_games: int, log: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("num_faults", "num_games"), [(8, 1500), pytest.param(300, 4000, marks=pytest.mark.slow)], ids=["short", "long"]
+    ("num_faults", "num_games"), [(5, 800), pytest.param(300, 4000, marks=pytest.mark.slow)], ids=["short", "long"]
 )
 def test_nothing_is_lost_whoever_is_killed(tmp_path: Path, num_faults: int, num_games: int) -> None:
     """Runs of a program with three workers until there were so many faults; each reaches its target."""

@@ -118,6 +118,14 @@ def test_the_step_budget_is_kept(bench: Bench) -> None:
         assert total <= bench.counts["steps"] < total + 2
 
 
+def test_settings_refuse_what_makes_no_sense() -> None:
+    """Every problem is named, all at once."""
+    problems = RuntimeConfig(patience_seconds=0.0, start_patience_seconds=-1.0, max_restarts=-1).check()
+    names = ["patience_seconds", "start_patience_seconds", "max_restarts"]
+    assert [problem.split()[0] for problem in problems] == [f"runtime.{name}" for name in names]
+    assert not RuntimeConfig().check()
+
+
 def test_stop_ends_all_and_brings_the_rest(bench: Bench) -> None:
     """After stop nobody runs, and what was delivered until then is counted, collected and stored."""
     bench.start(roles.play, Task("a"), Task("b"), steps=40)
