@@ -131,6 +131,7 @@ def _work(folder: Path, make: Callable[[Any, Callable[[Event], None]], Any], as_
     if as_json:
         click.echo(json.dumps({"run": str(folder), "game": run.config.game, "seed": run.plan.seed, **scores}))
     else:
+        _name_doubts(folder, run.config)
         click.echo(
             f"The agent is in {folder}. Try: python cli.py play {folder}, or: python cli.py evaluate {folder}. "
             f"How it learned: python cli.py report {folder}"
@@ -149,6 +150,16 @@ def _free_folder(parent: Path, name: str) -> Path:
     while (folder := parent / f"{name}-{number}").exists():
         number += 1
     return folder
+
+
+def _name_doubts(folder: Path, config: RunConfig) -> None:
+    """What of the run's figures deserves a look, a line each."""
+    from numzero.metrics import history, read_metrics
+    from numzero.training.findings import findings
+
+    for finding in findings(history(read_metrics(folder / "metrics.jsonl")), config):
+        if finding.kind == "look":
+            click.echo(f"! {finding.name}: {finding.sentence}")
 
 
 def _show(display: StatusDisplay, event: Event) -> None:
