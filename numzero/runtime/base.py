@@ -155,6 +155,10 @@ class Runtime(Protocol):
         """
         ...
 
+    def watch(self) -> None:
+        """Only see to workers that died or hang, as `poll` does too."""
+        ...
+
     def collect(self) -> list[Trajectory]:
         """Trajectories delivered since the last call."""
         ...

@@ -76,6 +76,9 @@ class InlineRuntime:
         for worker in self._workers:
             worker.move()
 
+    def watch(self) -> None:
+        """See `Runtime`: nobody is somewhere else."""
+
     def collect(self) -> list[Trajectory]:
         """See `Runtime`."""
         delivered, self._delivered = self._delivered, []

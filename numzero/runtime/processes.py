@@ -109,7 +109,25 @@ class ProcessRuntime:
     def poll(self, timeout_seconds: float) -> None:
         """See `Runtime`."""
         self._listen(timeout_seconds if self.running() else 0.0)
-        self._watch()
+        self.watch()
+
+    def watch(self) -> None:
+        """See `Runtime`: bury who died, kill who hangs, and start who is due."""
+        now = time.monotonic()
+        away, self._last_look = now - self._last_look, now
+        for worker in self._workers:
+            if worker.finished:
+                continue
+            if worker.process is None:
+                if self._stopping:
+                    worker.finished = True
+                elif now >= worker.due:
+                    worker.start(self._context, self._heard)
+                    self._notices.append(Notice(worker.name, "replaced", f"worker {worker.name} was replaced."))
+            elif worker.gone(now):
+                self._bury(worker, now)
+            elif worker.hangs(away, self._config.start_patience_seconds):
+                worker.process.kill()
 
     def collect(self) -> list[Trajectory]:
         """See `Runtime`."""
@@ -206,24 +224,6 @@ class ProcessRuntime:
         if now - self._said.get(notice.message, -SAY_AGAIN_SECONDS) >= SAY_AGAIN_SECONDS:
             self._notices.append(notice)
         self._said[notice.message] = now
-
-    def _watch(self) -> None:
-        """Bury who died, kill who hangs, and start who is due."""
-        now = time.monotonic()
-        away, self._last_look = now - self._last_look, now
-        for worker in self._workers:
-            if worker.finished:
-                continue
-            if worker.process is None:
-                if self._stopping:
-                    worker.finished = True
-                elif now >= worker.due:
-                    worker.start(self._context, self._heard)
-                    self._notices.append(Notice(worker.name, "replaced", f"worker {worker.name} was replaced."))
-            elif worker.gone(now):
-                self._bury(worker, now)
-            elif worker.hangs(away, self._config.start_patience_seconds):
-                worker.process.kill()
 
     def _bury(self, worker: _Worker, now: float) -> None:
         """Say how a worker ended, and see when to replace it."""

@@ -5,13 +5,20 @@ Knows the metrics file and who listens; knows nothing of what is said.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from numzero.files import when_there_is_room
 from numzero.metrics import Event, MetricsFile, Noted
+from numzero.replay import StoreBusyError
 
-__all__ = ["Journal"]
+__all__ = ["BUSY_SECONDS", "Journal"]
+
+BUSY_SECONDS = 1.0
+"""How long the learner waits at a time for another process that writes to the store."""
+STORE_SECONDS = 300.0
+"""How long in all: a worker that hangs is killed before."""
 
 
 class Journal:
@@ -56,6 +63,19 @@ class Journal:
         return when_there_is_room(
             write, lambda sentence: self._on_event(self._noted("waiting", sentence)), self._give_up
         )
+
+    def write_to_store(self, write: Callable[[], object], watch: Callable[[], None]) -> None:
+        """The same where another process may hold the store; `watch` sees to one that was stopped in the middle."""
+        deadline = time.monotonic() + STORE_SECONDS
+        while True:
+            try:
+                self.write(write)
+            except StoreBusyError:
+                if time.monotonic() > deadline:
+                    raise
+                watch()
+            else:
+                return
 
     def close(self) -> None:
         """Close the file."""

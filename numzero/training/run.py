@@ -30,7 +30,7 @@ from numzero.metrics import Evaluated, Event, Finished, Started
 from numzero.networks.export import Exporter
 from numzero.networks.modules import make_network
 from numzero.networks.support import bin_values
-from numzero.replay import GAME_NOTE, MEBIBYTE, GameStore, Statistics
+from numzero.replay import GAME_NOTE, MEBIBYTE, GameStore
 from numzero.runtime.base import Runtime
 from numzero.runtime.inline import InlineRuntime
 from numzero.runtime.processes import ProcessRuntime
@@ -51,7 +51,7 @@ from numzero.training.config import RunConfig, load_config, save_config
 from numzero.training.diagnosis import diagnose
 from numzero.training.evaluate import EvaluationTask, Progress, evaluate, evaluation
 from numzero.training.interrupts import Interrupts
-from numzero.training.journal import Journal
+from numzero.training.journal import BUSY_SECONDS, Journal
 from numzero.training.learner import Learner
 from numzero.training.limiter import Limiter
 from numzero.training.offline import STORE_NAME, find_source, import_games
@@ -190,7 +190,9 @@ class TrainingRun:
         """Open the files of the folder, and become what the checkpoint says."""
         config, state, path = self.config, self._state, self.folder / STORE_NAME
         self._journal = Journal(self.folder / "metrics.jsonl", self._on_event, lambda: self._interrupts.requested)
-        self._store = GameStore(path, on_damage=lambda sentence: self._journal.note("damaged", sentence))
+        self._store = GameStore(
+            path, busy_seconds=BUSY_SECONDS, on_damage=lambda sentence: self._journal.note("damaged", sentence)
+        )
         self._store.set_limit(config.replay.disk_mb * MEBIBYTE)
         self._store.write_note(GAME_NOTE, msgspec.json.encode(self.spec))
         if checkpoint is not None:
@@ -488,9 +490,10 @@ class TrainingRun:
         state.episodes = list(self._meter.episodes)
         if self._reanalyzer is not None:
             changes = self._window.take_changes()
-            self._journal.write(lambda: self._add_statistics(changes))
+            self._journal.write_to_store(lambda: self._store.add_statistics(changes), self._runtime.watch)
         # Synced, and every game before it.
-        self._journal.write(lambda: self._store.write_note("checkpoint", str(updates).encode()))
+        note = str(updates).encode()
+        self._journal.write_to_store(lambda: self._store.write_note("checkpoint", note), self._runtime.watch)
         checkpoint = Checkpoint(
             state,
             self._learner.state(),
@@ -501,9 +504,6 @@ class TrainingRun:
         )
         self._journal.write(lambda: write_checkpoint(self.folder / "checkpoints", updates, checkpoint))
         self._save_agent()
-
-    def _add_statistics(self, statistics: list[Statistics]) -> None:
-        self._store.add_statistics(statistics)
 
     # ------------------------------------------------------------------------------------------------ words
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Iterator
@@ -131,6 +133,17 @@ def fail_once(task: Task, mailbox: Mailbox) -> Iterator[None]:
         mailbox.report({"steps": 1, "names": [task.name]})
         done += 1
         yield
+
+
+def hold_store(task: Task, mailbox: Mailbox) -> Iterator[None]:
+    """In the first life stop in the middle of writing to the store of that name; then do nothing."""
+    mailbox.report({"pids": [os.getpid()]})
+    mailbox.wait()  # reports at once
+    if mailbox.life == 0:
+        connection = sqlite3.connect(task.name, isolation_level=None)
+        connection.execute("BEGIN IMMEDIATE")
+        os.kill(os.getpid(), signal.SIGSTOP)
+    yield from idle(task, mailbox)
 
 
 def measured_selfplay(task: SelfPlayTask, mailbox: Mailbox) -> Iterator[None]:

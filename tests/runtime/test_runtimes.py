@@ -222,6 +222,26 @@ def test_a_worker_that_hangs_is_named_killed_and_replaced(tmp_path: Path) -> Non
         bench.runtime.close()
 
 
+def test_a_worker_that_hangs_in_the_middle_of_writing_holds_up_nobody_for_long(tmp_path: Path) -> None:
+    """The others wait for the store, show that they live, lose nothing, and go on when it was killed."""
+    bench = Bench("processes", tmp_path, patience_seconds=2.0)
+    try:
+        bench.start(roles.hold_store, Task(str(bench.store)))
+        bench.poll(lambda: "pids" in bench.counts)
+        time.sleep(0.5)
+        bench.runtime.start(roles.play, [Task("a")])
+        bench.runtime.allow("play", 30)
+        bench.poll(lambda: bench.counts["steps"] == 30 and len(bench.notices) == 2)
+        assert [(notice.worker, notice.kind) for notice in bench.notices] == [
+            ("numzero-hold_store-0", "hung"),
+            ("numzero-hold_store-0", "replaced"),
+        ]
+        bench.runtime.stop()
+        assert bench.stored() == [f"a-{number}" for number in range(30)]
+    finally:
+        bench.runtime.close()
+
+
 def test_a_worker_that_only_dies_ends_the_run(tmp_path: Path) -> None:
     """After so many replacements that delivered nothing, with the last cause and what is kept."""
     bench = Bench("processes", tmp_path, max_restarts=2)
