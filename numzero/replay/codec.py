@@ -133,7 +133,7 @@ def _unseal(magic: bytes, payload: bytes, decoder: msgspec.msgpack.Decoder[_AnyH
     header_end = _HEADER_AT + int.from_bytes(view[_LENGTH_AT:_HEADER_AT], "little")
     try:
         header = decoder.decode(view[_HEADER_AT:header_end])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DamagedData(f"A stored game must have a readable header; got {error}. Discard it.") from error
     return header, header_end + -header_end % 8
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from numzero.errors import UserError
@@ -107,6 +107,7 @@ def test_every_truncation_and_extension_is_noticed():
 
 
 @given(st.binary(max_size=200))
+@example(b"\0\0\0\x01\x96\xa1\x80")  # a string that is no UTF-8
 def test_bytes_with_a_valid_digest_but_no_game_are_damaged_data(content):
     """A digest says that bytes are unchanged, not that they are a game."""
     with pytest.raises(DamagedData):
