@@ -29,7 +29,8 @@ from numzero.training.config import RunConfig, load_config, load_preset, save_co
 from numzero.training.evaluate import AgentPlayer, RandomPlayer, episodes, exhaustive, match
 from numzero.training.scores import evaluation_score
 
-__all__ = ["Point", "SeedResult", "Study", "Summary", "Variant", "parse_variant", "summarize"]
+__all__ = ["Point", "SeedResult", "Study", "Summary", "Variant"]
+__all__ += ["final_scores", "learning_curve", "machine", "parse_variant", "rehearse", "summarize", "train_seed"]
 
 FINAL_EPISODES = 100
 FINAL_GAMES = 400
