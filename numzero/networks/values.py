@@ -102,7 +102,7 @@ class Value:
 class Graph:
     """Nodes of one graph and, while a loop's body is written, of that body.
 
-    Constants and weights are initializers of the outermost graph; a constant is stored once, however often it is used.
+    A constant is stored once, however often it is used.
     """
 
     def __init__(self) -> None:
@@ -205,6 +205,19 @@ class Graph:
             output.name: Value(self, names[output.name], output.type.tensor_type.elem_type) for output in graph.output
         }
 
+    def _settle(self, nodes: Sequence[NodeProto]) -> set[str]:
+        """Store in each loop's body what only bodies read; the names of all that is read outside of them.
+
+        onnxruntime arranges a convolution's weights for the processor only where they lie beside it: a search on 32
+        channels takes three quarters of the time (test_what_only_a_body_reads_lies_in_it).
+        """
+        bodies = [attribute.g for node in nodes for attribute in node.attribute if attribute.HasField("g")]
+        outside = {name for node in nodes for name in node.input}
+        for body in bodies:
+            inside = set().union(*map(_reads, body.node)) - outside
+            body.initializer.extend(tensor for name, tensor in self._initializers.items() if name in inside)
+        return outside
+
     def finish(
         self, name: str, outputs: Mapping[str, tuple[Value, Sequence[int | str]]], metadata: Mapping[str, str]
     ) -> onnx.ModelProto:
@@ -218,7 +231,7 @@ class Graph:
             else:  # an input or a constant, or one value under two names
                 nodes.append(helper.make_node("Identity", [value.name], [output]))
         nodes = _needed(_renamed(nodes, names), outputs)
-        read = set().union(*map(_reads, nodes))
+        read = self._settle(nodes)
         graph = helper.make_graph(
             nodes,
             name,

@@ -110,3 +110,24 @@ def test_what_no_output_needs_is_left_out():
     assert "Neg" not in {node.op_type for node in [*model.graph.node, *loop.attribute[0].g.node]}
     assert [100] not in [onnx.numpy_helper.to_array(tensor).tolist() for tensor in model.graph.initializer]
     assert run(graph, last, count=np.array(4)).tolist() == [25]
+
+
+def test_what_only_a_body_reads_lies_in_it():
+    """A loop's own weights are stored in its body, shared ones once outside."""
+    graph = Graph()
+    count = graph.input("count", INT64, [])
+    shared, own = np.array([2, 3]), np.array([5, 7])
+
+    def step(i: Value, state: Numbers) -> Numbers:
+        return state._replace(last=state.last * graph.constant(own) + graph.constant(shared))
+
+    first = graph.constant(shared) + 1
+    state = Numbers(first, None, graph.constant([0]), graph.sequence(first))
+    last = graph.loop(count, state, step).last
+    model = graph.finish("test", {"last": (last, [2])}, {})
+    (loop,) = [node for node in model.graph.node if node.op_type == "Loop"]
+    inside = [onnx.numpy_helper.to_array(tensor).tolist() for tensor in loop.attribute[0].g.initializer]
+    outside = [onnx.numpy_helper.to_array(tensor).tolist() for tensor in model.graph.initializer]
+    assert inside == [[5, 7]]
+    assert [2, 3] in outside
+    assert run(graph, last, count=np.array(1)).tolist() == [17, 31]
