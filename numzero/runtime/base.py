@@ -28,7 +28,7 @@ class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
     start_patience_seconds: float = 300.0
     """The same before its first sign of life: it imports, and on a new machine compiles."""
     max_restarts: int = 5
-    """Replacements of one worker in a row, none of which delivered anything, before the run ends."""
+    """Replacements of one worker in a row, none of which delivered anything or lasted a minute, before the run ends."""
 
     def check(self) -> list[str]:
         """All that is wrong with these settings, one sentence each."""

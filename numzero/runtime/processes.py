@@ -39,6 +39,8 @@ SHARE_OF_PATIENCE = 0.25
 FIRST_DELAY_SECONDS = 0.1
 """Before the second replacement in a row; the first comes at once, later ones after twice the delay each."""
 LONGEST_DELAY_SECONDS = 30.0
+LASTING_SECONDS = 60.0
+"""A life that lasted so long counts as work done, whether or not it delivered games."""
 SAY_AGAIN_SECONDS = 60.0
 """What several workers say alike within this time is told once."""
 
@@ -233,11 +235,11 @@ class ProcessRuntime:
         if self._stopping:
             worker.finished = True
             return
-        worker.deaths += 1
+        worker.deaths = 1 if worker.lived(now) > LASTING_SECONDS else worker.deaths + 1
         if worker.deaths > self._config.max_restarts:
             worker.finished = True
             raise UserError(
-                f"{sentence} It was replaced {self._config.max_restarts} times and delivered nothing in between; "
+                f"{sentence} It was replaced {self._config.max_restarts} times and got nowhere in between; "
                 "finished games are kept. Mend the cause and run the command again."
             )
         delay = FIRST_DELAY_SECONDS * 2.0 ** (worker.deaths - 2) if worker.deaths > 1 else 0.0
@@ -253,7 +255,7 @@ class _Worker:
         self.finished = False  # never to be started again
         self.silent = False  # the pipe has ended
         self.fault = ""  # what its environment did
-        self.deaths = 0  # since it last delivered something
+        self.deaths = 0  # since it last got somewhere
         self.due = 0.0
         self._birth = birth._replace(life=birth.life - 1)
         self._board = board
@@ -317,6 +319,10 @@ class _Worker:
         self._signs = signs
         self._hung = self._hung or self._without_sign > patience
         return self._hung
+
+    def lived(self, now: float) -> float:
+        """Seconds from its start to its last sign of life."""
+        return now - self._started - self._without_sign
 
     def spare_the_start(self) -> None:
         """Kill a process that has not shown any sign of life yet: it has nothing to bring."""

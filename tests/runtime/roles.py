@@ -123,6 +123,14 @@ def exit_at_once(task: Task, mailbox: Mailbox) -> Iterator[None]:
     yield
 
 
+def exit_later(task: Task, mailbox: Mailbox) -> Iterator[None]:
+    """Work for a moment, deliver nothing, and vanish."""
+    for _ in range(20):
+        mailbox.wait()
+        yield
+    os._exit(7)
+
+
 def fail_once(task: Task, mailbox: Mailbox) -> Iterator[None]:
     """Deliver the games in two lives: the first ends after three of them by its environment's fault."""
     done = int(mailbox.told.get("names", 0))

@@ -16,6 +16,7 @@ import pytest
 
 from numzero.errors import UserError
 from numzero.replay import GameStore
+from numzero.runtime import processes as processes_module
 from numzero.runtime.base import Notice, Runtime, RuntimeConfig, add_counts
 from numzero.runtime.inline import InlineRuntime
 from numzero.runtime.processes import ProcessRuntime
@@ -254,6 +255,18 @@ def test_a_worker_that_only_dies_ends_the_run(tmp_path: Path) -> None:
         bench.listen()
         assert [notice.kind for notice in bench.notices] == ["died", "replaced"] * 2 + ["died"]
         assert not bench.runtime.running()
+    finally:
+        bench.runtime.close()
+
+
+def test_a_worker_that_lasted_may_die_as_often_as_it_likes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some roles deliver no games: what counts is that they worked for a while."""
+    monkeypatch.setattr(processes_module, "LASTING_SECONDS", 0.2)
+    bench = Bench("processes", tmp_path, max_restarts=1)
+    try:
+        bench.start(roles.exit_later, Task("a"))
+        bench.poll(lambda: len(bench.notices) >= 6)
+        assert [notice.kind for notice in bench.notices[:6]] == ["died", "replaced"] * 3
     finally:
         bench.runtime.close()
 
