@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import sys
 import webbrowser
 from http import HTTPStatus
 from pathlib import Path
@@ -114,6 +115,11 @@ class WebServer(http.server.ThreadingHTTPServer):
         except OSError as error:
             raise UserError(f"port {port} cannot be used: {error.strerror}. Choose another --port, or none.") from error
         self.url = f"http://127.0.0.1:{self.server_port}/"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser may go away in the middle of an answer; anything else is a bug and keeps its traceback."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _ability(files: dict[str, bytes]) -> tuple[bool, str]:

@@ -157,6 +157,18 @@ def test_other_sites_may_not_ask(without_runtime: None) -> None:
         assert ask(url, "/elsewhere", b"{}")[0] == 404
 
 
+def test_a_browser_that_goes_away_leaves_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    """The terminal belongs to the one who plays; a bug is told there all the same."""
+    with page_server() as server:
+        for error, told in (ConnectionResetError(), False), (BrokenPipeError(), False), (KeyError("bug"), True):
+            try:
+                raise error
+            except (OSError, KeyError):
+                server.handle_error(None, ("127.0.0.1", 1))
+            said = capsys.readouterr().err
+            assert ("Traceback" in said) == told
+
+
 def test_an_agent_without_a_graph_thinks_in_the_server(tmp_path: Path, with_runtime: None) -> None:
     """A run's newest agent can be played with in the browser too."""
     server = page_server(write_agent(tmp_path / "agents" / "3").parents[1])
