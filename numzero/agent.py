@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -90,14 +91,16 @@ def agent_files(info: AgentInfo, model: ModelFiles) -> dict[str, bytes]:
 
 
 def read_agent(folder: str | Path) -> dict[str, bytes]:
-    """The verified files of the agent in `folder`, or of the newest one of a run's folder.
+    """The verified files of the agent in `folder`, or of the newest one of a run's folder that is whole.
+
+    A newer one that is damaged is passed over with a UserWarning.
 
     Raises:
         UserError: there is none, or it is damaged.
     """
     path = Path(folder)
     if generations(path / "agents"):
-        newest = read_newest(path / "agents")
+        newest = read_newest(path / "agents", on_damage=lambda sentence: warnings.warn(sentence, stacklevel=5))
         if newest is None:
             raise UserError(f"no agent of the run {path} verifies; train it again or take another run.")
         return newest[1]
