@@ -264,6 +264,7 @@ class _Worker:
         self._hung = False
         self._signs = 0
         self._without_sign = 0.0
+        self._starting = 0.0
         self._started = 0.0
         self._ended: float | None = None
 
@@ -277,7 +278,7 @@ class _Worker:
         self._birth = birth = self._birth._replace(life=self._birth.life + 1, told=dict(self._told))
         self._board.begin(birth.row, int(self._told.get(birth.unit, 0)))
         self.silent, self.fault, self._hung, self._ended = False, "", False, None
-        self._signs, self._without_sign, self._started = 0, 0.0, time.monotonic()
+        self._signs, self._without_sign, self._starting, self._started = 0, 0.0, 0.0, time.monotonic()
         ours, theirs = context.Pipe(duplex=False)
         self.process = context.Process(target=work, args=(birth, self._board, theirs), name=self.name, daemon=True)
         with _interrupts_held_back():
@@ -313,12 +314,22 @@ class _Worker:
     def hangs(self, seconds: float, start_patience_seconds: float) -> bool:
         """Whether it has shown no sign of life for too long; `seconds` have gone by since the last question."""
         signs = int(self._board.signs[self._birth.row])
-        patience = self._patience_seconds if signs else max(self._patience_seconds, start_patience_seconds)
+        patience = self._patience_seconds
+        if not signs:  # it imports, and perhaps compiles: that it computes is a sign, for some time
+            ticks = _cpu_ticks(self.process.pid)
+            signs = -ticks
+            patience = patience if ticks else max(patience, start_patience_seconds)
+            self._starting += min(seconds, SHARE_OF_PATIENCE * patience)
         seconds = min(seconds, SHARE_OF_PATIENCE * patience)
         self._without_sign = self._without_sign + seconds if signs == self._signs else 0.0
         self._signs = signs
-        self._hung = self._hung or self._without_sign > patience
+        self._hung = (
+            self._hung or self._without_sign > patience or (signs <= 0 and self._starting > start_patience_seconds)
+        )
         return self._hung
+
+    def _silence(self) -> float:
+        return self._without_sign if self._signs > 0 else max(self._without_sign, self._starting)
 
     def lived(self, now: float) -> float:
         """Seconds from its start to its last sign of life."""
@@ -337,7 +348,7 @@ class _Worker:
         place = lastwords.describe(self._board.place(self._birth.row))
         where = f" {place}" if place else ""
         if self._hung:
-            return "hung", f"worker {self.name} showed no sign of life for {self._without_sign:.0f} s{where}; killed."
+            return "hung", f"worker {self.name} showed no sign of life for {self._silence():.0f} s{where}; killed."
         hint = " Memory may have run out: use fewer --workers." if self.process.exitcode == -signal.SIGKILL else ""
         return "died", f"worker {self.name} died{where} (exit code {self.process.exitcode}).{hint}"
 
@@ -352,6 +363,15 @@ class _Worker:
         self.process.join()
         self.process.close()
         self.process = None
+
+
+def _cpu_ticks(pid: int) -> int:
+    """Time that a process has computed, in the system's ticks; 0 where it does not say (it does on Linux)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return 0
+    return int(fields[11]) + int(fields[12])
 
 
 def _forward(pipe: Any, worker: _Worker, life: int, heard: queue.SimpleQueue[Any]) -> None:

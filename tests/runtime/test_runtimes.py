@@ -153,6 +153,20 @@ def test_who_has_not_begun_is_not_waited_for(processes: Bench) -> None:
     assert all(worker.process is None for worker in processes.runtime._workers)  # type: ignore[attr-defined]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody says whether a process computes")
+def test_a_worker_that_is_stopped_before_it_has_begun_is_replaced(tmp_path: Path) -> None:
+    """Starting may take minutes, but only while it computes."""
+    bench = Bench("processes", tmp_path, patience_seconds=2.0)
+    try:
+        bench.start(roles.play, Task("a"), steps=5)
+        time.sleep(0.2)
+        os.kill(bench.runtime._workers[0].process.pid, signal.SIGSTOP)  # type: ignore[attr-defined]
+        bench.poll(lambda: bench.counts["steps"] >= 5)
+        assert [notice.kind for notice in bench.notices[:2]] == ["hung", "replaced"]
+    finally:
+        bench.runtime.close()
+
+
 def test_published_weights_reach_every_role(bench: Bench) -> None:
     """Roles see versions in rising order, with their contents, and those published before they looked."""
     bench.runtime.publish(1, {"file": b"one"})
