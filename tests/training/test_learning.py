@@ -28,7 +28,7 @@ def train(preset: str, folder: Path, *overrides: str) -> tuple[Agent, Agent]:
 def test_tictactoe_is_learned(tmp_path: Path) -> None:
     """900 updates make an agent that beats random moves, and its own start, by far.
 
-    Measured with seeds 0 to 9, of 400 games against random: 274 to 335 won and 46 to 78 lost, where untrained starts won
+    Measured with seeds 0 to 9, of 400 games against random: 274 to 335 won, 46 to 78 lost, where untrained starts won
     166 to 189 and lost 135 to 179; of the 4,520 positions, 3,613 to 3,791 right instead of 2,530 to 2,813. A standard
     deviation of 400 games is 10. One unrolled step and a lower rate learn faster at first.
     """
