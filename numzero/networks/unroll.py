@@ -7,6 +7,7 @@ matrix products, and of a layer that is used at every step the gradient of the w
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
 from typing import Protocol, cast
 
@@ -188,7 +189,7 @@ class MlpUnroll:
         self._first.extra, self._residual.extra = self._embedding.chunk(num_steps), self._latent
 
 
-class _Stage:
+class _Stage(abc.ABC):
     """A part of a layer: what it computes of a block of rows, and the way back.
 
     Attributes, each a sequence of blocks `[rows, size]`:
@@ -206,15 +207,15 @@ class _Stage:
         self.output: Sequence[torch.Tensor] = self.all_outputs.chunk(num_blocks)
         self.d_output: Sequence[torch.Tensor] = self.all_d_outputs.chunk(num_blocks)
 
+    @abc.abstractmethod
     def forward(self, k: int, x: torch.Tensor) -> torch.Tensor:
         """Fill and return block k of the output."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def backward(self, k: int, x: torch.Tensor, d_output: torch.Tensor, d_x: torch.Tensor) -> None:
         """Fill `d_x` with the gradient at the input `x` of block k."""
-        raise NotImplementedError
 
-    def write_gradients(self, inputs: torch.Tensor, d_outputs: torch.Tensor) -> None:
+    def write_gradients(self, inputs: torch.Tensor, d_outputs: torch.Tensor) -> None:  # noqa: B027  (none by default)
         """Of the stage's parameters, over all blocks."""
 
 
