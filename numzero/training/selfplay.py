@@ -155,8 +155,7 @@ def selfplay(
 def warm_up(task: SelfPlayTask, model: ModelFiles) -> None:
     """Compile and cache every kernel that the task needs, so that processes started next only load them.
 
-    Played at the task's own batch size: small and large batches run other kernels. Compiling takes 150 MB more. No
-    step of an environment is taken: it might take this process along.
+    Compiling takes 150 MB more. No step of an environment is taken: it might take this process along.
     """
     game = rehearsal_game(task.game, _batch_size(task))
     actor = Actor(game, task, np.random.default_rng(0))
