@@ -7,6 +7,7 @@ are processes. Make the model in the process that uses it.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,27 +15,18 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
-from numzero.onnx_reader import OnnxGraph, OnnxNode, read_graph
+from numzero.onnx_layers import plain_layers
+from numzero.onnx_reader import read_graph
 from numzero.search import InitialOutput, RecurrentOutput
-from numzero.search.dense import (
-    DENSE,
-    DENSE_ACTION,
-    DENSE_RESIDUAL,
-    LATENT,
-    MINMAX,
-    RELU,
-    SILU,
-    DenseBuilder,
-    DenseModel,
-)
+from numzero.search.dense import DenseModel
 from numzero.search.steps import evaluate_dense
 
-__all__ = ["FoundMove", "ModelFiles", "OnnxModel", "OnnxSearch", "read_dense", "shared_model"]
+__all__ = ["FoundMove", "ModelFiles", "OnnxModel", "OnnxSearch", "shared_model"]
 
-NORM_EPSILON = 1e-5
-"""Of LayerNorm and min-max in exported graphs; a graph with another does not agree and is not run by kernels."""
-DENSE_TOLERANCE = 1e-5
+DENSE_TOLERANCE = 1e-4
 """Largest difference from onnxruntime, relative to 1 + the largest number of the output."""
+TRIALS = 4
+"""Random inputs that kernels and onnxruntime are compared on."""
 DENSE_WEIGHTS_LIMIT = 160_000
 """Larger networks stay with onnxruntime: their weights do not fit a core's own cache. Measured, in us an evaluation at
 batches of 1, 64 and 256: 39,000 weights 4.9, 1.47, 1.44 in the kernels and 14.4, 1.71, 1.56 in onnxruntime; 127,000
@@ -100,40 +92,94 @@ class OnnxSearch:
         return FoundMove(int(action[0]), visits[0], q_values[0], float(value[0]), lead)
 
 
-class OnnxModel:
-    """Evaluates positions with onnxruntime into buffers that are allocated once per batch size.
+class _Layers(NamedTuple):
+    """What kernels run in place of onnxruntime."""
 
-    Outputs are views of those buffers: the next call of the same function overwrites them. Not thread-safe.
+    initial: DenseModel | None
+    recurrent: DenseModel | None
+    structure: tuple[str, ...]
+    """Of the two graphs, where both can be read."""
+
+
+class OnnxModel:
+    """Evaluates positions into buffers that are allocated once per batch size.
+
+    A graph that is a chain of plain layers runs in kernels, if they give what onnxruntime gives on random inputs; any
+    other runs in onnxruntime. Outputs are views of the buffers: the next call of the same function overwrites them.
+    Not thread-safe.
 
     Args:
         files: the bytes of `initial.onnx` and `recurrent.onnx`.
+        kernels: whether kernels may run anything.
+        earlier: a model that is most likely the same network with other weights. If it is, and kernels run all of it,
+            they are not compared again and onnxruntime does not load the new weights at all. An actor gets weights
+            five times a second; two sessions take it 5 ms to make, and each leaves some hundred bytes behind for ever.
 
     Raises:
         UserError: onnxruntime refuses the bytes, or their inputs and outputs are not a MuZero's.
     """
 
-    def __init__(self, files: ModelFiles) -> None:
-        self._initial = _session(files.initial, "initial", ["observation"], ["latent", "policy_logits", "value"])
-        self._recurrent = _session(
-            files.recurrent,
-            "recurrent",
-            ["previous_latent", "action"],
-            ["latent", "policy_logits", "value", "reward"],
-        )
-        metadata = self._recurrent.get_modelmeta().custom_metadata_map
+    def __init__(self, files: ModelFiles, *, kernels: bool = True, earlier: OnnxModel | None = None) -> None:
+        self.files = files
+        self._kernels = kernels
+        self._initial_calls: dict[int, _InitialCall] = {}
+        self._recurrent_calls: dict[int, _RecurrentCall] = {}
+        if earlier is None or not self._continues(earlier):
+            self._introduce()
+
+    def _introduce(self) -> None:
+        """Have onnxruntime load both graphs, and ask it what this network is."""
+        shapes = {value.name: tuple(value.shape[1:]) for value in self._initial_session.get_outputs()}
+        self.latent_shape: tuple[int, ...] = shapes["latent"]
+        self.num_actions: int = shapes["policy_logits"][0]
+        self.observation_shape: tuple[int, ...] = tuple(self._initial_session.get_inputs()[0].shape[1:])
+        metadata = self._recurrent_session.get_modelmeta().custom_metadata_map
         if "discount" not in metadata:
             raise UserError("recurrent.onnx must give its discount in its metadata; it has none. Export it again.")
         self.discount = float(metadata["discount"])
         self.version = int(metadata.get("model_version", 0))
-        shapes = {value.name: tuple(value.shape[1:]) for value in self._initial.get_outputs()}
-        self.latent_shape: tuple[int, ...] = shapes["latent"]
-        self.num_actions: int = shapes["policy_logits"][0]
-        self.observation_shape: tuple[int, ...] = tuple(self._initial.get_inputs()[0].shape[1:])
-        self._files = files
-        self._dense: DenseModel | None = None
-        self._looked_for_dense = False
-        self._initial_calls: dict[int, _InitialCall] = {}
-        self._recurrent_calls: dict[int, _RecurrentCall] = {}
+
+    def _continues(self, earlier: OnnxModel) -> bool:
+        """Take over all but weights and version from `earlier`, if nothing else is different."""
+        known = earlier._layers
+        if known.initial is None or known.recurrent is None:
+            return False
+        try:
+            initial, recurrent = (read_graph(content) for content in self.files)
+        except ValueError:
+            return False
+        discount, version = (recurrent.metadata.get(name, "") for name in ("discount", "model_version"))
+        if (initial.structure, recurrent.structure) != known.structure or discount != repr(earlier.discount):
+            return False
+        self.latent_shape, self.num_actions = earlier.latent_shape, earlier.num_actions
+        self.observation_shape, self.discount = earlier.observation_shape, earlier.discount
+        self.version = int(version or 0)
+        layers = plain_layers(initial, 0.0), plain_layers(recurrent, self.discount)
+        self._layers = _Layers(*layers, known.structure)
+        return True
+
+    @functools.cached_property
+    def _layers(self) -> _Layers:
+        try:
+            graphs = [read_graph(content) for content in self.files] if self._kernels else []
+        except ValueError:
+            graphs = []
+        if not graphs:
+            return _Layers(None, None, ())
+        found = [plain_layers(graph, discount) for graph, discount in zip(graphs, (0.0, self.discount), strict=True)]
+        small = [None if each is None or each.weights.size > DENSE_WEIGHTS_LIMIT else each for each in found]
+        initial = small[0] if small[0] is not None and self._initial_agrees(small[0]) else None
+        recurrent = small[1] if small[1] is not None and self._recurrent_agrees(small[1]) else None
+        return _Layers(initial, recurrent, tuple(graph.structure for graph in graphs))
+
+    @functools.cached_property
+    def _initial_session(self) -> Any:
+        return _session(self.files.initial, "initial", ["observation"], ["latent", "policy_logits", "value"])
+
+    @functools.cached_property
+    def _recurrent_session(self) -> Any:
+        outputs = ["latent", "policy_logits", "value", "reward"]
+        return _session(self.files.recurrent, "recurrent", ["previous_latent", "action"], outputs)
 
     def initial(self, observation: NDArray[np.generic], /) -> InitialOutput:
         """See `search.Model`. `[B, *O]` of any number type."""
@@ -141,145 +187,68 @@ class OnnxModel:
         if call is None:
             call = self._initial_calls[len(observation)] = _InitialCall(self, len(observation))
         np.copyto(call.observation, observation, casting="unsafe")
-        self._initial.run_with_iobinding(call.binding)
+        self._run_initial(call, self._layers.initial)
         return call.output
+
+    def _run_initial(self, call: _InitialCall, dense: DenseModel | None) -> None:
+        """By kernels, or by onnxruntime."""
+        if dense is not None:
+            evaluate_dense(dense, call.flat, call.no_action, call.filled)
+            return
+        if call.binding is None:
+            inputs, outputs = {"observation": call.observation}, call.output._asdict()
+            call.binding = _bind(self._initial_session, inputs, outputs)
+        self._initial_session.run_with_iobinding(call.binding)
 
     def recurrent(self, latent: NDArray[np.float32], action: NDArray[np.int32], /) -> RecurrentOutput:
         """See `search.Model`. Arrays that are passed again and again are bound once and not copied."""
         call = self._recurrent_calls.get(len(action))
         if call is None or call.latent is not latent or call.action is not action:
             call = self._recurrent_calls[len(action)] = _RecurrentCall(self, latent, action)
-        self._recurrent.run_with_iobinding(call.binding)
+        self._recurrent_session.run_with_iobinding(call.binding)
         return call.output
 
     def dense(self) -> DenseModel | None:
-        """The recurrent network as plain layers for kernels, made once; None if it is anything else, or large.
+        """The recurrent network as plain layers for kernels; None if it is anything else, or large."""
+        return self._layers.recurrent
 
-        It must give what onnxruntime gives on random inputs, or it is not used.
-        """
-        if not self._looked_for_dense:
-            self._looked_for_dense = True
-            dense = read_dense(self._files.recurrent, self.discount)
-            small = dense is not None and dense.weights.size <= DENSE_WEIGHTS_LIMIT
-            self._dense = dense if dense is not None and small and self._agrees(dense) else None
-        return self._dense
+    def _initial_agrees(self, dense: DenseModel) -> bool:
+        call = _InitialCall(self, TRIALS)
+        call.observation[:] = np.random.default_rng(0).normal(size=call.observation.shape)
+        self._run_initial(call, None)
+        expected = [array.copy() for array in call.output]
+        self._run_initial(call, dense)
+        return _agree(expected, call.output)
 
-    def _agrees(self, dense: DenseModel) -> bool:
+    def _recurrent_agrees(self, dense: DenseModel) -> bool:
         rng = np.random.default_rng(0)
-        latent = rng.normal(size=(4, *self.latent_shape)).astype(np.float32)
-        action = rng.integers(self.num_actions, size=4, dtype=np.int32)
-        expected = RecurrentOutput(*(array.copy() for array in self.recurrent(latent, action)))
+        latent = rng.normal(size=(TRIALS, *self.latent_shape)).astype(np.float32)
+        action = rng.integers(self.num_actions, size=TRIALS, dtype=np.int32)
+        expected = self.recurrent(latent, action)
         found = RecurrentOutput(*(np.zeros_like(array) for array in expected))
         evaluate_dense(dense, latent, action, found)
-        pairs = zip(expected, found, strict=True)
-        return all(np.abs(one - other).max() <= DENSE_TOLERANCE * (1.0 + np.abs(one).max()) for one, other in pairs)
-
-    def _bind(self, session: Any, inputs: dict[str, NDArray[Any]], outputs: dict[str, NDArray[Any]]) -> Any:
-        binding = session.io_binding()
-        for name, array in inputs.items():
-            binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
-        for name, array in outputs.items():
-            binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
-        return binding
+        return _agree(expected, found)
 
 
-@functools.lru_cache(maxsize=1)
+def _agree(expected: Iterable[NDArray[np.float32]], found: Iterable[NDArray[np.float32]]) -> bool:
+    pairs = zip(expected, found, strict=True)
+    return all(np.abs(one - other).max() <= DENSE_TOLERANCE * (1.0 + np.abs(one).max()) for one, other in pairs)
+
+
 def shared_model(files: ModelFiles) -> OnnxModel:
-    """The model of `files`, the same object for all who ask in a row: roles of one process, which take turns.
-
-    Making one costs 10 ms and more, a sixth of a run of CartPole's preset when each role made its own of each version.
-    """
-    return OnnxModel(files)
-
-
-def read_dense(recurrent: bytes, discount: float) -> DenseModel | None:
-    """The layers of a `recurrent.onnx` whose nodes are a plain chain as numzero exports it; None for any other."""
-    try:
-        graph = read_graph(recurrent)
-        return _Chain(graph).build(discount)
-    except (ValueError, KeyError, IndexError):
-        return None
+    """The model of `files`, the same object for all who ask in a row: roles of one process, which take turns."""
+    earlier = _shared[-1] if _shared else None
+    if earlier is None or earlier.files != files:
+        _shared[:] = [OnnxModel(files, earlier=earlier)]
+    return _shared[-1]
 
 
-class _Chain:
-    """Reads a graph's nodes one after another, each of which must use what the one before made."""
-
-    def __init__(self, graph: OnnxGraph) -> None:
-        self._weights = graph.initializers
-        self._nodes = list(graph.nodes)
-        self._builder = DenseBuilder()
-        self._x = "previous_latent"
-        self._size = 0
-        self._table = ""
-
-    def build(self, discount: float) -> DenseModel:
-        """All layers, then the heads; ValueError where the graph is not such a chain."""
-        while self._nodes[0].op != "Split":
-            self._layer(self._nodes.pop(0))
-            if self._x == "latent":
-                self._builder.elementwise(LATENT, self._size)
-        ops = [node.op for node in self._nodes]
-        if ops != ["Split", "Softmax", "MatMul", "Softmax", "MatMul"] or self._nodes[0].inputs[0] != self._x:
-            raise ValueError(f"heads of another form: {ops}")
-        value, reward = self._nodes[2], self._nodes[4]
-        if (value.outputs, reward.outputs) != (("value",), ("reward",)):
-            raise ValueError("heads in another order")
-        bins = self._weight(value.inputs[1]), self._weight(reward.inputs[1])
-        return self._builder.finish(*bins, discount, NORM_EPSILON)
-
-    def _layer(self, node: OnnxNode) -> None:
-        if node.op == "Gather":
-            self._table = node.outputs[0]
-            self._table_weights = self._weight(node.inputs[0])
-            return
-        if node.inputs[0] != self._x:
-            raise ValueError(f"{node.op} does not follow what came before")
-        if node.op == "Gemm":
-            self._product(node)
-        elif node.op == "Relu":
-            self._builder.elementwise(RELU, self._size)
-        elif node.op == "LayerNormalization":
-            scale, *bias = (self._weight(name) for name in node.inputs[1:])
-            self._builder.norm(scale, bias[0] if bias else None)
-        elif node.op == "Sigmoid":
-            self._silu(node)
-            return
-        else:
-            self._minmax(node)
-            return
-        self._x = node.outputs[0]
-
-    def _product(self, node: OnnxNode) -> None:
-        weight, summand = self._weight(node.inputs[1]), node.inputs[2]
-        if summand == self._table:
-            self._builder.product(DENSE_ACTION, weight, self._table_weights)
-        elif summand == "previous_latent":
-            self._builder.product(DENSE_RESIDUAL, weight, None)
-        else:
-            self._builder.product(DENSE, weight, self._weight(summand))
-        self._size = len(weight)
-
-    def _silu(self, node: OnnxNode) -> None:
-        product = self._nodes.pop(0)
-        if product.op != "Mul" or set(product.inputs) != {self._x, node.outputs[0]}:
-            raise ValueError("Sigmoid outside SiLU")
-        self._builder.elementwise(SILU, self._size)
-        self._x = product.outputs[0]
-
-    def _minmax(self, node: OnnxNode) -> None:
-        """ReduceMin, ReduceMax, Sub, Sub, Max, Div in the order of export."""
-        rest = [self._nodes.pop(0) for _ in range(5)]
-        if [node.op, *(other.op for other in rest)] != ["ReduceMin", "ReduceMax", "Sub", "Sub", "Max", "Div"]:
-            raise ValueError(f"{node.op} is not a layer")
-        self._builder.elementwise(MINMAX, self._size)
-        self._x = rest[-1].outputs[0]
-
-    def _weight(self, name: str) -> NDArray[np.float32]:
-        return np.asarray(self._weights[name], np.float32)
+_shared: list[OnnxModel] = []
+"""What `shared_model` gave last, if anything."""
 
 
 class _InitialCall:
-    """Buffers and binding of `initial` at one batch size."""
+    """Buffers of `initial` at one batch size."""
 
     def __init__(self, model: OnnxModel, batch_size: int) -> None:
         self.observation = np.zeros((batch_size, *model.observation_shape), np.float32)
@@ -288,7 +257,14 @@ class _InitialCall:
             policy_logits=np.zeros((batch_size, model.num_actions), np.float32),
             value=np.zeros(batch_size, np.float32),
         )
-        self.binding = model._bind(model._initial, {"observation": self.observation}, self.output._asdict())
+        self.binding: Any = None
+        """For onnxruntime, once it is used."""
+        self.flat = self.observation.reshape(batch_size, -1)
+        self.no_action = np.zeros(batch_size, np.int32)
+        reward, discount = np.zeros((2, batch_size), np.float32)
+        latent, logits, value = self.output
+        self.filled = RecurrentOutput(latent, reward, discount, logits, value)
+        """What kernels write: the output, and two columns that the initial function has no use for."""
 
 
 class _RecurrentCall:
@@ -308,7 +284,16 @@ class _RecurrentCall:
         outputs = self.output._asdict()
         del outputs["discount"]
         inputs = {"previous_latent": self.latent, "action": self.action}
-        self.binding = model._bind(model._recurrent, inputs, outputs)
+        self.binding = _bind(model._recurrent_session, inputs, outputs)
+
+
+def _bind(session: Any, inputs: dict[str, NDArray[Any]], outputs: dict[str, NDArray[Any]]) -> Any:
+    binding = session.io_binding()
+    for name, array in inputs.items():
+        binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+    for name, array in outputs.items():
+        binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+    return binding
 
 
 def _make_session(content: bytes, name: str) -> Any:

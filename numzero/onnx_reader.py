@@ -32,6 +32,10 @@ class OnnxGraph(NamedTuple):
 
     nodes: list[OnnxNode]
     initializers: dict[str, NDArray[np.generic]]
+    structure: str
+    """All of the graph but the numbers in its float32 constants: equal where only weights differ."""
+    metadata: dict[str, str]
+    """What its maker noted beside the graph."""
 
 
 def read_graph(content: bytes) -> OnnxGraph:
@@ -41,12 +45,28 @@ def read_graph(content: bytes) -> OnnxGraph:
         ValueError: the bytes are not protobuf as ONNX writes it.
     """
     try:
-        graph = next(value for field, value in _fields(content) if field == 7)
-        nodes = [_node(value) for field, value in _fields(_bytes(graph)) if field == 1]
-        tensors = [_tensor(value) for field, value in _fields(_bytes(graph)) if field == 5]
+        model = list(_fields(content))
+        fields = list(_fields(_bytes(next(value for field, value in model if field == 7))))
+        metadata = dict(_entry(value) for field, value in model if field == 14)
+        nodes = [_node(value) for field, value in fields if field == 1]
+        tensors = [_tensor(value) for field, value in fields if field == 5]
     except (IndexError, StopIteration, TypeError, UnicodeDecodeError) as error:
         raise ValueError(f"not an ONNX model: {error!r}") from error
-    return OnnxGraph(nodes, {name: array for name, array in tensors if array is not None})
+    structure = repr([value for field, value in fields if field != 5] + [_shape(*tensor) for tensor in tensors])
+    return OnnxGraph(nodes, {name: array for name, array in tensors if array is not None}, structure, metadata)
+
+
+def _shape(name: str, array: NDArray[np.generic] | None) -> tuple[object, ...]:
+    """What a constant adds to the structure: a float32 array its shape, another its numbers too."""
+    if array is None or array.dtype == np.float32:
+        return name, None if array is None else array.shape
+    return name, array.shape, array.tobytes()
+
+
+def _entry(content: int | bytes) -> tuple[str, str]:
+    """StringStringEntryProto: key 1, value 2."""
+    texts = {field: _bytes(value).decode() for field, value in _fields(_bytes(content))}
+    return texts.get(1, ""), texts.get(2, "")
 
 
 def _node(content: int | bytes) -> OnnxNode:

@@ -120,7 +120,7 @@ def check_parity(network: MuZeroNetwork, files: ModelFiles, *, num_rows: int = 1
         ParityError: it is above `PARITY_TOLERANCE`.
     """
     rng = np.random.default_rng(0)
-    model = OnnxModel(files)
+    model = OnnxModel(files, kernels=False)
     observation = rng.normal(size=(num_rows, *network.observation_shape)).astype(np.float32)
     action = rng.integers(network.num_actions, size=num_rows).astype(np.int32)
     root = model.initial(observation)

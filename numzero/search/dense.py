@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from numzero.search.tiles import LANES
 
-__all__ = ["DENSE", "DENSE_ACTION", "DENSE_RESIDUAL", "LATENT", "MINMAX", "NORM", "RELU", "ROWS", "SILU"]
+__all__ = ["DENSE", "DENSE_ACTION", "DENSE_RESIDUAL", "LATENT", "MINMAX", "NORM", "RELU", "ROWS", "SILU", "SYMLOG"]
 __all__ += ["DenseBuilder", "DenseModel"]
 
 DENSE = 0
@@ -29,6 +29,8 @@ MINMAX = 6
 """x <- (x - min) / max(max - min, floor)."""
 LATENT = 7
 """x is the new latent."""
+SYMLOG = 8
+"""x <- sign(x) log(1 + |x|)."""
 
 
 ROWS = 16
@@ -36,7 +38,10 @@ ROWS = 16
 
 
 class DenseModel(NamedTuple):
-    """The recurrent function of a plain network: layers in order, then policy logits and two categorical scalars."""
+    """The recurrent or the initial function of a plain network: layers, then policy logits and categorical scalars.
+
+    In the initial function a flattened observation stands where latents come in.
+    """
 
     program: NDArray[np.int32]
     """`[L, 5]` operation, inputs, outputs, where its weights and its bias or table begin."""
@@ -46,7 +51,7 @@ class DenseModel(NamedTuple):
     value_bins: NDArray[np.float32]
     """`[V]` what the value's categories stand for."""
     reward_bins: NDArray[np.float32]
-    """`[R]` what the reward's categories stand for."""
+    """`[R]` what the reward's categories stand for; R = 0: there is no reward, and 0 is written."""
     discount: float
     """Of every edge."""
     epsilon: float
@@ -80,7 +85,7 @@ class DenseBuilder:
         self._add(NORM, len(scale), len(scale), self._append(scale), self._append(zeros if bias is None else bias))
 
     def elementwise(self, op: int, size: int) -> None:
-        """RELU, SILU, MINMAX or LATENT on `size` numbers."""
+        """RELU, SILU, MINMAX, SYMLOG or LATENT on `size` numbers."""
         self._add(op, size, size, 0, 0)
 
     def finish(

@@ -23,6 +23,7 @@ from numzero.search.dense import (
     RELU,
     ROWS,
     SILU,
+    SYMLOG,
     DenseModel,
 )
 from numzero.search.model import RecurrentOutput
@@ -771,7 +772,9 @@ def _read_heads(dense: DenseModel, logits: Float32Array, output: RecurrentOutput
         output.policy_logits[b, a] = logits[a]
     end = num_actions + num_values
     output.value[b] = _expectation(logits[num_actions:end], dense.value_bins)
-    output.reward[b] = _expectation(logits[end : end + dense.reward_bins.shape[0]], dense.reward_bins)
+    output.reward[b] = 0.0
+    if dense.reward_bins.shape[0]:
+        output.reward[b] = _expectation(logits[end : end + dense.reward_bins.shape[0]], dense.reward_bins)
     output.discount[b] = dense.discount
 
 
@@ -787,6 +790,9 @@ def _activate(dense: DenseModel, layer: int, x: Float32Array) -> None:
             x[i] = x[i] / (ONE + _exp(-x[i]))
     elif op == NORM:
         _normalise(dense, layer, x)
+    elif op == SYMLOG:
+        for i in range(x.shape[0]):
+            x[i] = math.copysign(math.log(1.0 + float(abs(x[i]))), x[i])
     else:
         _scale_range(dense, x)
 

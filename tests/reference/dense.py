@@ -8,7 +8,7 @@ import numpy as np
 
 
 def forward(layers: list[tuple[str, Any]], latent: Any, action: int, bins: tuple[Any, Any], num_actions: int) -> Any:
-    """(new latent, policy logits, value, reward) of layers (name, parameters) in order."""
+    """(new latent, policy logits, value, reward) of layers (name, parameters) in order; no reward without bins."""
     x = np.asarray(latent, np.float64)
     new_latent = None
     for name, parameters in layers:
@@ -26,10 +26,12 @@ def forward(layers: list[tuple[str, Any]], latent: Any, action: int, bins: tuple
             x = x / (1 + np.exp(-x))
         elif name == "minmax":
             x = (x - x.min()) / max(x.max() - x.min(), 1e-5)
+        elif name == "symlog":
+            x = np.sign(x) * np.log(1 + np.abs(x))
         elif name == "latent":
             new_latent = x
     logits, value, reward = np.split(x, [num_actions, num_actions + len(bins[0])])
-    return new_latent, logits, softmax(value) @ bins[0], softmax(reward) @ bins[1]
+    return new_latent, logits, softmax(value) @ bins[0], softmax(reward) @ bins[1] if len(bins[1]) else 0.0
 
 
 def softmax(x: Any) -> Any:

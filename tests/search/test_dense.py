@@ -19,6 +19,7 @@ from numzero.search.dense import (
     RELU,
     ROWS,
     SILU,
+    SYMLOG,
     DenseBuilder,
     DenseModel,
 )
@@ -55,7 +56,7 @@ def build(layers: list[tuple[str, Any]], bins: tuple[Any, Any], discount: float 
     """The same for kernels."""
     builder, size = DenseBuilder(), LATENT_SIZE
     products = {"dense": DENSE, "action": DENSE_ACTION, "residual": DENSE_RESIDUAL}
-    elementwise = {"relu": RELU, "silu": SILU, "minmax": MINMAX, "latent": LATENT}
+    elementwise = {"relu": RELU, "silu": SILU, "minmax": MINMAX, "latent": LATENT, "symlog": SYMLOG}
     for name, parameters in layers:
         if name in products:
             builder.product(products[name], *parameters)
@@ -129,6 +130,26 @@ def test_kernels_evaluate_as_the_formulas_say(
         for one, other in zip(found, expected, strict=True):
             np.testing.assert_allclose(one, other, rtol=2e-4, atol=2e-4)
     assert (output.discount == -1.0).all()
+
+
+@given(seed=st.integers(0, 2**32 - 1), rows=st.sampled_from([1, ROWS + 2]), spread=st.sampled_from([1e-3, 1.0, 1e4]))
+def test_kernels_evaluate_an_initial_function_too(seed: int, rows: int, spread: float) -> None:
+    """An observation in place of the latent, through symlog; no action, and a reward of 0 as there are no bins."""
+    rng = np.random.default_rng(seed)
+    bins = random_bins(rng)[0], np.zeros(0, np.float32)
+    matrix, vector = rng.normal(size=(9, LATENT_SIZE)).astype(np.float32), rng.normal(size=9).astype(np.float32)
+    heads = rng.normal(size=(NUM_ACTIONS + NUM_VALUES, 9)).astype(np.float32), np.zeros(8, np.float32)
+    layers: Layers = [("symlog", None), ("dense", (matrix, vector)), ("minmax", None), ("latent", None)]
+    layers.append(("dense", heads))
+    observation = (rng.normal(size=(rows, LATENT_SIZE)) * spread).astype(np.float32)
+    reward, discount, value = (np.ones(rows, np.float32) for _ in range(3))
+    latent, logits = np.zeros((rows, 9), np.float32), np.zeros((rows, NUM_ACTIONS), np.float32)
+    output = RecurrentOutput(latent, reward, discount, logits, value)
+    evaluate_dense(build(layers, bins, 0.0), observation, np.zeros(rows, np.int32), output)
+    for b in range(rows):
+        expected = forward(layers, observation[b], 0, bins, NUM_ACTIONS)
+        for one, other in zip((latent[b], logits[b], value[b], reward[b]), expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=2e-4, atol=2e-4)
 
 
 @pytest.mark.parametrize("rule", ["paper", "gumbel"])
