@@ -237,6 +237,11 @@ class GameStore:
         with self._explained():
             return [GameRow(*row) for row in self._connection.execute(query, (after,))]
 
+    def oldest(self) -> int:
+        """The sequence of the oldest game that has not left; 0 where there is none."""
+        with self._explained():
+            return int(self._connection.execute("SELECT coalesce(min(sequence), 0) FROM games").fetchone()[0])
+
     def newest(self) -> tuple[int, int]:
         """The sequence of the newest game and the revision of the newest statistics; 0 where there is none."""
         with self._explained():

@@ -329,15 +329,20 @@ class StoreSweep:
         return bool(ages)
 
     def _look(self) -> None:
-        """Take new games into the index, and forget those that are beyond what is to be swept."""
+        """Take new games into the index, and forget those that left the store or are beyond what is to be swept."""
         for row in self._store.index(self._last_sequence):
             self._last_sequence = row.sequence
             if row.sequence % self._task.num_workers == self._task.worker:
                 self._rows[row.sequence] = row
                 self._steps_seen += row.num_steps
         most = self._task.newest_steps // self._task.num_workers
-        while self._task.newest_steps and self._steps_seen > most and len(self._rows) > 1:
-            self._steps_seen -= self._rows.pop(next(iter(self._rows))).num_steps
+        oldest = self._store.oldest()
+        while self._rows:
+            first = next(iter(self._rows))
+            beyond = self._task.newest_steps and self._steps_seen > most and len(self._rows) > 1
+            if first >= oldest and not beyond:
+                break
+            self._steps_seen -= self._rows.pop(first).num_steps
 
     def _is_out_of_date(self, row: GameRow) -> bool:
         if row.agent != self._task.agent:

@@ -327,6 +327,21 @@ def test_games_that_come_later_are_swept_too(store):
     assert sweeper.take_num_refreshed() == 2
 
 
+def test_games_that_left_the_store_are_forgotten(store):
+    """A store that is bounded on disk for days costs a worker no more memory than its games of one moment."""
+    store.add([game(number, "cut") for number in range(4)])
+    sweeper = StoreSweep(store, task_of(store))
+    sweeper.use_model(FILES, VERSION)
+    while sweeper.step():
+        pass
+    store.set_limit(1)  # bytes: only the newest game stays
+    store.add([game(4, "cut")])
+    assert store.num_games() == 1
+    assert sweeper.step() == 4
+    assert sweeper.step() == 0
+    assert list(sweeper._rows) == [store.oldest()] == [5]
+
+
 @pytest.mark.parametrize("kind", ["inline", "processes"])
 def test_the_role_ends_when_nothing_is_out_of_date(kind, store, tmp_path):
     """In this process as in others; it keeps its budget, and an allowance that finds nothing to do lapses."""

@@ -120,6 +120,22 @@ def test_a_run_with_a_worker_reaches_its_target(tmp_path: Path) -> None:
     assert Agent.load(tmp_path / "run").info.model_version == 12
 
 
+@pytest.mark.parametrize("scope", ["window", "all"])
+def test_games_that_left_the_window_come_back_where_all_are_swept(scope: str, tmp_path: Path) -> None:
+    """With scope "all" the learner meets old games with fresh statistics; with "window" those are left alone."""
+    overrides = ("reanalyze.fraction=4.0", "reanalyze.positions=64", "replay.capacity_steps=150")
+    config = run_config("tictactoe", *overrides, f'reanalyze.scope="{scope}"', "schedule.num_updates=80")
+    run = start_run(config, tmp_path / "run", workers=1, reanalyze_workers=1)
+    run.train()
+    with GameStore(tmp_path / "run" / "replay.sqlite") as store:
+        games = store.read_after(0, 100_000)[1]
+        versions = [row.model_version for row in store.index()]
+    there = [game.game_id in run._window for game in games]
+    oldest_steps = sum(game.num_steps for game in games[there.index(True) :])
+    assert (oldest_steps > 2 * 150) == (scope == "all"), "games older than a window's worth are in it again"
+    assert (np.array(versions[: len(games) // 2]) > 0).mean() > (0.9 if scope == "all" else 0.0)
+
+
 def test_all_roles_in_processes_of_their_own(tmp_path: Path) -> None:
     """Actors, reanalyze actors and an evaluator beside the learner: both ratios hold, all is accounted for."""
     events: list[Event] = []
