@@ -24,7 +24,7 @@ from numzero.runtime.processes import ProcessRuntime
 from numzero.search import InitialOutput, Model, RecurrentOutput, Search, SearchConfig, memory_bytes
 from numzero.search.policies import dense_output
 from numzero.search.steps import evaluate_dense
-from numzero.targets import Batch, apply_symmetry, make_batch
+from numzero.targets import Batch
 from numzero.training.config import load_preset
 from numzero.training.selfplay import SelfPlayTask, edge_discount, selfplay, warm_up
 
@@ -308,7 +308,9 @@ def _selfplay_figures(total: dict[str, Any], workers: int) -> dict[str, float]:
     worked = max(total.get("seconds", 0.0), 1e-9)
     elapsed = worked / workers
     parts = {name: total.get(f"{name}_seconds", 0.0) for name in ("network", "game", "storage")}
-    parts["tree"] = total.get("search_seconds", 0.0) - parts["network"]
+    search_seconds = total.get("search_seconds", 0.0)
+    parts["network"] = min(parts["network"], search_seconds)  # timed in part at another, perhaps busier, moment
+    parts["tree"] = search_seconds - parts["network"]
     parts["rest"] = worked - sum(parts.values())
     return {
         "games_per_second": len(total.get("episodes", ())) / elapsed,
@@ -327,6 +329,7 @@ def bench_learner(preset: str, batch_size: int, seconds: float) -> dict[str, Any
     """
     from numzero.networks.arithmetic import update_products
     from numzero.networks.modules import make_network
+    from numzero.training.batches import draw_batch
     from numzero.training.learner import Learner
 
     config = load_preset(preset)
@@ -335,16 +338,13 @@ def bench_learner(preset: str, batch_size: int, seconds: float) -> dict[str, Any
     game.close()
     network = make_network(spec.observation_shape, spec.num_actions, config.network, seed=0)
     learner = Learner(network, config.learner, num_updates=10**9)
-    rng, window, num_steps = np.random.default_rng(0), _random_window(spec), config.targets.unroll_steps
+    config = msgspec.structs.replace(config, learner=msgspec.structs.replace(config.learner, batch_size=batch_size))
+    rng, window = np.random.default_rng(0), _random_window(spec)
     consistency = config.learner.consistency_weight > 0.0
-    products = update_products(network, batch_size, num_steps, consistency=consistency)
+    products = update_products(network, batch_size, config.targets.unroll_steps, consistency=consistency)
 
     def draw() -> Batch:
-        sample = window.sample(batch_size, rng)
-        batch = make_batch(window, sample.slot, sample.weight, num_steps, rng)
-        if symmetries is None or not config.learner.symmetries:
-            return batch
-        return apply_symmetry(batch, symmetries.observation, symmetries.action, rng)
+        return draw_batch(window, config, symmetries, rng)[0]
 
     batch = draw()
     update, drawing, arithmetic = _median_times([lambda: learner.update(batch), draw, products], seconds)

@@ -353,7 +353,7 @@ class _Worker:
         return "died", f"worker {self.name} died{where} (exit code {self.process.exitcode}).{hint}"
 
     def end(self) -> None:
-        """Let it finish for a moment, then kill it."""
+        """Let it finish for a moment, then kill it, and in any case what its environment started."""
         if self.process is None:
             return
         if self.finished:
@@ -361,6 +361,9 @@ class _Worker:
         if self.process.is_alive():
             self.process.kill()
         self.process.join()
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left
+                os.killpg(self.process.pid, signal.SIGKILL)
         self.process.close()
         self.process = None
 

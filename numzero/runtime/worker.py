@@ -60,6 +60,8 @@ class Birth(NamedTuple):
 def work(birth: Birth, board: Board, pipe: Connection) -> None:
     """A worker's main function: what ended its role is the last thing it says."""
     _end_with_parent(birth.parent)
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)  # with what its environment starts it is a group, which the supervisor ends as one
     for number in (signal.SIGINT, signal.SIGTERM):  # both may reach the whole group; the parent says when to stop
         signal.signal(number, signal.SIG_IGN)
     lastwords.keep_in(board.place(birth.row))

@@ -34,7 +34,7 @@ from numzero.replay import GAME_NOTE, MEBIBYTE, GameStore
 from numzero.runtime.base import Runtime
 from numzero.runtime.inline import InlineRuntime
 from numzero.runtime.processes import ProcessRuntime
-from numzero.targets import apply_symmetry, fill_value_targets, make_batch
+from numzero.training.batches import draw_batch
 from numzero.training.checkpoint import (
     GENERATIONS,
     Checkpoint,
@@ -252,6 +252,7 @@ class TrainingRun:
         try:
             with self._interrupts.heard():
                 self._begin()
+                self._evaluate_at_interval()  # a stop may have cut it short
                 while self._learner.num_updates_done < num_updates and not self._interrupts.requested:
                     self._journal.at(self._seconds(), self._learner.num_updates_done)
                     self._feed()
@@ -379,7 +380,7 @@ class TrainingRun:
 
     def _learn(self) -> None:
         """Make the updates that are due, and all that hangs on their number."""
-        schedule, interval = self.config.schedule, self.config.evaluation.interval
+        schedule = self.config.schedule
         for _ in range(min(self._num_updates_due(), schedule.publish_interval)):
             with self._meter.at("learner"):
                 self._update()
@@ -389,29 +390,13 @@ class TrainingRun:
             self._refresh()
             if done % schedule.checkpoint_interval == 0:
                 self._save_checkpoint()
-            if interval and done % interval == 0 and done < schedule.num_updates and not self.plan.offline:
-                self._evaluate_at_interval()
+            self._evaluate_at_interval()
             if self._interrupts.requested:
                 return
 
     def _update(self) -> None:
         config, window = self.config, self._window
-        stale = window.stale_games()
-        if len(stale):
-            fill_value_targets(
-                stale,
-                window.reward,
-                window.discount,
-                window.root_value,
-                window.exploratory,
-                config.targets,
-                window.value_target,
-            )
-            window.mark_fresh()
-        sample = window.sample(config.learner.batch_size, self._rng)
-        batch = make_batch(window, sample.slot, sample.weight, config.targets.unroll_steps, self._rng)
-        if config.learner.symmetries and self._symmetries is not None:
-            batch = apply_symmetry(batch, self._symmetries.observation, self._symmetries.action, self._rng)
+        batch, sample = draw_batch(window, config, self._symmetries, self._rng)
         update = self._learner.update(batch)
         if config.replay.priority_exponent > 0.0:
             window.update_priorities(sample, update.priority)
@@ -508,10 +493,15 @@ class TrainingRun:
     # ------------------------------------------------------------------------------------------------ words
 
     def _evaluate_at_interval(self) -> None:
+        """Evaluate if it is time to, and if it was not done before a stop."""
+        interval, done = self.config.evaluation.interval, self._learner.num_updates_done
+        within = 0 < done < self.config.schedule.num_updates and self._state.evaluated < done
+        if not interval or done % interval or not within or self.plan.offline:
+            return
         if self._evaluates_beside():
             self._save_agent()
-            self._runtime.allow(evaluation.__name__, self._learner.num_updates_done)
-        elif self._state.evaluated < self._learner.num_updates_done:
+            self._runtime.allow(evaluation.__name__, done)
+        else:
             with contextlib.suppress(_StopAskedError):
                 self._evaluate(self._stop_if_asked)
 

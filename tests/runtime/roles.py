@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -94,6 +95,15 @@ def break_down(task: Task, mailbox: Mailbox) -> Iterator[None]:
 def idle(task: Task, mailbox: Mailbox) -> Iterator[None]:
     """Say who one is, and wait."""
     mailbox.report({"pids": [os.getpid()]})
+    while not mailbox.stopping():
+        mailbox.wait()
+        yield
+
+
+def start_server(task: Task, mailbox: Mailbox) -> Iterator[None]:
+    """Start a process as an environment may, and say who it is."""
+    server = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    mailbox.report({"pids": [os.getpid()], "servers": [server.pid]})
     while not mailbox.stopping():
         mailbox.wait()
         yield

@@ -21,6 +21,7 @@ from numzero.runtime.base import Notice, Runtime, RuntimeConfig, add_counts
 from numzero.runtime.inline import InlineRuntime
 from numzero.runtime.processes import ProcessRuntime
 from numzero.training.selfplay import SelfPlayConfig, SelfPlayTask, warm_up
+from tests.chaos import is_alive
 from tests.runtime import roles
 from tests.runtime.roles import Task
 from tests.tiny import SEARCH, model_files
@@ -327,6 +328,25 @@ def test_interrupts_never_reach_a_worker(processes: Bench) -> None:
     assert processes.runtime.take_notices() == [], "it ended by itself"
 
 
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_what_an_environment_started_ends_with_its_worker(how: str, processes: Bench) -> None:
+    """However the worker ends, a game server of its environment does not run on without it."""
+    processes.start(roles.start_server, Task("a"))
+    processes.poll(lambda: "servers" in processes.counts)
+    (pid,), (server,) = processes.counts["pids"], processes.counts["servers"]
+    assert is_alive(server)
+    if how == "killed":
+        os.kill(pid, signal.SIGKILL)
+        processes.poll(lambda: bool(processes.notices))
+    else:
+        processes.runtime.stop()
+        processes.runtime.close()
+    deadline = time.monotonic() + 10.0
+    while is_alive(server):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_close_kills_workers(processes: Bench) -> None:
     """Closing without stop leaves no process behind."""
     processes.start(roles.idle, Task("a"))
@@ -377,16 +397,6 @@ if __name__ == "__main__":
     print(*pids, flush=True)
     time.sleep(600)
 """
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and was not buried does not."""
-    try:
-        os.kill(pid, 0)
-        status = Path(f"/proc/{pid}/stat")
-        return not status.exists() or status.read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
-    except (ProcessLookupError, FileNotFoundError):
-        return False
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGKILL")

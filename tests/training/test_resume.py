@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
+from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.files import generations, read_folder
-from numzero.metrics import Event, Finished, Noted, Progress, Started, history, read_metrics
+from numzero.metrics import Evaluated, Event, Finished, Noted, Progress, Started, history, read_metrics
 from numzero.replay import GameStore, encode_trajectory
 from numzero.training.config import RunConfig
 from numzero.training.run import TrainingRun
@@ -219,6 +220,23 @@ def test_a_finished_run_is_evaluated_again(tmp_path: Path) -> None:
     before = contents(tmp_path / "run")
     assert resumed(tmp_path / "run").train() == scores
     assert_same(contents(tmp_path / "run"), before)
+
+
+def test_an_evaluation_that_a_stop_cut_short_is_made_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The learning curve has every point that a run without the stop has."""
+    run = new_run(run_config("tictactoe", "evaluation.interval=4"), tmp_path / "run")
+
+    def stop(agent: Agent, *, progress: Callable[[int, int], None], **_: object) -> None:
+        run._interrupts.requested = True
+        progress(0, 1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("numzero.training.run.evaluate", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run.train()
+    resumed(tmp_path / "run").train()
+    events = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [event.updates for event in events if isinstance(event, Evaluated)] == [4, 8, 12]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGTERM")

@@ -1,0 +1,48 @@
+"""Batches for the learner, drawn from the window.
+
+Knows the window, targets and symmetries; knows nothing of what is learned from them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from numzero.games import Symmetries
+from numzero.replay import Sample, Window
+from numzero.targets import Batch, apply_symmetry, fill_value_targets, make_batch
+from numzero.training.config import RunConfig
+
+__all__ = ["draw_batch"]
+
+
+def draw_batch(
+    window: Window, config: RunConfig, symmetries: Symmetries | None, rng: np.random.Generator
+) -> tuple[Batch, Sample]:
+    """The next batch, with fresh value targets and, if it is to be, each row under a symmetry of its own.
+
+    Args:
+        window: gives positions and weights.
+        config: says how many, how far each is unrolled, and what the targets are.
+        symmetries: the game's, if it has any.
+        rng: draws positions, actions past the end and symmetries.
+
+    Returns:
+        the batch, and which positions it came from.
+    """
+    stale = window.stale_games()
+    if len(stale):
+        fill_value_targets(
+            stale,
+            window.reward,
+            window.discount,
+            window.root_value,
+            window.exploratory,
+            config.targets,
+            window.value_target,
+        )
+        window.mark_fresh()
+    sample = window.sample(config.learner.batch_size, rng)
+    batch = make_batch(window, sample.slot, sample.weight, config.targets.unroll_steps, rng)
+    if config.learner.symmetries and symmetries is not None:
+        batch = apply_symmetry(batch, symmetries.observation, symmetries.action, rng)
+    return batch, sample
