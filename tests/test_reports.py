@@ -15,6 +15,7 @@ from PIL import Image
 from numzero.commands import main
 from numzero.training import run as run_module
 from numzero.training import study as study_module
+from numzero.training.results import read_results
 from numzero.training.run import TrainingRun
 from tests.tiny import RUN, run_config
 
@@ -121,6 +122,26 @@ def test_a_study_is_a_table_a_picture_and_json(tmp_path: Path, monkeypatch: pyte
     assert [each["seed"] for each in said["seeds"]] == [0, 1, 0, 1]
     assert said["command"].startswith("python cli.py study cartpole --seeds 2")
     assert again.stderr == ""
+
+
+def test_a_study_of_before_curves_had_seconds_is_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Asked for again it trains nothing: the seconds come from the run's metrics, and results.json is a new one."""
+    monkeypatch.setattr(study_module, "rehearse", lambda config: None)
+    settings = [word for each in (*RUN, "selfplay.batch_size=4", "evaluation.interval=6") for word in ("--set", each)]
+    words = ["study", "cartpole", "--seeds", "1", "--out", tmp_path / "deep" / "s", *settings]
+    invoke(*words)
+    written = (tmp_path / "deep" / "s" / "results.json").read_text("utf-8")
+    seed = tmp_path / "deep" / "s" / "runs" / "preset" / "seed-0.json"
+    old = json.loads(seed.read_text("utf-8"))
+    for point in old["curve"]:
+        del point["seconds"]
+    seed.write_text(json.dumps(old), encoding="utf-8")
+    monkeypatch.setattr(study_module, "train_seed", lambda *given: pytest.fail("trained again"))
+    assert invoke(*words).exit_code == 0
+    assert (tmp_path / "deep" / "s" / "results.json").read_text("utf-8") == written
+    whole = read_results(tmp_path / "deep" / "s" / "results.json")
+    assert all(point.seconds is not None for point in whole.seeds[0].curve)
+    assert whole.command.startswith("python cli.py study cartpole --seeds 1 --out studies/s --set")
 
 
 def test_a_study_needs_a_preset_that_exists(tmp_path: Path):

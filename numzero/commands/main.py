@@ -17,6 +17,7 @@ from numzero.commands.export import export
 from numzero.commands.inspect import inspect
 from numzero.commands.reanalyze import reanalyze
 from numzero.commands.report import report
+from numzero.commands.results import results
 from numzero.commands.selfplay import selfplay
 from numzero.commands.study import study
 from numzero.commands.train import resume, train
@@ -64,6 +65,7 @@ _COMMANDS = (
     reanalyze,
     report,
     study,
+    results,
     selfplay,
     evaluate,
     play,

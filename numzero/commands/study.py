@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 import click
 
 from numzero.commands.display import duration
+from numzero.commands.results import reached
+from numzero.commands.tables import number, table
 
 if TYPE_CHECKING:
     from numzero.commands.charts import Chart
-    from numzero.training.study import SeedResult, Study, Summary
+    from numzero.training.results import Results, SeedResult
 
 __all__ = ["study"]
 
@@ -63,7 +65,7 @@ def study(
     command = _command(preset, seeds, out, variants, overrides)
 
     def report(result: SeedResult | None = None) -> None:
-        _write(whole, command)
+        _write(out, whole.outcome(command))
         if result is not None and not as_json:
             scores = ", ".join(f"{what} {score:,.1f}" for what, score in result.scores.items())
             took = f"{duration(result.seconds)}, {result.steps:,} steps"
@@ -80,84 +82,62 @@ def study(
 
 
 def _command(preset: str, seeds: int, out: Path, variants: Sequence[str], overrides: Sequence[str]) -> str:
-    words = ["python", "cli.py", "study", preset, "--seeds", str(seeds), "--out", str(out)]
+    """What a reader types to make the same study on a machine of theirs, whose folders are others."""
+    words = ["python", "cli.py", "study", Path(preset).name, "--seeds", str(seeds)]
+    words += ["--out", f"studies/{out.resolve().name}"]
     for option, values in (("--variant", variants), ("--set", overrides)):
         words += [word for value in values for word in (option, value)]
     return shlex.join(words)
 
 
-def _write(study: Study, command: str) -> None:
+def _write(folder: Path, whole: Results) -> None:
     """The results so far, as JSON, Markdown and a picture."""
     import msgspec
 
     from numzero.commands.charts import png
     from numzero.files import write_file
-    from numzero.training.study import machine, summarize
 
-    results = study.results()
-    summaries = summarize(results)
-    whole = {
-        "preset": study.preset,
-        "command": command,
-        "machine": machine(),
-        "settings": {variant.name: [*study.overrides, *variant.overrides] for variant in study.variants},
-        "summaries": summaries,
-        "seeds": results,
-    }
-    write_file(study.folder / "results.json", msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n")
-    write_file(study.folder / "study.md", _markdown(study, command, machine(), results, summaries).encode())
-    if results:
-        write_file(study.folder / "curves.png", png([_curves(results)]))
+    write_file(folder / "results.json", msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n")
+    write_file(folder / "study.md", _markdown(whole).encode())
+    if whole.seeds:
+        write_file(folder / "curves.png", png([_curves(whole.seeds)]))
 
 
-def _markdown(
-    study: Study, command: str, machine: str, results: Sequence[SeedResult], summaries: Sequence[Summary]
-) -> str:
+def _markdown(whole: Results) -> str:
     lines = [
-        f"# Study of {study.preset}",
+        f"# Study of {whole.preset}",
         "",
         "```sh",
-        command,
+        whole.command,
         "```",
         "",
-        f"{machine}. Final agents, never the best.",
+        f"{whole.machine}. Final agents, never the best.",
         "",
     ]
-    measures = list(dict.fromkeys(what for each in results for what in each.scores))
+    measures = list(dict.fromkeys(what for each in whole.seeds for what in each.scores))
     head = ["variant", "seeds", *(f"{what}: median" for what in measures), *(f"{what}: worst" for what in measures)]
     rows = [
         [
             each.variant,
             str(each.num_seeds),
-            *(_number(each.median[what]) for what in measures),
-            *(_number(each.worst[what]) for what in measures),
+            *(number(each.median[what]) for what in measures),
+            *(number(each.worst[what]) for what in measures),
             f"{each.steps:,}",
             f"{each.seconds:.0f}",
             f"{each.cpu_seconds:.0f}",
+            reached(each, whole.threshold),
         ]
-        for each in summaries
+        for each in whole.summaries
     ]
-    lines += _table([*head, "environment steps", "seconds", "CPU seconds"], rows)
-    for variant in study.variants:
-        changed = ", ".join(f"`{override}`" for override in (*study.overrides, *variant.overrides))
-        lines.append(f"- {variant.name}: {changed or 'as it is'}")
+    lines += table([*head, "environment steps", "seconds", "CPU seconds", "threshold reached"], rows)
+    for name, settings in whole.settings.items():
+        lines.append(f"- {name}: {', '.join(f'`{each}`' for each in settings) or 'as it is'}")
     lines += ["", "![Learning curves](curves.png)", ""]
     rows = [
-        [each.variant, str(each.seed), *(_number(each.scores[what]) for what in measures), f"{each.seconds:.0f}"]
-        for each in results
+        [each.variant, str(each.seed), *(number(each.scores[what]) for what in measures), f"{each.seconds:.0f}"]
+        for each in whole.seeds
     ]
-    return "\n".join([*lines, *_table(["variant", "seed", *measures, "seconds"], rows)])
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    def line(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(cells)} |"
-
-    return [line(head), line(["---", *["---:"] * (len(head) - 1)]), *map(line, rows), ""]
-
-
-def _number(x: float) -> str:
-    return f"{x:,.0f}" if x == round(x) else f"{x:,.1f}"
+    return "\n".join([*lines, *table(["variant", "seed", *measures, "seconds"], rows)])
 
 
 def _curves(results: Sequence[SeedResult]) -> Chart:

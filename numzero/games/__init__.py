@@ -23,6 +23,7 @@ __all__ = [
     "check_game",
     "make_game",
     "rehearsal_game",
+    "reward_threshold",
     "symmetries_of",
 ]
 
@@ -32,6 +33,18 @@ _BOARD_GAMES = {"tictactoe": TicTacToe}
 def symmetries_of(name: str) -> Symmetries | None:
     """The symmetries of a game that has any, without making an environment: only board games do."""
     return _BOARD_GAMES[name](1).symmetries if name in _BOARD_GAMES else None
+
+
+def reward_threshold(name: str) -> float | None:
+    """The return at which a task counts as solved, as gymnasium registered it; None for board games and the rest.
+
+    Raises:
+      UserError: as `make_game`.
+    """
+    game = make_game(name, 1)
+    game.close()
+    threshold: float | None = getattr(game, "reward_threshold", None)
+    return threshold
 
 
 def make_game(name: str, batch_size: int) -> Game:

@@ -78,6 +78,9 @@ class GymGame:
             warnings.simplefilter("default")
             self._envs = [_make_environment(env_id, row) for row in range(batch_size)]
             self.spec = _read_spec(env_id, self._envs[0])
+        registered = self._envs[0].spec
+        self.reward_threshold: float | None = None if registered is None else registered.reward_threshold
+        """The return at which the task counts as solved, if it was registered with one."""
         self._first_action = int(getattr(self._envs[0].action_space, "start", 0))
         self._observation = np.zeros((batch_size, *self.spec.observation_shape), self.spec.observation_dtype)
         self._legal = np.zeros((batch_size, self.spec.num_actions), np.bool_)

@@ -1,21 +1,20 @@
 """A study: the same training from many seeds, with variants of its settings side by side, and what came of each.
 
-Knows runs, their final agents and the files that hold the results; knows nothing of tables and pictures. Every finished
-seed is one file, so a study that was stopped goes on where it was.
+Knows runs, their final agents and the files of single seeds; what is counted over them is in `training.results`. Every
+finished seed is one file, so a study that was stopped goes on where it was.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import platform
 import re
 import shutil
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
@@ -24,13 +23,13 @@ import msgspec
 from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.files import FolderLock, write_file
-from numzero.metrics import Evaluated, read_metrics
+from numzero.games import reward_threshold
 from numzero.training.config import RunConfig, load_config, load_preset, save_config
 from numzero.training.evaluate import AgentPlayer, RandomPlayer, episodes, exhaustive, match
+from numzero.training.results import Results, SeedResult, learning_curve, machine, summarize, with_seconds
 from numzero.training.scores import evaluation_score
 
-__all__ = ["Point", "SeedResult", "Study", "Summary", "Variant"]
-__all__ += ["final_scores", "learning_curve", "machine", "parse_variant", "rehearse", "summarize", "train_seed"]
+__all__ = ["Study", "Variant", "final_scores", "parse_variant", "rehearse", "train_seed"]
 
 FINAL_EPISODES = 100
 FINAL_GAMES = 400
@@ -46,48 +45,6 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     overrides: tuple[str, ...] = ()
     """Each "path=value", over the preset's."""
-
-
-class Point(msgspec.Struct, frozen=True, kw_only=True):
-    """An evaluation while training."""
-
-    updates: int
-    steps: int
-    score: float
-    """Mean return, or wins plus half of the draws as a share of the games."""
-
-
-class SeedResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What one seed of one variant came to."""
-
-    variant: str
-    seed: int
-    scores: dict[str, float]
-    """Of the final agent, by what was measured; more is better."""
-    seconds: float
-    """By the clock, evaluations while training included; the final one not."""
-    cpu_seconds: float
-    """Of all threads of the training process."""
-    updates: int
-    steps: int
-    parameters: int
-    curve: list[Point]
-
-
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """One variant over its seeds."""
-
-    variant: str
-    num_seeds: int
-    median: dict[str, float]
-    worst: dict[str, float]
-    best: dict[str, float]
-    seconds: float
-    """Median."""
-    cpu_seconds: float
-    """Median."""
-    steps: int
-    """Median."""
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
@@ -148,8 +105,27 @@ class Study:
 
     def results(self) -> list[SeedResult]:
         """Those there are, variant by variant, seed by seed."""
-        paths = [self._result_path(variant.name, seed) for variant in self.variants for seed in range(self.seeds)]
-        return [msgspec.json.decode(path.read_bytes(), type=SeedResult) for path in paths if path.exists()]
+        wanted = [(variant.name, seed) for variant in self.variants for seed in range(self.seeds)]
+        return [self._result(name, seed) for name, seed in wanted if self._result_path(name, seed).exists()]
+
+    @cached_property
+    def threshold(self) -> float | None:
+        """The score that solves the preset's task, or None if it has none."""
+        return reward_threshold(self.configs[self.variants[0].name].game)
+
+    def outcome(self, command: str) -> Results:
+        """All that there is so far; `command` is what makes it."""
+        seeds = self.results()
+        return Results(
+            preset=Path(self.preset).name,
+            game=self.configs[self.variants[0].name].game,
+            command=command,
+            machine=machine(),
+            settings={variant.name: [*self.overrides, *variant.overrides] for variant in self.variants},
+            threshold=self.threshold,
+            summaries=summarize(seeds, self.threshold),
+            seeds=seeds,
+        )
 
     def run(self, jobs: int, on_result: Callable[[SeedResult], None]) -> None:
         """Train what is missing, `jobs` seeds at a time, each in a process on a core of its own if there are several.
@@ -194,8 +170,7 @@ class Study:
                         continue
                     del running[place]
                     if process.exitcode == 0:
-                        path = self._result_path(name, seed)
-                        on_result(msgspec.json.decode(path.read_bytes(), type=SeedResult))
+                        on_result(self._result(name, seed))
                     else:
                         failed.append(f"{name} seed {seed} (see {self._run_folder(name, seed)}.log)")
         finally:
@@ -224,6 +199,10 @@ class Study:
 
     def _run_folder(self, name: str, seed: int) -> Path:
         return self._variant_folder(name) / f"seed-{seed}"
+
+    def _result(self, name: str, seed: int) -> SeedResult:
+        result = msgspec.json.decode(self._result_path(name, seed).read_bytes(), type=SeedResult)
+        return with_seconds(result, self._run_folder(name, seed) / "metrics.jsonl")
 
     def _result_path(self, name: str, seed: int) -> Path:
         return _result_path(self._run_folder(name, seed))
@@ -289,40 +268,3 @@ def final_scores(agent: Agent, simulations: int) -> dict[str, float]:
         scores = match(spec.name, player, RandomPlayer(), games=FINAL_GAMES, seed=FINAL_SEED)
         return {"score against random": evaluation_score(scores)}
     return {"mean return": episodes(spec.name, player, games=FINAL_EPISODES, seed=FINAL_SEED)["mean_return"]}
-
-
-def learning_curve(metrics: Path) -> list[Point]:
-    """The evaluations of a run."""
-    return [
-        Point(updates=event.updates, steps=event.steps, score=evaluation_score(event.scores))
-        for event in read_metrics(metrics)
-        if isinstance(event, Evaluated)
-    ]
-
-
-def summarize(results: Sequence[SeedResult]) -> list[Summary]:
-    """Each variant over the seeds that there are, in the order of the results."""
-    return [_summary(name, [each for each in results if each.variant == name]) for name in _names(results)]
-
-
-def _names(results: Sequence[SeedResult]) -> Iterator[str]:
-    yield from dict.fromkeys(each.variant for each in results)
-
-
-def _summary(name: str, results: Sequence[SeedResult]) -> Summary:
-    scores = {what: [each.scores[what] for each in results] for what in results[0].scores}
-    return Summary(
-        variant=name,
-        num_seeds=len(results),
-        median={what: statistics.median(values) for what, values in scores.items()},
-        worst={what: min(values) for what, values in scores.items()},
-        best={what: max(values) for what, values in scores.items()},
-        seconds=statistics.median(each.seconds for each in results),
-        cpu_seconds=statistics.median(each.cpu_seconds for each in results),
-        steps=round(statistics.median(each.steps for each in results)),
-    )
-
-
-def machine() -> str:
-    """What this ran on, in a few words."""
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numzero.errors import UserError
-from numzero.games import STAY, make_game
+from numzero.games import STAY, make_game, reward_threshold
 from numzero.games.gym import SEED_LIMIT, GymGame, registered_ids
 
 HERE = "tests.games.environments"
@@ -126,6 +126,15 @@ def test_a_time_limit_truncates_and_is_told_in_the_spec() -> None:
 def test_a_class_has_no_time_limit_but_its_own() -> None:
     """Without a registration nobody knows the longest episode."""
     assert started("Endless").spec.max_steps is None
+
+
+@pytest.mark.parametrize(
+    ("name", "threshold"),
+    [("CartPole-v1", 475.0), ("Acrobot-v1", -100.0), ("tests.games.environments:Corridor", None), ("tictactoe", None)],
+)
+def test_a_task_is_solved_where_gymnasium_says_so(name: str, threshold: float | None) -> None:
+    """A class and a board game have no such return."""
+    assert reward_threshold(name) == threshold
 
 
 def test_both_ends_at_once_are_both_told() -> None:

@@ -1,0 +1,156 @@
+"""`results`: the results of studies, and of other libraries' trainings, in one table.
+
+Knows rows and notes in Markdown; `training.results` reads and checks the files.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from numzero.commands.tables import number, table
+
+if TYPE_CHECKING:
+    from numzero.training.results import Results, Summary
+
+__all__ = ["markdown", "reached", "results"]
+
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+LONGEST_SETTINGS = 60
+"""Characters of changed settings that stand in the table; longer ones are read from the command below it."""
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path),
+    help=f"Write the table into this file, between the lines {BEGIN} and {END}.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as one JSON object.")
+def results(files: tuple[Path, ...], into: Path | None, as_json: bool) -> None:
+    """Show the results.json FILES of studies as one Markdown table, with the machine and the command of each.
+
+    A row is a preset or a variant over its seeds: its final agents' scores, what they took, and when an evaluation
+    while training first was at or above the task's threshold, if it has one. Medians are over seeds; a seed that
+    never came there counts as never.
+
+    \b
+    Example:
+      python cli.py results studies/cartpole/results.json
+      python cli.py results models/studies/*.json --into README.md
+    """
+    from numzero.files import write_file
+    from numzero.training.results import read_results
+
+    whole = [read_results(path) for path in files]
+    text = markdown(whole)
+    if into is not None:
+        write_file(into, _replaced(into, text).encode())
+    if as_json:
+        click.echo(json.dumps({"rows": [row for each in whole for row in _rows_json(each)]}))
+    elif into is not None:
+        click.echo(f"{into} holds the table of {len(whole)} file{'s' if len(whole) > 1 else ''}.")
+    else:
+        click.echo(text, nl=False)
+
+
+def markdown(files: Sequence[Results]) -> str:
+    """The table, task by task, and under it each machine with the commands that ran there."""
+    games = [each.game for each in files]
+    files = sorted(files, key=lambda each: games.index(each.game))  # rivals stand together
+    head = [
+        "task",
+        "agent",
+        "judged by",
+        "median",
+        "worst",
+        "seeds",
+        "environment steps",
+        "seconds (CPU)",
+        "threshold reached",
+    ]
+    rows = [_row(each, summary) for each in files for summary in each.summaries]
+    lines = table(head, rows, num_words=3)
+    for machine in dict.fromkeys(each.machine for each in files):
+        lines += [f"On {machine}:", ""]
+        lines += [f"- {each.preset}: `{each.command}`" for each in files if each.machine == machine]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _row(whole: Results, summary: Summary) -> list[str]:
+    measures = list(summary.median)
+    return [
+        whole.game,
+        _name(whole, summary.variant),
+        _measured(measures),
+        " / ".join(number(summary.median[what]) for what in measures),
+        " / ".join(number(summary.worst[what]) for what in measures),
+        str(summary.num_seeds),
+        f"{summary.steps:,}",
+        f"{summary.seconds:,.0f} ({summary.cpu_seconds:,.0f})",
+        reached(summary, whole.threshold),
+    ]
+
+
+def _name(whole: Results, variant: str) -> str:
+    """The preset, the variant's name if it is one, and what is changed."""
+    name = whole.preset if variant == "preset" else f"{whole.preset}, {variant}"
+    settings = ", ".join(whole.settings[variant])
+    return f"{name}: `{settings}`" if 0 < len(settings) <= LONGEST_SETTINGS else name
+
+
+def _measured(measures: Sequence[str]) -> str:
+    """The measures' names; what all have before their comma is said once."""
+    subjects = {what.partition(", ")[0] for what in measures}
+    if len(subjects) == 1 and len(measures) > 1:
+        return f"{subjects.pop()}, {' / '.join(what.partition(', ')[2] for what in measures)}"
+    return " / ".join(measures)
+
+
+def reached(summary: Summary, threshold: float | None) -> str:
+    """When the threshold was reached: "475: 2,000 steps, 17 s", "475: never", and how many seeds, if not all did."""
+    if threshold is None:
+        return "none"
+    if summary.steps_to_threshold is None:
+        when = "never"
+    else:
+        when = f"{summary.steps_to_threshold:,} steps"
+        if summary.seconds_to_threshold is not None:
+            when += f", {summary.seconds_to_threshold:,.0f} s"
+    some = 0 < summary.num_reached < summary.num_seeds
+    return f"{number(threshold)}: {when}" + (f" ({summary.num_reached} of {summary.num_seeds} seeds)" if some else "")
+
+
+def _rows_json(whole: Results) -> list[dict[str, Any]]:
+    import msgspec
+
+    about = {"preset": whole.preset, "game": whole.game, "threshold": whole.threshold}
+    source = {"machine": whole.machine, "command": whole.command}
+    return [
+        {**about, "settings": whole.settings[each.variant], **msgspec.to_builtins(each), **source}
+        for each in whole.summaries
+    ]
+
+
+def _replaced(path: Path, text: str) -> str:
+    """The file's text with `text` between the markers."""
+    from numzero.errors import UserError
+
+    try:
+        old = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--into {path} cannot be read: {error}. Name a Markdown file.") from error
+    parts = re.split(rf"^({re.escape(BEGIN)}|{re.escape(END)})$", old, flags=re.MULTILINE)
+    if parts[1::2] != [BEGIN, END]:
+        raise UserError(
+            f"--into takes a file with one line {BEGIN} and one line {END} after it; {path} has "
+            f"{parts.count(BEGIN)} and {parts.count(END)}. Add them where the table shall stand."
+        )
+    return f"{parts[0]}{BEGIN}\n{text.rstrip()}\n{END}{parts[4]}"
