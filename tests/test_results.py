@@ -38,21 +38,23 @@ def board_game(*seeds: SeedResult) -> Results:
     many = [f"schedule.num_updates={'1' * 60}"]
     return Results(
         preset="tictactoe", game="tictactoe", command="python cli.py study tictactoe --out studies/ttt",
-        machine="another machine", settings={"preset": many}, threshold=None, seeds=list(seeds),
+        machine="another machine", settings={"preset": many, "k1": [*many, "x.y=1"]},
+        threshold=None, seeds=list(seeds),
     )  # fmt: skip
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
-    positions = {"right, bare policy": 4512.0, "right, 8 simulations": 4520.0}
+    positions = {"right, bare": 4512.0, "right, 8": 4520.0}
     seeds = [seed_result(0, 500.0, 9.0, 480.0), seed_result(1, 235.5, 9.0, 9.0)]
+    exact = msgspec.structs.replace(seeds[0], scores=positions)
     few = msgspec.structs.replace(seed_result(0, 20.0, 20.0, variant="few"), steps=5000, seconds=1234.4)
     rival = msgspec.structs.replace(
         results(seed_result(0, 500.0, 500.0)), preset="a rival", settings={"preset": ["x=a|b"]}
     )
     return [
         write(tmp_path / "cp.json", results(*seeds, few)),
-        write(tmp_path / "ttt.json", board_game(msgspec.structs.replace(seeds[0], scores=positions))),
+        write(tmp_path / "ttt.json", board_game(exact, msgspec.structs.replace(exact, variant="k1", seed=3))),
         write(tmp_path / "rival.json", msgspec.structs.replace(rival, summaries=summarize(rival.seeds, 475.0))),
     ]
 
@@ -63,7 +65,8 @@ TABLE = """\
 | CartPole-v1 | cartpole | mean return | 367.8 | 235.5 | 2 | 5 | 0 (1) | 475: never (1 of 2 seeds) |
 | CartPole-v1 | cartpole, few: `search.num_simulations=4` | mean return | 20 | 20 | 1 | 5,000 | 1,234 (1) | 475: never |
 | CartPole-v1 | a rival: `x=a\\|b` | mean return | 500 | 500 | 1 | 0 | 0 (1) | 475: 100 steps, 2 s |
-| tictactoe | tictactoe | right, bare policy / 8 simulations | 4,512 / 4,520 | 4,512 / 4,520 | 1 | 0 | 0 (1) | none |
+| tictactoe | tictactoe | right, bare / 8 | 4,512 / 4,520 | 4,512 / 4,520 | 1 | 0 | 0 (1) | none |
+| tictactoe | tictactoe, k1: `x.y=1` | right, bare / 8 | 4,512 / 4,520 | 4,512 / 4,520 | 1 | 0 | 0 (1) | none |
 
 On a machine:
 
@@ -84,12 +87,12 @@ def test_all_studies_are_one_table(files: list[Path]):
 
 def test_rows_as_json_say_what_the_table_says(files: list[Path]):
     """An object for each row; never is null."""
-    rows = json.loads(invoke("--json", *files).stdout)["rows"]
+    rows = json.loads(invoke("--json", *files[:1], *files[2:]).stdout)["rows"]
     assert [(row["preset"], row["variant"]) for row in rows] == [
-        ("cartpole", "preset"), ("cartpole", "few"), ("tictactoe", "preset"), ("a rival", "preset"),
+        ("cartpole", "preset"), ("cartpole", "few"), ("a rival", "preset"),
     ]  # fmt: skip
-    assert [row["steps_to_threshold"] for row in rows] == [None, None, None, 100]
-    assert [row["threshold"] for row in rows] == [475.0, 475.0, None, 475.0]
+    assert [row["steps_to_threshold"] for row in rows] == [None, None, 100]
+    assert [row["threshold"] for row in rows] == [475.0] * 3
     assert rows[1]["settings"] == ["search.num_simulations=4"]
 
 

@@ -100,10 +100,13 @@ def _row(whole: Results, summary: Summary) -> list[str]:
 
 
 def _name(whole: Results, variant: str) -> str:
-    """The preset, the variant's name if it is one, and what is changed."""
-    name = whole.preset if variant == "preset" else f"{whole.preset}, {variant}"
-    settings = ", ".join(whole.settings[variant])
-    return f"{name}: `{settings}`" if 0 < len(settings) <= LONGEST_SETTINGS else name
+    """The preset and what is changed in it, or a variant's name and what it changes over that."""
+    name, settings = whole.preset, whole.settings[variant]
+    if variant != "preset":
+        name += f", {variant}"
+        settings = [each for each in settings if each not in whole.settings.get("preset", ())]
+    changed = ", ".join(settings)
+    return f"{name}: `{changed}`" if 0 < len(changed) <= LONGEST_SETTINGS else name
 
 
 def _measured(measures: Sequence[str]) -> str:
