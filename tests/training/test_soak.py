@@ -37,7 +37,7 @@ def num_temporary(folder: Path) -> int:
     return len(ours) + sum(len(list(path.glob("pym-*"))) for path in shared)
 
 
-@pytest.mark.parametrize("seconds", [8, pytest.param(900, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [8, pytest.param(3600, marks=pytest.mark.slow)])
 def test_nothing_grows(tmp_path: Path, seconds: int) -> None:
     """Trainer, actor and reanalyzer over so many seconds: less than 2 MB an hour, or what a short look cannot tell."""
     folder = tmp_path / "run"
