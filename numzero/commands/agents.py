@@ -191,7 +191,7 @@ def _ask(game: Game, decision: Decision) -> int | None:
     legal = game.legal()[0]
     while True:
         answer = click.prompt("Your move (or: hint, agent, quit)", prompt_suffix=" > ").strip()
-        if answer == "quit":
+        if answer in {"quit", "q"} - set(names):
             return None
         if answer == "agent":
             return decision.action

@@ -76,6 +76,7 @@ class GymGame:
             # Shown, never raised: spaces warn about lost precision and old ids about newer versions, and
             # a caller who runs with -W error could make no such environment otherwise.
             warnings.simplefilter("default")
+            warnings.filterwarnings("ignore", "builtin type .* has no __module__", DeprecationWarning)  # Box2D's
             self._envs = [_make_environment(env_id, row) for row in range(batch_size)]
             self.spec = _read_spec(env_id, self._envs[0])
         registered = self._envs[0].spec
