@@ -20,6 +20,7 @@ __all__ = ["Batch", "Steps", "TargetConfig", "apply_symmetry", "fill_value_targe
 
 _BoolArray = npt.NDArray[np.bool_]
 _Float32Array = npt.NDArray[np.float32]
+_Float64Array = npt.NDArray[np.float64]
 _Int32Array = npt.NDArray[np.int32]
 _Int64Array = npt.NDArray[np.int64]
 
@@ -34,6 +35,10 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
     """n of "n_step", in steps. Paper: 10 for Atari."""
     trace_decay: float = 0.95
     """lambda of "lambda": 0 is one step, 1 the outcome. EfficientZero V2: 0.95; MuZero has none."""
+    old_share: float = 1.0
+    """What is left of n, or of lambda, for the oldest game of the window: both fall evenly with a game's age, since old
+    actions say less of what would be done now. 1: off. EfficientZero shortens n for old data (Ye et al. 2021, section
+    4.3); MuZero does not."""
     root_value_share: float = 0.0
     """Share of each value target that is the position's own root value instead of its return; 0: off. Of board games
     0.5 beat the bare outcome (Willemsen et al. 2021); the paper has none."""
@@ -47,6 +52,8 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
             problems.append(f"targets.num_steps must be at least 1; got {self.num_steps}.")
         if not 0.0 <= self.trace_decay <= 1.0:
             problems.append(f"targets.trace_decay must lie between 0 and 1; got {self.trace_decay}.")
+        if not 0.0 <= self.old_share <= 1.0:
+            problems.append(f"targets.old_share must lie between 0 and 1; got {self.old_share}.")
         if not 0.0 <= self.root_value_share <= 1.0:
             problems.append(f"targets.root_value_share must lie between 0 and 1; got {self.root_value_share}.")
         if self.unroll_steps < 1:
@@ -59,6 +66,7 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 def fill_value_targets(
     games: _Int64Array,
+    age: _Float64Array,
     reward: _Float32Array,
     discount: _Float32Array,
     root_value: _Float32Array,
@@ -73,6 +81,7 @@ def fill_value_targets(
     The final position's root value is its target, and what the game bootstraps from: 0 where it terminated.
 
     games: `[G, 2]` int64, first and final slot of each game.
+    age: `[G]` float64, from 0 for the newest game there is to 1 for the oldest.
     reward, discount, root_value: `[slots]` float32, exploratory: `[slots]` bool; what they hold at a game's final slot
         is not read, root_value excepted.
     out: `[slots]` float32, filled from first to final slot of each game.
@@ -81,10 +90,12 @@ def fill_value_targets(
         raise UserError(f"games must be [G, 2], first and final slots; got shape {games.shape}.")
     if problems := config.check():
         raise UserError(" ".join(problems))
+    left = 1.0 - (1.0 - config.old_share) * age
     if config.kind == "n_step":
-        _fill_n_step(games, reward, discount, root_value, exploratory, config.num_steps, out)
+        num_steps = np.maximum(1, np.rint(config.num_steps * left)).astype(np.int64)
+        _fill_n_step(games, reward, discount, root_value, exploratory, num_steps, out)
     else:
-        trace_decay = 1.0 if config.kind == "outcome" else config.trace_decay
+        trace_decay = np.ones(len(games)) if config.kind == "outcome" else config.trace_decay * left
         _fill_lambda(games, reward, discount, root_value, exploratory, trace_decay, out)
     if config.root_value_share > 0.0:
         _mix_root_values(games, root_value, config.root_value_share, out)
@@ -105,19 +116,19 @@ def _fill_lambda(
     discount: _Float32Array,
     root_value: _Float32Array,
     exploratory: _BoolArray,
-    trace_decay: float,
+    trace_decay: _Float64Array,
     out: _Float32Array,
 ) -> None:
     """G[t] = r[t] + d[t] ((1 - lambda) v[t+1] + lambda G[t+1]) (Sutton & Barto 2018, section 12.1)."""
     for game in range(games.shape[0]):
-        first, final = games[game, 0], games[game, 1]
+        first, final, decay = games[game, 0], games[game, 1], trace_decay[game]
         value = np.float64(root_value[final])  # float64 along the game; float32 drifts over long ones
         out[final] = value
         for t in range(final - 1, first - 1, -1):
             if exploratory[t]:
                 value = np.float64(root_value[t])
             else:
-                mixture = (1.0 - trace_decay) * root_value[t + 1] + trace_decay * value
+                mixture = (1.0 - decay) * root_value[t + 1] + decay * value
                 value = reward[t] + discount[t] * mixture
             out[t] = value
 
@@ -129,7 +140,7 @@ def _fill_n_step(
     discount: _Float32Array,
     root_value: _Float32Array,
     exploratory: _BoolArray,
-    num_steps: int,
+    num_steps: _Int64Array,
     out: _Float32Array,
 ) -> None:
     """Discounted rewards of n steps plus the discounted root value behind them (Schrittwieser et al. 2020, app. G)."""
@@ -138,7 +149,7 @@ def _fill_n_step(
         out[final] = root_value[final]
         for t in range(first, final):
             total, scale, ahead = 0.0, 1.0, t
-            while ahead < final and ahead < t + num_steps and not exploratory[ahead]:
+            while ahead < final and ahead < t + num_steps[game] and not exploratory[ahead]:
                 total += scale * reward[ahead]
                 scale *= discount[ahead]
                 ahead += 1

@@ -46,10 +46,10 @@ def flat_steps(games: list[dict[str, Any]], num_actions: int = 3) -> tuple[Simpl
     return steps, np.array(slots, np.int64).reshape(-1, 2)
 
 
-def fill(steps: SimpleNamespace, games: np.ndarray, config: TargetConfig) -> np.ndarray:
-    fill_value_targets(
-        games, steps.reward, steps.discount, steps.root_value, steps.exploratory, config, steps.value_target
-    )
+def fill(steps: SimpleNamespace, games: np.ndarray, config: TargetConfig, age: np.ndarray | None = None) -> np.ndarray:
+    age = np.zeros(len(games)) if age is None else age
+    parts = steps.reward, steps.discount, steps.root_value, steps.exploratory
+    fill_value_targets(games, age, *parts, config, steps.value_target)
     return steps.value_target
 
 
@@ -182,15 +182,18 @@ def games_of_any_kind(draw):
     n=st.integers(1, 14),
     trace_decay=st.floats(0, 1, width=32),
     share=st.sampled_from([0.0, 0.25, 0.5, 1.0]),
+    old_share=st.sampled_from([0.0, 0.25, 1.0]),
 )
-def test_value_targets_equal_their_definitions(games, kind, n, trace_decay, share):
-    """The kernel's one pass equals the mixture of n-step returns, and writes nowhere else."""
+def test_value_targets_equal_their_definitions(games, kind, n, trace_decay, share, old_share):
+    """The kernel's one pass equals the mixture of n-step returns, shorter for old games, and writes nowhere else."""
     steps, slots = flat_steps(games)
-    config = TargetConfig(kind=kind, num_steps=n, trace_decay=trace_decay, root_value_share=share)
-    values = fill(steps, slots, config)
+    config = TargetConfig(kind=kind, num_steps=n, trace_decay=trace_decay, root_value_share=share, old_share=old_share)
+    age = np.linspace(1.0, 0.0, len(games))
+    values = fill(steps, slots, config, age)
     untouched = np.ones(len(values), np.bool_)
-    for game, (first, final) in zip(games, slots.tolist(), strict=True):
-        expected = reference.value_targets(game, kind, n, trace_decay, share)
+    for game, (first, final), old in zip(games, slots.tolist(), age.tolist(), strict=True):
+        left = 1.0 - (1.0 - old_share) * old
+        expected = reference.value_targets(game, kind, max(1, round(n * left)), trace_decay * left, share)
         np.testing.assert_allclose(values[first : final + 1], expected, rtol=1e-5, atol=1e-4)
         untouched[first : final + 1] = False
     assert (values[untouched] == 77).all()
@@ -203,6 +206,7 @@ def test_value_targets_equal_their_definitions(games, kind, n, trace_decay, shar
         (TargetConfig(trace_decay=1.5), "trace_decay"),
         (TargetConfig(trace_decay=float("nan")), "trace_decay"),
         (TargetConfig(root_value_share=-0.1), "root_value_share"),
+        (TargetConfig(old_share=1.5), "old_share"),
         (TargetConfig(unroll_steps=0), "unroll_steps"),
     ],
 )

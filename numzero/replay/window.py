@@ -261,6 +261,11 @@ class Window:
         """`[G, 2]` first and final slots of the games that are new or got new statistics since `mark_fresh`."""
         return np.array(list(self._stale.items()), np.int64).reshape(-1, 2)
 
+    def age(self, games: _Int64Array) -> _Float64Array:
+        """`[G]` how old `games` `[G, 2]` are, from 0 for the newest of the window to 1 for the oldest."""
+        newer = self._num_added - self.stamp[games[:, 0]]
+        return np.clip(newer / max(1, len(self._games) - 1), 0.0, 1.0)
+
     def mark_fresh(self) -> None:
         """Say that `value_target` of all games is up to date."""
         self._stale.clear()

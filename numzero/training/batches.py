@@ -33,6 +33,7 @@ def draw_batch(
     if len(stale):
         fill_value_targets(
             stale,
+            window.age(stale),
             window.reward,
             window.discount,
             window.root_value,

@@ -361,6 +361,17 @@ def test_statistics_that_do_not_fit_are_refused(policy_shape, num_values, fill):
     np.testing.assert_array_equal(window.policy_target, before[1])
 
 
+def test_ages_are_even_from_the_oldest_game_to_the_newest():
+    """Whatever has left, and however long each game is; a single game is new."""
+    window = make_window(12)
+    window.add(make_trajectory("a", 3))
+    assert window.age(window.games()).tolist() == [0.0]
+    for name, length in (("b", 1), ("c", 4), ("d", 2), ("e", 1)):
+        window.add(make_trajectory(name, length))
+    assert window.game_ids() == ["c", "d", "e"]
+    assert window.age(window.games()).tolist() == [1.0, 0.5, 0.0]
+
+
 def test_window_without_games_has_no_stale_ones():
     """Shape [0, 2], so that it can be passed on as it is."""
     assert make_window().stale_games().shape == (0, 2)
