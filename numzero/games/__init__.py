@@ -6,7 +6,7 @@ Knows which names are games; knows nothing of search, networks or training. Impo
 from __future__ import annotations
 
 from numzero.errors import UserError, nearest
-from numzero.games.base import STAY, Game, GameSpec, PlaysRandomly, StepResult, Symmetries
+from numzero.games.base import STAY, Game, GameSpec, Placeable, PlaysRandomly, StepResult, Symmetries
 from numzero.games.check import GameContractError, check_game
 from numzero.games.still import StillGame
 from numzero.games.tictactoe import TicTacToe
@@ -16,11 +16,13 @@ __all__ = [
     "Game",
     "GameContractError",
     "GameSpec",
+    "Placeable",
     "PlaysRandomly",
     "StepResult",
     "Symmetries",
     "TicTacToe",
     "check_game",
+    "is_placeable",
     "make_game",
     "rehearsal_game",
     "reward_threshold",
@@ -45,6 +47,11 @@ def reward_threshold(name: str) -> float | None:
     game.close()
     threshold: float | None = getattr(game, "reward_threshold", None)
     return threshold
+
+
+def is_placeable(name: str) -> bool:
+    """Whether a game's copies can be placed, without making an environment: no gymnasium environment's can."""
+    return name in _BOARD_GAMES and isinstance(_BOARD_GAMES[name](1), Placeable)
 
 
 def make_game(name: str, batch_size: int) -> Game:

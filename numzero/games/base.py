@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 
 from numzero.errors import UserError
 
-__all__ = ["STAY", "Game", "GameSpec", "PlaysRandomly", "StepResult", "Symmetries", "require_legal", "require_mask"]
+__all__ = [
+    "STAY",
+    "Game",
+    "GameSpec",
+    "Placeable",
+    "PlaysRandomly",
+    "StepResult",
+    "Symmetries",
+    "require_legal",
+    "require_mask",
+]
 
 STAY = -1
 """In place of an action: this copy, running or finished, stays as it is; reward 0, neither terminated nor truncated."""
@@ -147,6 +157,18 @@ class PlaysRandomly(Protocol):
         An episode that ends on the way starts over, to be brought 0 to `num_moves` moves forward, each as likely: all
         copies are running in the end. `num_moves` 0 leaves a copy alone.
         """
+
+
+@runtime_checkable
+class Placeable(Protocol):
+    """A game whose copies can be put back into positions that were seen before; self-play may start from such."""
+
+    def positions(self) -> NDArray[np.uint8]:
+        """`[B, S]` all that there is to say of each copy, as S bytes; not to be kept without copying."""
+        ...
+
+    def place(self, which: NDArray[np.bool_], positions: NDArray[np.uint8]) -> None:
+        """Let copies in `which` `[B]` bool go on from `positions` `[B, S]`, which `positions()` gave of any copies."""
 
 
 def require_mask(which: NDArray[np.bool_], batch_size: int) -> None:

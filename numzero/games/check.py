@@ -5,13 +5,13 @@ Knows the contract in `base`; knows no game's rules, so it cannot tell whether t
 
 from __future__ import annotations
 
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
-from numzero.games.base import STAY, Game, GameSpec, StepResult, Symmetries
+from numzero.games.base import STAY, Game, GameSpec, Placeable, StepResult, Symmetries
 
 __all__ = ["GameContractError", "check_game"]
 
@@ -55,7 +55,8 @@ def check_game(game: Game, *, seed: int = 0, num_steps: int = 200) -> None:
 
     Shapes, dtypes, finite and bounded numbers; a legal action in every running copy; `max_steps`; resets that touch
     their copies only; steps that refuse finished copies; the same episodes again from an equal rng; and symmetries
-    that are permutations and map play onto play. Symmetries are replayed on episodes whose first state is its own image
+    that are permutations and map play onto play; positions that show and bring in another copy what they did in the
+    first, of a game whose copies can be placed. Symmetries are replayed on episodes whose first state is its own image
     (no others can be started twice), so those of a game that never starts symmetrically are checked for shape only.
     Every copy is reset several times; the game is left running.
 
@@ -72,6 +73,8 @@ def check_game(game: Game, *, seed: int = 0, num_steps: int = 200) -> None:
     _check_spec(game)
     record = _play(game, seed, num_steps)
     _check_determinism(game, record)
+    if isinstance(game, Placeable):
+        _check_placing(game, record)
     if game.symmetries is not None:
         _check_permutations(game, game.symmetries)
         for index in range(len(game.symmetries.action)):
@@ -277,11 +280,47 @@ def _check_determinism(game: Game, record: _Record) -> None:
         _require_same(game, step, _look(game, step, move.restarted), move.shown)
 
 
-def _require_same(game: Game, step: int, seen: _View | StepResult, recorded: _View | StepResult) -> None:
+def _require_same(
+    game: Game, step: int, seen: _View | StepResult, recorded: _View | StepResult, where: str = "a replay"
+) -> None:
     for field in _differing(seen, recorded):
         rule = f"{field} must come out the same from an equal rng and equal actions"
         remedy = "Draw only from reset's rng, and forget the past in reset."
-        _fail(game, step, rule, "another one in a replay", remedy)
+        if where != "a replay":
+            rule, remedy = f"{field} must be what positions() was asked of", "Put all that matters into positions()."
+        _fail(game, step, rule, f"another one in {where}", remedy)
+
+
+def _check_placing(game: Game, record: _Record) -> None:
+    """Play each move of the record from the position before it, placed in the next copy: all must come out the same."""
+    assert isinstance(game, Placeable)
+    rng = np.random.default_rng(record.seed)
+    everyone = np.ones(game.batch_size, np.bool_)
+    game.reset(everyone, rng)
+    positions, shown = [game.positions().copy()], record.start
+    for move in record.moves:
+        game.step(move.action)
+        game.reset(move.restarted.copy(), rng)
+        positions.append(game.positions().copy())
+    for step, (position, move) in enumerate(zip(positions[:-1], record.moves, strict=True), 1):
+        game.place(everyone, np.roll(position, 1, axis=0))
+        _require_same(game, step, _look(game, step, everyone), _rolled(shown), "a placed copy")
+        result = _step(game, np.roll(move.action, 1), step)
+        _require_same(game, step, result, _rolled(move.result), "a placed copy")
+        after = _look(game, step, ~(result.terminated | result.truncated))
+        _require_same(game, step, after, _rolled(move.after), "a placed copy")
+        shown = move.shown
+    kept = _look(game, len(record.moves), np.zeros(game.batch_size, np.bool_))
+    game.place(~everyone, positions[0])
+    _require_same(game, len(record.moves), _look(game, len(record.moves), ~everyone), kept, "a copy left alone")
+
+
+_T = TypeVar("_T", _View, StepResult)
+
+
+def _rolled(of: _T) -> _T:
+    """The same with each copy's row in the next one."""
+    return of._replace(**{field: np.roll(array, 1, axis=0) for field, array in of._asdict().items()})
 
 
 def _check_permutations(game: Game, symmetries: Symmetries) -> None:

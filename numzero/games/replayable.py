@@ -13,36 +13,43 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.games.base import STAY, Game, GameSpec, PlaysRandomly, StepResult, Symmetries
+from numzero.games.base import STAY, Game, GameSpec, Placeable, PlaysRandomly, StepResult, Symmetries
 
-__all__ = ["ReplayableGame", "replayable"]
-
-
-def replayable(game: Game) -> ReplayableGame:
-    """The game with a log; it plays randomly, at many moves a call, if `game` does."""
-    return _RandomReplayableGame(game) if isinstance(game, PlaysRandomly) else ReplayableGame(game)
+__all__ = ["ReplayableGame"]
 
 
-class _Drawn(NamedTuple):
-    """One call of `reset` or of `play_randomly`."""
+_MOVES, _RESET, _RANDOM, _PLACED = range(4)
 
-    rng: str
-    """State of the generator before it, as JSON."""
+
+class _Entry(NamedTuple):
+    """One call that changed the game."""
+
+    kind: int
     argument: NDArray[Any]
-    """`which` `[B]` bool, or `num_moves` `[B]` int64."""
+    """`[B]` of it: actions, `which` of a reset or a placing, `num_moves` of random play."""
+    rng: str = ""
+    """State of the generator before it, as JSON, where it had one."""
+    positions: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)
+    """`[B, S]` of a placing."""
 
 
 class ReplayableGame:
     """Passes everything on to `game`, and remembers the resets and moves of the running episodes.
 
-    The log is as long as the longest running episode: 4 bytes a copy and step.
+    It plays randomly and can be placed if `game` does and can. The log is as long as the longest running episode: 4
+    bytes a copy and step.
     """
 
     def __init__(self, game: Game) -> None:
         self._game = game
-        self._log: deque[_Drawn | NDArray[np.int32]] = deque()
+        self._log: deque[_Entry] = deque()
         self._dropped = 0  # entries that no running episode needs any more
         self._began = np.zeros(game.batch_size, np.int64)  # number of the entry that began each copy's episode
+        if isinstance(game, PlaysRandomly):
+            self.play_randomly = self._play_randomly
+        if isinstance(game, Placeable):
+            self.positions = game.positions
+            self.place = self._place
 
     @property
     def spec(self) -> GameSpec:
@@ -61,10 +68,10 @@ class ReplayableGame:
 
     def reset(self, which: NDArray[np.bool_], rng: np.random.Generator) -> None:
         """See `Game`."""
-        drawn = _Drawn(json.dumps(rng.bit_generator.state), which.copy())
+        entry = _Entry(_RESET, which.copy(), json.dumps(rng.bit_generator.state))
         self._game.reset(which, rng)
         self._began[which] = self._dropped + len(self._log)
-        self._log.append(drawn)
+        self._log.append(entry)
         oldest = int(self._began.min())
         while self._dropped < oldest:
             self._log.popleft()
@@ -73,8 +80,20 @@ class ReplayableGame:
     def step(self, action: NDArray[np.int32]) -> StepResult:
         """See `Game`."""
         result = self._game.step(action)
-        self._log.append(action.astype(np.int32))
+        self._log.append(_Entry(_MOVES, action.astype(np.int32)))
         return result
+
+    def _play_randomly(self, num_moves: NDArray[np.int64], rng: np.random.Generator) -> None:
+        """See `PlaysRandomly`."""
+        assert isinstance(self._game, PlaysRandomly)
+        self._log.append(_Entry(_RANDOM, num_moves.astype(np.int64), json.dumps(rng.bit_generator.state)))
+        self._game.play_randomly(num_moves, rng)
+
+    def _place(self, which: NDArray[np.bool_], positions: NDArray[np.uint8]) -> None:
+        """See `Placeable`."""
+        assert isinstance(self._game, Placeable)
+        self._log.append(_Entry(_PLACED, which.copy(), positions=positions.copy()))
+        self._game.place(which, positions)
 
     def observation(self) -> NDArray[np.uint8] | NDArray[np.float32]:
         """See `Game`."""
@@ -98,11 +117,11 @@ class ReplayableGame:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """The log, and what the episodes look like now."""
-        arguments = [entry.argument if isinstance(entry, _Drawn) else entry for entry in self._log]
         return {
-            "kinds": np.array([_kind(entry) for entry in self._log], np.int8),
-            "arguments": np.array(arguments, np.int64).reshape(-1, self.batch_size),
-            "generators": np.array([entry.rng for entry in self._log if isinstance(entry, _Drawn)], np.str_),
+            "kinds": np.array([entry.kind for entry in self._log], np.int8),
+            "arguments": np.array([entry.argument for entry in self._log], np.int64).reshape(-1, self.batch_size),
+            "generators": np.array([entry.rng for entry in self._log if entry.kind in (_RESET, _RANDOM)], np.str_),
+            "positions": np.array([entry.positions for entry in self._log if entry.kind == _PLACED], np.uint8),
             "began": self._began - self._dropped,
             "observation": self.observation().copy(),
         }
@@ -115,47 +134,34 @@ class ReplayableGame:
         self._log.clear()
         self._dropped = 0
         self._began = state["began"].copy()
-        generators = iter(state["generators"].tolist())
+        generators, positions = iter(state["generators"].tolist()), iter(state["positions"])
         for number, (kind, argument) in enumerate(zip(state["kinds"].tolist(), state["arguments"], strict=True)):
+            entry = _Entry(kind, argument)
+            if kind in (_RESET, _PLACED):
+                entry = entry._replace(argument=argument.astype(np.bool_))
+            if kind in (_RESET, _RANDOM):
+                entry = entry._replace(rng=next(generators))
+            elif kind == _PLACED:
+                entry = entry._replace(positions=next(positions))
+            self._log.append(entry)
             if kind == _MOVES:
-                self._log.append(argument.astype(np.int32))
                 action = np.where(self._began < number, argument, STAY).astype(np.int32)
                 action[~self._game.legal().any(axis=1)] = STAY  # an episode that went another way has ended early
                 self._game.step(action)
             else:
-                drawn = _Drawn(next(generators), argument.astype(np.bool_) if kind == _RESET else argument)
-                self._log.append(drawn)
-                rng = np.random.default_rng()
-                rng.bit_generator.state = json.loads(drawn.rng)
-                self._draw(kind, drawn.argument, rng)
+                self._again(entry)
         return bool(np.array_equal(self.observation(), state["observation"]))
 
-    def _draw(self, kind: int, argument: NDArray[Any], rng: np.random.Generator) -> None:
-        assert kind == _RESET
-        self._game.reset(argument, rng)
-
-
-class _RandomReplayableGame(ReplayableGame):
-    """The same for a game that plays randomly. It does so right after resets, so the log holds both or neither."""
-
-    def play_randomly(self, num_moves: NDArray[np.int64], rng: np.random.Generator) -> None:
-        """See `PlaysRandomly`."""
-        assert isinstance(self._game, PlaysRandomly)
-        self._log.append(_Drawn(json.dumps(rng.bit_generator.state), num_moves.astype(np.int64)))
-        self._game.play_randomly(num_moves, rng)
-
-    def _draw(self, kind: int, argument: NDArray[Any], rng: np.random.Generator) -> None:
-        assert isinstance(self._game, PlaysRandomly)
-        if kind == _RESET:
-            self._game.reset(argument, rng)
+    def _again(self, entry: _Entry) -> None:
+        """Do what an entry other than moves says."""
+        game, rng = self._game, np.random.default_rng()
+        if entry.kind == _PLACED:
+            assert isinstance(game, Placeable)
+            game.place(entry.argument, entry.positions)
+            return
+        rng.bit_generator.state = json.loads(entry.rng)
+        if entry.kind == _RESET:
+            game.reset(entry.argument, rng)
         else:
-            self._game.play_randomly(argument, rng)
-
-
-_MOVES, _RESET, _RANDOM = range(3)
-
-
-def _kind(entry: _Drawn | NDArray[np.int32]) -> int:
-    if not isinstance(entry, _Drawn):
-        return _MOVES
-    return _RESET if entry.argument.dtype == np.bool_ else _RANDOM
+            assert isinstance(game, PlaysRandomly)
+            game.play_randomly(entry.argument, rng)

@@ -116,6 +116,16 @@ class TicTacToe:
             numbers = rng.random((self.batch_size, 2 * NUM_CELLS))
             _play_randomly(self.board, self._to_play, self._running, num_moves, left, numbers)
 
+    def positions(self) -> NDArray[np.uint8]:
+        """See `Placeable`: the nine marks and the player to move."""
+        return np.column_stack([self.board, self._to_play]).astype(np.uint8)
+
+    def place(self, which: NDArray[np.bool_], positions: NDArray[np.uint8]) -> None:
+        """See `Placeable`; `set_state` checks what it is given."""
+        self.board[which] = positions[which, :NUM_CELLS]
+        self._to_play[which] = positions[which, NUM_CELLS]
+        self._running[which] = ~_is_over(self.board[which])
+
     def render(self, row: int) -> str:
         """The board of copy `row`, each empty cell showing the name of its action."""
         cells = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -34,6 +34,12 @@ class ReplayConfig(msgspec.Struct, frozen=True, kw_only=True):
     this. Paper: 1 million games (boards), 125,000 sequences of 200 steps (Atari)."""
     priority_exponent: float = 0.0
     """Alpha of prioritised replay, P(i) = p(i) ** alpha / sum: 0 is uniform. Paper: 1 for Atari, 0 for boards."""
+    priority: Literal["value", "policy"] = "value"
+    """p(i) of a step, at each time it is learned from: "value": how far the predicted value was from its target, as the
+    paper has it; "policy": how far the policy was, KL(target || policy), KataGo's policy surprise."""
+    priority_floor: float = 0.0
+    """Added to every priority, so that what is known well is still met now and then. Paper: none. KataGo draws half of
+    the steps uniformly."""
     importance_exponent: float = 1.0
     """Beta of the correction for it, weight = (1 / (N P(i))) ** beta: 0 corrects nothing, 1 all. Paper: 1."""
     freshest_of: int = 1
@@ -49,7 +55,7 @@ class ReplayConfig(msgspec.Struct, frozen=True, kw_only=True):
         problems = []
         if self.capacity_steps < 2:
             problems.append(f"replay.capacity_steps must be at least 2; got {self.capacity_steps}.")
-        for name in ("priority_exponent", "importance_exponent"):
+        for name in ("priority_exponent", "priority_floor", "importance_exponent"):
             value = getattr(self, name)
             if not 0.0 <= value < math.inf:
                 problems.append(f"replay.{name} must be finite and not negative; got {value}.")

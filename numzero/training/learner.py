@@ -32,8 +32,10 @@ class Update(NamedTuple):
 
     losses: dict[str, float]
     """Means over the batch: each weighted part, and `total`."""
-    priority: NDArray[np.float32]
+    value_error: NDArray[np.float32]
     """`[B]` |predicted value - target| at the sampled position."""
+    policy_surprise: NDArray[np.float32]
+    """`[B]` KL(policy target || policy) at the sampled position; 0 where there is no policy target."""
     outputs: NDArray[np.float32]
     """`[K+1, B, A + value bins + reward bins]` each head's probabilities, before the update; the reward's at position 0
     say nothing."""
@@ -127,7 +129,8 @@ class Learner:
         losses["total"] = sum(losses.values())
         probability = probability.reshape(unroll_steps + 1, num_rows, -1)
         value = np.ascontiguousarray(probability[0, :, self._ends[0] : self._ends[1]]) @ self._bins[0]
-        return Update(losses, np.abs(value - batch.value_target[:, 0]), probability)
+        value_error = np.abs(value - batch.value_target[:, 0])
+        return Update(losses, value_error, _divergence(batch.policy_target[:, 0], probability[0]), probability)
 
     def _head_losses(
         self, batch: Batch, count: NDArray[np.float32], outputs: NDArray[np.float32]
@@ -214,6 +217,14 @@ def _views(flat: torch.Tensor, module: torch.nn.Module) -> list[torch.Tensor]:
     """The pieces of a flat vector in the shapes of the parameters."""
     pieces = torch.split(flat, [parameter.numel() for parameter in module.parameters()])
     return [piece.view_as(parameter) for piece, parameter in zip(pieces, module.parameters(), strict=True)]
+
+
+def _divergence(target: NDArray[np.float32], probability: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`[B]` KL of `target` `[B, A]` from the first A columns of `probability`; 0 where a target is empty."""
+    found = np.maximum(probability[:, : target.shape[1]], np.finfo(np.float32).tiny)
+    ratio = np.divide(target, found, out=np.ones_like(target), where=target > 0.0)
+    divergence = (target * np.log(ratio)).sum(axis=1)
+    return np.asarray(np.maximum(divergence, 0.0), np.float32)
 
 
 def _stack(array: NDArray[np.float32]) -> NDArray[np.float32]:

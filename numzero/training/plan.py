@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from numzero.errors import UserError
-from numzero.games import GameSpec, make_game
+from numzero.games import GameSpec, is_placeable, make_game
 from numzero.replay import MEBIBYTE, Window, slot_bytes, window_slots
 from numzero.training.config import RunConfig
 
@@ -46,6 +46,11 @@ def check_plan(config: RunConfig, plan: RunPlan) -> None:
     if plan.reanalyze_workers and config.reanalyze.fraction == 0.0:
         raise UserError(
             "--reanalyze-workers have nothing to do at reanalyze.fraction 0. Add --set reanalyze.fraction=1."
+        )
+    if config.selfplay.stored_start_share > 0.0 and not is_placeable(config.game):
+        raise UserError(
+            "selfplay.stored_start_share needs a game whose copies can be placed; "
+            f"{config.game!r} is none. Set it to 0."
         )
     needed = window_bytes(config, plan.spec) / MEBIBYTE
     if 0 < config.replay.disk_mb < needed:

@@ -399,7 +399,8 @@ class TrainingRun:
         batch, sample = draw_batch(window, config, self._symmetries, self._rng)
         update = self._learner.update(batch)
         if config.replay.priority_exponent > 0.0:
-            window.update_priorities(sample, update.priority)
+            priority = update.value_error if config.replay.priority == "value" else update.policy_surprise
+            window.update_priorities(sample, priority + config.replay.priority_floor)
         self._meter.learned(update.losses)
         if (done := self._learner.num_updates_done) % DIAGNOSIS_UPDATES == 0:
             bins = bin_values(config.network.value), bin_values(config.network.reward)

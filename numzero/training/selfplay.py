@@ -15,12 +15,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.games import STAY, Game, GameSpec, PlaysRandomly, make_game, rehearsal_game
-from numzero.games.replayable import ReplayableGame, replayable
+from numzero.games import STAY, Game, GameSpec, Placeable, PlaysRandomly, make_game, rehearsal_game
+from numzero.games.replayable import ReplayableGame
 from numzero.inference import ModelFiles, OnnxModel, shared_model
 from numzero.replay import Ended, Trajectory
 from numzero.runtime.base import Mailbox, State
 from numzero.search import Model, Search, SearchConfig, SearchResult, sample_action
+from numzero.training.archive import Archive
 
 __all__ = ["Actor", "Episode", "SelfPlayConfig", "SelfPlayTask", "edge_discount", "selfplay", "warm_up"]
 
@@ -39,6 +40,9 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
     (as Go-Exploit's starts do)."""
     random_move_probability: float = 0.0
     """Share of moves drawn uniformly; value targets are cut there. MuZero: none."""
+    stored_start_share: float = 0.0
+    """Share of episodes that begin at a position of an earlier one, each of an actor's newest 10,000 as likely; only in
+    games that can be placed. 0: off. Go-Exploit (Trudeau and Bowling 2023) starts all but a few so."""
     segment_steps: int = 0
     """Deliver a running episode every so many steps, so that unfinished episodes train too; 0: only when it ends."""
     growth_updates: int = 0
@@ -63,10 +67,11 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
         problems = []
         if self.batch_size < 1:
             problems.append(f"selfplay.batch_size must be 1 or more; got {self.batch_size}.")
-        if not 0.0 <= self.random_move_probability <= 1.0:
-            problems.append(
-                f"selfplay.random_move_probability must be from 0 to 1; got {self.random_move_probability}."
-            )
+        problems += [
+            f"selfplay.{name} must be from 0 to 1; got {getattr(self, name)}."
+            for name in ("random_move_probability", "stored_start_share")
+            if not 0.0 <= getattr(self, name) <= 1.0
+        ]
         if not 0.0 <= self.temperature < math.inf:
             problems.append(f"selfplay.temperature must be 0 or more and finite; got {self.temperature}.")
         problems += [
@@ -130,7 +135,7 @@ def selfplay(
     actor: Actor | None = None
     game = make(task.game, _batch_size(task))
     if mailbox.keeps_state:
-        game = replayable(game)
+        game = ReplayableGame(game)
     try:
         while not mailbox.stopping() and not (actor is not None and actor.done):
             newest = mailbox.newest_weights(-1 if actor is None else actor.model_version)
@@ -190,6 +195,7 @@ class Actor:
         self._recorder = Recorder(game.spec, batch_size, name, task.config.segment_steps)
         self._num_started = 0
         self._recorded = np.zeros(batch_size, np.bool_)  # copies beyond the last game asked for play unrecorded
+        self._archive = Archive()
         self._counts: dict[str, Any] = {}
         self.take_counts()
         self._start(np.ones(batch_size, np.bool_))
@@ -231,6 +237,7 @@ class Actor:
             "rng": np.array(json.dumps(self._rng.bit_generator.state)),
             "num_started": np.array(self._num_started),
             "recorded": self._recorded.copy(),
+            **{f"archive_{name}": array for name, array in self._archive.state().items()},
             **{f"game_{name}": array for name, array in self._game.state().items()},
             **{f"recorder_{name}": array for name, array in self._recorder.state().items()},
         }
@@ -244,6 +251,7 @@ class Actor:
         self._rng.bit_generator.state = json.loads(str(state["rng"]))
         self._num_started = int(state["num_started"])
         self._recorded = state["recorded"].copy()
+        self._archive.restore(_part(state, "archive_"))
         self._recorder.restore(_part(state, "recorder_"))
         if not self._game.restore(_part(state, "game_")):
             self._num_started -= int(self._recorded.sum())
@@ -259,6 +267,9 @@ class Actor:
         action, exploratory = self._choose(result, legal)
         if fast:  # no policy is one that is not learned from
             result = result._replace(policy_target=np.zeros_like(result.policy_target))
+        if self._task.config.stored_start_share > 0.0:
+            assert isinstance(game, Placeable)
+            self._archive.add(game.positions()[self._recorded])
         recorder.record_position(observation, legal, to_play, result, self.model_version)
         recorder.record_move(action, exploratory)
         step = game.step(action)
@@ -316,6 +327,10 @@ class Actor:
             num_moves = np.zeros(self._game.batch_size, np.int64)
             num_moves[rows] = self._rng.integers(0, limit + 1, size=len(rows))
             self._play_randomly(num_moves)
+        if (share := self._task.config.stored_start_share) and len(self._archive):
+            assert isinstance(self._game, Placeable)
+            placed = which & (self._rng.random(len(which)) < share)
+            self._game.place(placed, self._archive.draw(len(which), self._rng))
 
     def _play_randomly(self, num_moves: NDArray[np.int64]) -> None:
         """Bring each copy `num_moves` `[B]` random moves forward; an episode that ends on the way starts over."""

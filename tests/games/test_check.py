@@ -265,6 +265,22 @@ def tictactoe_with_turned_actions() -> TicTacToe:
     return game
 
 
+class ForgetsTheTurn(TicTacToe):
+    """Positions that do not say whose move it is."""
+
+    def positions(self) -> np.ndarray:
+        positions = super().positions()
+        positions[:, -1] = 0
+        return positions
+
+
+class PlacesAll(TicTacToe):
+    """Whoever is not chosen is placed too."""
+
+    def place(self, which: np.ndarray, positions: np.ndarray) -> None:
+        super().place(np.ones_like(which), positions)
+
+
 GAMES = ["tictactoe", "CartPole-v1", "Acrobot-v1"]
 GAMES += ["tests.games.environments:Corridor", "tests.games.environments:Pixels"]
 
@@ -316,6 +332,8 @@ PLANTED: list[tuple[Callable[[], Game], str]] = [
     ),
     (with_symmetries([[0, 1, 2]], [[0, 1]]), "symmetries.observation must be an array int32 (1, 2); got int32 (1, 3)"),
     (tictactoe_with_turned_actions, "symmetries must map play onto play"),
+    (lambda: ForgetsTheTurn(2), "observation must be what positions() was asked of; got another one in a placed copy"),
+    (lambda: PlacesAll(2), "observation must be what positions() was asked of; got another one in a copy left alone"),
 ]
 
 

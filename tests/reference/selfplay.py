@@ -64,6 +64,15 @@ class Shadow:
             self.singles[row].reset(np.array([True]), same)
             self.moves[row] = []
 
+    def positions(self) -> Any:
+        return self.game.positions()
+
+    def place(self, which: Any, positions: Any) -> None:
+        self.game.place(which, positions)
+        for row in np.flatnonzero(which).tolist():
+            self.singles[row].place(np.array([True]), positions[row : row + 1])
+            self.moves[row] = []
+
     def step(self, action: Any) -> Any:
         result = self.game.step(action)
         for row, chosen in enumerate(action.tolist()):

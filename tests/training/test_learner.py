@@ -119,7 +119,7 @@ def test_losses_are_the_twins(network, seed, num_rows, unroll_steps, weights):
     found = learner._gradient(batch)
     expected, priorities = reference.losses(learner.network, learner.average, batch, learner._config)
     assert found.losses == pytest.approx(expected, rel=1e-4, abs=1e-5)
-    np.testing.assert_allclose(found.priority, priorities, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found.value_error, priorities, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -293,6 +293,21 @@ def test_the_average_starts_as_the_network():
     assert not torch.equal(learner._average_parameters, learner._parameters)
 
 
+def test_the_surprise_of_a_policy_is_its_divergence_from_the_target():
+    """Row by row as it is defined; positions without a policy target surprise nobody."""
+    learner, batch = make_learner(), random_batch(3, num_rows=6)
+    target = batch.policy_target.copy()
+    target[1, 0] = 0.0
+    target[2, 0] = np.eye(target.shape[2])[1]
+    update = learner.update(batch._replace(policy_target=target))
+    for row, surprise in enumerate(update.policy_surprise.tolist()):
+        pairs = zip(target[row, 0].tolist(), update.outputs[0, row].tolist(), strict=False)
+        expected = sum(t * math.log(t / p) for t, p in pairs if t > 0)
+        assert surprise == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    assert update.policy_surprise[1] == 0.0
+    assert (update.policy_surprise >= 0.0).all()
+
+
 def test_losses_are_reported_as_they_were_before_the_update():
     """Numbers, with the priority of each row."""
     learner, batch = make_learner(), random_batch()
@@ -300,8 +315,8 @@ def test_losses_are_reported_as_they_were_before_the_update():
     update = learner.update(batch)
     assert update.losses == pytest.approx(expected, rel=1e-4)
     assert list(update.losses) == ["policy", "value", "reward", "consistency", "total"]
-    np.testing.assert_allclose(update.priority, priority, rtol=1e-4)
-    assert (update.priority.shape, update.priority.dtype) == ((4,), np.float32)
+    np.testing.assert_allclose(update.value_error, priority, rtol=1e-4)
+    assert (update.value_error.shape, update.value_error.dtype) == ((4,), np.float32)
     assert "consistency" not in make_learner(consistency_weight=0.0).update(batch).losses
 
 

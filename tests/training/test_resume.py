@@ -26,8 +26,12 @@ from tests.tiny import CORRIDOR, run_config
 ROOT = Path(__file__).resolve().parents[2]
 REANALYZED = ("reanalyze.fraction=1.0", "reanalyze.positions=16")
 VARIANTS = {
-    "board": ("tictactoe", ("selfplay.fast_move_share=0.5", "selfplay.growth_updates=8")),
+    "board": (
+        "tictactoe",
+        ("selfplay.fast_move_share=0.5", "selfplay.growth_updates=8", "selfplay.stored_start_share=0.5"),
+    ),
     "priorities": ("tictactoe", ("replay.priority_exponent=0.5", "replay.capacity_steps=150", *REANALYZED)),
+    "surprise": ("tictactoe", ("replay.priority_exponent=1.0", "replay.priority=policy", "replay.priority_floor=0.1")),
     "random order": ("cartpole", (*REANALYZED, "replay.capacity_steps=120")),
     "sweep": ("cartpole", (*REANALYZED, "reanalyze.order=sweep", "search.rule=paper", "selfplay.segment_steps=7")),
     "whole episodes": ("cartpole", (f"game='{CORRIDOR}'", "selfplay.segment_steps=0", "replay.freshest_of=2")),

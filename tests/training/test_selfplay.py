@@ -15,6 +15,7 @@ from numzero.inference import OnnxModel
 from numzero.replay import Trajectory, check_trajectory, encode_trajectory
 from numzero.runtime.inline import InlineRuntime
 from numzero.search import SearchConfig
+from numzero.training.archive import Archive
 from numzero.training.selfplay import Actor, SelfPlayConfig, SelfPlayTask, edge_discount, selfplay
 from tests.reference import selfplay as reference
 from tests.tiny import CORRIDOR, GAMMA, SEARCH, model_files
@@ -23,6 +24,7 @@ CONFIGS = {
     "plain": {},
     "random moves": {"random_move_probability": 0.5},
     "random starts": {"random_start_moves": 6},
+    "stored starts": {"stored_start_share": 0.5},
     "segments": {"segment_steps": 3},
     "segments of one step": {"segment_steps": 1},
     "everything": {"random_move_probability": 0.3, "random_start_moves": 3, "segment_steps": 4},
@@ -90,8 +92,10 @@ def network_value(game: str, observation: Any, version: int = 0) -> float:
     return float(OnnxModel(model_files(game, version)).initial(observation[None]).value[0])
 
 
-@pytest.mark.parametrize("game", GAMMA)
-@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize(
+    ("game", "config"),
+    [(game, config) for game in GAMMA for config in CONFIGS if game == "tictactoe" or config != "stored starts"],
+)
 def test_trajectories_are_what_single_games_say(game: str, config: str) -> None:
     """Every array of every delivered episode equals what games of one copy gave for the same moves."""
     play = Play(make_task(game, **CONFIGS[config])).moves(45)
@@ -188,6 +192,41 @@ def test_random_starts_are_uniform_and_unrecorded() -> None:
     expected = len(starts) / (limit + 1)
     assert (abs(counts - expected) < 4 * np.sqrt(expected)).all()
     assert not any(trajectory.exploratory.any() for trajectory in play.delivered)
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_stored_starts_are_positions_met_before(share: float) -> None:
+    """So many episodes begin in the middle of an earlier one, each of its positions as likely as another."""
+    play = Play(make_task("tictactoe", batch_size=100, stored_start_share=share)).moves(25)
+    met, begun = set(), []
+    for episode in play.episodes():
+        begun.append(episode.moves[0].position.observation.tobytes())
+        met.update(move.position.observation.tobytes() for move in episode.moves)
+    empty = begun[0]
+    later = [start != empty for start in begun[100:]]
+    first = np.mean([move == empty for e in play.episodes() for move in [e.moves[0].position.observation.tobytes()]])
+    assert set(begun) <= met
+    assert len(set(begun)) > 20
+    if share == 1.0:
+        assert first < 0.6, "empty boards are positions too, but one of many"
+    else:
+        assert 0.15 < np.mean(later) < 0.25 + 4 * 0.43 / np.sqrt(len(later))
+
+
+def test_an_archive_keeps_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest make room one by one, each of those kept is drawn, and a restored archive draws the same."""
+    monkeypatch.setattr("numzero.training.archive.MOST_POSITIONS", 7)
+    archive = Archive()
+    for first in range(0, 20, 3):
+        archive.add(np.arange(first, first + 3, dtype=np.uint8)[:, None])
+    other = Archive()
+    other.restore(archive.state())
+    assert len(archive) == len(other) == 7
+    for one in (archive, other):
+        one.add(np.array([[100]], np.uint8))
+    drawn = archive.draw(500, np.random.default_rng(0))
+    assert set(drawn[:, 0].tolist()) == {15, 16, 17, 18, 19, 20, 100}
+    np.testing.assert_array_equal(other.draw(500, np.random.default_rng(0)), drawn)
 
 
 @pytest.mark.parametrize("game", ["tictactoe", CORRIDOR])
@@ -380,9 +419,21 @@ def test_actors_wait_for_weights_and_for_leave_to_play() -> None:
 def test_settings_refuse_what_makes_no_sense() -> None:
     """Every problem is named, all at once."""
     problems = SelfPlayConfig(
-        batch_size=0, random_move_probability=1.5, temperature=-1.0, segment_steps=-1, random_start_moves=-2
+        batch_size=0,
+        random_move_probability=1.5,
+        stored_start_share=-0.5,
+        temperature=-1.0,
+        segment_steps=-1,
+        random_start_moves=-2,
     ).check()
-    names = ["batch_size", "random_move_probability", "temperature", "random_start_moves", "segment_steps"]
+    names = [
+        "batch_size",
+        "random_move_probability",
+        "stored_start_share",
+        "temperature",
+        "random_start_moves",
+        "segment_steps",
+    ]
     assert [problem.split()[0] for problem in problems] == [f"selfplay.{name}" for name in names]
     assert not SelfPlayConfig().check()
 
