@@ -22,7 +22,7 @@ __all__ = ["markdown", "reached", "results"]
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 LONGEST_SETTINGS = 60
-"""Characters of changed settings that stand in the table; longer ones are read from the command below it."""
+"""Characters of settings that stand in the table; of longer ones their number does: the command below it has them."""
 
 
 @click.command()
@@ -106,7 +106,9 @@ def _name(whole: Results, variant: str) -> str:
         name += f", {variant}"
         settings = [each for each in settings if each not in whole.settings.get("preset", ())]
     changed = ", ".join(settings)
-    return f"{name}: `{changed}`" if 0 < len(changed) <= LONGEST_SETTINGS else name
+    if len(changed) > LONGEST_SETTINGS:
+        return f"{name} ({len(settings)} settings)"
+    return f"{name}: `{changed}`" if changed else name
 
 
 def _measured(measures: Sequence[str]) -> str:

@@ -124,15 +124,11 @@ def read_results(path: Path) -> Results:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}. Name results.json files of studies.") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} must be the results.json of a study; {_lower(str(error))}. {again}") from error
+        raise UserError(f"{path} is not the results.json of a study: {error}. {again}") from error
     summaries = summarize(results.seeds, results.threshold)
     if results.summaries not in ([], summaries):
         raise UserError(f"the summaries in {path} must be those of its seeds, and are others. {again}")
     return msgspec.structs.replace(results, summaries=summaries)
-
-
-def _lower(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:]
 
 
 def learning_curve(metrics: Path) -> list[Point]:
