@@ -28,16 +28,16 @@ def train(preset: str, folder: Path, *overrides: str) -> tuple[Agent, Agent]:
 def test_tictactoe_is_learned(tmp_path: Path) -> None:
     """900 updates make an agent that beats random moves, and its own start, by far.
 
-    Measured with seeds 0 to 9, of 400 games against random: 274 to 335 won, 46 to 78 lost, where untrained starts won
-    166 to 189 and lost 135 to 179; of the 4,520 positions, 3,613 to 3,791 right instead of 2,530 to 2,813. A standard
+    Measured with seeds 0 to 19, of 400 games against random: 287 to 340 won, 33 to 87 lost, where untrained starts won
+    132 to 260 and lost 84 to 240; of the 4,520 positions, 3,550 to 3,951 right instead of 2,388 to 2,898. A standard
     deviation of 400 games is 10. One unrolled step and a lower rate learn faster at first.
     """
     short = ("schedule.num_updates=900", "learner.warmup_updates=50", "learner.average_decay=0.98")
     start, agent = train("tictactoe", tmp_path / "run", *short, "learner.learning_rate=3e-3", "targets.unroll_steps=1")
     before, after = (evaluate(each, opponent=None, games=400, simulations=8, seed=0) for each in (start, agent))
-    assert after["wins"] > 270
-    assert after["losses"] < 80
-    assert after["wins"] > before["wins"] + 70
+    assert after["wins"] > 260
+    assert after["losses"] < 110
+    assert after["wins"] > before["wins"] + 20
     assert exhaustive(agent, simulations=8)["optimal"] > 3400
     assert exhaustive(start, simulations=8)["optimal"] < 3000
 
