@@ -172,10 +172,14 @@ def test_all_roles_in_processes_of_their_own(tmp_path: Path) -> None:
     [
         (("reanalyze.fraction=1",), {"reanalyze_workers": 1}, "--reanalyze-workers need --workers 1 or more"),
         ((), {"workers": 1, "reanalyze_workers": 1}, r"nothing to do at reanalyze\.fraction 0"),
-        (("selfplay.stored_start_share=0.5",), {}, r"stored_start_share needs a game whose copies can be placed"),
+        (
+            ("game='CartPole-v1'", "selfplay.stored_start_share=0.5"),
+            {},
+            r"stored_start_share needs a game whose copies can be placed",
+        ),
     ],
 )
-def test_workers_with_nothing_to_do_are_refused(
+def test_what_cannot_be_done_is_refused(
     overrides: tuple[str, ...], arguments: dict[str, int], sentence: str, tmp_path: Path
 ) -> None:
     """Before anything is written."""
