@@ -63,7 +63,8 @@ def check_game(game: Game, *, seed: int = 0, num_steps: int = 200) -> None:
     Args:
       game: any game; give it a batch of 2 or more, or resets that touch other copies go unseen.
       seed: of the moves and the resets.
-      num_steps: of the batch, at least 1; it is played once, replayed once, and once more for each symmetry.
+      num_steps: of the batch, at least 1; it is played once, replayed once, twice more if copies can be placed, and
+        once more for each symmetry.
 
     Raises:
       GameContractError: the first thing that is wrong: the field, the step (0 is the reset) and the remedy.
