@@ -133,6 +133,11 @@ class ProcessConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Updates by which processes may be ahead of each other; with less they spend their time waiting, with more the
     replay ratio holds less closely on the way (at the end it holds exactly). Paper: none."""
 
+    @property
+    def several(self) -> bool:
+        """Whether there are workers of either kind."""
+        return self.workers > 0 or self.reanalyze_workers > 0
+
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
         return [

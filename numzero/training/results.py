@@ -47,7 +47,7 @@ class SeedResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     seconds: _Seconds
     """By the clock, evaluations while training included; the final one not."""
     cpu_seconds: _Seconds
-    """Of all threads of the training process."""
+    """Of all threads of the training process, and of its workers."""
     updates: _Count
     steps: _Count
     parameters: _Count

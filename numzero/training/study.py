@@ -130,6 +130,8 @@ class Study:
     def run(self, jobs: int, on_result: Callable[[SeedResult], None]) -> None:
         """Train what is missing, `jobs` seeds at a time, each in a process on a core of its own if there are several.
 
+        Seeds that `processes` gives workers of their own share all cores.
+
         Raises:
             UserError: a process failed (results of others are kept), or another study runs in this folder.
         """
@@ -159,7 +161,8 @@ class Study:
                 for place in range(min(jobs, len(running) + len(waiting))):
                     if place not in running and waiting:
                         name, seed = waiting.pop(0)
-                        core = cores[place % len(cores)] if cores else None
+                        pinned = cores and not self.configs[name].processes.several
+                        core = cores[place % len(cores)] if pinned else None
                         arguments = (save_config(self.configs[name]), self._run_folder(name, seed), name, seed, core)
                         process = context.Process(target=_job, args=arguments)
                         process.start()
@@ -237,9 +240,17 @@ def train_seed(config: RunConfig, folder: Path, variant: str, seed: int) -> Seed
     from numzero.training.run import TrainingRun  # torch, which a study's parent can do without
 
     shutil.rmtree(folder, ignore_errors=True)
-    clock, cpu = time.perf_counter(), time.process_time()
-    TrainingRun(config, folder, seed=seed, workers=0, on_event=lambda _: None).train()
-    seconds, cpu_seconds = time.perf_counter() - clock, time.process_time() - cpu
+    clock, cpu = time.perf_counter(), _cpu_seconds()
+    processes = config.processes
+    TrainingRun(
+        config,
+        folder,
+        seed=seed,
+        workers=processes.workers,
+        reanalyze_workers=processes.reanalyze_workers,
+        on_event=lambda _: None,
+    ).train()
+    seconds, cpu_seconds = time.perf_counter() - clock, _cpu_seconds() - cpu
     agent = Agent.load(folder)
     said = agent.info.training
     result = SeedResult(
@@ -255,6 +266,11 @@ def train_seed(config: RunConfig, folder: Path, variant: str, seed: int) -> Seed
     )
     write_file(_result_path(folder), msgspec.json.format(msgspec.json.encode(result), indent=2))
     return result
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of its children that ended (on Windows: of this process)."""
+    return sum(os.times()[:4])
 
 
 def final_scores(agent: Agent, simulations: int) -> dict[str, float]:

@@ -8,6 +8,7 @@ import pytest
 
 from numzero.agent import Agent
 from numzero.errors import UserError
+from numzero.metrics import read_metrics
 from numzero.training import study as study_module
 from numzero.training.evaluate import exhaustive
 from numzero.training.results import SeedResult
@@ -88,6 +89,18 @@ def test_processes_give_the_results_of_this_one(tmp_path: Path):
     two.run(2, lambda result: seen.append(result.seed))
     assert sorted(seen) == [0, 1]
     assert [_but_for_time(each) for each in one.results()] == [_but_for_time(each) for each in two.results()]
+
+
+def test_seeds_train_with_the_processes_that_the_settings_ask_for(tmp_path: Path):
+    """Workers are a setting like others: the run has them, and they share all cores with other seeds."""
+    two = Variant(name="two", overrides=("processes.workers=1",))
+    study = tiny_study(tmp_path / "s", two, preset="cartpole", seeds=1)
+    study.run(2, lambda result: None)
+    assert [(each.variant, each.updates) for each in study.results()] == [("preset", 12), ("two", 12)]
+    started = {
+        name: read_metrics(tmp_path / "s" / "runs" / name / "seed-0" / "metrics.jsonl")[0] for name in ("preset", "two")
+    }
+    assert {name: event.workers for name, event in started.items()} == {"preset": 0, "two": 1}
 
 
 def test_settings_that_changed_are_refused(tmp_path: Path):
