@@ -281,15 +281,29 @@ def _check_determinism(game: Game, record: _Record) -> None:
         _require_same(game, step, _look(game, step, move.restarted), move.shown)
 
 
+class _Claim(NamedTuple):
+    """What it means that two views of a game are the same, and what to do where they are not."""
+
+    rule: str
+    """Follows the name of the array that differs."""
+    where: str
+    remedy: str
+
+
+_REPLAYED = _Claim(
+    "must come out the same from an equal rng and equal actions",
+    "a replay",
+    "Draw only from reset's rng, and forget the past in reset.",
+)
+_PLACED = _Claim("must be what positions() was asked of", "a placed copy", "Put all that matters into positions().")
+_KEPT = _PLACED._replace(where="a copy left alone")
+
+
 def _require_same(
-    game: Game, step: int, seen: _View | StepResult, recorded: _View | StepResult, where: str = "a replay"
+    game: Game, step: int, seen: _View | StepResult, recorded: _View | StepResult, claim: _Claim = _REPLAYED
 ) -> None:
     for field in _differing(seen, recorded):
-        rule = f"{field} must come out the same from an equal rng and equal actions"
-        remedy = "Draw only from reset's rng, and forget the past in reset."
-        if where != "a replay":
-            rule, remedy = f"{field} must be what positions() was asked of", "Put all that matters into positions()."
-        _fail(game, step, rule, f"another one in {where}", remedy)
+        _fail(game, step, f"{field} {claim.rule}", f"another one in {claim.where}", claim.remedy)
 
 
 def _check_placing(game: Game, record: _Record) -> None:
@@ -305,15 +319,15 @@ def _check_placing(game: Game, record: _Record) -> None:
         positions.append(game.positions().copy())
     for step, (position, move) in enumerate(zip(positions[:-1], record.moves, strict=True), 1):
         game.place(everyone, np.roll(position, 1, axis=0))
-        _require_same(game, step, _look(game, step, everyone), _rolled(shown), "a placed copy")
+        _require_same(game, step, _look(game, step, everyone), _rolled(shown), _PLACED)
         result = _step(game, np.roll(move.action, 1), step)
-        _require_same(game, step, result, _rolled(move.result), "a placed copy")
+        _require_same(game, step, result, _rolled(move.result), _PLACED)
         after = _look(game, step, ~(result.terminated | result.truncated))
-        _require_same(game, step, after, _rolled(move.after), "a placed copy")
+        _require_same(game, step, after, _rolled(move.after), _PLACED)
         shown = move.shown
     kept = _look(game, len(record.moves), np.zeros(game.batch_size, np.bool_))
     game.place(~everyone, positions[0])
-    _require_same(game, len(record.moves), _look(game, len(record.moves), ~everyone), kept, "a copy left alone")
+    _require_same(game, len(record.moves), _look(game, len(record.moves), ~everyone), kept, _KEPT)
 
 
 _T = TypeVar("_T", _View, StepResult)
