@@ -53,6 +53,7 @@ def study(
     Example:
       python cli.py study cartpole --seeds 10 --jobs 2 --out studies/cartpole
       python cli.py study cartpole --seeds 5 --out studies/few --variant "few:search.num_simulations=4"
+      python cli.py study tictactoe --seeds 3 --out studies/two --set processes.workers=1
     """
     from numzero.commands.tree_picture import require_pillow
     from numzero.errors import UserError
