@@ -28,7 +28,8 @@ __all__ = ["CHECK_SIMULATIONS", "NEAR_TIE", "Parity", "SearchParity", "check_age
 NEAR_TIE = 1e-5
 """A choice won by less may fall otherwise where sums are added up in another order."""
 TOLERANCE = 1e-4
-"""Largest difference of two numbers, relative to 1 + their size."""
+"""Largest difference of two numbers, relative to 1 + the largest number of their kind: in a game whose values reach
+hundreds, those near 0 are sums of such, and no more exact."""
 CHECK_SIMULATIONS = (1, 8, 16, 50)
 """Budgets of the searches compared, in turn."""
 
@@ -45,7 +46,7 @@ class SearchParity(NamedTuple):
     different: int
     """Not so, and without that excuse."""
     largest_error: float
-    """Of Q and value where visits are equal, relative to 1 + their size."""
+    """Of Q and value where visits are equal, relative to 1 + the largest of these."""
 
 
 class Parity(NamedTuple):
@@ -98,7 +99,7 @@ def compare_searches(
     judge = OnnxSearch(agent_graph(info, model, with_margin=True))
     numba = {budget: numba_search(info, model, budget) for budget in budgets}
     moves = visits = near_ties = 0
-    largest = 0.0
+    values: list[tuple[NDArray[np.floating], NDArray[np.floating]]] = []
     for i, position in enumerate(positions):
         budget = budgets[i % len(budgets)]
         found = graph.run(*position, budget)
@@ -107,21 +108,22 @@ def compare_searches(
         moves += same_move
         if same_move and np.array_equal(found.visit_counts, expected.visit_counts[0]):
             visits += 1
-            largest = float(np.maximum(largest, _search_error(found, expected)))  # NaN stays NaN
+            values.append(_values(found, expected))
         else:
             near_ties += judge.run(*position, budget).margin < NEAR_TIE
-    count = len(positions)
+    count, largest = len(positions), 0.0
+    if values:
+        largest = _difference(*(np.concatenate(each) for each in zip(*values, strict=True)))
     return SearchParity(count, moves, visits, near_ties, count - visits - near_ties, largest)
 
 
-def _search_error(found: FoundMove, expected: SearchResult) -> float:
-    """The largest difference of Q and value; infinite if they are known of different actions."""
+def _values(found: FoundMove, expected: SearchResult) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Q and value of both; infinity where Q is known to one of them only."""
     one = np.append(found.q_values, found.value)
     other = np.append(expected.q_values[0], expected.root_value[0])
-    if not np.array_equal(np.isnan(one), np.isnan(other)):
-        return float("inf")
-    known = ~np.isnan(one)
-    return _difference(one[known], other[known])
+    known = ~np.isnan(other) | ~np.isnan(one)
+    one[np.isnan(one) ^ np.isnan(other)] = np.inf
+    return one[known], np.nan_to_num(other[known])
 
 
 def _numba_error(model: OnnxModel, positions: Sequence[Position]) -> tuple[float | None, str]:
@@ -156,5 +158,5 @@ def _torch_error(source: Path, info: AgentInfo, model: ModelFiles) -> tuple[floa
 
 
 def _difference(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
-    """The largest, relative to 1 + the size of either."""
-    return float((np.abs(one - other) / (1.0 + np.maximum(np.abs(one), np.abs(other)))).max(initial=0.0))
+    """The largest, relative to 1 + the largest of `other`."""
+    return float(np.abs(one - other).max(initial=0.0) / (1.0 + np.abs(other).max(initial=0.0)))
