@@ -164,7 +164,7 @@ def test_bytes_that_are_no_model_are_not_read() -> None:
         read_graph(b"")
 
 
-@pytest.mark.parametrize("name", ["tictactoe", "cartpole"])
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in MODELS.glob("*/agent.json")))
 def test_shipped_agents_search_alike_inside_and_outside_the_kernels(name: str) -> None:
     """Visits at batch 1 (kernels) equal those of the same position in a large batch (onnxruntime)."""
     agent = Agent.load(MODELS / name)

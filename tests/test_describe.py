@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 from pathlib import Path
 
@@ -29,14 +30,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "agent"
 
 
-@pytest.mark.parametrize("name", ["tictactoe", "cartpole"])
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in MODELS.glob("*/agent.json")))
 def test_a_shipped_agent_says_all_that_an_app_must_know(name: str) -> None:
     """In the words of its game: what it sees, what it may do, how it searches, how it was trained, which files."""
     said = invoke(MODELS / name)
     assert said.exit_code == 0
     info = Agent.load(MODELS / name).info
-    game = make_game(info.spec.name, 1)
-    assert info.spec == game.spec, "export it again: its game says something else now"
+    if name != "lunarlander" or importlib.util.find_spec("Box2D"):  # the others' games need no extra
+        assert info.spec == make_game(info.spec.name, 1).spec, "export it again: its game says something else now"
     for words in (info.spec.name, info.spec.observation_layout, info.spec.legal_rule, f"version {info.model_version}"):
         assert " ".join(words.split()) in " ".join(said.stdout.split())
     subjects = ["observation", "actions", "legal", "players", "discount", "search", "training", "format", "files"]

@@ -199,10 +199,11 @@ const scenarios = {
         const ask = await makeEngine({ ...config, agent: `../../${name}/agent.onnx` });
         const { cases } = await (await fetch(`../../${name}/golden.json`)).json();
         const wrong = cases.length === 100 ? [] : [`${cases.length} cases`];
+        const tolerance = Math.max(2e-4, 1e-5 * Math.max(...cases.map((each) => Math.abs(each.value))));
         for (const [number, each] of cases.entries()) {
           const found = await ask(each.observation, each.legal.map(Number), each.num_simulations);
           const same = found.action === each.action && found.visits.join() === each.visit_counts.join();
-          if (!same || Math.abs(found.value - each.value) > 2e-4) wrong.push([number, found, each]);
+          if (!same || Math.abs(found.value - each.value) > tolerance) wrong.push([number, found, each]);
         }
         return wrong;
       }, agent);

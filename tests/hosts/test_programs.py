@@ -63,7 +63,7 @@ def line(case: dict[str, Any]) -> str:
 @pytest.mark.parametrize("agent", AGENTS)
 @pytest.mark.parametrize("host", ["python", "node", "cpp"])
 def test_a_host_plays_every_golden_case(host: str, agent: str, request: pytest.FixtureRequest) -> None:
-    """Action and visits to the number, the value to four digits."""
+    """Action and visits to the number, the value to four digits, or to five of the largest."""
     if reason := MISSING[host]():
         pytest.skip(reason)
     cases = golden(agent).cases
@@ -75,9 +75,10 @@ def test_a_host_plays_every_golden_case(host: str, agent: str, request: pytest.F
     assert done.returncode == 0, done.stderr
     answers = [answer.split() for answer in done.stdout.splitlines()]
     assert len(answers) == len(cases)
+    tolerance = max(2e-4, 1e-5 * max(abs(case["value"]) for case in cases))
     for (action, value, *visits), case in zip(answers, cases, strict=True):
         assert (int(action), list(map(int, visits))) == (case["action"], case["visit_counts"])
-        assert float(value) == pytest.approx(case["value"], abs=2e-4)
+        assert float(value) == pytest.approx(case["value"], abs=tolerance)
 
 
 def test_every_agent_that_ships_has_a_graph_and_golden_cases() -> None:

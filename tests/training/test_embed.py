@@ -19,7 +19,7 @@ from tests.reference.agents import small_agent
 from tests.tiny import make_agent
 
 MODELS = Path(__file__).resolve().parent.parent.parent / "models"
-SHIPPED = ["tictactoe", "cartpole"]
+SHIPPED = sorted(path.parent.name for path in MODELS.glob("*/agent.json"))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
