@@ -45,15 +45,14 @@ def test_tictactoe_is_learned(tmp_path: Path) -> None:
 def test_cartpole_is_learned(tmp_path: Path) -> None:
     """1,500 environment steps make an agent that balances for far longer than random moves do.
 
-    Measured with seeds 0 to 9 (`study cartpole --seeds 10 --set schedule.num_updates=1300`): mean returns over 100
-    episodes from 119.6 to 349.8, median 175.3. Random moves earn 22, the untrained network 9, since it always pushes to
-    one side.
+    Measured with seeds 0 to 19: mean returns over these 20 episodes from 116 to 500, median 183. Random moves earn 22,
+    the untrained network 9, since it always pushes to one side.
     """
     start, agent = train("cartpole", tmp_path / "run", "schedule.num_updates=1300")
     assert agent.info.training["environment_steps"] == 1500
     after = evaluate(agent, opponent=None, games=20, simulations=16, seed=0)
     assert evaluate(start, opponent=None, games=20, simulations=16, seed=0)["mean_return"] < 25
-    assert after["mean_return"] > 60
+    assert after["mean_return"] > 70
 
 
 def steps_to(goal: float, folder: Path, seed: int, *overrides: str) -> tuple[float, float, float]:
