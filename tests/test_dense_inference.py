@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,9 +22,9 @@ from numzero.onnx_reader import OnnxGraph, read_graph
 from numzero.search import RecurrentOutput, Search, SearchConfig
 from numzero.search.dense import DenseModel
 from numzero.search.steps import evaluate_dense
+from tests.shipped import MODELS, SHIPPED
 
 SHAPE, NUM_ACTIONS = (3, 5, 5), 4
-MODELS = Path(__file__).resolve().parent.parent / "models"
 
 
 def network(seed: int = 3, **settings: Any) -> MuZeroNetwork:
@@ -164,7 +163,7 @@ def test_bytes_that_are_no_model_are_not_read() -> None:
         read_graph(b"")
 
 
-@pytest.mark.parametrize("name", sorted(path.parent.name for path in MODELS.glob("*/agent.json")))
+@pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_agents_search_alike_inside_and_outside_the_kernels(name: str) -> None:
     """Visits at batch 1 (kernels) equal those of the same position in a large batch (onnxruntime)."""
     agent = Agent.load(MODELS / name)

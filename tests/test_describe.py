@@ -16,8 +16,7 @@ from numzero.commands import main
 from numzero.files import write_folder
 from numzero.games import make_game
 from tests.reference.agents import small_agent
-
-MODELS = Path(__file__).resolve().parent.parent / "models"
+from tests.shipped import MODELS, SHIPPED
 
 
 def invoke(*arguments: object) -> Result:
@@ -30,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "agent"
 
 
-@pytest.mark.parametrize("name", sorted(path.parent.name for path in MODELS.glob("*/agent.json")))
+@pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_agent_says_all_that_an_app_must_know(name: str) -> None:
     """In the words of its game: what it sees, what it may do, how it searches, how it was trained, which files."""
     said = invoke(MODELS / name)

@@ -118,12 +118,11 @@ def compare_searches(
 
 
 def _values(found: FoundMove, expected: SearchResult) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Q and value of both; infinity where Q is known to one of them only."""
+    """Q and value of both, but for actions whose Q neither knows; one that only one of them knows makes NaN."""
     one = np.append(found.q_values, found.value)
     other = np.append(expected.q_values[0], expected.root_value[0])
-    known = ~np.isnan(other) | ~np.isnan(one)
-    one[np.isnan(one) ^ np.isnan(other)] = np.inf
-    return one[known], np.nan_to_num(other[known])
+    known = ~(np.isnan(one) & np.isnan(other))
+    return one[known], other[known]
 
 
 def _numba_error(model: OnnxModel, positions: Sequence[Position]) -> tuple[float | None, str]:

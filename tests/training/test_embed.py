@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import zlib
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +15,8 @@ from numzero.files import read_folder
 from numzero.inference import OnnxSearch
 from numzero.training.embed import agent_graph, golden_cases, play_positions
 from tests.reference.agents import small_agent
+from tests.shipped import MODELS, SHIPPED
 from tests.tiny import make_agent
-
-MODELS = Path(__file__).resolve().parent.parent.parent / "models"
-SHIPPED = sorted(path.parent.name for path in MODELS.glob("*/agent.json"))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
