@@ -5,7 +5,8 @@ Knows the contract in `base`; knows no game's rules, so it cannot tell whether t
 
 from __future__ import annotations
 
-from typing import NamedTuple, NoReturn, TypeVar
+from collections.abc import Iterator
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -253,7 +254,7 @@ def _restart(game: Game, step: int, which: NDArray[np.bool_], rng: np.random.Gen
     game.reset(which.copy(), rng)
     running = which | before.legal.any(axis=1)
     after = _look(game, step, running)
-    for field, one, other in zip(_View._fields, before, after, strict=True):
+    for field, one, other in _side_by_side(before, after):
         if not np.array_equal(one[~which], other[~which]):
             seen = f"another {field} in a copy that was not chosen"
             rule = f"reset must leave {field} of the other copies"
@@ -263,8 +264,15 @@ def _restart(game: Game, step: int, which: NDArray[np.bool_], rng: np.random.Gen
 
 def _differing(first: _View | StepResult, second: _View | StepResult) -> list[str]:
     """The fields in which two of a kind differ."""
-    pairs = zip(first._fields, first, second, strict=True)
-    return [field for field, one, other in pairs if not np.array_equal(one, other)]
+    return [field for field, one, other in _side_by_side(first, second) if not np.array_equal(one, other)]
+
+
+def _side_by_side(
+    first: _View | StepResult, second: _View | StepResult
+) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
+    """The fields of two of a kind. By name: what mypy makes of looping over either of two tuples changes by run."""
+    others = second._asdict()
+    return ((field, array, others[field]) for field, array in first._asdict().items())
 
 
 def _check_determinism(game: Game, record: _Record) -> None:
@@ -380,7 +388,7 @@ def _require_images(
     seen: _View | StepResult,
     expected: _View | StepResult,
 ) -> None:
-    for field, one, other in zip(seen._fields, seen, expected, strict=True):
+    for field, one, other in _side_by_side(seen, expected):
         if not _rows_close(one, other)[mapped].all():
             rule = f"symmetries must map play onto play, so mapped actions must bring the image of {field}"
             remedy = f"Correct row {index} of symmetries.observation or symmetries.action, or leave it out."
