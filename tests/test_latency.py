@@ -11,10 +11,10 @@ from click.testing import CliRunner
 
 from numzero import latency
 from numzero.commands import main
+from tests.shipped import MODELS
 from tests.tiny import write_agent
 
 KEYS = {"simulations", "calls", "p50_ms", "p99_ms", "graph_p50_ms", "graph_p99_ms"}
-MODELS = Path(__file__).resolve().parent.parent / "models"
 
 
 def run(*arguments: object) -> str:

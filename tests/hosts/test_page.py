@@ -25,7 +25,8 @@ from numzero.commands import main, web
 from numzero.errors import UserError
 from numzero.games import TicTacToe
 from tests.hosts.test_programs import AGENTS
-from tests.hosts.toolchains import HOSTS, MISSING, MODELS, TESTS, chromium
+from tests.hosts.toolchains import HOSTS, MISSING, TESTS, chromium
+from tests.shipped import MODELS
 from tests.tiny import write_agent
 
 AGENT = MODELS / "tictactoe"

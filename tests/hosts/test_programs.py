@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.hosts.toolchains import HOSTS, MISSING, MODELS
-from tests.shipped import SHIPPED
+from tests.hosts.toolchains import HOSTS, MISSING
+from tests.shipped import MODELS, SHIPPED
 
 AGENTS = sorted(path.parent.name for path in MODELS.glob("*/golden.json"))
 LONGEST_SAMPLE = 60

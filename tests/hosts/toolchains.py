@@ -11,8 +11,8 @@ import shutil
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-MODELS = ROOT / "models"
+from tests.shipped import MODELS
+
 HOSTS = MODELS / "hosts"
 TESTS = Path(__file__).resolve().parent
 SETUP = "run .ci/hosts to install it"

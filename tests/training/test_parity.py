@@ -6,7 +6,6 @@ import dataclasses
 import io
 import itertools
 from contextlib import closing
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -24,9 +23,9 @@ from numzero.training.config import save_config
 from numzero.training.embed import Position, agent_graph, play_positions
 from numzero.training.parity import Parity, SearchParity, check_agent, compare_searches
 from tests.reference.agents import BOARD, NUM_ACTIONS, small_network
+from tests.shipped import MODELS
 from tests.tiny import make_agent, run_config
 
-MODELS = Path(__file__).resolve().parent.parent.parent / "models"
 AGREED = SearchParity(positions=4, equal_moves=4, equal_visits=4, near_ties=0, different=0, largest_error=1e-6)
 
 
