@@ -15,6 +15,7 @@ import numpy.typing as npt
 from numba import njit
 
 from numzero.errors import UserError
+from numzero.limits import SHARE, at_least, beyond
 
 __all__ = ["Batch", "Steps", "TargetConfig", "apply_symmetry", "fill_value_targets", "make_batch"]
 
@@ -47,18 +48,15 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> list[str]:
         """All that is wrong with these settings, one sentence each."""
-        problems = []
-        if self.num_steps < 1:
-            problems.append(f"targets.num_steps must be at least 1; got {self.num_steps}.")
-        if not 0.0 <= self.trace_decay <= 1.0:
-            problems.append(f"targets.trace_decay must lie between 0 and 1; got {self.trace_decay}.")
-        if not 0.0 <= self.old_share <= 1.0:
-            problems.append(f"targets.old_share must lie between 0 and 1; got {self.old_share}.")
-        if not 0.0 <= self.root_value_share <= 1.0:
-            problems.append(f"targets.root_value_share must lie between 0 and 1; got {self.root_value_share}.")
-        if self.unroll_steps < 1:
-            problems.append(f"targets.unroll_steps must be at least 1; got {self.unroll_steps}.")
-        return problems
+        return beyond(
+            self,
+            "targets",
+            num_steps=at_least(1),
+            trace_decay=SHARE,
+            old_share=SHARE,
+            root_value_share=SHARE,
+            unroll_steps=at_least(1),
+        )
 
 
 # ---------------------------------------------------------------------------------------------------- value targets

@@ -5,10 +5,11 @@ Knows numbers and names only, so that a run's settings can be read, checked and 
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import msgspec
+
+from numzero.limits import ABOVE_0, at_least, beyond
 
 __all__ = ["NetworkConfig", "SupportConfig"]
 
@@ -25,12 +26,7 @@ class SupportConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self, path: str) -> list[str]:
         """All that is wrong, one sentence each; `path` names the setting."""
-        problems = []
-        if self.num_bins < 2:
-            problems.append(f"{path}.num_bins must be 2 or more; got {self.num_bins}.")
-        if not 0.0 < self.limit < math.inf:
-            problems.append(f"{path}.limit must be above 0 and finite; got {self.limit}.")
-        return problems
+        return beyond(self, path, num_bins=at_least(2), limit=ABOVE_0)
 
 
 class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,8 +67,16 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
-        sizes = ("width", "latent_size", "channels", "head_channels", "dynamics_layers", "prediction_layers")
-        problems = [f"network.{n} must be 1 or more; got {getattr(self, n)}." for n in sizes if getattr(self, n) < 1]
-        counts = ("representation_layers", "blocks")
-        problems += [f"network.{n} must be 0 or more; got {getattr(self, n)}." for n in counts if getattr(self, n) < 0]
+        problems = beyond(
+            self,
+            "network",
+            width=at_least(1),
+            latent_size=at_least(1),
+            representation_layers=at_least(0),
+            dynamics_layers=at_least(1),
+            prediction_layers=at_least(1),
+            channels=at_least(1),
+            blocks=at_least(0),
+            head_channels=at_least(1),
+        )
         return problems + self.value.check("network.value") + self.reward.check("network.reward")

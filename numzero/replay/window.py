@@ -16,6 +16,7 @@ import numpy.typing as npt
 from numba import njit
 
 from numzero.errors import UserError
+from numzero.limits import at_least, beyond
 from numzero.replay.trajectory import Statistics, Trajectory, check_trajectory
 
 __all__ = ["MEBIBYTE", "ReplayConfig", "Sample", "Window", "slot_bytes", "window_slots"]
@@ -52,16 +53,17 @@ class ReplayConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> list[str]:
         """All that is wrong with these settings, one sentence each."""
-        problems = []
-        if self.capacity_steps < 2:
-            problems.append(f"replay.capacity_steps must be at least 2; got {self.capacity_steps}.")
-        for name in ("priority_exponent", "priority_floor", "importance_exponent"):
-            value = getattr(self, name)
-            if not 0.0 <= value < math.inf:
-                problems.append(f"replay.{name} must be finite and not negative; got {value}.")
-        for name, least in (("freshest_of", 1), ("memory_mb", 1), ("disk_mb", 0)):
-            if getattr(self, name) < least:
-                problems.append(f"replay.{name} must be at least {least}; got {getattr(self, name)}.")
+        problems = beyond(
+            self,
+            "replay",
+            capacity_steps=at_least(2),
+            priority_exponent=at_least(0),
+            priority_floor=at_least(0),
+            importance_exponent=at_least(0),
+            freshest_of=at_least(1),
+            memory_mb=at_least(1),
+            disk_mb=at_least(0),
+        )
         if self.freshest_of > 1 and self.priority_exponent > 0.0:
             problems.append(
                 "replay.freshest_of above 1 needs replay.priority_exponent = 0: either draws in its own way."

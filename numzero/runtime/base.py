@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import msgspec
 from numpy.typing import NDArray
 
+from numzero.limits import ANY_ABOVE_0, at_least, beyond
 from numzero.replay import Trajectory
 
 __all__ = ["UNLIMITED", "Mailbox", "Notice", "Role", "Runtime", "RuntimeConfig", "State", "WorkerStatus"]
@@ -32,11 +33,9 @@ class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> list[str]:
         """All that is wrong with these settings, one sentence each."""
-        names = ("patience_seconds", "start_patience_seconds")
-        problems = [f"runtime.{n} must be above 0; got {getattr(self, n)}." for n in names if not getattr(self, n) > 0]
-        if self.max_restarts < 0:
-            problems.append(f"runtime.max_restarts must be 0 or more; got {self.max_restarts}.")
-        return problems
+        return beyond(
+            self, "runtime", patience_seconds=ANY_ABOVE_0, start_patience_seconds=ANY_ABOVE_0, max_restarts=at_least(0)
+        )
 
 
 class Mailbox(Protocol):

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from numzero.limits import ABOVE_0, SHARE, at_least, beyond
 from numzero.search import steps
 from numzero.search.dense import DenseModel
 from numzero.search.kernels import GUMBEL, PAPER, PARENT_SIBLINGS, Rule
@@ -69,24 +70,20 @@ class SearchConfig:
         problems = []
         if self.rule not in RULES:
             problems.append(f"search.rule must be one of {', '.join(sorted(RULES))}; got {self.rule!r}.")
-        if self.num_simulations < 0:
-            problems.append(f"search.num_simulations must be 0 or more; got {self.num_simulations}.")
-        if self.max_considered_actions < 1:
-            problems.append(f"search.max_considered_actions must be 1 or more; got {self.max_considered_actions}.")
-        if self.max_depth < 0:
-            problems.append(f"search.max_depth must be 0 (no limit) or more; got {self.max_depth}.")
-        if not 0.0 <= self.dirichlet_fraction <= 1.0:
-            problems.append(f"search.dirichlet_fraction must be from 0 to 1; got {self.dirichlet_fraction}.")
-        problems += [
-            f"search.{name} must be 0 or more and finite; got {getattr(self, name)}."
-            for name in ("exploration_init", "gumbel_scale", "value_scale", "visit_offset")
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0.0)
-        ]
-        problems += [
-            f"search.{name} must be above 0 and finite; got {getattr(self, name)}."
-            for name in ("exploration_base", "dirichlet_alpha")
-            if not 0.0 < getattr(self, name) < math.inf
-        ]
+        problems += beyond(
+            self,
+            "search",
+            num_simulations=at_least(0),
+            exploration_init=at_least(0),
+            exploration_base=ABOVE_0,
+            dirichlet_alpha=ABOVE_0,
+            dirichlet_fraction=SHARE,
+            max_considered_actions=at_least(1),
+            gumbel_scale=at_least(0),
+            value_scale=at_least(0),
+            visit_offset=at_least(0),
+            max_depth=at_least(0),
+        )
         if self.value_bounds is not None and not -math.inf < self.value_bounds[0] < self.value_bounds[1] < math.inf:
             problems.append(f"search.value_bounds must be (least, greatest), both finite; got {self.value_bounds}.")
         return problems

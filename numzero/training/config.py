@@ -16,6 +16,7 @@ import msgspec
 import tomli_w
 
 from numzero.errors import UserError, nearest
+from numzero.limits import ABOVE_0, ANY_ABOVE_0, BELOW_1, Limit, at_least, beyond
 from numzero.networks.config import NetworkConfig
 from numzero.replay import ReplayConfig
 from numzero.runtime.base import RuntimeConfig
@@ -60,16 +61,22 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
-        above = ("batch_size", "learning_rate", "gradient_clip")
-        problems = [f"learner.{n} must be above 0; got {getattr(self, n)}." for n in above if not getattr(self, n) > 0]
-        weights = ("policy_weight", "value_weight", "reward_weight", "consistency_weight", "weight_decay")
-        counts = (*weights, "warmup_updates", "dynamics_gradient_scale", "final_learning_rate")
-        problems += [
-            f"learner.{n} must be 0 or more; got {getattr(self, n)}." for n in counts if not getattr(self, n) >= 0
-        ]
-        if not 0.0 <= self.average_decay < 1.0:
-            problems.append(f"learner.average_decay must be from 0 to below 1; got {self.average_decay}.")
-        return problems
+        return beyond(
+            self,
+            "learner",
+            batch_size=at_least(1),
+            learning_rate=ABOVE_0,
+            final_learning_rate=at_least(0),
+            warmup_updates=at_least(0),
+            weight_decay=at_least(0),
+            gradient_clip=ANY_ABOVE_0,
+            average_decay=BELOW_1,
+            policy_weight=at_least(0),
+            value_weight=at_least(0),
+            reward_weight=at_least(0),
+            consistency_weight=at_least(0),
+            dynamics_gradient_scale=at_least(0),
+        )
 
 
 class EvaluationConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,15 +91,7 @@ class EvaluationConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
-        problems = []
-        if self.games < 1:
-            problems.append(f"evaluation.games must be 1 or more; got {self.games}.")
-        problems += [
-            f"evaluation.{name} must be 0 or more; got {getattr(self, name)}."
-            for name in ("interval", "num_simulations")
-            if getattr(self, name) < 0
-        ]
-        return problems
+        return beyond(self, "evaluation", games=at_least(1), interval=at_least(0), num_simulations=at_least(0))
 
 
 class ScheduleConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,11 +114,16 @@ class ScheduleConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
-        names = ("num_updates", "samples_per_step", "start_steps", "publish_interval", "checkpoint_interval")
-        problems = [f"schedule.{n} must be above 0; got {getattr(self, n)}." for n in names if not getattr(self, n) > 0]
-        if not 0.0 < self.gamma <= 1.0:
-            problems.append(f"schedule.gamma must be above 0 and at most 1; got {self.gamma}.")
-        return problems
+        return beyond(
+            self,
+            "schedule",
+            num_updates=at_least(1),
+            samples_per_step=ABOVE_0,
+            start_steps=at_least(1),
+            publish_interval=at_least(1),
+            checkpoint_interval=at_least(1),
+            gamma=Limit("above 0 and at most 1", lambda gamma: 0 < gamma <= 1),
+        )
 
 
 class ProcessConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,11 +144,7 @@ class ProcessConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
-        return [
-            f"processes.{name} must be 0 or more; got {getattr(self, name)}."
-            for name in ("workers", "reanalyze_workers", "slack_updates")
-            if getattr(self, name) < 0
-        ]
+        return beyond(self, "processes", workers=at_least(0), reanalyze_workers=at_least(0), slack_updates=at_least(0))
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from numzero.errors import DiskFullError
 from numzero.inference import ModelFiles, shared_model
+from numzero.limits import at_least, beyond
 from numzero.replay import UNKNOWN_VERSION, GameRow, GameStore, Statistics, StoreBusyError, Trajectory, Window
 from numzero.runtime.base import Mailbox, State
 from numzero.search import Search, SearchConfig
@@ -46,12 +47,7 @@ class ReanalyzeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
-        problems = []
-        if not 0.0 <= self.fraction < math.inf:
-            problems.append(f"reanalyze.fraction must be 0 (off) or more and finite; got {self.fraction}.")
-        if self.positions < 1:
-            problems.append(f"reanalyze.positions must be 1 or more; got {self.positions}.")
-        return problems
+        return beyond(self, "reanalyze", fraction=at_least(0), positions=at_least(1))
 
     def positions_at(self, updates: int, batch_size: int) -> int:
         """How many positions are to be searched again in the time of `updates` updates."""

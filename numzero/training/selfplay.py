@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from numzero.games import STAY, Game, GameSpec, Placeable, PlaysRandomly, make_game, rehearsal_game
 from numzero.games.replayable import ReplayableGame
 from numzero.inference import ModelFiles, OnnxModel, shared_model
+from numzero.limits import BELOW_1, SHARE, at_least, beyond
 from numzero.replay import Ended, Trajectory
 from numzero.runtime.base import Mailbox, State
 from numzero.search import Model, Search, SearchConfig, SearchResult, sample_action
@@ -73,35 +73,22 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
-        problems = []
-        if self.batch_size < 1:
-            problems.append(f"selfplay.batch_size must be 1 or more; got {self.batch_size}.")
-        problems += [
-            f"selfplay.{name} must be from 0 to 1; got {getattr(self, name)}."
-            for name in ("random_move_probability", "stored_start_share")
-            if not 0.0 <= getattr(self, name) <= 1.0
-        ]
-        if not 0.0 <= self.temperature < math.inf:
-            problems.append(f"selfplay.temperature must be 0 or more and finite; got {self.temperature}.")
-        problems += [
-            f"selfplay.{name} must be 0 or more; got {getattr(self, name)}."
-            for name in (
-                "temperature_moves",
-                "random_start_moves",
-                "segment_steps",
-                "growth_updates",
-                "random_move_growth",
-            )
-            if getattr(self, name) < 0
-        ]
-        problems += [
-            f"selfplay.{name} must be 1 or more; got {getattr(self, name)}."
-            for name in ("first_simulations", "fast_simulations")
-            if getattr(self, name) < 1
-        ]
-        if not 0.0 <= self.fast_move_share < 1.0:
-            problems.append(f"selfplay.fast_move_share must be from 0 to below 1; got {self.fast_move_share}.")
-        return problems
+        return beyond(
+            self,
+            "selfplay",
+            batch_size=at_least(1),
+            temperature=at_least(0),
+            temperature_moves=at_least(0),
+            random_start_moves=at_least(0),
+            random_move_probability=SHARE,
+            random_move_growth=at_least(0),
+            stored_start_share=SHARE,
+            segment_steps=at_least(0),
+            growth_updates=at_least(0),
+            first_simulations=at_least(1),
+            fast_move_share=BELOW_1,
+            fast_simulations=at_least(1),
+        )
 
 
 class SelfPlayTask(NamedTuple):

@@ -429,12 +429,12 @@ def test_settings_refuse_what_makes_no_sense() -> None:
     ).check()
     names = [
         "batch_size",
-        "random_move_probability",
-        "stored_start_share",
         "temperature",
         "random_start_moves",
-        "segment_steps",
+        "random_move_probability",
         "random_move_growth",
+        "stored_start_share",
+        "segment_steps",
     ]
     assert [problem.split()[0] for problem in problems] == [f"selfplay.{name}" for name in names]
     assert not SelfPlayConfig().check()
