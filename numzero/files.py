@@ -52,6 +52,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _RETRY_SECONDS = 0.5
 _EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
 _AT_FDCWD = -100
+_LOCKED_BYTE = 2**20  # beyond the end of the file: Windows lets nobody else read what is locked
 
 
 class DamagedFilesError(UserError):
@@ -223,7 +224,7 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         is_new = not any(folder.iterdir())
-        self._descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        self._descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         try:
             if not _lock(self._descriptor):
                 raise UserError(
@@ -234,7 +235,8 @@ class FolderLock:
             self.session = before + 1 if before is not None else 0 if is_new else int(time.time())
             content = f"session {self.session} process {os.getpid()}\n".encode()
             with no_room_explained(folder / LOCK):
-                os.pwrite(self._descriptor, content, 0)
+                os.lseek(self._descriptor, 0, os.SEEK_SET)
+                os.write(self._descriptor, content)
                 os.ftruncate(self._descriptor, len(content))
                 os.fsync(self._descriptor)
             _sync_folder(folder)
@@ -244,7 +246,8 @@ class FolderLock:
 
     def _read(self) -> tuple[int | None, str]:
         """The session and the process of the last holder, as far as they can be read."""
-        found = re.fullmatch(rb"session (\d+) process (\d+)\n", os.pread(self._descriptor, 100, 0))
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        found = re.fullmatch(rb"session (\d+) process (\d+)\n", os.read(self._descriptor, 100))
         return (None, "") if found is None else (int(found[1]), f" ({found[2].decode()})")
 
     def __enter__(self) -> FolderLock:
@@ -303,12 +306,16 @@ def when_there_is_room(
 def _lock(descriptor: int) -> bool:
     """Whether the lock of an open file could be had."""
     try:
-        import fcntl
-    except ImportError:  # Windows: nobody is refused there
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        if sys.platform == "win32":
+            import msvcrt
+
+            os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # what flock and locking raise
         return False
     return True
 

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from numzero.files import prune, write_folder
 from numzero.replay import GameStore, Trajectory
 from numzero.runtime.base import Notice, Role, RuntimeConfig, State, WorkerStatus, add_counts
 from numzero.runtime.board import Board
+from numzero.runtime.usage import cpu_ticks
 from numzero.runtime.worker import Birth, work
 
 __all__ = ["ProcessRuntime"]
@@ -316,7 +318,7 @@ class _Worker:
         signs = int(self._board.signs[self._birth.row])
         patience = self._patience_seconds
         if not signs:  # it imports, and perhaps compiles: that it computes is a sign, for some time
-            ticks = _cpu_ticks(self.process.pid)
+            ticks = cpu_ticks(self.process.pid)
             signs = -ticks
             patience = patience if ticks else max(patience, start_patience_seconds)
             self._starting += min(seconds, SHARE_OF_PATIENCE * patience)
@@ -349,7 +351,8 @@ class _Worker:
         where = f" {place}" if place else ""
         if self._hung:
             return "hung", f"worker {self.name} showed no sign of life for {self._silence():.0f} s{where}; killed."
-        hint = " Memory may have run out: use fewer --workers." if self.process.exitcode == -signal.SIGKILL else ""
+        killed = sys.platform != "win32" and self.process.exitcode == -signal.SIGKILL
+        hint = " Memory may have run out: use fewer --workers." if killed else ""
         return "died", f"worker {self.name} died{where} (exit code {self.process.exitcode}).{hint}"
 
     def end(self) -> None:
@@ -361,20 +364,11 @@ class _Worker:
         if self.process.is_alive():
             self.process.kill()
         self.process.join()
-        if hasattr(os, "killpg"):
+        if sys.platform != "win32":
             with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.close()
         self.process = None
-
-
-def _cpu_ticks(pid: int) -> int:
-    """Time that a process has computed, in the system's ticks; 0 where it does not say (it does on Linux)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    except OSError:
-        return 0
-    return int(fields[11]) + int(fields[12])
 
 
 def _forward(pipe: Any, worker: _Worker, life: int, heard: queue.SimpleQueue[Any]) -> None:
@@ -388,7 +382,7 @@ def _forward(pipe: Any, worker: _Worker, life: int, heard: queue.SimpleQueue[Any
 @contextlib.contextmanager
 def _interrupts_held_back() -> Iterator[None]:
     """A process started inside never sees ^C, not even before its first line runs; ours sees it afterwards."""
-    if not hasattr(signal, "pthread_sigmask"):
+    if sys.platform == "win32":
         yield
         return
     resource_tracker.ensure_running()  # its own start would end the holding back

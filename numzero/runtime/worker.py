@@ -5,7 +5,6 @@ Knows its pipe, its row on the board, the store's file and the weights' folder; 
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import multiprocessing
 import os
@@ -24,6 +23,7 @@ from numzero.files import read_newest
 from numzero.replay import GameStore, StoreBusyError, Trajectory
 from numzero.runtime.base import Role, State, add_counts
 from numzero.runtime.board import Board
+from numzero.runtime.usage import resident_bytes
 
 __all__ = ["Birth", "work"]
 
@@ -191,9 +191,7 @@ class _ProcessMailbox:
         self._board.signs[self._row] += 1
 
     def _note_memory(self) -> None:
-        with contextlib.suppress(OSError):  # Linux only
-            pages = int(Path("/proc/self/statm").read_bytes().split()[1])
-            self._board.memory_bytes[self._row] = pages * os.sysconf("SC_PAGE_SIZE")
+        self._board.memory_bytes[self._row] = resident_bytes()
 
 
 def _end_with_parent(parent: int) -> None:

@@ -6,11 +6,9 @@ Knows counters and clocks; knows nothing of how a role works.
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,8 +16,9 @@ import numpy as np
 from numzero.metrics import Progress
 from numzero.replay import MEBIBYTE, Trajectory
 from numzero.runtime.base import WorkerStatus
+from numzero.runtime.usage import resident_bytes
 
-__all__ = ["Counts", "Meter", "resident_bytes"]
+__all__ = ["Counts", "Meter"]
 
 PROGRESS_SECONDS = 1.0
 RECENT_EPISODES = 100
@@ -133,14 +132,6 @@ def _memory(workers: Sequence[WorkerStatus]) -> dict[str, float]:
         if worker.memory_bytes:
             memory[worker.role] = memory.get(worker.role, 0.0) + worker.memory_bytes / MEBIBYTE
     return {role: round(size, 1) for role, size in memory.items()}
-
-
-def resident_bytes() -> int:
-    """Memory of this process that is in use; 0 where the system does not say."""
-    try:
-        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
 
 
 def as_episodes(episodes: Sequence[Any]) -> list[tuple[int, float]]:

@@ -40,9 +40,6 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
     (as Go-Exploit's starts do)."""
     random_move_probability: float = 0.0
     """Share of moves drawn uniformly; value targets are cut there. MuZero: none."""
-    random_move_growth: int = 0
-    """That share grows evenly from 0 over so many learner updates, for tasks that are met with failure enough until
-    they are solved; 0: it is the same from the start."""
     stored_start_share: float = 0.0
     """Share of episodes that begin at a position of an earlier one, each of an actor's newest 10,000 as likely; only in
     games that can be placed. 0: off. Go-Exploit (Trudeau and Bowling 2023) starts all but a few so."""
@@ -65,12 +62,6 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
             return full
         return round(self.first_simulations + (full - self.first_simulations) * max(0, updates) / self.growth_updates)
 
-    def random_move_probability_at(self, updates: int) -> float:
-        """The share of random moves of actors with weights of so many updates."""
-        if updates >= self.random_move_growth:
-            return self.random_move_probability
-        return self.random_move_probability * max(0, updates) / self.random_move_growth
-
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
         return beyond(
@@ -81,7 +72,6 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
             temperature_moves=at_least(0),
             random_start_moves=at_least(0),
             random_move_probability=SHARE,
-            random_move_growth=at_least(0),
             stored_start_share=SHARE,
             segment_steps=at_least(0),
             growth_updates=at_least(0),
@@ -294,7 +284,7 @@ class Actor:
             if config.temperature_moves:
                 temperature[self._recorder.episode_steps >= config.temperature_moves] = 0.0
             action = sample_action(result.policy_target, temperature, rng)
-        exploratory = rng.random(len(action)) < config.random_move_probability_at(self.model_version)
+        exploratory = rng.random(len(action)) < config.random_move_probability
         if exploratory.any():
             drawn = sample_action(legal.astype(np.float32), 1.0, rng)
             exploratory &= drawn != action  # a random move that the search would have played is no exploration

@@ -154,7 +154,7 @@ class Study:
 
     def _run_processes(self, jobs: int, on_result: Callable[[SeedResult], None]) -> None:
         waiting, running = self.missing(), dict[int, tuple[SpawnProcess, str, int]]()
-        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        cores = _cores()
         context, failed = multiprocessing.get_context("spawn"), list[str]()  # after a fork torch hangs
         try:
             while waiting or running:
@@ -215,9 +215,16 @@ def _result_path(run_folder: Path) -> Path:
     return run_folder.with_name(f"{run_folder.name}.json")
 
 
+def _cores() -> list[int]:
+    """Those that this process may run on; none where a process cannot be kept on one."""
+    if sys.platform != "linux":
+        return []
+    return sorted(os.sched_getaffinity(0))
+
+
 def _job(config: bytes, folder: Path, variant: str, seed: int, core: int | None) -> None:
     """One seed in a process of its own, which says in a log what goes wrong."""
-    if core is not None:
+    if sys.platform == "linux" and core is not None:
         os.sched_setaffinity(0, {core})
     with folder.with_name(f"{folder.name}.log").open("w", encoding="utf-8") as log:
         sys.stderr = log

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from numzero.networks import NetworkConfig
 from numzero.networks.export import PARITY_TOLERANCE, Exporter, ParityError, check_parity
 from numzero.networks.graph import replace_weights
 from numzero.networks.modules import Dense, MuZeroNetwork, make_network
+from numzero.runtime.usage import resident_bytes
 from tests.reference.agents import BOARD, NUM_ACTIONS, small_network
 
 NODES = {  # initial and recurrent without any option, measured; nodes are what a search on small networks pays for
@@ -125,10 +125,6 @@ def test_fifty_versions_neither_grow_nor_pile_up_in_memory():
     assert len(set(sizes)) == 1
     assert sizes[0] > 8_000_000
     assert resident_bytes() - settled < 60_000_000
-
-
-def resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def parameters(network: MuZeroNetwork) -> dict[str, NDArray[np.float32]]:

@@ -425,14 +425,12 @@ def test_settings_refuse_what_makes_no_sense() -> None:
         temperature=-1.0,
         segment_steps=-1,
         random_start_moves=-2,
-        random_move_growth=-1,
     ).check()
     names = [
         "batch_size",
         "temperature",
         "random_start_moves",
         "random_move_probability",
-        "random_move_growth",
         "stored_start_share",
         "segment_steps",
     ]
@@ -474,17 +472,6 @@ def test_simulations_grow_evenly_with_the_weights() -> None:
         for each, count in ((actor, expected), (plain, 16)):
             each.use_model(OnnxModel(model_files("tictactoe")), updates)
             assert simulations(each, 2) == [count, count]
-
-
-@pytest.mark.parametrize(("growth", "updates", "expected"), [(100, 0, 0), (100, 50, 0.4), (100, 150, 0.8), (0, 0, 0.8)])
-def test_random_moves_grow_evenly_with_the_weights(growth: int, updates: int, expected: float) -> None:
-    """Their share rises from none to the full one, which stays; without the setting it is full from the start."""
-    actor = make_actor(random_move_probability=0.8, random_move_growth=growth)
-    actor.use_model(OnnxModel(model_files("tictactoe")), updates)
-    games = [game for _ in range(100) for game in actor.play()]
-    marked = np.concatenate([game.exploratory for game in games])
-    unlike_the_search = 1.0 - np.concatenate([1.0 / game.legal[:-1].sum(axis=1) for game in games])
-    assert abs(marked.sum() / unlike_the_search.sum() - expected) < (0.1 if expected else 1e-9)
 
 
 def test_fast_moves_leave_values_but_no_policies() -> None:
