@@ -135,7 +135,7 @@ BAD_INPUT = {
     "value of another kind": ("train tictactoe --set schedule.num_updates=many", "num_updates"),
     "negative setting": (
         "train tictactoe --set schedule.num_updates=-5",
-        "schedule.num_updates must be above 0; got -5",
+        "schedule.num_updates must be 1 or more; got -5",
     ),
     "settings that do not fit": ("train cartpole --run AGENTS/new --set network.body=conv", "network.body"),
     "no such settings": ("train AGENTS/nowhere.toml", "cannot be read"),
