@@ -34,9 +34,9 @@ def at_least(least: int) -> Limit:
 
 def beyond(settings: object, group: str, **limits: Limit) -> list[str]:
     """One sentence for each of the named settings that breaks its limit; `group` is the way to them."""
-    broken = [(name, limit, getattr(settings, name)) for name, limit in limits.items()]
+    checked = [(name, limit, getattr(settings, name)) for name, limit in limits.items()]
     return [
         f"{group}.{name} must be {limit.words}{' and finite' if value == math.inf else ''}; got {value}."
-        for name, limit, value in broken
+        for name, limit, value in checked
         if not limit.holds(value)
     ]
