@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from numzero.games import GameSpec, make_game
 from numzero.inference import OnnxModel
-from numzero.replay import Trajectory, Window
+from numzero.replay import Trajectory, Window, layout
 from numzero.runtime.base import UNLIMITED, Mailbox, add_counts
 from numzero.runtime.processes import ProcessRuntime
 from numzero.search import InitialOutput, Model, RecurrentOutput, Search, SearchConfig, memory_bytes
@@ -363,22 +363,16 @@ def _random_window(spec: GameSpec) -> Window:
     """Games of random numbers, as long as they are made of: what they hold changes no time."""
     rng, num_actions, length = np.random.default_rng(0), spec.num_actions, 9
     window = Window(4096, spec.observation_shape, spec.observation_dtype, num_actions)
+    fields = layout(length, num_actions, spec.observation_shape, np.dtype(spec.observation_dtype))
     for number in range(4096 // (length + 1)):
-        shape = (length + 1, *spec.observation_shape)
-        window.add(
-            Trajectory(
-                game_id=str(number),
-                observation=rng.integers(0, 2, shape).astype(spec.observation_dtype),
-                action=rng.integers(0, num_actions, length, dtype=np.int32),
-                reward=rng.uniform(-1, 1, length).astype(np.float32),
-                discount=np.full(length, 0.5, np.float32),
-                legal=np.ones((length + 1, num_actions), np.bool_),
-                to_play=np.zeros(length + 1, np.int8),
-                policy_target=rng.dirichlet(np.ones(num_actions), length).astype(np.float32),
-                root_value=rng.uniform(-1, 1, length + 1).astype(np.float32),
-                exploratory=np.zeros(length, np.bool_),
-                model_version=np.zeros(length, np.int64),
-                ended="truncated",
-            )
-        )
+        arrays = {field.name: np.ones(field.shape, field.dtype) for field in fields}
+        arrays |= {
+            "observation": rng.integers(0, 2, arrays["observation"].shape).astype(spec.observation_dtype),
+            "action": rng.integers(0, num_actions, length, dtype=np.int32),
+            "reward": rng.uniform(-1, 1, length).astype(np.float32),
+            "policy_target": rng.dirichlet(np.ones(num_actions), length).astype(np.float32),
+            "root_value": rng.uniform(-1, 1, length + 1).astype(np.float32),
+            "exploratory": np.zeros(length, np.bool_),
+        }
+        window.add(Trajectory(game_id=str(number), ended="truncated", **arrays))
     return window

@@ -7,7 +7,7 @@ return[t] = reward[t] + discount[t] * return[t + 1].
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -16,6 +16,7 @@ from numba import njit
 
 from numzero.errors import UserError
 from numzero.limits import SHARE, at_least, beyond
+from numzero.replay.trajectory import Columns
 
 __all__ = ["Batch", "Steps", "TargetConfig", "apply_symmetry", "fill_value_targets", "make_batch"]
 
@@ -161,20 +162,8 @@ class Steps(Protocol):
     """What `make_batch` reads: flat arrays over slots, the positions of a game lying one after another."""
 
     @property
-    def observation(self) -> npt.NDArray[Any]:
-        """`[slots, *O]` uint8 or float32."""
-
-    @property
-    def action(self) -> _Int32Array:
-        """`[slots]` int32."""
-
-    @property
-    def reward(self) -> _Float32Array:
-        """`[slots]` float32."""
-
-    @property
-    def policy_target(self) -> _Float32Array:
-        """`[slots, A]` float32."""
+    def columns(self) -> Columns:
+        """`[slots]` each."""
 
     @property
     def value_target(self) -> _Float32Array:
@@ -230,21 +219,21 @@ def make_batch(
     taken = ahead < final  # [B, K+1], there is a step from here
     known = taken | steps.terminated[slot][:, None]
     step, step_taken = position[:, :-1], taken[:, :-1]  # [B, K]
-    action = steps.action[step]
-    num_actions = steps.policy_target.shape[1]
+    action = steps.columns.action[step]
+    num_actions = steps.columns.policy_target.shape[1]
     past_end = ~step_taken
     action[past_end] = rng.integers(num_actions, size=np.count_nonzero(past_end), dtype=np.int32)
     was_taken = taken.astype(np.float32)
-    policy_target = steps.policy_target[position] * was_taken[:, :, None]
+    policy_target = steps.columns.policy_target[position] * was_taken[:, :, None]
     return Batch(
-        observation=steps.observation[position].astype(np.float32, copy=False),
+        observation=steps.columns.observation[position].astype(np.float32, copy=False),
         observation_mask=(ahead <= final).astype(np.float32),
         action=action,
         policy_target=policy_target,
         policy_mask=policy_target.any(axis=2).astype(np.float32),
         value_target=steps.value_target[position] * was_taken,
         value_mask=known.astype(np.float32),
-        reward_target=steps.reward[step] * was_taken[:, :-1],
+        reward_target=steps.columns.reward[step] * was_taken[:, :-1],
         reward_mask=known[:, :-1].astype(np.float32),
         weight=weight,
         slot=slot,

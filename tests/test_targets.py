@@ -33,6 +33,7 @@ def flat_steps(games: list[dict[str, Any]], num_actions: int = 3) -> tuple[Simpl
         final_slot=np.zeros(size, np.int64),
         terminated=np.zeros(size, np.bool_),
     )
+    steps.columns = steps  # one namespace plays both
     slots, first = [], 0
     for game in games:
         final = first + len(game["reward"])
@@ -263,7 +264,7 @@ def test_batches_are_copies():
     """Changing a batch must not change what is stored."""
     steps, _ = flat_steps([second_player_wins()])
     steps.observation = steps.observation.astype(np.float32)
-    stored = {name: getattr(steps, name).copy() for name in vars(steps)}
+    stored = {name: getattr(steps, name).copy() for name in vars(steps) if name != "columns"}
     batch = make_batch(steps, np.arange(4), np.ones(4, np.float32), 2, np.random.default_rng(0))
     for name in ("observation", "action", "policy_target", "value_target", "reward_target"):
         getattr(batch, name)[:] = 55

@@ -6,13 +6,28 @@ stored once, whoever delivers it how often; a damaged byte is noticed before it 
 
 from numzero.replay.codec import DamagedData, decode_statistics, decode_trajectory, encode_statistics, encode_trajectory
 from numzero.replay.store import GAME_NOTE, GameRow, GameStore, StoreBusyError
-from numzero.replay.trajectory import UNKNOWN_VERSION, Ended, Statistics, Trajectory, check_trajectory, with_statistics
+from numzero.replay.trajectory import (
+    COLUMNS,
+    UNKNOWN_VERSION,
+    Column,
+    Columns,
+    Ended,
+    Statistics,
+    Trajectory,
+    check_trajectory,
+    layout,
+    with_statistics,
+    zero_columns,
+)
 from numzero.replay.window import MEBIBYTE, ReplayConfig, Sample, Window, slot_bytes, window_slots
 
 __all__ = [
+    "COLUMNS",
     "GAME_NOTE",
     "MEBIBYTE",
     "UNKNOWN_VERSION",
+    "Column",
+    "Columns",
     "DamagedData",
     "Ended",
     "GameRow",
@@ -28,7 +43,9 @@ __all__ = [
     "decode_trajectory",
     "encode_statistics",
     "encode_trajectory",
+    "layout",
     "slot_bytes",
     "window_slots",
     "with_statistics",
+    "zero_columns",
 ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
 import msgspec
 import numpy as np
@@ -15,45 +15,79 @@ import numpy.typing as npt
 
 from numzero.errors import UserError
 
-__all__ = ["OBSERVATION_DTYPES", "UNKNOWN_VERSION", "Ended", "Field", "Statistics", "Trajectory"]
-__all__ += ["check_statistics", "check_trajectory", "layout", "statistics_layout", "with_statistics"]
+__all__ = ["COLUMNS", "OBSERVATION_DTYPES", "UNKNOWN_VERSION", "Column", "Columns", "Ended", "Field", "Statistics"]
+__all__ += ["Trajectory", "check_statistics", "check_trajectory", "layout", "statistics_layout", "with_statistics"]
+__all__ += ["zero_columns"]
 
 Ended = Literal["terminated", "truncated", "cut"]
 _ENDINGS: tuple[str, ...] = get_args(Ended)
 
-_BoolArray = npt.NDArray[np.bool_]
-_Float32Array = npt.NDArray[np.float32]
-_Int64Array = npt.NDArray[np.int64]
+_FLOAT32 = np.dtype("<f4")
+OBSERVATION_DTYPES = {"u1": np.dtype("u1"), "f4": _FLOAT32}
 
 
-class Trajectory(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """A game, or a piece of one, of T steps: positions 0..T, the final one included; A actions.
+class Column(NamedTuple):
+    """What one array of a game is made of, and when it is written."""
 
-    Every value is seen from the player to move at its position: return[t] = reward[t] + discount[t] * return[t + 1].
+    dtype: str
+    """As NumPy spells it, or "observation" for the game's own."""
+    at: Literal["step", "position"]
+    """One entry for each of T steps, or for each of T + 1 positions."""
+    entry: Literal["number", "actions", "observation"] = "number"
+    """Shape of an entry: none, `[A]`, or `[*O]`."""
+    is_statistic: bool = False
+    """Whether it says what a search thought: a later search may say it anew."""
+
+
+class Columns(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The arrays of games, and the one table of them: a new column is a field here.
+
+    `[T]` stands for whatever comes first: the steps of one game, the slots of a window, B copies by their steps. Every
+    value is seen from the player to move at its position: return[t] = reward[t] + discount[t] * return[t + 1].
     """
+
+    observation: Annotated[npt.NDArray[Any], Column("observation", "position", "observation")]
+    """`[T+1, *O]` uint8 or float32."""
+    action: Annotated[npt.NDArray[np.int32], Column("<i4", "step")]
+    """`[T]` int32."""
+    reward: Annotated[npt.NDArray[np.float32], Column("<f4", "step")]
+    """`[T]` float32, seen from the player who moved at t."""
+    discount: Annotated[npt.NDArray[np.float32], Column("<f4", "step")]
+    """`[T]` float32, of the edge t to t+1: gamma, -gamma where the turn passes to the opponent, 0 at termination."""
+    legal: Annotated[npt.NDArray[np.bool_], Column("?", "position", "actions")]
+    """`[T+1, A]` bool."""
+    to_play: Annotated[npt.NDArray[np.int8], Column("i1", "position")]
+    """`[T+1]` int8, the player to move."""
+    policy_target: Annotated[npt.NDArray[np.float32], Column("<f4", "step", "actions", is_statistic=True)]
+    """`[T, A]` float32."""
+    root_value: Annotated[npt.NDArray[np.float32], Column("<f4", "position", is_statistic=True)]
+    """`[T+1]` float32; the last is what a truncated or cut game bootstraps from, and 0 for a terminated one."""
+    exploratory: Annotated[npt.NDArray[np.bool_], Column("?", "step")]
+    """`[T]` bool: the action was drawn at random rather than by the search."""
+    model_version: Annotated[npt.NDArray[np.int64], Column("<i8", "step", is_statistic=True)]
+    """`[T]` int64, the weights that searched this position."""
+
+
+def _read_table() -> dict[str, Column]:
+    """The columns by name, in the order of their bytes: widest items first, so that each begins aligned.
+
+    Observations come between: they are 4 bytes wide or 1.
+    """
+    hints = get_type_hints(Columns, include_extras=True)
+    table = {name: column for name, hint in hints.items() for column in hint.__metadata__}
+    width = {name: 2 if c.dtype == "observation" else np.dtype(c.dtype).itemsize for name, c in table.items()}
+    return dict(sorted(table.items(), key=lambda item: -width[item[0]]))
+
+
+COLUMNS = _read_table()
+"""Every column by name."""
+
+
+class Trajectory(Columns, frozen=True, kw_only=True, eq=False):
+    """A game, or a piece of one, of T steps: positions 0..T, the final one included; A actions."""
 
     game_id: str
     """Unique; a game that is delivered twice is stored once."""
-    observation: npt.NDArray[Any]
-    """`[T+1, *O]` uint8 or float32."""
-    action: npt.NDArray[np.int32]
-    """`[T]` int32."""
-    reward: _Float32Array
-    """`[T]` float32, seen from the player who moved at t."""
-    discount: _Float32Array
-    """`[T]` float32, of the edge t to t+1: gamma, -gamma where the turn passes to the opponent, 0 at termination."""
-    legal: _BoolArray
-    """`[T+1, A]` bool."""
-    to_play: npt.NDArray[np.int8]
-    """`[T+1]` int8, the player to move."""
-    policy_target: _Float32Array
-    """`[T, A]` float32."""
-    root_value: _Float32Array
-    """`[T+1]` float32; the last is what a truncated or cut game bootstraps from, and 0 for a terminated one."""
-    exploratory: _BoolArray
-    """`[T]` bool: the action was drawn at random rather than by the search."""
-    model_version: _Int64Array
-    """`[T]` int64, the weights that searched this position."""
     ended: Ended
     """How the last position came to be the last; "cut" is a piece of a longer episode, delivered early."""
 
@@ -68,11 +102,11 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     game_id: str
     """The game that was searched again."""
-    policy_target: _Float32Array
+    policy_target: npt.NDArray[np.float32]
     """`[T, A]` float32."""
-    root_value: _Float32Array
+    root_value: npt.NDArray[np.float32]
     """`[T+1]` float32; the last is not used where the game terminated."""
-    model_version: _Int64Array
+    model_version: npt.NDArray[np.int64]
     """`[T]` int64, the weights that searched each position; UNKNOWN_VERSION for another run's agent."""
     agent: str = ""
     """Empty for the run's own weights, else what tells the agent from others."""
@@ -89,16 +123,11 @@ UNKNOWN_VERSION = -1
 
 def with_statistics(trajectory: Trajectory, statistics: Statistics) -> Trajectory:
     """The game with what a later search said of it; the final value of a terminated game stays 0."""
-    root_value = statistics.root_value
+    news = {name: getattr(statistics, name) for name, column in COLUMNS.items() if column.is_statistic}
     if trajectory.ended == "terminated":
-        root_value = root_value.copy()
-        root_value[-1] = 0.0
-    return msgspec.structs.replace(
-        trajectory,
-        policy_target=statistics.policy_target,
-        root_value=root_value,
-        model_version=statistics.model_version,
-    )
+        news["root_value"] = statistics.root_value.copy()
+        news["root_value"][-1] = 0.0
+    return msgspec.structs.replace(trajectory, **news)
 
 
 class Field(NamedTuple):
@@ -109,38 +138,38 @@ class Field(NamedTuple):
     shape: tuple[int, ...]
 
 
-_FLOAT32, _INT64, _INT32, _INT8, _BOOL = (np.dtype(code) for code in ("<f4", "<i8", "<i4", "i1", "?"))
-OBSERVATION_DTYPES = {"u1": np.dtype("u1"), "f4": _FLOAT32}
-_FLOAT_FIELDS = ("reward", "discount", "policy_target", "root_value")
+def _field(
+    name: str, lead: tuple[int, ...], num_actions: int, observation_shape: tuple[int, ...], dtype: npt.DTypeLike
+) -> Field:
+    """A column of `lead` entries."""
+    column = COLUMNS[name]
+    entry = {"number": (), "actions": (num_actions,), "observation": observation_shape}[column.entry]
+    return Field(name, np.dtype(dtype if column.dtype == "observation" else column.dtype), (*lead, *entry))
 
 
 @functools.lru_cache(maxsize=4096)
 def layout(
     num_steps: int, num_actions: int, observation_shape: tuple[int, ...], observation_dtype: np.dtype[Any]
 ) -> tuple[Field, ...]:
-    """The arrays of a trajectory in the order of their bytes: widest items first, so that each begins aligned."""
-    steps, positions = num_steps, num_steps + 1
-    return (
-        Field("model_version", _INT64, (steps,)),
-        Field("action", _INT32, (steps,)),
-        Field("reward", _FLOAT32, (steps,)),
-        Field("discount", _FLOAT32, (steps,)),
-        Field("policy_target", _FLOAT32, (steps, num_actions)),
-        Field("root_value", _FLOAT32, (positions,)),
-        Field("observation", observation_dtype, (positions, *observation_shape)),
-        Field("legal", _BOOL, (positions, num_actions)),
-        Field("to_play", _INT8, (positions,)),
-        Field("exploratory", _BOOL, (steps,)),
+    """The arrays of a trajectory in the order of their bytes."""
+    lead = {"step": (num_steps,), "position": (num_steps + 1,)}
+    return tuple(
+        _field(name, lead[column.at], num_actions, observation_shape, observation_dtype)
+        for name, column in COLUMNS.items()
     )
 
 
 def statistics_layout(num_steps: int, num_actions: int) -> tuple[Field, ...]:
     """The arrays of statistics in the order of their bytes."""
-    return (
-        Field("model_version", _INT64, (num_steps,)),
-        Field("policy_target", _FLOAT32, (num_steps, num_actions)),
-        Field("root_value", _FLOAT32, (num_steps + 1,)),
-    )
+    return tuple(field for field in layout(num_steps, num_actions, (), _FLOAT32) if COLUMNS[field.name].is_statistic)
+
+
+def zero_columns(
+    lead: tuple[int, ...], num_actions: int, observation_shape: tuple[int, ...], observation_dtype: npt.DTypeLike
+) -> Columns:
+    """Columns of zeros with `lead` entries each, those of steps too."""
+    fields = (_field(name, lead, num_actions, observation_shape, observation_dtype) for name in COLUMNS)
+    return Columns(**{field.name: np.zeros(field.shape, field.dtype) for field in fields})
 
 
 def check_statistics(statistics: Statistics) -> None:
@@ -168,10 +197,9 @@ def check_trajectory(trajectory: Trajectory) -> None:
                 f"Trajectory.{name} must be a {dtype.name} array of shape {shape}; got {_described(array)}. "
                 f"{trajectory.num_steps} actions make {trajectory.num_steps} steps and one position more."
             )
-    for name in _FLOAT_FIELDS:
-        _require_finite(name, getattr(trajectory, name))
-    if trajectory.observation.dtype == _FLOAT32:
-        _require_finite("observation", trajectory.observation)
+    for name, dtype, _ in fields:
+        if dtype == _FLOAT32:
+            _require_finite(name, getattr(trajectory, name))
     _check_meaning(trajectory)
 
 

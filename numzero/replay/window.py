@@ -17,7 +17,7 @@ from numba import njit
 
 from numzero.errors import UserError
 from numzero.limits import at_least, beyond
-from numzero.replay.trajectory import Statistics, Trajectory, check_trajectory
+from numzero.replay.trajectory import COLUMNS, Statistics, Trajectory, check_trajectory, zero_columns
 
 __all__ = ["MEBIBYTE", "ReplayConfig", "Sample", "Window", "slot_bytes", "window_slots"]
 
@@ -76,10 +76,6 @@ _GAME_BYTES = 320
 """Python's objects for one game, its id among them."""
 _SMALLEST_PRIORITY = 1e-6
 """A step whose value was predicted exactly may still be drawn; 0 marks what never is."""
-_STEP_FIELDS = ("action", "reward", "discount", "policy_target", "exploratory", "model_version")
-_POSITION_FIELDS = ("observation", "legal", "to_play", "root_value")
-_STATISTIC_FIELDS = ("policy_target", "root_value", "model_version", "priority")
-"""What changes while a game is in the window."""
 
 
 def slot_bytes(
@@ -127,9 +123,8 @@ class Window:
     lap. The oldest games leave, whole, to make room. Treat the arrays as read-only, `value_target` excepted.
 
     Attributes, by slot s:
-        observation: `[slots, *O]` of the dtype given. action, reward, discount, legal, to_play, policy_target,
-            root_value, exploratory, model_version: as in `Trajectory`; at a final position, where a trajectory has
-            none, they are 0, except that model_version repeats the one before.
+        columns: those of `Trajectory`, `[slots]` each; at a final position, where a trajectory has none, they are 0,
+            except that model_version repeats the one before.
         value_target: `[slots]` float32, 0 until whoever computes targets for `stale_games` writes it.
         first_slot, final_slot: `[slots]` int64, where the game of s begins and its final position.
         terminated: `[slots]` bool, that the game of s terminated, rather than being truncated or cut.
@@ -162,16 +157,7 @@ class Window:
         self.importance_exponent = importance_exponent
         self.freshest_of = freshest_of
         # Zeros, not ones: the system hands out a page of zeros only when it is first written.
-        self.observation: npt.NDArray[Any] = np.zeros((capacity_steps, *observation_shape), observation_dtype)
-        self.action = np.zeros(capacity_steps, np.int32)
-        self.reward = np.zeros(capacity_steps, np.float32)
-        self.discount = np.zeros(capacity_steps, np.float32)
-        self.legal = np.zeros((capacity_steps, num_actions), np.bool_)
-        self.to_play = np.zeros(capacity_steps, np.int8)
-        self.policy_target = np.zeros((capacity_steps, num_actions), np.float32)
-        self.root_value = np.zeros(capacity_steps, np.float32)
-        self.exploratory = np.zeros(capacity_steps, np.bool_)
-        self.model_version = np.zeros(capacity_steps, np.int64)
+        self.columns = zero_columns((capacity_steps,), num_actions, observation_shape, observation_dtype)
         self.value_target = np.zeros(capacity_steps, np.float32)
         self.first_slot = np.zeros(capacity_steps, np.int64)
         self.final_slot = np.zeros(capacity_steps, np.int64)
@@ -208,7 +194,8 @@ class Window:
     @property
     def memory_bytes(self) -> int:
         """Size of all arrays; the system provides it as the window fills."""
-        return sum(value.nbytes for value in vars(self).values() if isinstance(value, np.ndarray))
+        own = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
+        return sum(array.nbytes for array in (*own, *(getattr(self.columns, name) for name in COLUMNS)))
 
     def add(self, trajectory: Trajectory) -> None:
         """Take in a game as the newest, with the highest priority seen so far; its value targets are stale.
@@ -246,7 +233,7 @@ class Window:
         """`[n]` steps, each the freshest of `freshest_of` draws (the first of equals)."""
         index = self._steps_begin + rng.integers(self._num_steps, size=batch_size * self.freshest_of)
         drawn = self._steps[index % self.capacity_steps].reshape(batch_size, self.freshest_of)
-        best = self.model_version[drawn].argmax(axis=1)
+        best = self.columns.model_version[drawn].argmax(axis=1)
         return np.asarray(drawn[np.arange(batch_size), best], np.int64)
 
     def update_priorities(self, sample: Sample, priority: npt.ArrayLike) -> None:
@@ -298,21 +285,22 @@ class Window:
         stamp: `[n]`, `self.stamp[slot]` as it was when the positions were read: where games may have been added since,
             positions whose game has left are skipped. Positions in free slots always are.
         """
-        if policy_target.shape != (len(slot), self.policy_target.shape[1]) or root_value.shape != slot.shape:
+        expected = (len(slot), self.columns.policy_target.shape[1])
+        if policy_target.shape != expected or root_value.shape != slot.shape:
             raise UserError(
-                f"New statistics of {len(slot)} positions must be policy_target {(len(slot), self.legal.shape[1])} and "
+                f"New statistics of {len(slot)} positions must be policy_target {expected} and "
                 f"root_value {slot.shape}; got {policy_target.shape} and {root_value.shape}."
             )
         if not (np.isfinite(policy_target).all() and np.isfinite(root_value).all()):
             raise UserError("New statistics must be finite; got nan or infinity. Has the network diverged?")
         version = np.broadcast_to(np.asarray(model_version, np.int64), slot.shape)
         here = self.stamp[slot] != 0 if stamp is None else (self.stamp[slot] == stamp) & (stamp != 0)
-        here &= self.model_version[slot] <= version
+        here &= self.columns.model_version[slot] <= version
         has_policy = here & (slot < self.final_slot[slot])
         has_value = here & (has_policy | ~self.terminated[slot])
-        self.policy_target[slot[has_policy]] = policy_target[has_policy]
-        self.root_value[slot[has_value]] = root_value[has_value]
-        self.model_version[slot[here]] = version[here]
+        self.columns.policy_target[slot[has_policy]] = policy_target[has_policy]
+        self.columns.root_value[slot[has_value]] = root_value[has_value]
+        self.columns.model_version[slot[here]] = version[here]
         for first in np.unique(self.first_slot[slot[here]]).tolist():
             self._stale[first] = int(self.final_slot[first])
             self._changed.add(first)
@@ -330,9 +318,9 @@ class Window:
         final = int(self.final_slot[first])
         return Statistics(
             game_id=self._id_at[first],
-            policy_target=self.policy_target[first:final].copy(),
-            root_value=self.root_value[first : final + 1].copy(),
-            model_version=self.model_version[first:final].copy(),
+            policy_target=self.columns.policy_target[first:final].copy(),
+            root_value=self.columns.root_value[first : final + 1].copy(),
+            model_version=self.columns.model_version[first:final].copy(),
         )
 
     def take_changes(self) -> list[Statistics]:
@@ -361,9 +349,9 @@ class Window:
                 f"Statistics of game {statistics.game_id!r} must have its {self.final_slot[first] - first} steps; "
                 f"got {len(statistics.policy_target)}."
             )
-        nothing = np.zeros((1, self.policy_target.shape[1]), np.float32)
+        nothing = np.zeros((1, self.columns.policy_target.shape[1]), np.float32)
         version = np.append(statistics.model_version, statistics.model_version[-1])
-        num_news = int((self.model_version[slot] < version).sum())
+        num_news = int((self.columns.model_version[slot] < version).sum())
         if num_news:
             known = first in self._changed
             self.update_statistics(
@@ -378,7 +366,7 @@ class Window:
         if self._num_steps == 0:
             return 0.0
         ring = (self._steps_begin + np.arange(self._num_steps)) % self.capacity_steps
-        return float(self.model_version[self._steps[ring]].mean())
+        return float(self.columns.model_version[self._steps[ring]].mean())
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """All that `restore` needs beside the games themselves; slots are those of all games, oldest game first."""
@@ -390,8 +378,13 @@ class Window:
             "stamp": self.stamp[games[:, 0]],
             "counters": np.array([self._head, self._num_added, self.capacity_steps], np.int64),
             "highest_priority": np.array(self._highest_priority),
-            **{name: getattr(self, name)[slots] for name in _STATISTIC_FIELDS},
+            **{name: array[slots] for name, array in self._changing().items()},
         }
+
+    def _changing(self) -> dict[str, npt.NDArray[Any]]:
+        """The arrays that change while a game is in the window, by name."""
+        statistics = {name: getattr(self.columns, name) for name, column in COLUMNS.items() if column.is_statistic}
+        return {**statistics, "priority": self.priority}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]], games: Iterable[Trajectory]) -> int:
         """Become what `state` was taken of; how many of its games are not among `games`, which are given in its order.
@@ -420,8 +413,8 @@ class Window:
         self._head, self._num_added = head, num_added
         self._highest_priority = float(state["highest_priority"])
         slots = _slots_of(self.games())
-        for name in _STATISTIC_FIELDS:
-            getattr(self, name)[slots] = state[name][np.concatenate([np.zeros(0, np.int64), *kept])]
+        for name, array in self._changing().items():
+            array[slots] = state[name][np.concatenate([np.zeros(0, np.int64), *kept])]
         self._set_priorities(slots, self.priority[slots])
         return len(state["games"]) - self.num_games
 
@@ -447,7 +440,7 @@ class Window:
                 f"the window has {self.capacity_steps}. Raise replay.capacity_steps."
             )
         for name in ("observation", "legal"):
-            ours, theirs = getattr(self, name), getattr(trajectory, name)
+            ours, theirs = getattr(self.columns, name), getattr(trajectory, name)
             if ours.shape[1:] != theirs.shape[1:] or ours.dtype != theirs.dtype:
                 raise UserError(
                     f"Trajectory.{name} must match the window's, per position {ours.dtype.name} of shape "
@@ -480,13 +473,12 @@ class Window:
         self._num_steps -= final - first
 
     def _write(self, first: int, final: int, trajectory: Trajectory) -> None:
-        for name in _STEP_FIELDS:
-            column = getattr(self, name)
-            column[first:final] = getattr(trajectory, name)
-            column[final] = 0
-        for name in _POSITION_FIELDS:
-            getattr(self, name)[first : final + 1] = getattr(trajectory, name)
-        self.model_version[final] = trajectory.model_version[-1]
+        for name, column in COLUMNS.items():
+            array, entries = getattr(self.columns, name), getattr(trajectory, name)
+            array[first : first + len(entries)] = entries
+            if column.at == "step":
+                array[final] = 0
+        self.columns.model_version[final] = trajectory.model_version[-1]
         self.value_target[first : final + 1] = 0
         self.first_slot[first : final + 1] = first
         self.final_slot[first : final + 1] = final

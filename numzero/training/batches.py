@@ -34,10 +34,10 @@ def draw_batch(
         fill_value_targets(
             stale,
             window.age(stale),
-            window.reward,
-            window.discount,
-            window.root_value,
-            window.exploratory,
+            window.columns.reward,
+            window.columns.discount,
+            window.columns.root_value,
+            window.columns.exploratory,
             config.targets,
             window.value_target,
         )

@@ -82,7 +82,7 @@ class Reanalyzer:
         slot = self._draw(window) if self._config.order == "random" else self._sweep(window)
         if len(slot) == 0:
             return 0
-        policy_target, root_value = self._batch.search(window.observation[slot], window.legal[slot])
+        policy_target, root_value = self._batch.search(window.columns.observation[slot], window.columns.legal[slot])
         window.update_statistics(slot, policy_target, root_value, self._batch.version)
         return len(slot)
 
@@ -116,7 +116,7 @@ class Reanalyzer:
         searched, so it tells how old the game's statistics are.
         """
         games = window.games()
-        version = window.model_version[games[:, 0]]
+        version = window.columns.model_version[games[:, 0]]
         due = (version < self._batch.version) & ~np.isin(games[:, 0], window.first_slot[left])
         games = games[due][np.argsort(version[due], kind="stable")]
         lasts = games[:, 1] - window.terminated[games[:, 0]]  # nothing follows a terminated game: no search needed

@@ -18,7 +18,7 @@ from numzero.games import STAY, Game, GameSpec, Placeable, PlaysRandomly, make_g
 from numzero.games.replayable import ReplayableGame
 from numzero.inference import ModelFiles, OnnxModel, shared_model
 from numzero.limits import BELOW_1, SHARE, at_least, beyond
-from numzero.replay import Ended, Trajectory
+from numzero.replay import COLUMNS, Columns, Ended, Trajectory, zero_columns
 from numzero.runtime.base import Mailbox, State
 from numzero.search import Model, Search, SearchConfig, SearchResult, sample_action
 from numzero.training.archive import Archive
@@ -362,21 +362,9 @@ class Recorder:
         self._num_games = 0
         self.episode_steps = np.zeros(batch_size, np.int64)
         self._total_reward = np.zeros(batch_size)
-        num_actions = spec.num_actions
         length = (segment_steps or min(spec.max_steps or 128, 128)) + 1  # the position at the end has a place too
-        shape = (batch_size, length)
-        self._arrays: dict[str, NDArray[Any]] = {
-            "observation": np.zeros((*shape, *spec.observation_shape), spec.observation_dtype),
-            "action": np.zeros(shape, np.int32),
-            "reward": np.zeros(shape, np.float32),
-            "discount": np.zeros(shape, np.float32),
-            "legal": np.zeros((*shape, num_actions), np.bool_),
-            "to_play": np.zeros(shape, np.int8),
-            "policy_target": np.zeros((*shape, num_actions), np.float32),
-            "root_value": np.zeros(shape, np.float32),
-            "exploratory": np.zeros(shape, np.bool_),
-            "model_version": np.zeros(shape, np.int64),
-        }
+        shape = spec.num_actions, spec.observation_shape, spec.observation_dtype
+        self._columns = zero_columns((batch_size, length), *shape)
 
     def begin(self, rows: NDArray[np.int64], recorded: NDArray[np.bool_]) -> None:
         """New episodes in `rows`; only those marked in `recorded` `[B]` become trajectories."""
@@ -397,29 +385,29 @@ class Recorder:
         model_version: int,
     ) -> None:
         """The positions to be moved from, and what the search said of them."""
-        if self._length.max() + 1 >= self._arrays["action"].shape[1]:
+        if self._length.max() + 1 >= self._columns.action.shape[1]:
             self._grow()
         at = (self._rows, self._length)
-        self._arrays["observation"][at] = observation
-        self._arrays["legal"][at] = legal
-        self._arrays["to_play"][at] = to_play
-        self._arrays["policy_target"][at] = result.policy_target
-        self._arrays["root_value"][at] = result.root_value
-        self._arrays["model_version"][at] = model_version
+        self._columns.observation[at] = observation
+        self._columns.legal[at] = legal
+        self._columns.to_play[at] = to_play
+        self._columns.policy_target[at] = result.policy_target
+        self._columns.root_value[at] = result.root_value
+        self._columns.model_version[at] = model_version
 
     def record_move(self, action: NDArray[np.int32], exploratory: NDArray[np.bool_]) -> None:
         """The moves chosen."""
         at = (self._rows, self._length)
-        self._arrays["action"][at] = action
-        self._arrays["exploratory"][at] = exploratory
+        self._columns.action[at] = action
+        self._columns.exploratory[at] = exploratory
 
     def record_outcome(
         self, reward: NDArray[np.float32], discount: NDArray[np.float64], to_play: NDArray[np.int8]
     ) -> None:
         """What the moves brought to the players `to_play` who made them."""
         at = (self._rows, self._length)
-        self._arrays["reward"][at] = reward
-        self._arrays["discount"][at] = discount
+        self._columns.reward[at] = reward
+        self._columns.discount[at] = discount
         self._length += 1
         self.episode_steps += 1
         self._total_reward += np.where(to_play == 0, reward, -reward)
@@ -429,8 +417,8 @@ class Recorder:
         longest = int(self._length.max())
         rest = np.arange(longest) >= self._length[:, None]  # of episodes before
         state: State = {}
-        for name, array in self._arrays.items():
-            state[f"step_{name}"] = array[:, :longest].copy()
+        for name in COLUMNS:
+            state[f"step_{name}"] = getattr(self._columns, name)[:, :longest].copy()
             state[f"step_{name}"][rest] = 0
         state |= {name: getattr(self, name).copy() for name in self._COUNTERS}
         return state | {"num_games": np.array(self._num_games)}
@@ -441,13 +429,14 @@ class Recorder:
             getattr(self, name)[:] = state[name]
         self._num_games = int(state["num_games"])
         longest = int(self._length.max())
-        while longest >= self._arrays["action"].shape[1]:
+        while longest >= self._columns.action.shape[1]:
             self._grow()
-        for name, array in self._arrays.items():
-            array[:, :longest] = state[f"step_{name}"]
+        for name in COLUMNS:
+            getattr(self._columns, name)[:, :longest] = state[f"step_{name}"]
 
     def _grow(self) -> None:
-        self._arrays = {name: np.concatenate([a, np.zeros_like(a)], axis=1) for name, a in self._arrays.items()}
+        columns = {name: getattr(self._columns, name) for name in COLUMNS}
+        self._columns = Columns(**{name: np.concatenate([a, np.zeros_like(a)], 1) for name, a in columns.items()})
 
     def episodes(self, which: NDArray[np.bool_]) -> list[Episode]:
         """Statistics of the episodes that ended."""
@@ -479,8 +468,9 @@ class Recorder:
         length = int(self._length[row])
         final = {"observation": observation, "legal": legal, "to_play": to_play, "root_value": value}
         for name, array in final.items():
-            self._arrays[name][row, length] = array[row]
-        steps = {name: array[row, : length + (name in final)].copy() for name, array in self._arrays.items()}
+            getattr(self._columns, name)[row, length] = array[row]
+        ends = {"step": length, "position": length + 1}
+        steps = {name: getattr(self._columns, name)[row, : ends[column.at]].copy() for name, column in COLUMNS.items()}
         game_id = f"{self._name}-{self._game_number[row]}"
         if self._segment_steps:
             game_id += f"-{self._part[row]}"

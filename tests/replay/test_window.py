@@ -53,11 +53,11 @@ def assert_slot_holds(window: Window, slot: int, game: Trajectory, t: int) -> No
     assert (window.first_slot[slot], window.final_slot[slot]) == (first, final)
     assert window.terminated[slot] == (game.ended == "terminated")
     for name in ("observation", "legal", "to_play", "root_value"):
-        np.testing.assert_array_equal(getattr(window, name)[slot], getattr(game, name)[t], err_msg=name)
+        np.testing.assert_array_equal(getattr(window.columns, name)[slot], getattr(game, name)[t], err_msg=name)
     for name in ("action", "reward", "discount", "policy_target", "exploratory"):
         expected = getattr(game, name)[t] if t < game.num_steps else 0
-        np.testing.assert_array_equal(getattr(window, name)[slot], expected, err_msg=name)
-    assert window.model_version[slot] == game.model_version[min(t, game.num_steps - 1)]
+        np.testing.assert_array_equal(getattr(window.columns, name)[slot], expected, err_msg=name)
+    assert window.columns.model_version[slot] == game.model_version[min(t, game.num_steps - 1)]
 
 
 class WindowMachine(RuleBasedStateMachine):
@@ -128,10 +128,10 @@ class WindowMachine(RuleBasedStateMachine):
         for s in slot.tolist():
             game, t = self.model.cells[s]
             if t == game.num_steps:
-                assert self.window.model_version[s] == NEWEST
-                self.window.model_version[s] = game.model_version[-1]
+                assert self.window.columns.model_version[s] == NEWEST
+                self.window.columns.model_version[s] = game.model_version[-1]
             elif t == game.num_steps - 1:
-                self.window.model_version[s + 1] = NEWEST
+                self.window.columns.model_version[s + 1] = NEWEST
 
     @rule()
     def mark_fresh(self):
@@ -339,9 +339,9 @@ def test_reanalyzed_positions_whose_game_has_left_are_skipped():
     )
     for t in range(3):
         assert_slot_holds(window, t, newest, t)
-    assert window.root_value[4:].tolist() == [9, 9, 9, 9]
-    assert window.policy_target[4:, 0].tolist() == [9, 9, 9, 0]
-    assert (window.model_version[4:] - NEWEST).tolist() == [4, 5, 6, 7]
+    assert window.columns.root_value[4:].tolist() == [9, 9, 9, 9]
+    assert window.columns.policy_target[4:, 0].tolist() == [9, 9, 9, 0]
+    assert (window.columns.model_version[4:] - NEWEST).tolist() == [4, 5, 6, 7]
     assert window.stale_games().tolist() == [[4, 7]]
 
 
@@ -352,13 +352,13 @@ def test_statistics_that_do_not_fit_are_refused(policy_shape, num_values, fill):
     """Nothing is written."""
     window = make_window()
     window.add(make_trajectory())
-    before = window.root_value.copy(), window.policy_target.copy()
+    before = window.columns.root_value.copy(), window.columns.policy_target.copy()
     with pytest.raises(UserError, match="New statistics"):
         window.update_statistics(
             np.arange(2), np.full(policy_shape, fill, np.float32), np.full(num_values, fill, np.float32), NEWEST
         )
-    np.testing.assert_array_equal(window.root_value, before[0])
-    np.testing.assert_array_equal(window.policy_target, before[1])
+    np.testing.assert_array_equal(window.columns.root_value, before[0])
+    np.testing.assert_array_equal(window.columns.policy_target, before[1])
 
 
 def test_ages_are_even_from_the_oldest_game_to_the_newest():
@@ -393,12 +393,12 @@ def test_the_freshest_statistics_win_in_any_order():
     game = msgspec.structs.replace(make_trajectory("a", 3, ended="cut"), model_version=np.array([5, 6, 7]))
     window.add(game)
     assert window.apply(statistics_of(game, 6)) == 1
-    assert window.model_version[:4].tolist() == [6, 6, 7, 7]
-    assert (window.root_value[:2] == 9).all()
-    assert window.root_value[2] == game.root_value[2]
+    assert window.columns.model_version[:4].tolist() == [6, 6, 7, 7]
+    assert (window.columns.root_value[:2] == 9).all()
+    assert window.columns.root_value[2] == game.root_value[2]
     assert window.apply(statistics_of(game, 9, fill=3.0)) == 4
     assert window.apply(statistics_of(game, 8, fill=4.0)) == 0
-    assert window.root_value[:4].tolist() == [3.0] * 4
+    assert window.columns.root_value[:4].tolist() == [3.0] * 4
     assert window.mean_version() == 9.0
 
 
@@ -423,8 +423,8 @@ def test_a_windows_own_statistics_are_those_of_the_game():
     window.apply(statistics_of(game, NEWEST))
     other.apply(window.statistics(0))
     for name in ("policy_target", "root_value", "model_version"):
-        np.testing.assert_array_equal(getattr(other, name), getattr(window, name))
-    assert other.root_value[3] == 0.0, "the game terminated there"
+        np.testing.assert_array_equal(getattr(other.columns, name), getattr(window.columns, name))
+    assert other.columns.root_value[3] == 0.0, "the game terminated there"
 
 
 def test_a_restored_window_leaves_room_for_games_that_are_lost():
@@ -447,7 +447,7 @@ def test_the_freshest_of_several_draws_is_taken():
     for version, name in ((1, "old"), (2, "new")):
         window.add(msgspec.structs.replace(make_trajectory(name, 4), model_version=np.full(4, version)))
     slot = window.sample(4000, np.random.default_rng(0)).slot
-    assert abs((window.model_version[slot] == 2).mean() - 0.75) < 0.03
+    assert abs((window.columns.model_version[slot] == 2).mean() - 0.75) < 0.03
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5])

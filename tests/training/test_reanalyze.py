@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from numzero.inference import OnnxModel
-from numzero.replay import UNKNOWN_VERSION, GameStore, Trajectory, Window
+from numzero.replay import COLUMNS, UNKNOWN_VERSION, GameStore, Trajectory, Window
 from numzero.runtime.base import add_counts
 from numzero.runtime.inline import InlineRuntime
 from numzero.runtime.processes import ProcessRuntime
@@ -30,7 +30,7 @@ from tests.reference.agents import BOARD, NUM_ACTIONS, small_files
 FILES = small_files(seed=3, discount=-0.9)
 ENDINGS = ("terminated", "truncated", "cut")
 NUM_STEPS = 3
-KEPT = ("observation", "action", "reward", "discount", "legal", "to_play", "exploratory", "terminated", "stamp")
+KEPT = [name for name, column in COLUMNS.items() if not column.is_statistic]
 VERSION = 70
 
 
@@ -81,7 +81,8 @@ def reanalyzed(
 
 
 def contents(window: Window) -> dict[str, NDArray[Any]]:
-    return {name: getattr(window, name).copy() for name in (*KEPT, "policy_target", "root_value", "model_version")}
+    arrays = {name: getattr(window.columns, name).copy() for name in COLUMNS}
+    return arrays | {"terminated": window.terminated.copy(), "stamp": window.stamp.copy()}
 
 
 @pytest.mark.parametrize("rule", ["gumbel", "paper"])
@@ -90,15 +91,15 @@ def test_statistics_become_what_a_direct_search_gives(rule):
     config = SearchConfig(rule=rule, num_simulations=6)
     window = reanalyzed(window_of(*ENDINGS * 3), config)
     search = Search(OnnxModel(FILES), config, 1)
-    renewed = np.flatnonzero(window.model_version == VERSION)
+    renewed = np.flatnonzero(window.columns.model_version == VERSION)
     assert len(renewed) > 20
     for slot in renewed:
-        legal = window.legal[slot : slot + 1]
-        result = search.run(window.observation[slot : slot + 1], legal if legal.any() else np.ones_like(legal))
-        assert window.root_value[slot] == pytest.approx(result.root_value[0], abs=1e-4)
+        legal = window.columns.legal[slot : slot + 1]
+        result = search.run(window.columns.observation[slot : slot + 1], legal if legal.any() else np.ones_like(legal))
+        assert window.columns.root_value[slot] == pytest.approx(result.root_value[0], abs=1e-4)
         if slot < window.final_slot[slot]:
-            np.testing.assert_allclose(window.policy_target[slot], result.policy_target[0], atol=1e-4)
-            assert (window.policy_target[slot][~window.legal[slot]] == 0).all()
+            np.testing.assert_allclose(window.columns.policy_target[slot], result.policy_target[0], atol=1e-4)
+            assert (window.columns.policy_target[slot][~window.columns.legal[slot]] == 0).all()
 
 
 def test_nothing_but_statistics_changes():
@@ -106,7 +107,7 @@ def test_nothing_but_statistics_changes():
     window = window_of(*ENDINGS * 3)
     before = contents(window)
     after = contents(reanalyzed(window, SearchConfig(rule="gumbel", num_simulations=4), times=1, positions=5))
-    for name in KEPT:
+    for name in (*KEPT, "terminated", "stamp"):
         np.testing.assert_array_equal(after[name], before[name], err_msg=name)
     untouched = after["model_version"] != VERSION
     assert 0 < (~untouched).sum() <= 5
@@ -118,21 +119,21 @@ def test_a_terminated_games_final_value_stays_0():
     """Nothing follows, whatever the network thinks of the position; its steps are renewed as all others."""
     window = reanalyzed(window_of("terminated", "terminated"), SearchConfig(num_simulations=4), times=20)
     finals = [3, 7]
-    assert window.root_value[finals].tolist() == [0.0, 0.0]
-    assert window.model_version[finals].tolist() == [7, 7]
+    assert window.columns.root_value[finals].tolist() == [0.0, 0.0]
+    assert window.columns.model_version[finals].tolist() == [7, 7]
     steps = [0, 1, 2, 4, 5, 6]
-    assert (window.model_version[steps] == VERSION).all()
-    assert (window.root_value[steps] != 50.0).all()
+    assert (window.columns.model_version[steps] == VERSION).all()
+    assert (window.columns.root_value[steps] != 50.0).all()
 
 
 @pytest.mark.parametrize("ended", ["cut", "truncated"])
 def test_the_position_that_a_game_bootstraps_from_gets_a_new_value_and_no_policy(ended):
     """Its value stands for all that would have followed, so it must not stay what an old network said."""
     window = reanalyzed(window_of(ended), SearchConfig(num_simulations=4))
-    assert window.model_version[: NUM_STEPS + 1].tolist() == [VERSION] * (NUM_STEPS + 1)
-    assert window.root_value[NUM_STEPS] != 50.0
-    assert abs(window.root_value[NUM_STEPS]) < 10.0
-    assert window.policy_target[NUM_STEPS].tolist() == [0.0] * NUM_ACTIONS
+    assert window.columns.model_version[: NUM_STEPS + 1].tolist() == [VERSION] * (NUM_STEPS + 1)
+    assert window.columns.root_value[NUM_STEPS] != 50.0
+    assert abs(window.columns.root_value[NUM_STEPS]) < 10.0
+    assert window.columns.policy_target[NUM_STEPS].tolist() == [0.0] * NUM_ACTIONS
 
 
 def test_every_step_and_bootstrap_is_drawn_about_as_often_as_another():
@@ -148,7 +149,7 @@ def test_every_step_and_bootstrap_is_drawn_about_as_often_as_another():
 def test_games_with_new_statistics_ask_for_new_value_targets():
     """Those that were searched, and no others."""
     window = reanalyzed(window_of(*["cut"] * 6), SearchConfig(num_simulations=2), times=1, positions=2)
-    searched = {int(window.first_slot[slot]) for slot in np.flatnonzero(window.model_version == VERSION)}
+    searched = {int(window.first_slot[slot]) for slot in np.flatnonzero(window.columns.model_version == VERSION)}
     assert {int(first) for first, _ in window.stale_games()} == searched
     assert 1 <= len(searched) <= 2
 
@@ -162,10 +163,10 @@ def test_newer_weights_are_used_from_then_on():
     for version, files in ((8, FILES), (9, small_files(seed=4, discount=-0.9))):
         reanalyzer.use_model(files, version)
         reanalyzer.refresh(window)
-        assert window.model_version[: NUM_STEPS + 1].tolist() == [version] * (NUM_STEPS + 1)
-        expected = OnnxModel(files).initial(window.observation[: NUM_STEPS + 1]).value
-        np.testing.assert_allclose(window.root_value[: NUM_STEPS + 1], expected, rtol=1e-5)
-        values.append(window.root_value[0])
+        assert window.columns.model_version[: NUM_STEPS + 1].tolist() == [version] * (NUM_STEPS + 1)
+        expected = OnnxModel(files).initial(window.columns.observation[: NUM_STEPS + 1]).value
+        np.testing.assert_allclose(window.columns.root_value[: NUM_STEPS + 1], expected, rtol=1e-5)
+        values.append(window.columns.root_value[0])
     assert values[0] != values[1]
 
 
@@ -193,10 +194,10 @@ def test_a_sweep_takes_whole_games_most_out_of_date_first_from_last_to_first():
     sweeper.use_model(FILES, VERSION)
     drawn = []
     for _ in range(3):
-        before = window.model_version.copy()
+        before = window.columns.model_version.copy()
         drawn.append(sweeper._sweep(window).tolist())
         slot = np.array(drawn[-1])
-        window.update_statistics(slot, window.policy_target[slot], window.root_value[slot], VERSION)
+        window.update_statistics(slot, window.columns.policy_target[slot], window.columns.root_value[slot], VERSION)
         assert (before[slot] < VERSION).all()
     assert drawn == [[6, 5, 4, 15, 14], [13, 12, 11, 10, 9], [8, 3, 2, 1, 0]]
 
@@ -207,7 +208,7 @@ def test_a_sweep_renews_every_position_once_before_any_twice():
     num_positions = 4 * (3 + 4 + 4)
     swept = reanalyzed(window, SearchConfig(num_simulations=2), times=num_positions // 11, positions=11, order="sweep")
     finals = [slot for slot in range(48) if swept.terminated[slot] and slot == swept.final_slot[slot]]
-    stale = np.flatnonzero(swept.model_version[:48] != VERSION)
+    stale = np.flatnonzero(swept.columns.model_version[:48] != VERSION)
     assert stale.tolist() == finals
 
 
@@ -216,8 +217,8 @@ def test_sweeps_and_random_draws_give_equal_statistics():
     config = SearchConfig(rule="gumbel", num_simulations=4)
     one = reanalyzed(window_of("cut", "terminated"), config, times=8, order="sweep")
     other = reanalyzed(window_of("cut", "terminated"), config, times=8, order="random")
-    np.testing.assert_allclose(one.policy_target, other.policy_target, atol=1e-4)
-    np.testing.assert_allclose(one.root_value, other.root_value, atol=1e-4)
+    np.testing.assert_allclose(one.columns.policy_target, other.columns.policy_target, atol=1e-4)
+    np.testing.assert_allclose(one.columns.root_value, other.columns.root_value, atol=1e-4)
 
 
 def test_a_sweep_forgets_games_that_left_meanwhile():
@@ -271,8 +272,8 @@ def test_a_store_gets_the_statistics_that_a_window_would(store):
     for number, stored in enumerate(store.read_after(0, 10)[1]):
         first = 4 * number
         assert (stored.model_version == VERSION).all()
-        np.testing.assert_allclose(stored.policy_target, window.policy_target[first : first + 3], atol=1e-4)
-        np.testing.assert_allclose(stored.root_value, window.root_value[first : first + 4], atol=1e-4)
+        np.testing.assert_allclose(stored.policy_target, window.columns.policy_target[first : first + 3], atol=1e-4)
+        np.testing.assert_allclose(stored.root_value, window.columns.root_value[first : first + 4], atol=1e-4)
         for name in ("observation", "action", "reward", "discount", "legal", "exploratory"):
             np.testing.assert_array_equal(getattr(stored, name), getattr(games[number], name))
 

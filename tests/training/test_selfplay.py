@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from numzero.games import make_game
 from numzero.inference import OnnxModel
-from numzero.replay import Trajectory, check_trajectory, encode_trajectory
+from numzero.replay import COLUMNS, Columns, Trajectory, check_trajectory, encode_trajectory
 from numzero.runtime.inline import InlineRuntime
 from numzero.search import SearchConfig
 from numzero.training.archive import Archive
@@ -151,7 +151,8 @@ def test_a_running_episode_is_delivered_in_segments() -> None:
 def test_long_episodes_outgrow_the_first_arrays() -> None:
     """An episode longer than what was allocated first is delivered whole."""
     play = Play(make_task("CartPole-v1", batch_size=1, seed=1))
-    play.actor._recorder._arrays = {name: array[:, :4].copy() for name, array in play.actor._recorder._arrays.items()}
+    recorder = play.actor._recorder
+    recorder._columns = Columns(**{name: getattr(recorder._columns, name)[:, :4].copy() for name in COLUMNS})
     play.moves(40)
     (_, [trajectory]), *_ = play.games()
     assert trajectory.num_steps > 8
