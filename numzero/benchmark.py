@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.games import GameSpec, make_game
+from numzero.games.turns import model_discount
 from numzero.inference import OnnxModel
 from numzero.replay import Trajectory, Window, layout
 from numzero.runtime.base import UNLIMITED, Mailbox, add_counts
@@ -26,7 +27,7 @@ from numzero.search.policies import dense_output
 from numzero.search.steps import evaluate_dense
 from numzero.targets import Batch
 from numzero.training.config import load_preset
-from numzero.training.selfplay import SelfPlayTask, edge_discount, selfplay, warm_up
+from numzero.training.selfplay import SelfPlayTask, selfplay, warm_up
 
 __all__ = ["LEARNER_PRESETS", "SELFPLAY_PRESETS", "WORKLOADS", "StubModel", "Workload"]
 __all__ += ["bench_learner", "bench_search", "bench_selfplay"]
@@ -253,7 +254,7 @@ def bench_selfplay(preset: str, workers: int, seconds: float) -> dict[str, Any]:
     game.close()
     network = make_network(spec.observation_shape, spec.num_actions, config.network, seed=0)
     gamma = config.schedule.gamma
-    files = Exporter(network, edge_discount(spec, gamma)).files(network, 0)
+    files = Exporter(network, model_discount(spec, gamma)).files(network, 0)
     settings = msgspec.structs.replace(config.selfplay, batch_size=BENCH_GAMES)
     tasks = [SelfPlayTask(config.game, config.search, settings, gamma, 0, actor) for actor in range(workers)]
     warm_up(tasks[0], files)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from numzero.agent import Agent, AgentInfo, agent_files
 from numzero.files import write_folder
-from numzero.games import make_game
+from numzero.games import GameSpec, make_game
+from numzero.games.turns import model_discount
 from numzero.inference import ModelFiles
 from numzero.networks.config import NetworkConfig
 from numzero.networks.export import Exporter
 from numzero.networks.modules import make_network
 from numzero.search import SearchConfig
 from numzero.training.config import RunConfig, load_preset
-from numzero.training.selfplay import edge_discount
 
 CORRIDOR = "tests.games.environments:Corridor"
 """Terminates where it ends, truncates at the tenth step."""
@@ -44,11 +44,15 @@ RUN = (
 def model_files(game: str = "tictactoe", seed: int = 0) -> ModelFiles:
     """Networks with random weights, all outputs alive."""
     made = make_game(game, 1)
-    spec = made.spec
     made.close()
+    return files_for(made.spec, GAMMA[game], seed)
+
+
+def files_for(spec: GameSpec, gamma: float, seed: int = 0) -> ModelFiles:
+    """Networks with random weights for any game."""
     config = NetworkConfig(width=16, latent_size=8, latent_scaling="layernorm", head_scale=1.0)
     network = make_network(spec.observation_shape, spec.num_actions, config, seed)
-    return Exporter(network, edge_discount(spec, GAMMA[game])).files(network, version=seed)
+    return Exporter(network, model_discount(spec, gamma)).files(network, version=seed)
 
 
 def make_agent(game: str = "tictactoe", seed: int = 0, search: SearchConfig = SEARCH) -> Agent:

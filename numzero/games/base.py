@@ -5,7 +5,7 @@ Knows shapes, dtypes and whose view numbers are seen from; knows no rules, no en
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -58,6 +58,10 @@ class GameSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     legal_rule: str = ""
     """Which actions are legal, in words; agents made before it have ""."""
+
+    turns: Literal["alternate", "vary"] = "alternate"
+    """Of two players: "alternate" where the turn passes at every step; "vary" where a player may move several times in
+    a row, as after a capture or where the other must pass: then the model learns whether the turn passes."""
 
 
 class Symmetries(NamedTuple):

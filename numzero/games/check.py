@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from numzero.errors import UserError
 from numzero.games.base import STAY, Game, GameSpec, Placeable, StepResult, Symmetries
+from numzero.games.turns import require_alternation
 
 __all__ = ["GameContractError", "check_game"]
 
@@ -104,6 +105,8 @@ def _check_spec(game: Game) -> None:
             spec.observation_dtype,
         ),
         (spec.num_players in (1, 2), "num_players must be 1 or 2", spec.num_players),
+        (spec.turns in ("alternate", "vary"), "turns must be alternate or vary", spec.turns),
+        (spec.num_players == 2 or spec.turns == "alternate", "turns can vary between two players only", spec.turns),
         (spec.max_steps is None or spec.max_steps >= 1, "max_steps must be None or at least 1", spec.max_steps),
         (len(names) == len(set(names)) == spec.num_actions, "action_names must name each action once", names),
         (all(name.strip() for name in names), "action_names must not be empty", names),
@@ -136,6 +139,7 @@ def _play(game: Game, seed: int, num_steps: int) -> _Record:
         lengths += 1
         _check_length(game, step, lengths, ended)
         after = _look(game, step, ~ended)
+        _check_turns(game, step, shown, after, result.terminated)
         if step == 1 or ended.any():
             _check_stay(game, step, after)
         if ended.any():
@@ -210,6 +214,15 @@ def _step(game: Game, action: NDArray[np.int32], step: int) -> StepResult:
     if not np.isfinite(result.reward).all():
         _fail(game, step, "reward must be finite", f"{result.reward.tolist()}", "Correct or clip it in the game.")
     return StepResult(result.reward.copy(), result.terminated.copy(), result.truncated.copy())
+
+
+def _check_turns(game: Game, step: int, before: _View, after: _View, terminated: NDArray[np.bool_]) -> None:
+    """A turn that stays must have been declared: values behind it would be learned with the wrong sign."""
+    try:
+        require_alternation(game.spec, before.to_play, after.to_play, terminated)
+    except UserError:
+        rule = "to_play must pass to the other player at every step where spec.turns is 'alternate'"
+        _fail(game, step, rule, "the same player again", "Declare turns='vary' in the spec, or correct to_play.")
 
 
 def _check_length(game: Game, step: int, lengths: NDArray[np.int64], ended: NDArray[np.bool_]) -> None:

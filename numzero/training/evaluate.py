@@ -18,6 +18,7 @@ from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.games import STAY, Game, make_game
 from numzero.games.tictactoe import ILLEGAL, TicTacToe, action_values, all_positions, optimal_actions
+from numzero.games.turns import for_first_player
 from numzero.runtime.base import Mailbox
 from numzero.search import sample_action
 
@@ -151,7 +152,7 @@ def _play_match(
                     mover = RandomPlayer() if num_moves < opening_moves else players[side]
                     action[mine] = mover.choose(game, rng)[mine]
             step = game.step(action)
-            total += np.where(to_play == 0, step.reward, -step.reward)
+            total += for_first_player(step.reward, to_play)
             playing &= ~(step.terminated | step.truncated)
             num_moves += 1
             moved()

@@ -14,6 +14,7 @@ import numpy as np
 from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.games import GameSpec
+from numzero.games.turns import rescaled
 from numzero.replay import GAME_NOTE, UNKNOWN_VERSION, DamagedData, GameStore
 
 __all__ = ["STORE_NAME", "Source", "find_source", "import_games"]
@@ -70,7 +71,7 @@ def import_games(source: Source, store: GameStore, gamma: float, max_steps: int)
                 num_copied += store.add(
                     msgspec.structs.replace(
                         game,
-                        discount=(np.sign(game.discount) * gamma).astype(np.float32),
+                        discount=rescaled(game.discount, gamma),
                         model_version=np.full(game.num_steps, UNKNOWN_VERSION, np.int64),
                     )
                     for game in games

@@ -25,6 +25,7 @@ from numzero.files import (
     write_sealed,
 )
 from numzero.games import symmetries_of
+from numzero.games.turns import model_discount
 from numzero.inference import ModelFiles
 from numzero.metrics import Evaluated, Event, Finished, Started
 from numzero.networks.export import Exporter
@@ -58,7 +59,7 @@ from numzero.training.offline import STORE_NAME, find_source, import_games
 from numzero.training.plan import RunPlan, check_plan, make_window, spec_of, window_bytes
 from numzero.training.progress import Counts, Meter, as_episodes
 from numzero.training.reanalyze import Reanalyzer, ReanalyzeTask, reanalyze
-from numzero.training.selfplay import SelfPlayTask, edge_discount, selfplay, warm_up
+from numzero.training.selfplay import SelfPlayTask, selfplay, warm_up
 
 __all__ = ["TrainingRun"]
 
@@ -171,7 +172,7 @@ class TrainingRun:
         self._state, self._on_event = state, on_event
         network = make_network(self.spec.observation_shape, self.spec.num_actions, config.network, plan.seed)
         self._learner = Learner(network, config.learner, schedule.num_updates)
-        self._exporter = Exporter(network, edge_discount(self.spec, schedule.gamma))
+        self._exporter = Exporter(network, model_discount(self.spec, schedule.gamma))
         self._limiter = Limiter(schedule.samples_per_step, config.learner.batch_size, schedule.start_steps)
         self._window = make_window(config, self.spec)
         self._rng = np.random.default_rng([plan.seed, 1_000_000])

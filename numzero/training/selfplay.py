@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from numzero.games import STAY, Game, GameSpec, Placeable, PlaysRandomly, make_game, rehearsal_game
 from numzero.games.replayable import ReplayableGame
+from numzero.games.turns import edge_discounts, for_first_player, require_alternation
 from numzero.inference import ModelFiles, OnnxModel, shared_model
 from numzero.limits import BELOW_1, SHARE, at_least, beyond
 from numzero.replay import COLUMNS, Columns, Ended, Trajectory, zero_columns
@@ -23,7 +24,7 @@ from numzero.runtime.base import Mailbox, State
 from numzero.search import Model, Search, SearchConfig, SearchResult, sample_action
 from numzero.training.archive import Archive
 
-__all__ = ["Actor", "Episode", "SelfPlayConfig", "SelfPlayTask", "edge_discount", "selfplay", "warm_up"]
+__all__ = ["Actor", "Episode", "SelfPlayConfig", "SelfPlayTask", "selfplay", "warm_up"]
 
 
 class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,11 +104,6 @@ class Episode(NamedTuple):
     num_steps: int
     total_reward: float
     """Undiscounted sum of rewards; for two players, of the player who moved first."""
-
-
-def edge_discount(spec: GameSpec, gamma: float) -> float:
-    """What a learned model multiplies the value behind every edge by: -gamma where two players alternate."""
-    return -gamma if spec.num_players == 2 else gamma
 
 
 def selfplay(
@@ -265,8 +261,9 @@ class Actor:
         recorder.record_position(observation, legal, to_play, result, self.model_version)
         recorder.record_move(action, exploratory)
         step = game.step(action)
-        passed = np.where(game.to_play() == to_play, self._task.gamma, -self._task.gamma)
-        recorder.record_outcome(step.reward, np.where(step.terminated, 0.0, passed), to_play)
+        require_alternation(game.spec, to_play, game.to_play(), step.terminated)
+        discount = edge_discounts(to_play, game.to_play(), step.terminated, self._task.gamma)
+        recorder.record_outcome(step.reward, discount, to_play)
         self._counts["steps"] += int(self._recorded.sum())
         self._counts["simulations"] += result.num_simulations * game.batch_size
         self._counts["search_seconds"] += result.seconds
@@ -410,7 +407,7 @@ class Recorder:
         self._columns.discount[at] = discount
         self._length += 1
         self.episode_steps += 1
-        self._total_reward += np.where(to_play == 0, reward, -reward)
+        self._total_reward += for_first_player(reward, to_play)
 
     def state(self) -> State:
         """The running episodes; `restore` makes another recorder of the same batch go on with them."""

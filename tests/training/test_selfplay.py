@@ -10,15 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from numzero.errors import UserError
 from numzero.games import make_game
 from numzero.inference import OnnxModel
 from numzero.replay import COLUMNS, Columns, Trajectory, check_trajectory, encode_trajectory
 from numzero.runtime.inline import InlineRuntime
 from numzero.search import SearchConfig
 from numzero.training.archive import Archive
-from numzero.training.selfplay import Actor, SelfPlayConfig, SelfPlayTask, edge_discount, selfplay
+from numzero.training.selfplay import Actor, SelfPlayConfig, SelfPlayTask, selfplay
+from tests.games.turns import Twice
 from tests.reference import selfplay as reference
-from tests.tiny import CORRIDOR, GAMMA, SEARCH, model_files
+from tests.tiny import CORRIDOR, GAMMA, SEARCH, files_for, model_files
 
 CONFIGS = {
     "plain": {},
@@ -371,10 +373,23 @@ def test_noise_differs_between_games_of_a_batch() -> None:
     assert len(first_moves) > 3
 
 
-@pytest.mark.parametrize(("game", "expected"), [("tictactoe", -0.5), ("CartPole-v1", 0.5)])
-def test_edges_turn_the_sign_where_two_alternate(game: str, expected: float) -> None:
-    """A model's discount is negative exactly where the value behind an edge is the opponent's."""
-    assert edge_discount(make_game(game, 1).spec, 0.5) == expected
+def test_self_play_refuses_a_turn_that_stays_undeclared() -> None:
+    """Recorded with a wrong sign it would be learned wrongly, without a word."""
+    task = make_task("tictactoe", batch_size=2)
+    actor = Actor(Twice(2, turns="alternate"), task, np.random.default_rng(0))
+    actor.use_model(OnnxModel(files_for(Twice(1).spec, 0.5)), 0)
+    with pytest.raises(UserError, match="turns='vary'"):
+        actor.play()
+
+
+def test_a_turn_that_stays_is_recorded_with_its_sign() -> None:
+    """Player 1 moves twice, player 2 once: gamma, then -gamma, then the end."""
+    task = make_task("tictactoe", batch_size=1)._replace(gamma=0.5)
+    actor = Actor(Twice(1), task, np.random.default_rng(0))
+    actor.use_model(OnnxModel(files_for(Twice(1).spec, 0.5)), 0)
+    (trajectory,) = [each for _ in range(3) for each in actor.play()]
+    assert trajectory.discount.tolist() == [0.5, -0.5, 0.0]
+    assert trajectory.to_play.tolist()[:3] == [0, 0, 1]
 
 
 def test_another_life_plays_other_games_under_other_names() -> None:
