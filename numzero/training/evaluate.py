@@ -101,7 +101,7 @@ def evaluate(
     `trusted_name`. `match` and `episodes` make the game that they are given.
     """
     player, spec = AgentPlayer(agent, simulations), agent.info.spec
-    if spec.num_players == 1 and opponent is not None:
+    if spec.num_players != 2 and opponent is not None:
         raise UserError(f"{spec.name} has one player; leave --opponent out.")
     name = trusted_name(spec.name, "the agent", trust)
     if spec.num_players == 2:
