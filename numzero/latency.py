@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from numzero.agent import Agent, read_agent
 from numzero.errors import UserError
-from numzero.games import make_game
+from numzero.games import Trust, make_game, trusted_name
 from numzero.inference import OnnxSearch
 
 __all__ = ["bench_agent", "first_call"]
@@ -46,8 +46,10 @@ print(json.dumps({**seconds, "total": ended - started}))
 """
 
 
-def bench_agent(folder: Path, simulations: tuple[int, ...], seconds: float) -> list[dict[str, Any]]:
-    """Time single moves at each budget.
+def bench_agent(
+    folder: Path, simulations: tuple[int, ...], seconds: float, trust: Trust = False
+) -> list[dict[str, Any]]:
+    """Time single moves at each budget, in positions of the agent's game; see `trusted_name` for `trust`.
 
     Returns:
         For each budget `simulations`, `calls`, and `p50_ms` and `p99_ms` of `Agent.act`; also `graph_p50_ms` and
@@ -56,7 +58,7 @@ def bench_agent(folder: Path, simulations: tuple[int, ...], seconds: float) -> l
     files = read_agent(folder)
     agent = Agent.from_files(files, folder)
     graph = OnnxSearch(files[GRAPH]) if GRAPH in files else None
-    observation, legal = _positions(agent.info.spec.name)
+    observation, legal = _positions(trusted_name(agent.info.spec.name, f"the agent in {folder}", trust))
     results = []
     for budget in simulations:
 

@@ -16,10 +16,11 @@ import numpy as np
 
 from numzero.commands.display import duration
 from numzero.commands.train import score_line
+from numzero.commands.trust import load_agent, takes_trust
 
 if TYPE_CHECKING:
     from numzero.agent import Agent, Decision
-    from numzero.games import Game
+    from numzero.games import Game, Trust
     from numzero.training.evaluate import Player
 
 __all__ = ["describe_presets", "evaluate", "measure", "play", "scores_only"]
@@ -36,9 +37,17 @@ __all__ = ["describe_presets", "evaluate", "measure", "play", "scores_only"]
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides openings and episodes.")
 @click.option("--exhaustive", is_flag=True, help="Also judge every position of a solved game (tictactoe).")
+@takes_trust
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
-    agent: Path, opponent: str | None, games: int, simulations: int | None, seed: int, exhaustive: bool, as_json: bool
+    agent: Path,
+    opponent: str | None,
+    games: int,
+    simulations: int | None,
+    seed: int,
+    exhaustive: bool,
+    trust: Trust,
+    as_json: bool,
 ) -> None:
     """Measure the AGENT in a folder (or a run's newest agent), without noise.
 
@@ -47,10 +56,8 @@ def evaluate(
       python cli.py evaluate models/tictactoe --opponent minimax --games 1000 --simulations 25
       python cli.py evaluate models/cartpole --games 100 --json
     """
-    from numzero.agent import Agent
-
-    loaded = Agent.load(agent)
-    result = measure(loaded, opponent, games, simulations, seed, exhaustive)
+    loaded = load_agent(agent, trust)
+    result = measure(loaded, opponent, games, simulations, seed, exhaustive, trust)
     if as_json:
         click.echo(json.dumps(result))
         return
@@ -68,7 +75,13 @@ def scores_only(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(
-    agent: Agent, opponent: str | None, games: int, simulations: int | None, seed: int, exhaustive: bool
+    agent: Agent,
+    opponent: str | None,
+    games: int,
+    simulations: int | None,
+    seed: int,
+    exhaustive: bool,
+    trust: Trust = False,
 ) -> dict[str, Any]:
     """Scores of `agent` and what they were measured with; `exhaustive` adds every position of a solved game."""
     from numzero.training import evaluate as judge
@@ -78,7 +91,9 @@ def measure(
     progress = _progress_line()
     # First, because it may refuse: not after minutes of play.
     positions = judge.exhaustive(agent, simulations=simulations, progress=progress) if exhaustive else {}
-    scores = judge.evaluate(agent, opponent=player, games=games, simulations=simulations, seed=seed, progress=progress)
+    scores = judge.evaluate(
+        agent, opponent=player, games=games, simulations=simulations, seed=seed, progress=progress, trust=trust
+    )
     budget = agent.info.search.num_simulations if simulations is None else simulations
     context = {"game": agent.info.spec.name, "games": games, "simulations": budget, "seed": seed}
     return context | {"seconds": round(time.perf_counter() - started, 3)} | scores | positions
@@ -122,6 +137,7 @@ def _progress_line() -> Any:
 @click.option("--web", is_flag=True, help="In the browser (tictactoe): serve a page on this machine until ^C.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the page; default: a free one.")
 @click.option("--no-open", is_flag=True, help="Do not open the browser.")
+@takes_trust
 def play(
     agent: Path,
     simulations: int | None,
@@ -131,6 +147,7 @@ def play(
     web: bool,
     port: int,
     no_open: bool,
+    trust: Trust,
 ) -> None:
     """Play against the AGENT in a folder, here in the terminal or, with --web, in the browser.
 
@@ -147,12 +164,11 @@ def play(
         from numzero.commands.web import serve
 
         side = "" if watch else "O" if second else "X"
-        serve(agent, port=port, open_browser=not no_open, simulations=simulations, side=side)
+        serve(agent, port=port, open_browser=not no_open, simulations=simulations, side=side, trust=trust)
         return
-    from numzero.agent import Agent
     from numzero.games import make_game
 
-    loaded = Agent.load(agent)
+    loaded = load_agent(agent, trust)
     game = make_game(loaded.info.spec.name, 1)
     try:
         _play(loaded, game, simulations, -1 if watch else int(second), np.random.default_rng(seed))

@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from numzero.commands.trust import load_agent, takes_trust
+
+if TYPE_CHECKING:
+    from numzero.games import Trust
 
 __all__ = ["bench"]
 
@@ -124,8 +129,11 @@ def selfplay_rates(workers: tuple[int, ...], seconds: float, as_json: bool) -> N
 @click.option(
     "--cold/--no-cold", default=True, help="Also time a first move without compiled kernels (seconds to a minute)."
 )
+@takes_trust
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def agent_latency(folder: Path | None, simulations: tuple[int, ...], seconds: float, cold: bool, as_json: bool) -> None:
+def agent_latency(
+    folder: Path | None, simulations: tuple[int, ...], seconds: float, cold: bool, trust: Trust, as_json: bool
+) -> None:
     """How long a move of an AGENT takes (by default the one that ships for tic-tac-toe), and the first of a process.
 
     A first move is timed in a new process, from `import numzero` on: warm, with the kernels that an earlier process
@@ -140,7 +148,8 @@ def agent_latency(folder: Path | None, simulations: tuple[int, ...], seconds: fl
     from numzero.latency import bench_agent, first_call
 
     folder = shipped_agent("tictactoe") if folder is None else folder
-    results = bench_agent(folder, simulations, seconds)
+    load_agent(folder, trust)
+    results = bench_agent(folder, simulations, seconds, trust)
     first = {"warm": first_call(folder, cold=False)} | ({"cold": first_call(folder, cold=True)} if cold else {})
     if as_json:
         click.echo(json.dumps({"agent": str(folder), "moves": results, "first_call_seconds": first}))

@@ -18,9 +18,11 @@ import numpy as np
 
 from numzero.commands.agents import measure, scores_only
 from numzero.commands.train import score_line
+from numzero.commands.trust import load_agent, takes_trust
 
 if TYPE_CHECKING:
     from numzero.agent import Agent
+    from numzero.games import Trust
     from numzero.training.parity import Parity
 
 __all__ = ["export"]
@@ -39,8 +41,11 @@ __all__ = ["export"]
 @click.option(
     "--positions", type=click.IntRange(min=1), default=1000, show_default=True, help="Searched to compare, by --check."
 )
+@takes_trust
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def export(source: Path, out: Path, games: int, seed: int, check: bool, positions: int, as_json: bool) -> None:
+def export(
+    source: Path, out: Path, games: int, seed: int, check: bool, positions: int, trust: Trust, as_json: bool
+) -> None:
     """Write the newest agent of a run (or copy an agent) to a folder of its own, with a card of what it can do.
 
     The folder holds initial.onnx and recurrent.onnx, the networks; agent.onnx, both and the whole search in one graph,
@@ -52,34 +57,33 @@ def export(source: Path, out: Path, games: int, seed: int, check: bool, position
       python cli.py export runs/ttt --out my-agent --check
       python cli.py export models/tictactoe --out my-copy --games 0 --json
     """
-    from numzero.agent import Agent
     from numzero.errors import UserError
     from numzero.files import write_folder
     from numzero.training.embed import AGENT_GRAPH, GOLDEN_FILE, agent_graph, golden_cases
 
-    agent = Agent.load(source)
+    agent = load_agent(source, trust)
     if out.exists() and not (out / "agent.json").is_file():
         raise UserError(f"{out} exists and is not an agent's folder. Choose another --out.")
     started = time.perf_counter()
     graph = agent_graph(agent.info, agent.files)
     seconds = time.perf_counter() - started
-    parity = _check(agent, source, graph, positions, seed) if check else None
+    parity = _check(agent, source, graph, positions, seed, trust) if check else None
     files = agent.folder_files()
     files[AGENT_GRAPH] = graph
-    files[GOLDEN_FILE] = golden_cases(agent.info, agent.files, seed)
-    files["card.md"] = _card(agent, _card_scores(agent, games, seed) if games else {}).encode()
+    files[GOLDEN_FILE] = golden_cases(agent.info, agent.files, seed, trust)
+    files["card.md"] = _card(agent, _card_scores(agent, games, seed, trust) if games else {}).encode()
     write_folder(out, files)
     report = _report(out, files, seconds, parity)
     click.echo(json.dumps(report) if as_json else "\n".join(_lines(report)))
 
 
-def _check(agent: Agent, source: Path, graph: bytes, count: int, seed: int) -> Parity:
+def _check(agent: Agent, source: Path, graph: bytes, count: int, seed: int, trust: Trust) -> Parity:
     """What the comparison found, if the agent may be exported."""
     from numzero.errors import UserError
     from numzero.training.embed import play_positions
     from numzero.training.parity import check_agent
 
-    with closing(play_positions(agent.info, agent.files, np.random.default_rng([seed, 3]))) as played:
+    with closing(play_positions(agent.info, agent.files, np.random.default_rng([seed, 3]), trust)) as played:
         positions = list(itertools.islice(played, count))
     parity = check_agent(source, agent.info, agent.files, graph, positions)
     if refusal := parity.refusal():
@@ -129,16 +133,16 @@ def _error(error: float | None, reason: str) -> str:
     return f"not compared: {reason}" if error is None else f"largest error {error:.1e}"
 
 
-def _card_scores(agent: Agent, games: int, seed: int) -> dict[str, str]:
+def _card_scores(agent: Agent, games: int, seed: int, trust: Trust) -> dict[str, str]:
     """Measured lines for the card: what was played, and how it went."""
     if agent.info.spec.num_players == 1:
-        return {f"{games} episodes": _scores(measure(agent, None, games, None, seed, False))}
+        return {f"{games} episodes": _scores(measure(agent, None, games, None, seed, False, trust))}
     solved = agent.info.spec.name == "tictactoe"
     lines = {}
     for opponent in ("random", "minimax") if solved else ("random",):
-        lines[f"{games} games against {opponent}"] = _scores(measure(agent, opponent, games, None, seed, False))
+        lines[f"{games} games against {opponent}"] = _scores(measure(agent, opponent, games, None, seed, False, trust))
     for simulations in (0, 8, 25) if solved else ():
-        result = measure(agent, None, 2, simulations, seed, True)
+        result = measure(agent, None, 2, simulations, seed, True, trust)
         name = "bare policy" if simulations == 0 else f"{simulations} simulations"
         lines[f"positions whose exact value its move keeps, {name}"] = (
             f"{result['optimal']:,} of {result['positions']:,}"

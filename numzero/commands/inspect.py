@@ -14,12 +14,13 @@ import click
 import numpy as np
 
 from numzero.commands.tree_picture import Node, as_json, as_text, lay_out, png, require_pillow, svg
+from numzero.commands.trust import load_agent, takes_trust
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from numzero.agent import Agent
-    from numzero.games import Game
+    from numzero.games import Game, Trust
     from numzero.search import Tree
 
 __all__ = ["inspect", "read_tree"]
@@ -46,6 +47,7 @@ DEEPEST = 100
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Also draw the tree into this file: .svg, or .png (needs Pillow)."
 )
+@takes_trust
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object with the nested tree.")
 def inspect(
     agent: Path,
@@ -55,6 +57,7 @@ def inspect(
     children: int,
     seed: int,
     out: Path | None,
+    trust: Trust,
     as_object: bool,
 ) -> None:
     """Show what the search of the AGENT in a folder (or of a run's newest agent) sees in one position.
@@ -70,11 +73,10 @@ def inspect(
       python cli.py inspect models/tictactoe --moves 5,1 --simulations 100 --depth 4 --out tree.svg
       python cli.py inspect models/cartpole --seed 7 --json
     """
-    from numzero.agent import Agent as AgentClass
     from numzero.games import make_game
 
     _require_drawable(out)
-    loaded = AgentClass.load(agent)
+    loaded = load_agent(agent, trust)
     game = make_game(loaded.info.spec.name, 1)
     try:
         line = _play(game, [name.strip() for name in moves.split(",")] if moves.strip() else [], seed)

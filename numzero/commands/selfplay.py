@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from numzero.commands.display import StatusDisplay, duration
+from numzero.commands.trust import load_agent, trust_option
 
 if TYPE_CHECKING:
     from numzero.agent import Agent
@@ -24,7 +25,10 @@ __all__ = ["selfplay"]
 
 @click.command()
 @click.option("--workers", type=click.IntRange(1, 1024), default=None, help="Processes; default one per core.")
-@click.option("--env", "game", help="tictactoe, a gymnasium id, or module:Class; default: what the agent plays.")
+@click.option(
+    "--env", "game", help="tictactoe, a gymnasium id, or module:Class; an --agent must play it; default: what it plays."
+)
+@trust_option
 @click.option(
     "--agent", "agent_folder", type=click.Path(path_type=Path), help="Agent or run; default: the shipped one."
 )
@@ -53,6 +57,7 @@ __all__ = ["selfplay"]
 def selfplay(
     workers: int | None,
     game: str | None,
+    trusts: bool,
     agent_folder: Path | None,
     simulations: int | None,
     batch_size: int,
@@ -81,7 +86,7 @@ def selfplay(
     from numzero.runtime.processes import ProcessRuntime
     from numzero.training.selfplay import selfplay as role
 
-    agent = _agent(game, agent_folder)
+    agent = _agent(game, agent_folder, trusts)
     workers = workers or os.cpu_count() or 1
     workers = min(workers, games or workers)
     seed = secrets.randbits(32) if seed is None else seed
@@ -129,21 +134,13 @@ def shipped_agent(game: str) -> Path:
     raise UserError(f"no agent ships for {game!r} ({shipped}). Train one, then give its folder with --agent.")
 
 
-def _agent(game: str | None, folder: Path | None) -> Agent:
+def _agent(game: str | None, folder: Path | None, trusts: bool) -> Agent:
     """The agent to play with; its game must be the one asked for."""
-    from numzero.agent import Agent
-    from numzero.errors import UserError
     from numzero.games import make_game
 
     if folder is None and game is not None:
         make_game(game, 1).close()  # an unknown name says so, with the nearest one, before any search for agents
-    agent = Agent.load(folder if folder is not None else shipped_agent(game or "tictactoe"))
-    if game is not None and agent.info.spec.name != game:
-        spec = make_game(game, 1).spec
-        own = agent.info.spec
-        if (spec.observation_shape, spec.num_actions) != (own.observation_shape, own.num_actions):
-            raise UserError(f"the agent in {folder} plays {own.name}; {game} has other observations or actions.")
-    return agent
+    return load_agent(folder or shipped_agent(game or "tictactoe"), trusts if game is None else game)
 
 
 def _tasks(

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from numzero.commands.display import StatusDisplay, duration
+from numzero.commands.trust import env_words, takes_trust
 
 if TYPE_CHECKING:
+    from numzero.games import Trust
     from numzero.metrics import Evaluated, Event, Progress, Started
     from numzero.training.config import RunConfig
 
@@ -93,8 +95,9 @@ def train(
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
+@takes_trust
 @click.option("--json", "as_json", is_flag=True, help="Print the final scores as one JSON object.")
-def resume(run: Path, as_json: bool) -> None:
+def resume(run: Path, trust: Trust, as_json: bool) -> None:
     """Go on with a RUN that was stopped, by ^C, a crash or a power cut, from its newest checkpoint.
 
     Settings, seed and workers are the run's own. With no workers the result is, bit for bit, that of a run which was
@@ -104,7 +107,7 @@ def resume(run: Path, as_json: bool) -> None:
     Example:
       python cli.py resume runs/ttt
     """
-    _work(run, lambda run_class, on_event: run_class.resume(run, on_event), as_json)
+    _work(run, lambda run_class, on_event: run_class.resume(run, on_event, trust=trust), as_json)
 
 
 def _work(folder: Path, make: Callable[[Any, Callable[[Event], None]], Any], as_json: bool) -> None:
@@ -119,12 +122,13 @@ def _work(folder: Path, make: Callable[[Any, Callable[[Event], None]], Any], as_
         ) from error
     with StatusDisplay(f"numzero: {folder}", quiet=as_json) as display:
         run = make(TrainingRun, lambda event: _show(display, event))
+        shown = f"{folder}{env_words(run.config.game)}"
         try:
             scores = run.train()
         except KeyboardInterrupt:
             click.echo(
-                f"Stopped. To go on: python cli.py resume {folder}. "
-                f"The agent so far is there too: python cli.py evaluate {folder}.",
+                f"Stopped. To go on: python cli.py resume {shown}. "
+                f"The agent so far is there too: python cli.py evaluate {shown}.",
                 err=True,
             )
             raise
@@ -133,7 +137,7 @@ def _work(folder: Path, make: Callable[[Any, Callable[[Event], None]], Any], as_
     else:
         _name_doubts(folder, run.config)
         click.echo(
-            f"The agent is in {folder}. Try: python cli.py play {folder}, or: python cli.py evaluate {folder}. "
+            f"The agent is in {folder}. Try: python cli.py play {shown}, or: python cli.py evaluate {shown}. "
             f"How it learned: python cli.py report {folder}"
         )
 

@@ -21,6 +21,7 @@ from numzero.errors import UserError
 
 if TYPE_CHECKING:
     from numzero.agent import Agent
+    from numzero.games import Trust
 
 __all__ = ["PAGE", "WebServer", "serve"]
 
@@ -50,7 +51,9 @@ HEADERS = {
 """The browser itself forbids the page to talk to any other place."""
 
 
-def serve(folder: Path, *, port: int, open_browser: bool, simulations: int | None, side: str) -> None:
+def serve(
+    folder: Path, *, port: int, open_browser: bool, simulations: int | None, side: str, trust: Trust = False
+) -> None:
     """Serve the page for the agent in `folder` until ^C.
 
     Args:
@@ -59,8 +62,9 @@ def serve(folder: Path, *, port: int, open_browser: bool, simulations: int | Non
         open_browser: show the page at once.
         simulations: what the page begins with; None takes the agent's own.
         side: whom the person plays at first: "X", "O", or "" for nobody.
+        trust: the name that the user gave the game, if she did; nothing else is served, so nothing must be trusted.
     """
-    server = WebServer(folder, port=port, simulations=simulations, side=side)
+    server = WebServer(folder, port=port, simulations=simulations, side=side, trust=trust)
     if server.config["engine"] == "server":
         click.echo("Preparing the agent (the first time on a machine takes some seconds).")
         server.agent.act(np.zeros(server.agent.info.spec.observation_shape))
@@ -85,13 +89,15 @@ class WebServer(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, folder: Path, *, port: int, simulations: int | None, side: str) -> None:
+    def __init__(self, folder: Path, *, port: int, simulations: int | None, side: str, trust: Trust = False) -> None:
         from numzero.agent import Agent, read_agent
+        from numzero.games import trusted_name
 
         files = read_agent(folder)
         self.agent = Agent.from_files(files, folder)
         if self.agent.info.spec.name != GAME:
             raise UserError(f"the page plays {GAME} only; the agent in {folder} plays {self.agent.info.spec.name}.")
+        trusted_name(GAME, f"the agent in {folder}", trust)
         if not PAGE.is_dir():
             raise UserError(f"the page comes with a checkout of numzero; {PAGE} is not there. Run cli.py from one.")
         if simulations is not None and simulations > LARGEST_BUDGET:

@@ -10,6 +10,7 @@ from numzero.games.base import STAY, Game, GameSpec, Placeable, PlaysRandomly, S
 from numzero.games.check import GameContractError, check_game
 from numzero.games.still import StillGame
 from numzero.games.tictactoe import TicTacToe
+from numzero.games.trust import Trust, trusted_name
 
 __all__ = [
     "STAY",
@@ -21,12 +22,14 @@ __all__ = [
     "StepResult",
     "Symmetries",
     "TicTacToe",
+    "Trust",
     "check_game",
     "is_placeable",
     "make_game",
     "rehearsal_game",
     "reward_threshold",
     "symmetries_of",
+    "trusted_name",
 ]
 
 _BOARD_GAMES = {"tictactoe": TicTacToe}
@@ -56,6 +59,8 @@ def is_placeable(name: str) -> bool:
 
 def make_game(name: str, batch_size: int) -> Game:
     """A batch of `batch_size` copies of a game, none of them running yet.
+
+    A name is the user's word here: one that was read from a folder goes through `trusted_name` first.
 
     Args:
       name: a board game ("tictactoe"), the id of a registered gymnasium environment ("CartPole-v1"),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from numzero.agent import AgentInfo, agent_files
 from numzero.errors import UserError
-from numzero.games import GameSpec, make_game
+from numzero.games import GameSpec, Trust, make_game, trusted_name
 from numzero.inference import ModelFiles, OnnxModel, OnnxSearch
 from numzero.networks.search_graph import max_simulations, search_graph
 from numzero.search import Search, sample_action
@@ -69,13 +69,19 @@ def numba_search(info: AgentInfo, model: ModelFiles, num_simulations: int) -> Se
     return Search(OnnxModel(model), dataclasses.replace(info.search, num_simulations=num_simulations), 1)
 
 
-def play_positions(info: AgentInfo, model: ModelFiles, rng: np.random.Generator) -> Generator[Position]:
+def play_positions(
+    info: AgentInfo, model: ModelFiles, rng: np.random.Generator, trust: Trust = False
+) -> Generator[Position]:
     """The positions of one game after another, half of the moves random, half the agent's; without end.
 
     Where the game cannot be made here (an environment that is not installed), positions of numbers alone.
+
+    Raises:
+        UserError: the user has not answered for the game; see `trusted_name`.
     """
+    name = trusted_name(info.spec.name, "the agent", trust)
     try:
-        game = make_game(info.spec.name, 1)
+        game = make_game(name, 1)
     except UserError:
         while True:
             yield _imagined(info.spec, rng)
@@ -108,7 +114,7 @@ def _imagined(spec: GameSpec, rng: np.random.Generator) -> Position:
     return Position(observation.astype(spec.observation_dtype), legal)
 
 
-def golden_cases(info: AgentInfo, model: ModelFiles, seed: int) -> bytes:
+def golden_cases(info: AgentInfo, model: ModelFiles, seed: int, trust: Trust = False) -> bytes:
     """The content of `golden.json`: 100 searches in which no choice is narrow, and what Numba finds in them.
 
     Fewer where an agent's searches nearly all hang on ties, as before it has learned anything.
@@ -117,7 +123,7 @@ def golden_cases(info: AgentInfo, model: ModelFiles, seed: int) -> bytes:
     judge = OnnxSearch(agent_graph(info, model, with_margin=True))
     numba = {n: numba_search(info, model, n) for n in GOLDEN_SIMULATIONS}
     cases: list[dict[str, Any]] = []
-    with closing(play_positions(info, model, rng)) as positions:
+    with closing(play_positions(info, model, rng, trust)) as positions:
         for position in itertools.islice(positions, POSITIONS_PER_CASE * GOLDEN_CASES):
             num_simulations = GOLDEN_SIMULATIONS[len(cases) % len(GOLDEN_SIMULATIONS)]
             if judge.run(*position, num_simulations).margin > GOLDEN_MARGIN:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from numzero.agent import Agent
 from numzero.errors import UserError
-from numzero.games import STAY, Game, make_game
+from numzero.games import STAY, Game, Trust, make_game, trusted_name
 from numzero.games.tictactoe import ILLEGAL, TicTacToe, action_values, all_positions, optimal_actions
 from numzero.games.turns import for_first_player
 from numzero.runtime.base import Mailbox
@@ -94,14 +94,20 @@ def evaluate(
     simulations: int | None,
     seed: int,
     progress: Progress | None = None,
+    trust: Trust = False,
 ) -> dict[str, Any]:
-    """Scores of `agent`: a match where two play (against a random player unless told), else episodes."""
+    """Scores of `agent`: a match where two play (against a random player unless told), else episodes.
+
+    An agent comes from a folder, so the game that it names is made only if it is registered or `trust` covers it; see
+    `trusted_name`. `match` and `episodes` make the game that they are given.
+    """
     player, spec = AgentPlayer(agent, simulations), agent.info.spec
-    if spec.num_players == 2:
-        return match(spec.name, player, opponent or RandomPlayer(), games=games, seed=seed, progress=progress)
-    if opponent is not None:
+    if spec.num_players != 2 and opponent is not None:
         raise UserError(f"{spec.name} has one player; leave --opponent out.")
-    return episodes(spec.name, player, games=games, seed=seed, progress=progress)
+    name = trusted_name(spec.name, "the agent", trust)
+    if spec.num_players == 2:
+        return match(name, player, opponent or RandomPlayer(), games=games, seed=seed, progress=progress)
+    return episodes(name, player, games=games, seed=seed, progress=progress)
 
 
 def match(
@@ -200,6 +206,8 @@ class EvaluationTask(NamedTuple):
 
     run: str
     """The run's folder, whose newest agent is judged."""
+    game: str
+    """The run's; an agent that names another is refused."""
     games: int
     num_simulations: int
     seed: int
@@ -232,7 +240,7 @@ def evaluation(task: EvaluationTask, mailbox: Mailbox) -> Iterator[None]:
             updates, steps = agent.info.model_version, int(agent.info.training.get("environment_steps", 0))
             settings = {"games": task.games, "simulations": task.num_simulations, "seed": task.seed}
             try:
-                scores = evaluate(agent, opponent=None, progress=move, **settings)
+                scores = evaluate(agent, opponent=None, progress=move, trust=task.game, **settings)
             except _Stopped:
                 return
             mailbox.report({"updates": max(updates - told, 1), "evaluations": [(updates, steps, scores)]})

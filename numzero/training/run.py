@@ -24,7 +24,7 @@ from numzero.files import (
     write_folder,
     write_sealed,
 )
-from numzero.games import symmetries_of
+from numzero.games import Trust, symmetries_of, trusted_name
 from numzero.games.turns import model_discount
 from numzero.inference import ModelFiles
 from numzero.metrics import Evaluated, Event, Finished, Started
@@ -138,11 +138,16 @@ class TrainingRun:
             )
 
     @classmethod
-    def resume(cls, folder: Path, on_event: Callable[[Event], None]) -> TrainingRun:
+    def resume(cls, folder: Path, on_event: Callable[[Event], None], *, trust: Trust = False) -> TrainingRun:
         """Take up the run in `folder` from its newest checkpoint that verifies.
 
+        Args:
+            folder: of the run, which a stranger may have made.
+            on_event: as above.
+            trust: what the user says of the game that the folder names; see `trusted_name`. Offline none is made.
+
         Raises:
-            UserError: there is none, or another process works on the run.
+            UserError: there is none, its game is not trusted, or another process works on the run.
         """
         if not (folder / "checkpoints").is_dir():
             raise UserError(f"{folder} is not the folder of a run: it has no checkpoints/. Start one with `train`.")
@@ -151,8 +156,10 @@ class TrainingRun:
             remove_leftovers(folder)
             read_sealed(folder / "config.toml")
             updates, checkpoint, problems = read_checkpoint(folder / "checkpoints")
+            config = load_config(folder / "config.toml")
+            trusted_name(config.game, f"the run in {folder}", trust or checkpoint.state.plan.offline)
             run = cls.__new__(cls)
-            run._set_up(load_config(folder / "config.toml"), folder, checkpoint.state, on_event)
+            run._set_up(config, folder, checkpoint.state, on_event)
             run._lock = lock
             forget_later(folder, updates)
             run._open(checkpoint)
@@ -290,8 +297,9 @@ class TrainingRun:
         if plan.reanalyze_workers:
             self._runtime.start(reanalyze, self._reanalyze_tasks(), unit="positions")
         if self._evaluates_beside():
+            settings = config.evaluation
             task = EvaluationTask(
-                str(self.folder), config.evaluation.games, config.evaluation.num_simulations, EVALUATION_SEED
+                str(self.folder), config.game, settings.games, settings.num_simulations, EVALUATION_SEED
             )
             self._runtime.start(evaluation, [task], unit="updates", patience_seconds=EVALUATION_PATIENCE_SECONDS)
 
@@ -524,6 +532,7 @@ class TrainingRun:
                 simulations=settings.num_simulations,
                 seed=EVALUATION_SEED,
                 progress=progress,
+                trust=self.config.game,
             )
         self._state.evaluated = updates = self._learner.num_updates_done
         self._journal.emit(Evaluated(seconds=self._seconds(), updates=updates, steps=self._state.steps, scores=scores))

@@ -23,7 +23,7 @@ import msgspec
 from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.files import FolderLock, write_file
-from numzero.games import reward_threshold
+from numzero.games import reward_threshold, trusted_name
 from numzero.training.config import RunConfig, load_config, load_preset, save_config
 from numzero.training.evaluate import AgentPlayer, RandomPlayer, episodes, exhaustive, match
 from numzero.training.results import Results, SeedResult, learning_curve, machine, summarize, with_seconds
@@ -263,7 +263,7 @@ def train_seed(config: RunConfig, folder: Path, variant: str, seed: int) -> Seed
     result = SeedResult(
         variant=variant,
         seed=seed,
-        scores=final_scores(agent, config.evaluation.num_simulations),
+        scores=final_scores(agent, config.evaluation.num_simulations, config.game),
         seconds=round(seconds, 1),
         cpu_seconds=round(cpu_seconds, 1),
         updates=said["updates"],
@@ -280,14 +280,18 @@ def _cpu_seconds() -> float:
     return sum(os.times()[:4])
 
 
-def final_scores(agent: Agent, simulations: int) -> dict[str, float]:
-    """What the final agent is judged by: every position of a solved game, a match, or 100 episodes."""
+def final_scores(agent: Agent, simulations: int, game: str) -> dict[str, float]:
+    """What the final agent of `game` is judged by: every position of a solved game, a match, or 100 episodes.
+
+    Raises:
+        UserError: the agent plays another game.
+    """
     spec = agent.info.spec
-    if spec.name == "tictactoe":
+    if trusted_name(spec.name, "the agent", game) == "tictactoe":
         found = {n: exhaustive(agent, simulations=n)["optimal"] for n in EXHAUSTIVE_SIMULATIONS}
         return {f"positions right, {n} simulations" if n else "positions right, bare policy": found[n] for n in found}
     player = AgentPlayer(agent, simulations)
     if spec.num_players == 2:
-        scores = match(spec.name, player, RandomPlayer(), games=FINAL_GAMES, seed=FINAL_SEED)
+        scores = match(game, player, RandomPlayer(), games=FINAL_GAMES, seed=FINAL_SEED)
         return {"score against random": evaluation_score(scores)}
-    return {"mean return": episodes(spec.name, player, games=FINAL_EPISODES, seed=FINAL_SEED)["mean_return"]}
+    return {"mean return": episodes(game, player, games=FINAL_EPISODES, seed=FINAL_SEED)["mean_return"]}

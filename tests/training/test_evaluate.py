@@ -232,7 +232,7 @@ def test_evaluate_asks_what_fits_the_game() -> None:
     scores = evaluate(agent, opponent=None, games=6, simulations=0, seed=0)
     assert scores == match("tictactoe", AgentPlayer(agent, 0), RandomPlayer(), games=6, seed=0)
     assert set(scores) == {"wins", "draws", "losses", "as_first", "as_second"}
-    single = evaluate(make_agent(CORRIDOR), opponent=None, games=2, simulations=0, seed=0)
+    single = evaluate(make_agent(CORRIDOR), opponent=None, games=2, simulations=0, seed=0, trust=CORRIDOR)
     assert set(single) == {"mean_return", "std_return", "min_return"}
 
 

@@ -63,7 +63,7 @@ def new_run(config: RunConfig, folder: Path, seed: int = 3, **arguments: Any) ->
 
 
 def resumed(folder: Path, on_event: Callable[[Event], None] = lambda _: None) -> TrainingRun:
-    return TrainingRun.resume(folder, on_event)
+    return TrainingRun.resume(folder, on_event, trust=True)
 
 
 def contents(folder: Path) -> dict[str, Any]:

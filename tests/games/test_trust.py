@@ -1,0 +1,54 @@
+"""Which games may be made of a name that was read from a folder."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from numzero.errors import UserError
+from numzero.games import trusted_name
+
+IMPORTING = [
+    "os:abort",
+    "http.server:test",
+    "antigravity:x",
+    "antigravity:CartPole-v1",
+    "antigravity:tests:Corridor",
+    ":x",
+    "antigravity:",
+    "gymnasium.envs.classic_control:CartPoleEnv",
+]
+
+
+@pytest.mark.parametrize("name", IMPORTING)
+def test_a_name_that_would_import_a_module_needs_the_users_word(name: str) -> None:
+    """Without it the module stays unloaded, and the sentence says what was named and what to say."""
+    with pytest.raises(UserError, match=r"^a folder may name only .* --env, or say --trust") as refused:
+        trusted_name(name, "the agent in x")
+    assert f"the agent in x names {name!r}" in str(refused.value)
+    assert "antigravity" not in sys.modules
+    assert trusted_name(name, "the agent in x", name) == name
+    assert trusted_name(name, "the agent in x", True) == name
+
+
+@pytest.mark.parametrize("name", ["tictactoe", "CartPole-v1", "phys2d/CartPole-v1", "Unknown-v7"])
+def test_a_plain_name_needs_none(name: str) -> None:
+    """Nothing is imported for it: it is a game here, or no game at all, as `make_game` says."""
+    assert trusted_name(name, "the agent in x") == name
+
+
+@pytest.mark.parametrize("name", ["tictactoe", "CartPole-v1", "os:abort"])
+def test_the_users_name_must_be_the_folders(name: str) -> None:
+    """Whatever it is: she would play another game than she asked for."""
+    with pytest.raises(UserError, match=f"must play the game that was asked for, 'mine:Env'; it plays '{name}'"):
+        trusted_name(name, "the agent in x", "mine:Env")
+
+
+def test_a_folders_name_is_shown_short_and_without_what_a_terminal_obeys() -> None:
+    """It is a stranger's text."""
+    for trust in (False, "mine:Env"):
+        with pytest.raises(UserError) as refused:
+            trusted_name("evil\x1b[31m\r\n\u202e" + "x" * 100_000 + ":y", "the agent in x", trust)
+        assert len(str(refused.value)) < 1000
+        assert str(refused.value).isprintable()
