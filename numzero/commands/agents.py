@@ -29,14 +29,15 @@ __all__ = ["describe_presets", "evaluate", "measure", "play", "scores_only"]
 @click.command()
 @click.argument("agent", type=click.Path(path_type=Path))
 @click.option(
-    "--opponent", help="random, minimax (tictactoe), or an agent's folder; default: random. Two players only."
+    "--opponent",
+    help="random, minimax (of solved games, as tictactoe), or an agent's folder; default: random. Two players only.",
 )
 @click.option("--games", type=click.IntRange(min=1), default=100, show_default=True, help="Games or episodes.")
 @click.option(
     "--simulations", type=click.IntRange(min=0), help="Per move; 0: the bare policy; default: the agent's own."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides openings and episodes.")
-@click.option("--exhaustive", is_flag=True, help="Also judge every position of a solved game (tictactoe).")
+@click.option("--exhaustive", is_flag=True, help="Also judge every position of a solved game, as tictactoe is.")
 @takes_trust
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
@@ -90,7 +91,7 @@ def measure(
     player = _opponent(opponent, agent, simulations)
     progress = _progress_line()
     # First, because it may refuse: not after minutes of play.
-    positions = judge.exhaustive(agent, simulations=simulations, progress=progress) if exhaustive else {}
+    positions = judge.exhaustive(agent, simulations=simulations, progress=progress, trust=trust) if exhaustive else {}
     scores = judge.evaluate(
         agent, opponent=player, games=games, simulations=simulations, seed=seed, progress=progress, trust=trust
     )

@@ -135,9 +135,11 @@ def _error(error: float | None, reason: str) -> str:
 
 def _card_scores(agent: Agent, games: int, seed: int, trust: Trust) -> dict[str, str]:
     """Measured lines for the card: what was played, and how it went."""
+    from numzero.games import is_solved
+
     if agent.info.spec.num_players == 1:
         return {f"{games} episodes": _scores(measure(agent, None, games, None, seed, False, trust))}
-    solved = agent.info.spec.name == "tictactoe"
+    solved = is_solved(agent.info.spec.name)
     lines = {}
     for opponent in ("random", "minimax") if solved else ("random",):
         lines[f"{games} games against {opponent}"] = _scores(measure(agent, opponent, games, None, seed, False, trust))

@@ -19,6 +19,8 @@ __all__ = [
     "GameSpec",
     "Placeable",
     "PlaysRandomly",
+    "Solved",
+    "SolvedPositions",
     "StepResult",
     "Symmetries",
     "require_legal",
@@ -173,6 +175,30 @@ class Placeable(Protocol):
 
     def place(self, which: NDArray[np.bool_], positions: NDArray[np.uint8]) -> None:
         """Let copies in `which` `[B]` bool go on from `positions` `[B, S]`, which `positions()` gave of any copies."""
+
+
+class SolvedPositions(NamedTuple):
+    """All N states in which there is a move to choose, and what each move is worth; read-only arrays."""
+
+    observation: NDArray[np.generic]
+    """`[N, *O]` what the game shows there."""
+    legal: NDArray[np.bool_]
+    """`[N, A]`."""
+    action_values: NDArray[np.int8]
+    """`[N, A]` the mover's return under best play of both; what it holds of illegal actions is not read."""
+
+
+@runtime_checkable
+class Solved(Protocol):
+    """A game whose best play is known, so that agents can be measured against it."""
+
+    def solved_positions(self) -> SolvedPositions:
+        """Every position of the game that is not over."""
+        ...
+
+    def optimal_actions(self) -> NDArray[np.bool_]:
+        """`[B, A]` the actions that keep the value of the copies' states; none in a finished copy."""
+        ...
 
 
 def require_mask(which: NDArray[np.bool_], batch_size: int) -> None:

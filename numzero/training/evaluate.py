@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from numzero.agent import Agent
 from numzero.errors import UserError
-from numzero.games import STAY, Game, Trust, make_game, trusted_name
-from numzero.games.tictactoe import ILLEGAL, TicTacToe, action_values, all_positions, optimal_actions
+from numzero.games import STAY, Game, Solved, Trust, make_game, trusted_name
 from numzero.games.turns import for_first_player
 from numzero.runtime.base import Mailbox
 from numzero.search import sample_action
@@ -28,7 +27,7 @@ __all__ += ["evaluation", "exhaustive", "match"]
 BATCH_SIZE = 256
 """Games or episodes in lockstep."""
 EXHAUSTIVE_BATCH_SIZE = 565
-"""Divides the 4,520 positions of tic-tac-toe into eight batches."""
+"""Positions at a time: divides the 4,520 of tic-tac-toe into eight batches."""
 OPENING_MOVES = 2
 """Against another agent every game starts with so many random moves: two greedy players else repeat one game."""
 
@@ -59,13 +58,13 @@ class RandomPlayer:
 
 
 class MinimaxPlayer:
-    """Plays tic-tac-toe perfectly: uniformly among the moves of highest exact value."""
+    """Plays a solved game perfectly: uniformly among the moves of highest exact value."""
 
     def choose(self, game: Game, rng: np.random.Generator) -> NDArray[np.int32]:
         """See `Player`."""
-        if not isinstance(game, TicTacToe):
-            raise UserError(f"minimax is known for tictactoe only, not for {game.spec.name}. Use --opponent random.")
-        return sample_action(_open(optimal_actions(game)).astype(np.float32), 1.0, rng)
+        if not isinstance(game, Solved):
+            raise UserError(f"minimax needs a solved game, such as tictactoe; {game.spec.name} is none. Play random.")
+        return sample_action(_open(game.optimal_actions()).astype(np.float32), 1.0, rng)
 
 
 class AgentPlayer:
@@ -248,18 +247,22 @@ def evaluation(task: EvaluationTask, mailbox: Mailbox) -> Iterator[None]:
         yield
 
 
-def exhaustive(agent: Agent, *, simulations: int | None, progress: Progress | None = None) -> dict[str, int]:
-    """On how many of tic-tac-toe's 4,520 positions that are not over the agent's move keeps the exact value."""
-    if agent.info.spec.name != "tictactoe":
-        raise UserError(f"--exhaustive needs a solved game, tictactoe; this agent plays {agent.info.spec.name}.")
-    positions, values = all_positions(), action_values()
+def exhaustive(
+    agent: Agent, *, simulations: int | None, progress: Progress | None = None, trust: Trust = False
+) -> dict[str, int]:
+    """In how many of a solved game's positions that are not over the agent's move keeps the exact value."""
+    name = trusted_name(agent.info.spec.name, "the agent", trust)
+    game = make_game(name, 1)
+    if not isinstance(game, Solved):
+        game.close()
+        raise UserError(f"judging every position needs a solved game, such as tictactoe; this agent plays {name}.")
+    observation, legal, values = game.solved_positions()
     optimal = 0
     for start in range(0, len(values), EXHAUSTIVE_BATCH_SIZE):
         rows = slice(start, start + EXHAUSTIVE_BATCH_SIZE)
-        action = agent.act_batch(positions.observation[rows], positions.legal[rows], simulations=simulations).action
-        value = values[rows]
-        chosen = value[np.arange(len(action)), action]
-        best = np.where(value == ILLEGAL, -1, value).max(axis=1)
+        action = agent.act_batch(observation[rows], legal[rows], simulations=simulations).action
+        chosen = values[rows][np.arange(len(action)), action]
+        best = np.where(legal[rows], values[rows], np.iinfo(np.int8).min).max(axis=1)
         optimal += int((chosen == best).sum())
         (progress or _unheard)(min(start + EXHAUSTIVE_BATCH_SIZE, len(values)), len(values))
     return {"positions": len(values), "optimal": optimal}

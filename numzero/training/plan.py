@@ -8,11 +8,11 @@ from __future__ import annotations
 import msgspec
 
 from numzero.errors import UserError
-from numzero.games import GameSpec, is_placeable, make_game
+from numzero.games import GameSpec, game_spec, is_placeable
 from numzero.replay import MEBIBYTE, Window, slot_bytes, window_slots
 from numzero.training.config import RunConfig
 
-__all__ = ["RunPlan", "check_plan", "make_window", "spec_of", "window_bytes"]
+__all__ = ["RunPlan", "check_plan", "make_window", "needs_game", "spec_of", "window_bytes"]
 
 
 class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,11 +28,15 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 def spec_of(config: RunConfig) -> GameSpec:
     """What the settings' game says of itself."""
-    game = make_game(config.game, 1)
-    try:
-        return game.spec
-    finally:
-        game.close()
+    return game_spec(config.game)
+
+
+def needs_game(config: RunConfig, plan: RunPlan) -> bool:
+    """Whether a run asks its game for anything; offline it does so for the symmetries of a board alone.
+
+    A game for one player is taken for an environment then, which has none, and whose code is not to be run.
+    """
+    return not plan.offline or (config.learner.symmetries and plan.spec.num_players == 2)
 
 
 def check_plan(config: RunConfig, plan: RunPlan) -> None:
@@ -47,7 +51,7 @@ def check_plan(config: RunConfig, plan: RunPlan) -> None:
         raise UserError(
             "--reanalyze-workers have nothing to do at reanalyze.fraction 0. Add --set reanalyze.fraction=1."
         )
-    if config.selfplay.stored_start_share > 0.0 and not is_placeable(config.game):
+    if not plan.offline and config.selfplay.stored_start_share > 0.0 and not is_placeable(config.game):
         raise UserError(
             "selfplay.stored_start_share needs a game whose copies can be placed; "
             f"{config.game!r} is none. Set it to 0."

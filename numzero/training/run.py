@@ -56,7 +56,7 @@ from numzero.training.journal import BUSY_SECONDS, Journal
 from numzero.training.learner import Learner
 from numzero.training.limiter import Limiter
 from numzero.training.offline import STORE_NAME, find_source, import_games
-from numzero.training.plan import RunPlan, check_plan, make_window, spec_of, window_bytes
+from numzero.training.plan import RunPlan, check_plan, make_window, needs_game, spec_of, window_bytes
 from numzero.training.progress import Counts, Meter, as_episodes
 from numzero.training.reanalyze import Reanalyzer, ReanalyzeTask, reanalyze
 from numzero.training.selfplay import SelfPlayTask, selfplay, warm_up
@@ -157,7 +157,7 @@ class TrainingRun:
             read_sealed(folder / "config.toml")
             updates, checkpoint, problems = read_checkpoint(folder / "checkpoints")
             config = load_config(folder / "config.toml")
-            trusted_name(config.game, f"the run in {folder}", trust or checkpoint.state.plan.offline)
+            trusted_name(config.game, f"the run in {folder}", trust or not needs_game(config, checkpoint.state.plan))
             run = cls.__new__(cls)
             run._set_up(config, folder, checkpoint.state, on_event)
             run._lock = lock
@@ -175,7 +175,8 @@ class TrainingRun:
         plan, schedule = state.plan, config.schedule
         check_plan(config, plan)
         self.config, self.folder, self.plan = config, folder, plan
-        self.spec, self._symmetries = plan.spec, symmetries_of(config.game)
+        self.spec = plan.spec
+        self._symmetries = symmetries_of(config.game) if needs_game(config, plan) else None
         self._state, self._on_event = state, on_event
         network = make_network(self.spec.observation_shape, self.spec.num_actions, config.network, plan.seed)
         self._learner = Learner(network, config.learner, schedule.num_updates)

@@ -23,7 +23,7 @@ import msgspec
 from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.files import FolderLock, write_file
-from numzero.games import reward_threshold, trusted_name
+from numzero.games import is_solved, reward_threshold, trusted_name
 from numzero.training.config import RunConfig, load_config, load_preset, save_config
 from numzero.training.evaluate import AgentPlayer, RandomPlayer, episodes, exhaustive, match
 from numzero.training.results import Results, SeedResult, learning_curve, machine, summarize, with_seconds
@@ -287,8 +287,8 @@ def final_scores(agent: Agent, simulations: int, game: str) -> dict[str, float]:
         UserError: the agent plays another game.
     """
     spec = agent.info.spec
-    if trusted_name(spec.name, "the agent", game) == "tictactoe":
-        found = {n: exhaustive(agent, simulations=n)["optimal"] for n in EXHAUSTIVE_SIMULATIONS}
+    if is_solved(trusted_name(spec.name, "the agent", game)):
+        found = {n: exhaustive(agent, simulations=n, trust=game)["optimal"] for n in EXHAUSTIVE_SIMULATIONS}
         return {f"positions right, {n} simulations" if n else "positions right, bare policy": found[n] for n in found}
     player = AgentPlayer(agent, simulations)
     if spec.num_players == 2:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from numzero.errors import UserError
 from numzero.games import STAY, make_game, reward_threshold
-from numzero.games.gym import SEED_LIMIT, GymGame, registered_ids
+from numzero.games.adapters.gym import SEED_LIMIT, GymGame, registered_ids
 
 HERE = "tests.games.environments"
 LEFT, RIGHT = 0, 1
@@ -243,8 +243,8 @@ def play_three_steps(name: str) -> None:
         ("", "got ''. Known: Acrobot-v1, "),
         (f"{HERE}:Corridr", "'Corridr' is neither. Did you mean 'Corridor'"),
         (f"{HERE}:tests/Corridor-v1", "'tests/Corridor-v1' is neither. Did you mean 'tests/Corridor-v0'"),
-        ("no_such_module:Corridor", "module 'no_such_module' of environment .* must be importable; got ModuleNotFound"),
-        (":Corridor", "module '' of environment ':Corridor' must be importable; got ValueError"),
+        ("no_such_module:Corridor", "module 'no_such_module' of .* must be importable; got ModuleNotFound"),
+        (":Corridor", "module '' of ':Corridor' must be importable; got ValueError"),
         (f"{HERE}:NeedsArgument", "must be made without arguments; got TypeError: .*'size'"),
         (f"{HERE}:NoEnvironment", "must be a gymnasium.Env; got NoEnvironment"),
         (f"{HERE}:ContinuousActions", r"action_space of environment .* must be Discrete; got Box\("),
@@ -345,7 +345,7 @@ def test_games_are_imported_without_gymnasium() -> None:
 def test_a_missing_gymnasium_is_said_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it is not installed, a board game still plays and anything else names pip."""
     monkeypatch.setitem(sys.modules, "gymnasium", None)
-    monkeypatch.delitem(sys.modules, "numzero.games.gym")
+    monkeypatch.delitem(sys.modules, "numzero.games.adapters.gym")
     assert make_game("tictactoe", 1).batch_size == 1
-    with pytest.raises(UserError, match=r"board game \(tictactoe\).* got 'CartPole-v1'. Run: pip install gymnasium"):
+    with pytest.raises(UserError, match=r"must be one of tictactoe.* got 'CartPole-v1'. Run: pip install gymnasium"):
         make_game("CartPole-v1", 1)

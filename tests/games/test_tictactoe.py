@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from numzero.errors import UserError
 from numzero.games import STAY, TicTacToe
-from numzero.games.tictactoe import EMPTY, ILLEGAL, action_values, all_positions, optimal_actions
+from numzero.games.boards.tictactoe import EMPTY, ILLEGAL, action_values, all_positions
 from tests.reference import tictactoe as reference
 
 RNG = np.random.default_rng(0)
@@ -102,14 +102,14 @@ def test_optimal_actions_are_the_best_ones_everywhere() -> None:
     game = TicTacToe(len(values))
     game.set_state(positions.board, positions.to_play)
     best = np.array([[v == row.max() for v in row] for row in values])
-    np.testing.assert_array_equal(optimal_actions(game), best & positions.legal)
+    np.testing.assert_array_equal(game.optimal_actions(), best & positions.legal)
 
 
 def test_optimal_play_is_a_draw() -> None:
     """Whatever optimal actions two players choose, nobody wins."""
     rng, game = np.random.default_rng(3), started(64)
     for _ in range(9):
-        action = np.where(optimal_actions(game), rng.random((64, 9)), -1.0).argmax(axis=1).astype(np.int32)
+        action = np.where(game.optimal_actions(), rng.random((64, 9)), -1.0).argmax(axis=1).astype(np.int32)
         result = game.step(action)
         assert not result.reward.any()
     assert result.terminated.all()
@@ -117,7 +117,7 @@ def test_optimal_play_is_a_draw() -> None:
 
 def test_finished_copies_have_no_optimal_action() -> None:
     """Where X has won there is nothing to choose."""
-    assert not optimal_actions(played("14253")).any()
+    assert not played("14253").optimal_actions().any()
 
 
 @given(
@@ -180,8 +180,8 @@ def test_stepping_commutes_with_every_symmetry(index: int) -> None:
     image_board[:, action_map] = positions.board
     game.set_state(positions.board, positions.to_play)
     image.set_state(image_board, positions.to_play)
-    optimal = optimal_actions(game)
-    np.testing.assert_array_equal(optimal_actions(image)[:, action_map], optimal)
+    optimal = game.optimal_actions()
+    np.testing.assert_array_equal(image.optimal_actions()[:, action_map], optimal)
     action = positions.legal.argmax(axis=1).astype(np.int32)
     before, after = game.step(action), image.step(action_map[action])
     np.testing.assert_array_equal(before.reward, after.reward)

@@ -1,4 +1,4 @@
-"""Tic-tac-toe on strings, one board at a time: the obvious slow twin of `numzero.games.tictactoe`.
+"""Tic-tac-toe on strings, one board at a time: the obvious slow twin of `numzero.games.boards.tictactoe`.
 
 A board is nine characters of ".XO", row by row. Nothing here is shared with the package.
 """

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from numzero.agent import Agent
 from numzero.errors import UserError
-from numzero.games.tictactoe import action_values, all_positions
+from numzero.games.boards.tictactoe import action_values, all_positions
 from numzero.training import evaluate as judge
 from numzero.training.evaluate import AgentPlayer, MinimaxPlayer, RandomPlayer, episodes, evaluate, exhaustive, match
 from tests.reference import tictactoe as reference
@@ -241,7 +241,7 @@ def test_what_makes_no_sense_is_refused() -> None:
     agent = make_agent(CORRIDOR)
     with pytest.raises(UserError, match="has one player; leave --opponent out"):
         evaluate(agent, opponent=RandomPlayer(), games=2, simulations=0, seed=0)
-    with pytest.raises(UserError, match="minimax is known for tictactoe only"):
+    with pytest.raises(UserError, match="minimax needs a solved game"):
         episodes(CORRIDOR, MinimaxPlayer(), games=2, seed=0)
-    with pytest.raises(UserError, match="--exhaustive needs a solved game"):
-        exhaustive(agent, simulations=0)
+    with pytest.raises(UserError, match="needs a solved game"):
+        exhaustive(agent, simulations=0, trust=True)

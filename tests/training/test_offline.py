@@ -11,7 +11,7 @@ import pytest
 
 from numzero.agent import Agent
 from numzero.errors import UserError
-from numzero.games import make_game
+from numzero.games import make_game, registry
 from numzero.metrics import Evaluated, Event, Finished, Noted, Progress, Started
 from numzero.replay import GAME_NOTE, UNKNOWN_VERSION, GameStore
 from numzero.training import offline, plan, selfplay
@@ -53,8 +53,8 @@ def test_an_offline_run_makes_no_environment(
     source: str, reanalyze_workers: int, played: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not even to learn its shapes; it makes all its updates, takes no step, and leaves an agent that plays."""
-    for module in (plan, selfplay):
-        monkeypatch.setattr(module, "make_game", no_environment)
+    for module, name in ((plan, "game_spec"), (selfplay, "make_game"), (registry, "make_game")):
+        monkeypatch.setattr(module, name, no_environment)
     path = played if source == "run" else played / "replay.sqlite"
     scores, events = learn(
         path,

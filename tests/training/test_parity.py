@@ -14,7 +14,7 @@ import pytest
 from numzero.agent import Agent, AgentInfo
 from numzero.errors import UserError
 from numzero.files import write_folder
-from numzero.games.tictactoe import all_positions
+from numzero.games.boards.tictactoe import all_positions
 from numzero.inference import ModelFiles
 from numzero.networks.export import Exporter
 from numzero.networks.modules import make_network

@@ -5,7 +5,6 @@ Knows gymnasium, which no other module may import; knows no environment by name,
 
 from __future__ import annotations
 
-import importlib
 import math
 import re
 import warnings
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from numzero import lastwords
 from numzero.errors import EnvironmentFault, UserError, nearest
 from numzero.games.base import STAY, GameSpec, StepResult, require_legal, require_mask
+from numzero.games.outside import find_outside, is_outside
 
 __all__ = ["GymGame", "registered_ids"]
 
@@ -238,15 +238,15 @@ def _shown(raw: object) -> str:
 def _make_environment(env_id: str, copy: int) -> _Environment:
     """One environment by id or by "module:Name"."""
     lastwords.enter("making", env_id, copy, 0)
-    module_name, colon, name = env_id.rpartition(":")
-    module = _import_module(env_id, module_name) if colon else None
-    factory = getattr(module, name, None)
+    module, factory, name = find_outside(env_id) if is_outside(env_id) else (None, None, env_id)
     if factory is None and name not in gymnasium.registry:
         offered = registered_ids() if module is None else [*registered_ids(), *_environment_classes(module)]
         raise UserError(
             f"environment {env_id!r} must be registered with gymnasium, or be a class as in 'package.module:Class'; "
             f"{name!r} is neither.{nearest(name, offered)}"
         )
+    if factory is not None and not callable(factory):
+        raise UserError(f"{env_id!r} must name a class or a function that makes an environment; got {factory!r}.")
     try:
         env = gymnasium.make(name, disable_env_checker=True) if factory is None else factory()
     except Exception as error:
@@ -260,16 +260,6 @@ def _make_environment(env_id: str, copy: int) -> _Environment:
         )
     lastwords.leave()
     return env
-
-
-def _import_module(env_id: str, module_name: str) -> object:
-    try:
-        return importlib.import_module(module_name)
-    except Exception as error:  # a module may fail in any way while it runs
-        raise UserError(
-            f"module {module_name!r} of environment {env_id!r} must be importable; "
-            f"got {type(error).__name__}: {error}. Install it, or run from the folder it is in."
-        ) from error
 
 
 def _environment_classes(module: object) -> list[str]:

@@ -1,0 +1,1 @@
+"""Board games: rules on arrays, a file a game."""
