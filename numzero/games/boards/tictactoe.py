@@ -6,22 +6,15 @@ Knows the rules, the eight symmetries and the value of every position; knows not
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
-from numzero.games.base import (
-    STAY,
-    GameSpec,
-    SolvedPositions,
-    StepResult,
-    Symmetries,
-    require_legal,
-    require_mask,
-)
+from numzero.games.base import STAY, GameSpec, SolvedPositions, Symmetries
+from numzero.games.boards.base import Board
 
 __all__ = [
     "EMPTY",
@@ -59,8 +52,8 @@ _SPEC = GameSpec(
 )
 
 
-class TicTacToe:
-    """A batch of tic-tac-toe boards; see `Game` for the contract.
+class TicTacToe(Board):
+    """A batch of tic-tac-toe boards; see `Board`.
 
     Action a marks cell a (3 * row + column). Whoever completes a line gets reward 1 and ends the episode, as does a
     full board with reward 0. An observation is three planes of 3 x 3: the mover's marks, the opponent's, empty cells.
@@ -68,53 +61,19 @@ class TicTacToe:
     """
 
     def __init__(self, batch_size: int) -> None:
-        """Allocate `batch_size` boards, none of them running; at least 1, else a UserError."""
-        if batch_size < 1:
-            raise UserError(f"batch_size must be at least 1; got {batch_size}. Ask for one copy or more.")
-        self.spec: GameSpec = _SPEC
-        self.batch_size = batch_size
-        self.symmetries: Symmetries | None = _symmetries()
-        self.board: NDArray[np.int8] = np.zeros((batch_size, NUM_CELLS), np.int8)
-        """`[B, 9]` int8 marks, to be read; `set_state` writes."""
-        self._to_play = np.zeros(batch_size, np.int8)
-        self._running = np.zeros(batch_size, np.bool_)
-        self._observation = np.zeros((batch_size, *_SPEC.observation_shape), np.uint8)
-        self._legal = np.zeros((batch_size, NUM_CELLS), np.bool_)
+        super().__init__(_SPEC, batch_size, NUM_CELLS, _symmetries())
 
-    def reset(self, which: NDArray[np.bool_], rng: np.random.Generator) -> None:
-        """Clear the boards where `which` (`[B]` bool); nothing is drawn from `rng`."""
-        require_mask(which, self.batch_size)
-        self.board[which] = EMPTY
-        self._to_play[which] = 0
-        self._running[which] = True
+    def move(self, action: NDArray[np.int32], reward: NDArray[np.float32], terminated: NDArray[np.bool_]) -> bool:
+        """See `Board`."""
+        return _step(self.board, self._to_play, self._running, action, reward, terminated)
 
-    def observation(self) -> NDArray[np.uint8]:
-        """`[B, 3, 3, 3]` uint8 0 or 1: planes of the mover's marks, the opponent's, and empty cells."""
-        _observe(self.board, self._to_play, self._observation.reshape(self.batch_size, 3, NUM_CELLS))
-        return self._observation
+    def observe(self, observation: NDArray[Any]) -> None:
+        """See `Board`."""
+        _observe(self.board, self._to_play, observation.reshape(self.batch_size, 3, NUM_CELLS))
 
-    def legal(self) -> NDArray[np.bool_]:
-        """`[B, 9]` bool: the empty cells of running copies; nothing in finished ones."""
-        _mark_legal(self.board, self._running, self._legal)
-        return self._legal
-
-    def to_play(self) -> NDArray[np.int8]:
-        """`[B]` int8: 0 for X, 1 for O."""
-        return self._to_play
-
-    def step(self, action: NDArray[np.int32]) -> StepResult:
-        """Mark one cell in every copy: `action` `[B]` integers or STAY.
-
-        Raises:
-          UserError: a copy is over, or its cell is taken.
-        """
-        reward = np.zeros(self.batch_size, np.float32)
-        terminated = np.zeros(self.batch_size, np.bool_)
-        state = (self.board, self._to_play, self._running)
-        if action.shape != reward.shape or action.dtype != np.int32 or not _step(*state, action, reward, terminated):
-            require_legal(action, self.legal(), _SPEC.name)  # says what is wrong; nothing, if it was but the dtype
-            _step(*state, np.ascontiguousarray(action, np.int32), reward, terminated)
-        return StepResult(reward, terminated, np.zeros(self.batch_size, np.bool_))
+    def mark_legal(self, legal: NDArray[np.bool_]) -> None:
+        """See `Board`."""
+        _mark_legal(self.board, self._running, legal)
 
     def play_randomly(self, num_moves: NDArray[np.int64], rng: np.random.Generator) -> None:
         """See `PlaysRandomly`."""
@@ -122,16 +81,6 @@ class TicTacToe:
         while left.any():
             numbers = rng.random((self.batch_size, 2 * NUM_CELLS))
             _play_randomly(self.board, self._to_play, self._running, num_moves, left, numbers)
-
-    def positions(self) -> NDArray[np.uint8]:
-        """See `Placeable`: the nine marks and the player to move."""
-        return np.column_stack([self.board, self._to_play]).astype(np.uint8)
-
-    def place(self, which: NDArray[np.bool_], positions: NDArray[np.uint8]) -> None:
-        """See `Placeable`; `set_state` checks what it is given."""
-        self.board[which] = positions[which, :NUM_CELLS]
-        self._to_play[which] = positions[which, NUM_CELLS]
-        self._running[which] = ~_is_over(self.board[which])
 
     def solved_positions(self) -> SolvedPositions:
         """See `Solved`: 4,520 of them; 1 wins, 0 draws, -1 loses."""
@@ -149,9 +98,6 @@ class TicTacToe:
             _SPEC.action_names[cell] if mark == EMPTY else " XO"[mark] for cell, mark in enumerate(self.board[row])
         ]
         return "\n---+---+---\n".join(" {} | {} | {}".format(*cells[start : start + 3]) for start in (0, 3, 6))
-
-    def close(self) -> None:
-        """Nothing to let go of."""
 
     def set_state(self, board: NDArray[np.int8], to_play: NDArray[np.int8]) -> None:
         """Put every copy into a state of play.
