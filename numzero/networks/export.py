@@ -15,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
+from numzero.graphs.formulas import FLOAT, INT32, Value
+from numzero.graphs.weights import model_bytes, replace_weights
 from numzero.inference import ModelFiles, OnnxModel
 from numzero.networks.config import NetworkConfig
-from numzero.networks.graph import NetworkGraph, model_bytes, replace_weights
+from numzero.networks.graph import NetworkGraph
 from numzero.networks.modules import MuZeroNetwork, make_network
-from numzero.networks.values import FLOAT, INT32, Value
 
 __all__ = ["Exporter", "NonFiniteWeightsError", "ParityError", "check_parity", "parity_with", "require_finite"]
 

@@ -17,10 +17,10 @@ from torch import nn
 from torch.nn import functional
 
 from numzero.errors import UserError
+from numzero.graphs.formulas import Value
 from numzero.networks.config import NetworkConfig
 from numzero.networks.graph import NetworkGraph
 from numzero.networks.support import bin_values
-from numzero.networks.values import Value
 
 __all__ = ["Heads", "MuZeroNetwork", "make_network"]
 

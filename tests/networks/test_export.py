@@ -11,10 +11,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from numzero.graphs.weights import replace_weights
 from numzero.inference import ModelFiles, OnnxModel
 from numzero.networks import NetworkConfig
 from numzero.networks.export import PARITY_TOLERANCE, Exporter, ParityError, check_parity
-from numzero.networks.graph import replace_weights
 from numzero.networks.modules import Dense, MuZeroNetwork, make_network
 from numzero.runtime.usage import resident_bytes
 from tests.reference.agents import BOARD, NUM_ACTIONS, small_network
