@@ -9,9 +9,9 @@ from numzero.agent import Agent, AgentInfo, agent_files
 from numzero.files import write_folder
 from numzero.games import make_game
 from numzero.inference import ModelFiles
-from numzero.networks.config import NetworkConfig
+from numzero.networks.config import network_config
 from numzero.networks.export import Exporter
-from numzero.networks.modules import make_network
+from numzero.networks.network import make_network
 from numzero.search import SearchConfig
 from numzero.training.config import RunConfig, load_preset
 from numzero.training.selfplay import edge_discount
@@ -46,7 +46,7 @@ def model_files(game: str = "tictactoe", seed: int = 0) -> ModelFiles:
     made = make_game(game, 1)
     spec = made.spec
     made.close()
-    config = NetworkConfig(width=16, latent_size=8, latent_scaling="layernorm", head_scale=1.0)
+    config = network_config(width=16, latent_size=8, latent_scaling="layernorm", head_scale=1.0)
     network = make_network(spec.observation_shape, spec.num_actions, config, seed)
     return Exporter(network, edge_discount(spec, GAMMA[game])).files(network, version=seed)
 
