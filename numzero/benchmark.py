@@ -149,11 +149,11 @@ def bench_search(workload: Workload, batch_size: int, rule: str, seconds: float)
 def _network(workload: Workload) -> OnnxModel | None:
     if workload.network is None:
         return None
-    from numzero.networks.config import NetworkConfig
+    from numzero.networks.config import network_config
     from numzero.networks.export import Exporter
-    from numzero.networks.modules import make_network
+    from numzero.networks.network import make_network
 
-    config = msgspec.convert(workload.network, NetworkConfig)
+    config = network_config(**workload.network)
     network = make_network(workload.observation_shape, workload.num_actions, config, seed=0)
     return OnnxModel(Exporter(network, workload.discount).files(network, 0))
 
@@ -246,7 +246,7 @@ def bench_selfplay(preset: str, workers: int, seconds: float) -> dict[str, Any]:
         search), `game`, `storage`, `rest`.
     """
     from numzero.networks.export import Exporter
-    from numzero.networks.modules import make_network
+    from numzero.networks.network import make_network
 
     config = load_preset(preset)
     game = make_game(config.game, 1)
@@ -329,7 +329,7 @@ def bench_learner(preset: str, batch_size: int, seconds: float) -> dict[str, Any
         1 at best; `batch_share`, the time it takes to draw and gather a batch over that of an update.
     """
     from numzero.networks.arithmetic import update_products
-    from numzero.networks.modules import make_network
+    from numzero.networks.network import make_network
     from numzero.training.batches import draw_batch
     from numzero.training.learner import Learner
 

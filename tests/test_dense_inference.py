@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.inference import ModelFiles, OnnxModel
-from numzero.networks.config import NetworkConfig
+from numzero.networks.config import network_config
 from numzero.networks.export import Exporter
-from numzero.networks.modules import MuZeroNetwork, make_network
+from numzero.networks.network import MuZeroNetwork, make_network
 from numzero.onnx_layers import plain_layers
 from numzero.onnx_reader import OnnxGraph, read_graph
 from numzero.search import RecurrentOutput, Search, SearchConfig
@@ -28,7 +28,7 @@ SHAPE, NUM_ACTIONS = (3, 5, 5), 4
 
 
 def network(seed: int = 3, **settings: Any) -> MuZeroNetwork:
-    config = NetworkConfig(
+    config = network_config(
         **{"head_scale": 1.0, "width": 24, "latent_size": 10, "latent_scaling": "layernorm"} | settings
     )
     return make_network(SHAPE, NUM_ACTIONS, config, seed=seed)

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
+from numzero.graphs.weights import model_bytes
 from numzero.inference import ModelFiles, OnnxModel, shared_model
-from numzero.networks.graph import model_bytes
 from tests.reference.agents import BOARD, NUM_ACTIONS, small_files
 
 small = functools.cache(small_files)

@@ -10,9 +10,9 @@ from numzero.files import write_folder
 from numzero.games import GameSpec, make_game
 from numzero.games.turns import model_discount
 from numzero.inference import ModelFiles
-from numzero.networks.config import NetworkConfig
+from numzero.networks.config import network_config
 from numzero.networks.export import Exporter
-from numzero.networks.modules import make_network
+from numzero.networks.network import make_network
 from numzero.search import SearchConfig
 from numzero.training.config import RunConfig, load_preset
 
@@ -50,7 +50,7 @@ def model_files(game: str = "tictactoe", seed: int = 0) -> ModelFiles:
 
 def files_for(spec: GameSpec, gamma: float, seed: int = 0) -> ModelFiles:
     """Networks with random weights for any game."""
-    config = NetworkConfig(width=16, latent_size=8, latent_scaling="layernorm", head_scale=1.0)
+    config = network_config(width=16, latent_size=8, latent_scaling="layernorm", head_scale=1.0)
     network = make_network(spec.observation_shape, spec.num_actions, config, seed)
     return Exporter(network, model_discount(spec, gamma)).files(network, version=seed)
 

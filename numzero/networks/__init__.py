@@ -1,6 +1,7 @@
-"""The networks: settings (`config`), layers (`modules`), categorical scalars (`support`), ONNX (`graph`, `export`).
+"""The networks: `config`, `inputs`, `bodies` made of `layers`, `heads`; `gradients`, also `by_hand`; `export`.
 
-Only `config` works without torch and onnx (the `train` extra); import the others from their modules.
+Only `config`, `activations`, `heads` and `support` work without torch and onnx (the `train` extra); import the others
+from their modules.
 """
 
 from numzero.networks.config import NetworkConfig, SupportConfig

@@ -10,7 +10,9 @@ from collections.abc import Callable
 import torch
 
 from numzero.errors import UserError
-from numzero.networks.modules import Dense, MuZeroNetwork
+from numzero.networks.config import MlpConfig
+from numzero.networks.layers import Dense
+from numzero.networks.network import MuZeroNetwork
 
 __all__ = ["update_products"]
 
@@ -23,8 +25,10 @@ def update_products(network: MuZeroNetwork, num_rows: int, num_steps: int, *, co
     Raises:
         UserError: the network's body has convolutions.
     """
-    if network.config.body != "mlp":
-        raise UserError(f"The arithmetic is counted for network.body = 'mlp' only; got {network.config.body!r}.")
+    body = network.config.body
+    if not isinstance(body, MlpConfig):
+        kind = body.__struct_config__.tag
+        raise UserError(f"The arithmetic is counted for network.body.kind = 'mlp' only; got {kind!r}.")
     representation, dynamics, prediction = (
         [layer.weight for layer in part.modules() if isinstance(layer, Dense)]
         for part in (network.representation, network.dynamics, network.prediction)

@@ -1,17 +1,23 @@
-"""The settings of the networks.
+"""The settings of the networks: one struct for each body, and what all of them share.
 
-Knows numbers and names only, so that a run's settings can be read, checked and shown without torch.
+Knows numbers and names only, so that a run's settings can be read, checked and shown without torch. A body's struct is
+told by its `kind`, which also names the module in `bodies` that builds it.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 import msgspec
 
+from numzero.errors import UserError, nearest
 from numzero.limits import ABOVE_0, at_least, beyond
+from numzero.networks.activations import ACTIVATIONS
 
-__all__ = ["NetworkConfig", "SupportConfig"]
+__all__ = ["BodyConfig", "ConvConfig", "MlpConfig", "NetworkConfig", "OutsideConfig", "SupportConfig"]
+__all__ += ["body_settings", "choose_body", "modern_path", "modern_table", "network_config", "strict_table"]
+__all__ += ["written_table"]
 
 
 class SupportConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,37 +35,94 @@ class SupportConfig(msgspec.Struct, frozen=True, kw_only=True):
         return beyond(self, path, num_bins=at_least(2), limit=ABOVE_0)
 
 
-class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """The shape of the three networks."""
+class BodyConfig(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """What the bodies that ship have in common."""
 
-    body: Literal["mlp", "conv"] = "mlp"
-    """`mlp` for vectors and tiny boards, `conv` (residual blocks) for observations `[C, H, W]`."""
     width: int = 128
-    """Units of each hidden layer; of the heads' hidden layer for `conv`."""
-    latent_size: int = 64
-    """`mlp`: size of the hidden state; MuZero has no MLP, EfficientZero V2 128."""
-    representation_layers: int = 1
-    """`mlp`: hidden layers of the representation."""
-    dynamics_layers: int = 1
-    """`mlp`: hidden layers of the dynamics, around which the residual runs."""
+    """Units of each hidden layer."""
     prediction_layers: int = 1
-    """`mlp`: hidden layers of the trunk that the heads share."""
-    channels: int = 32
-    """`conv`: channels of the hidden state; MuZero 256."""
-    blocks: int = 2
-    """`conv`: residual blocks of representation and of dynamics; MuZero 16."""
-    head_channels: int = 4
-    """`conv`: channels that the heads' hidden layer sees."""
-    activation: Literal["relu", "silu"] = "relu"
-    """Hidden activation. relu is fused into its matrix product by onnxruntime; silu is one or two nodes more."""
+    """Hidden layers of the trunk that the heads share."""
+    activation: str = "relu"
+    """Hidden activation, `relu` or `silu`. relu is fused into its matrix product by onnxruntime; silu is one or two
+    nodes more."""
     hidden_norm: bool = False
     """LayerNorm before each hidden activation."""
     latent_scaling: Literal["minmax", "layernorm"] = "minmax"
     """How a latent is kept in range: to [0, 1] (MuZero, appendix G), or LayerNorm without affine (one node)."""
-    observation_scaling: Literal["none", "symlog"] = "none"
-    """`symlog`: sign(x) log(1 + |x|), for observations of unknown range (DreamerV3)."""
     head_scale: float = 0.0
     """Initial output weights, times PyTorch's default: 0 starts with a uniform policy and value and reward 0."""
+
+    def check(self, path: str) -> list[str]:
+        """All that is wrong, one sentence each; `path` names the setting."""
+        problems = beyond(self, path, width=at_least(1), prediction_layers=at_least(1))
+        if self.activation not in ACTIVATIONS:
+            known = nearest(self.activation, ACTIVATIONS)
+            problems.append(
+                f"{path}.activation must be one of {', '.join(ACTIVATIONS)}; got {self.activation!r}.{known}"
+            )
+        return problems
+
+
+class MlpConfig(BodyConfig, frozen=True, kw_only=True, tag="mlp"):
+    """Plain layers, for vectors and tiny boards."""
+
+    latent_size: int = 64
+    """Size of the hidden state; MuZero has no MLP, EfficientZero V2 128."""
+    representation_layers: int = 1
+    """Hidden layers of the representation."""
+    dynamics_layers: int = 1
+    """Hidden layers of the dynamics, around which the residual runs."""
+
+    def check(self, path: str) -> list[str]:
+        """All that is wrong, one sentence each; `path` names the setting."""
+        bounds = {"latent_size": at_least(1), "representation_layers": at_least(0), "dynamics_layers": at_least(1)}
+        return super().check(path) + beyond(self, path, **bounds)
+
+
+class ConvConfig(BodyConfig, frozen=True, kw_only=True, tag="conv"):
+    """Convolutions and residual blocks, for observations `[C, H, W]`; `width` is that of the heads' hidden layer."""
+
+    channels: int = 32
+    """Channels of the hidden state; MuZero 256."""
+    blocks: int = 2
+    """Residual blocks of representation and of dynamics; MuZero 16."""
+    head_channels: int = 4
+    """Channels that the heads' hidden layer sees."""
+
+    def check(self, path: str) -> list[str]:
+        """All that is wrong, one sentence each; `path` names the setting."""
+        bounds = {"channels": at_least(1), "blocks": at_least(0), "head_channels": at_least(1)}
+        return super().check(path) + beyond(self, path, **bounds)
+
+
+class OutsideConfig(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="outside"):
+    """A body that somebody else wrote: see `bodies.outside`. People write its name as the body's kind."""
+
+    name: str
+    """A class, as "package.module:Class" or "file.py:Class"."""
+    settings: dict[str, Any] = {}
+    """Given to the class by name."""
+
+    def check(self, path: str) -> list[str]:
+        """All that is wrong, one sentence each; `path` names the setting."""
+        return [] if ":" in self.name else [f"{path}.name must be module:Class; got {self.name!r}."]
+
+
+Body = MlpConfig | ConvConfig | OutsideConfig
+KINDS: dict[str, type[Body]] = {str(each.__struct_config__.tag): each for each in get_args(Body)}
+"""The bodies by name."""
+_OUTSIDE = str(OutsideConfig.__struct_config__.tag)
+_FORMERLY_FLAT = {name for kind in (MlpConfig, ConvConfig) for name in kind.__struct_fields__}
+"""Settings that stood beside `body` before each body had a struct of its own."""
+
+
+class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The three networks: the body they share, what goes in and what comes out."""
+
+    body: Body = MlpConfig()
+    """`kind` is `mlp`, `conv`, or a class of your own as module:Class; its settings stand beside it."""
+    observation_scaling: Literal["none", "symlog"] = "none"
+    """`symlog`: sign(x) log(1 + |x|), for observations of unknown range (DreamerV3)."""
     value: SupportConfig = SupportConfig()
     """Bins of the value."""
     reward: SupportConfig = SupportConfig()
@@ -67,16 +130,82 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
-        problems = beyond(
-            self,
-            "network",
-            width=at_least(1),
-            latent_size=at_least(1),
-            representation_layers=at_least(0),
-            dynamics_layers=at_least(1),
-            prediction_layers=at_least(1),
-            channels=at_least(1),
-            blocks=at_least(0),
-            head_channels=at_least(1),
-        )
+        problems = self.body.check("network.body")
         return problems + self.value.check("network.value") + self.reward.check("network.reward")
+
+
+def network_config(**settings: Any) -> NetworkConfig:
+    """Settings from plain values, as they stand in a file: `network_config(body={"kind": "mlp", "width": 64})`."""
+    return msgspec.convert(strict_table(modern_table(settings)), NetworkConfig)
+
+
+# ---------------------------------------------------------------------------------------------- as people write it
+
+
+def modern_table(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The network's settings of a file with `body` as a table, also of files in which it was a word among others.
+
+    Those files held the settings of all bodies, whichever was chosen; what the chosen one does not have meant nothing.
+    """
+    table = dict(table)
+    body, formerly = table.get("body", "mlp"), isinstance(table.get("body", "mlp"), str)
+    if not formerly and not isinstance(body, Mapping):
+        return table
+    flat = {name: table.pop(name) for name in [*table] if name in _FORMERLY_FLAT}
+    body = {"kind": body} if formerly else {"kind": "mlp", **body}
+    known = body_settings(body["kind"]) if formerly else None
+    table["body"] = body | {name: value for name, value in flat.items() if known is None or name in known}
+    return table
+
+
+def modern_path(path: list[str]) -> list[str]:
+    """Where a setting is now: `network.width` is `network.body.width`."""
+    if len(path) == 2 and path[0] == "network" and path[1] in _FORMERLY_FLAT:
+        return ["network", "body", path[1]]
+    return path
+
+
+def choose_body(table: dict[str, Any], kind: object) -> None:
+    """Make `kind` the body of a `modern_table`; it keeps those settings that it has too."""
+    body = table.get("body", {})
+    if isinstance(kind, Mapping):
+        table["body"] = {"kind": "mlp", **kind}
+    elif isinstance(kind, str) and kind != body.get("kind"):
+        known = body_settings(kind) or ()
+        table["body"] = {"kind": kind} | {name: value for name, value in body.items() if name in known}
+    elif not isinstance(kind, str):
+        table["body"] = kind  # refused by its type
+
+
+def body_settings(kind: object) -> tuple[str, ...] | None:
+    """The settings of a body by its kind; None where only its own code knows them.
+
+    Raises:
+        UserError: there is no such body.
+    """
+    if isinstance(kind, str) and (":" in kind or kind == _OUTSIDE):
+        return None
+    if kind not in KINDS:
+        names = [name for name in KINDS if name != _OUTSIDE]
+        raise UserError(
+            f"network.body.kind must be {' or '.join(names)}, or a class of your own as module:Class; got {kind!r}."
+            f"{nearest(str(kind), names)}"
+        )
+    return KINDS[str(kind)].__struct_fields__
+
+
+def strict_table(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A `modern_table` as `NetworkConfig` has it: a class of one's own is told from the settings beside its name."""
+    body = table.get("body")
+    if not isinstance(body, Mapping) or ":" not in str(body.get("kind")):
+        return dict(table)
+    settings = {name: value for name, value in body.items() if name != "kind"}
+    return {**table, "body": {"kind": _OUTSIDE, "name": body["kind"], "settings": settings}}
+
+
+def written_table(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `strict_table`."""
+    body = table["body"]
+    if body["kind"] != _OUTSIDE:
+        return dict(table)
+    return {**table, "body": {"kind": body["name"], **body["settings"]}}

@@ -7,7 +7,7 @@ of an edge is the constant `discount` in the metadata.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -15,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
+from numzero.graphs.formulas import FLOAT, INT32, Value
+from numzero.graphs.weights import model_bytes, replace_weights
 from numzero.inference import ModelFiles, OnnxModel
 from numzero.networks.config import NetworkConfig
-from numzero.networks.graph import NetworkGraph, model_bytes, replace_weights
-from numzero.networks.modules import MuZeroNetwork, make_network
-from numzero.networks.values import FLOAT, INT32, Value
+from numzero.networks.layers import NetworkGraph
+from numzero.networks.network import MuZeroNetwork, make_network
 
 __all__ = ["Exporter", "NonFiniteWeightsError", "ParityError", "check_parity", "parity_with", "require_finite"]
 
@@ -78,38 +79,36 @@ class Exporter:
 def _initial_graph(network: MuZeroNetwork) -> onnx.ModelProto:
     graph = NetworkGraph(network)
     observation = graph.input("observation", FLOAT, ["batch", *network.observation_shape])
-    if network.config.observation_scaling == "symlog":
-        observation = graph.op("Sign", observation) * graph.op("Log", graph.op("Abs", observation) + 1.0)
-    latent = network.representation.emit(graph, observation)
-    return graph.finish("initial", _outputs(network, graph, latent, reward=False), {})
+    latent = network.representation.emit(graph, network.inputs.emit(graph, observation))
+    return graph.finish("initial", _outputs(network, graph, latent, after_step=False), {})
 
 
 def _recurrent_graph(network: MuZeroNetwork, discount: float) -> onnx.ModelProto:
     graph = NetworkGraph(network)
     previous = graph.input("previous_latent", FLOAT, ["batch", *network.latent_shape])
     latent = network.dynamics.emit(graph, previous, graph.input("action", INT32, ["batch"]))
-    return graph.finish("recurrent", _outputs(network, graph, latent, reward=True), {"discount": repr(discount)})
+    return graph.finish("recurrent", _outputs(network, graph, latent, after_step=True), {"discount": repr(discount)})
 
 
 def _outputs(
-    network: MuZeroNetwork, graph: NetworkGraph, latent: Value, *, reward: bool
+    network: MuZeroNetwork, graph: NetworkGraph, latent: Value, *, after_step: bool
 ) -> dict[str, tuple[Value, Sequence[int | str]]]:
-    """Logits split off one matrix product; value and reward as softmax times bins, `[batch]` each."""
-    sizes = graph.constant(network.head_sizes)
-    heads = graph.ops(3, "Split", network.prediction.emit(graph, latent), sizes, axis=1)
-    outputs: dict[str, tuple[Value, Sequence[int | str]]] = {
-        "latent": (latent, ["batch", *network.latent_shape]),
-        "policy_logits": (heads[0], ["batch", network.num_actions]),
-        "value": (_mean(heads[1], network.value_bins), ["batch"]),
-    }
-    if reward:
-        outputs["reward"] = (_mean(heads[2], network.reward_bins), ["batch"])
+    """Logits split off one matrix product; those of scalars as softmax times bins, `[batch]` each."""
+    heads = network.heads.values()
+    sizes = graph.constant([head.size for head in heads])
+    pieces = graph.ops(len(heads), "Split", network.prediction.emit(graph, latent), sizes, axis=1)
+    outputs: dict[str, tuple[Value, Sequence[int | str]]] = {"latent": (latent, ["batch", *network.latent_shape])}
+    for head, logits in zip(heads, pieces, strict=True):
+        if head.bins is None:
+            outputs[head.output] = logits, ["batch", head.size]
+        elif after_step or not head.of_step:
+            outputs[head.output] = _mean(logits, head.bins), ["batch"]
     return outputs
 
 
-def _mean(logits: Value, bins: torch.Tensor) -> Value:
+def _mean(logits: Value, bins: NDArray[np.float32]) -> Value:
     graph = logits.graph
-    return graph.op("MatMul", graph.op("Softmax", logits, axis=-1), graph.constant(bins.numpy()))
+    return graph.op("MatMul", graph.op("Softmax", logits, axis=-1), graph.constant(bins))
 
 
 @torch.no_grad()
@@ -125,21 +124,10 @@ def check_parity(network: MuZeroNetwork, files: ModelFiles, *, num_rows: int = 1
     action = rng.integers(network.num_actions, size=num_rows).astype(np.int32)
     root = model.initial(observation)
     latent = network.represent(torch.from_numpy(observation))
-    heads = network.predict(latent)
-    differences = [
-        _difference(root.latent, latent),
-        _difference(root.policy_logits, heads.policy_logits),
-        _difference(root.value, network.decode(heads.value_logits, network.value_bins)),
-    ]
+    differences = _differences(network, root._asdict(), latent)
     step = model.recurrent(latent.numpy(), action)
     latent = network.dynamics(latent, torch.from_numpy(action))
-    heads = network.predict(latent)
-    differences += [
-        _difference(step.latent, latent),
-        _difference(step.policy_logits, heads.policy_logits),
-        _difference(step.value, network.decode(heads.value_logits, network.value_bins)),
-        _difference(step.reward, network.decode(heads.reward_logits, network.reward_bins)),
-    ]
+    differences += _differences(network, step._asdict(), latent)
     worst = float(np.max(differences))  # NaN if any is: Python's max() would pass over it
     if not worst <= PARITY_TOLERANCE:
         raise ParityError(f"torch and ONNX differ by {worst:.2g}; at most {PARITY_TOLERANCE} is allowed.")
@@ -163,6 +151,17 @@ def parity_with(
         raise ParityError(f"the settings make {count} parameters; there are {parameters.size}.")
     torch.nn.utils.vector_to_parameters(torch.from_numpy(parameters), network.parameters())
     return check_parity(network, files)
+
+
+def _differences(
+    network: MuZeroNetwork, exported: Mapping[str, NDArray[np.float32]], latent: torch.Tensor
+) -> list[float]:
+    """Of the latent and of every head that the file gives."""
+    found = [_difference(exported["latent"], latent)]
+    for name, logits in network.predict(latent).items():
+        if (output := network.heads[name].output) in exported:
+            found.append(_difference(exported[output], network.decode(name, logits)))
+    return found
 
 
 def _difference(exported: NDArray[np.float32], expected: torch.Tensor) -> float:

@@ -17,7 +17,15 @@ import tomli_w
 
 from numzero.errors import UserError, nearest
 from numzero.limits import ABOVE_0, ANY_ABOVE_0, BELOW_1, Limit, at_least, beyond
-from numzero.networks.config import NetworkConfig
+from numzero.networks.config import (
+    NetworkConfig,
+    body_settings,
+    choose_body,
+    modern_path,
+    modern_table,
+    strict_table,
+    written_table,
+)
 from numzero.replay import ReplayConfig
 from numzero.runtime.base import RuntimeConfig
 from numzero.search import SearchConfig
@@ -26,7 +34,7 @@ from numzero.training.reanalyze import ReanalyzeConfig
 from numzero.training.selfplay import SelfPlayConfig
 
 __all__ = ["EvaluationConfig", "LearnerConfig", "ProcessConfig", "ReanalyzeConfig", "RunConfig"]
-__all__ += ["ScheduleConfig", "load_config", "load_preset", "preset_names", "save_config"]
+__all__ += ["ScheduleConfig", "load_config", "load_preset", "preset_names", "read_config", "save_config"]
 
 
 class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,11 +211,18 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
         raise UserError(f"{path} is not TOML: {error}.") from error
 
 
+def read_config(content: bytes) -> RunConfig:
+    """What `save_config` wrote."""
+    return _convert(tomllib.loads(content.decode()), (), "the settings")
+
+
 def save_config(config: RunConfig) -> bytes:
     """The settings as TOML, every field written out."""
     # msgspec leaves out what a dataclass that it made itself took from its defaults; a copy holds every field.
     config = msgspec.structs.replace(config, search=dataclasses.replace(config.search))
-    return tomli_w.dumps(_without_none(msgspec.to_builtins(config))).encode()
+    tables = msgspec.to_builtins(config)
+    tables["network"] = written_table(tables["network"])
+    return tomli_w.dumps(_without_none(tables)).encode()
 
 
 def _without_none(value: Any) -> Any:
@@ -218,9 +233,14 @@ def _without_none(value: Any) -> Any:
 
 
 def _convert(raw: dict[str, Any], overrides: Iterable[str], source: str) -> RunConfig:
-    for override in overrides:
-        _override(raw, override)
+    if isinstance(network := raw.setdefault("network", {}), dict):
+        raw["network"] = modern_table(network)
+    # A body comes first: those that follow are its settings.
+    for path, value in sorted(map(_parsed, overrides), key=lambda each: each[0] not in _BODY_PATHS):
+        _override(raw, path, value)
     _refuse_unknown(raw, RunConfig, "")
+    if isinstance(raw["network"], dict):
+        raw["network"] = strict_table(raw["network"])
     try:
         config = msgspec.convert(raw, RunConfig)
     except msgspec.ValidationError as error:
@@ -230,8 +250,11 @@ def _convert(raw: dict[str, Any], overrides: Iterable[str], source: str) -> RunC
     return config
 
 
-def _override(raw: dict[str, Any], override: str) -> None:
-    """Apply one "search.num_simulations=32"; the value is TOML, or a bare word as a string."""
+_BODY_PATHS = ["network", "body"], ["network", "body", "kind"]
+
+
+def _parsed(override: str) -> tuple[list[str], Any]:
+    """Path and value of one "search.num_simulations=32"; the value is TOML, or a bare word as a string."""
     path, equals, text = override.partition("=")
     if not equals or not path.strip():
         raise UserError(f"--set takes path=value, like search.num_simulations=32; got {override!r}.")
@@ -239,24 +262,43 @@ def _override(raw: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
-    *parents, last = path.strip().split(".")
+    return modern_path(path.strip().split(".")), value
+
+
+def _override(raw: dict[str, Any], path: list[str], value: Any) -> None:
+    """Set what lies at a path."""
+    if path in _BODY_PATHS and isinstance(raw["network"], dict):
+        choose_body(raw["network"], value)
+        return
+    *parents, last = path
     table = raw
     for parent in parents:
         table = table.setdefault(parent, {})
         if not isinstance(table, dict):
-            raise UserError(f"--set {override}: {parent!r} is a value, not a group of settings.")
+            raise UserError(f"--set {'.'.join(path)}: {parent!r} is a value, not a group of settings.")
     table[last] = value
 
 
 def _refuse_unknown(raw: Mapping[str, Any], kind: type, path: str) -> None:
     hints = get_type_hints(kind)
+    _refuse_names(raw, hints, path)
     for name, value in raw.items():
-        if name not in hints:
-            known = [f"{path}{other}" for other in hints]
-            raise UserError(f"there is no setting {path + name!r}.{nearest(path + name, known)}")
-        inner = next((arg for arg in (hints[name], *get_args(hints[name])) if _is_group(arg)), None)
-        if inner is not None and isinstance(value, Mapping):
+        if not isinstance(value, Mapping):
+            continue
+        if path + name == "network.body":
+            known = body_settings(value.get("kind"))
+            _refuse_names(value, value if known is None else ["kind", *known], f"{path}{name}.")
+        elif (
+            inner := next((arg for arg in (hints[name], *get_args(hints[name])) if _is_group(arg)), None)
+        ) is not None:
             _refuse_unknown(value, inner, f"{path}{name}.")
+
+
+def _refuse_names(raw: Iterable[str], known: Iterable[str], path: str) -> None:
+    known = [f"{path}{name}" for name in known]
+    for name in raw:
+        if path + name not in known:
+            raise UserError(f"there is no setting {path + name!r}.{nearest(path + name, known)}")
 
 
 def _is_group(kind: Any) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.metrics import Diagnosed, Predicted
+from numzero.networks.heads import Heads
 from numzero.targets import Batch
 
 __all__ = ["diagnose"]
@@ -19,29 +20,28 @@ _Float32Array = NDArray[np.float32]
 def diagnose(
     batch: Batch,
     outputs: _Float32Array,
-    value_bins: _Float32Array,
-    reward_bins: _Float32Array,
+    heads: Heads,
     *,
     updates: int,
     steps: int,
 ) -> Diagnosed:
     """Compare what the network said of a batch with the batch's targets.
 
-    outputs: `[K+1, B, A + value bins + reward bins]` probabilities, as `Update.outputs`.
+    outputs: `[K+1, B, outputs of all heads]` probabilities, as `Update.outputs`.
     """
-    num_actions = batch.policy_target.shape[2]
-    policy, value, reward = np.split(outputs, [num_actions, num_actions + len(value_bins)], axis=2)
+    policy = outputs[:, :, heads["policy"].columns]
+    value, reward = heads["value"].expectation(outputs), heads["reward"].expectation(outputs[1:])
     here = batch.policy_mask[:, 0] > 0  # [B]
     network, search = policy[0, here], batch.policy_target[here, 0]
     agreement = network.argmax(axis=1) == search.argmax(axis=1)
     return Diagnosed(
         updates=updates,
         steps=steps,
-        value=_compare(value @ value_bins, batch.value_target.T, batch.value_mask.T),
-        reward=_compare(reward[1:] @ reward_bins, batch.reward_target.T, batch.reward_mask.T),
+        value=_compare(value, batch.value_target.T, batch.value_mask.T),
+        reward=_compare(reward, batch.reward_target.T, batch.reward_mask.T),
         policy_entropy=_entropy(network),
         search_entropy=_entropy(search),
-        uniform_entropy=float(np.log(num_actions)),
+        uniform_entropy=float(np.log(policy.shape[2])),
         search_agreement=float(agreement.mean()) if here.any() else 0.0,
     )
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from numzero.agent import AgentInfo, agent_files
 from numzero.errors import UserError
 from numzero.games import GameSpec, Trust, make_game, trusted_name
+from numzero.graphs.search_graph import max_simulations, search_graph
 from numzero.inference import ModelFiles, OnnxModel, OnnxSearch
-from numzero.networks.search_graph import max_simulations, search_graph
 from numzero.search import Search, sample_action
 
 __all__ = ["AGENT_GRAPH", "GOLDEN_FILE", "Position", "agent_graph", "golden_cases", "numba_search", "play_positions"]

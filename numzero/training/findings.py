@@ -93,8 +93,9 @@ def _reward(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
             "look",
             "reward",
             f"The reward's error is {error:.0%} of what a constant would have: the model does not know what moves "
-            "earn. Try a higher learner.reward_weight or a wider network (network.width); check that rewards depend on "
-            f"what is observed, and fit network.reward.limit ({config.network.reward.limit:g} after the transform).",
+            "earn. Try a higher learner.reward_weight or a wider network (network.body.width); check that rewards "
+            "depend on what is observed, and fit network.reward.limit "
+            f"({config.network.reward.limit:g} after the transform).",
         )
 
 
@@ -113,7 +114,7 @@ def _unroll(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
             "unroll",
             f"{end} imagined steps ahead the value's error is {far / near:.1f} times that here: the model loses track. "
             f"Try learner.consistency_weight (now {config.learner.consistency_weight:g}; 0.5 to 2), a wider "
-            "network.latent_size, or observations that say more (speeds, the last moves).",
+            "network.body.latent_size, or observations that say more (speeds, the last moves).",
         )
 
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from numzero.errors import UserError
 from numzero.networks.export import require_finite
-from numzero.networks.modules import MuZeroNetwork
+from numzero.networks.gradients import make_unroll
+from numzero.networks.network import MuZeroNetwork
 from numzero.networks.support import two_hot
-from numzero.networks.unroll import make_unroll
 from numzero.targets import Batch
 from numzero.training.config import LearnerConfig
 from numzero.training.losses import cross_entropy, exponentials, squared_distance
@@ -71,9 +71,6 @@ class Learner:
         self._unroll = make_unroll(network, config.dynamics_gradient_scale)
         self._goals = make_unroll(self.average, config.dynamics_gradient_scale)
         self._optimizer = AdamW(self._parameters.numpy(), self._average_parameters.numpy(), config.weight_decay)
-        self._bins = network.value_bins.numpy(), network.reward_bins.numpy()
-        # The columns of the outputs behind policy, value and reward.
-        self._ends = tuple(np.cumsum(network.head_sizes).tolist())
 
     @property
     def num_parameters(self) -> int:
@@ -128,31 +125,24 @@ class Learner:
         self._unroll.backward(d_latents, torch.from_numpy(d_outputs))
         losses["total"] = sum(losses.values())
         probability = probability.reshape(unroll_steps + 1, num_rows, -1)
-        value = np.ascontiguousarray(probability[0, :, self._ends[0] : self._ends[1]]) @ self._bins[0]
-        value_error = np.abs(value - batch.value_target[:, 0])
+        value_error = np.abs(self.network.heads["value"].expectation(probability[0]) - batch.value_target[:, 0])
         return Update(losses, value_error, _divergence(batch.policy_target[:, 0], probability[0]), probability)
 
     def _head_losses(
         self, batch: Batch, count: NDArray[np.float32], outputs: NDArray[np.float32]
     ) -> tuple[dict[str, float], NDArray[np.float32], NDArray[np.float32]]:
         """Each head's loss; `[(K+1) B, outputs]` the probabilities, and the gradient at the logits."""
-        config, (actions, values, _) = self._config, self._ends
-        logits, power = exponentials(outputs, self._ends)
+        heads = self.network.heads.values()
+        logits, power = exponentials(outputs, tuple(head.columns.stop for head in heads))
         gradient = np.zeros_like(outputs)
-        policy_count = config.policy_weight * count * batch.policy_mask.T
-        value_count = config.value_weight * count * batch.value_mask.T
-        reward_count = config.reward_weight * count[1:] * batch.reward_mask.T
-        value_goal = two_hot(_stack(batch.value_target), self._bins[0])
-        reward_goal = two_hot(_stack(batch.reward_target), self._bins[1])
-        parts = {  # goals, how much they count, their first row and column; rewards begin with the first unrolled step
-            "policy": (_stack(batch.policy_target), policy_count, (0, 0)),
-            "value": (value_goal, value_count, (0, actions)),
-            "reward": (reward_goal, reward_count, (len(batch.action), values)),
-        }
-        losses = {
-            name: cross_entropy(goal, counts.reshape(-1), place, logits, power, gradient)
-            for name, (goal, counts, place) in parts.items()
-        }
+        losses = {}
+        for head in heads:
+            target, mask = getattr(batch, f"{head.name}_target"), getattr(batch, f"{head.name}_mask")
+            weight, first = getattr(self._config, f"{head.name}_weight"), int(head.of_step)
+            counts = weight * count[first:] * mask.T
+            goal = _stack(target) if head.bins is None else two_hot(_stack(target), head.bins)
+            place = first * len(batch.action), head.begin
+            losses[head.name] = cross_entropy(goal, counts.reshape(-1), place, logits, power, gradient)
         return losses, power, gradient
 
     def _consistency_loss(

@@ -29,8 +29,7 @@ from numzero.games.turns import model_discount
 from numzero.inference import ModelFiles
 from numzero.metrics import Evaluated, Event, Finished, Started
 from numzero.networks.export import Exporter
-from numzero.networks.modules import make_network
-from numzero.networks.support import bin_values
+from numzero.networks.network import make_network
 from numzero.replay import GAME_NOTE, MEBIBYTE, GameStore
 from numzero.runtime.base import Runtime
 from numzero.runtime.inline import InlineRuntime
@@ -413,8 +412,8 @@ class TrainingRun:
             window.update_priorities(sample, priority + config.replay.priority_floor)
         self._meter.learned(update.losses)
         if (done := self._learner.num_updates_done) % DIAGNOSIS_UPDATES == 0:
-            bins = bin_values(config.network.value), bin_values(config.network.reward)
-            self._journal.emit(diagnose(batch, update.outputs, *bins, updates=done, steps=self._state.steps))
+            heads = self._learner.network.heads
+            self._journal.emit(diagnose(batch, update.outputs, heads, updates=done, steps=self._state.steps))
 
     def _refresh(self) -> None:
         """Search again in this process what is owed."""

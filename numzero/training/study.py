@@ -24,7 +24,7 @@ from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.files import FolderLock, write_file
 from numzero.games import is_solved, reward_threshold, trusted_name
-from numzero.training.config import RunConfig, load_config, load_preset, save_config
+from numzero.training.config import RunConfig, load_config, load_preset, read_config, save_config
 from numzero.training.evaluate import AgentPlayer, RandomPlayer, episodes, exhaustive, match
 from numzero.training.results import Results, SeedResult, learning_curve, machine, summarize, with_seconds
 from numzero.training.scores import evaluation_score
@@ -228,7 +228,7 @@ def _job(config: bytes, folder: Path, variant: str, seed: int, core: int | None)
         os.sched_setaffinity(0, {core})
     with folder.with_name(f"{folder.name}.log").open("w", encoding="utf-8") as log:
         sys.stderr = log
-        train_seed(msgspec.toml.decode(config, type=RunConfig), folder, variant, seed)
+        train_seed(read_config(config), folder, variant, seed)
 
 
 def rehearse(config: RunConfig) -> None:

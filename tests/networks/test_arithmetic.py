@@ -33,5 +33,5 @@ def test_products_are_those_of_each_layer_forward_and_backward(consistency, monk
 
 def test_convolutions_are_refused():
     """Nobody has counted them."""
-    with pytest.raises(UserError, match=r"network\.body = 'mlp' only; got 'conv'"):
+    with pytest.raises(UserError, match=r"network\.body\.kind = 'mlp' only; got 'conv'"):
         update_products(small_network(body="conv"), 4, 3, consistency=False)

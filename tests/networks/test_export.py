@@ -11,11 +11,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from numzero.graphs.weights import replace_weights
 from numzero.inference import ModelFiles, OnnxModel
-from numzero.networks import NetworkConfig
+from numzero.networks.config import network_config
 from numzero.networks.export import PARITY_TOLERANCE, Exporter, ParityError, check_parity
-from numzero.networks.graph import replace_weights
-from numzero.networks.modules import Dense, MuZeroNetwork, make_network
+from numzero.networks.heads import num_outputs
+from numzero.networks.layers import Dense
+from numzero.networks.network import MuZeroNetwork, make_network
 from numzero.runtime.usage import resident_bytes
 from tests.reference.agents import BOARD, NUM_ACTIONS, small_network
 
@@ -34,9 +36,8 @@ def torch_outputs(network: MuZeroNetwork, observation: NDArray[np.float32], acti
         if action is not None:
             latent = network.dynamics(latent, torch.from_numpy(action))
         heads = network.predict(latent)
-        outputs += [latent, heads.policy_logits, network.decode(heads.value_logits, network.value_bins)]
-        if action is not None:
-            outputs.append(network.decode(heads.reward_logits, network.reward_bins))
+        names = ["policy", "value"] if action is None else ["policy", "value", "reward"]
+        outputs += [latent, *(network.decode(name, heads[name]) for name in names)]
     return [output.numpy() for output in outputs]
 
 
@@ -80,7 +81,7 @@ def test_onnx_computes_what_torch_does_in_as_few_nodes_as_before(body, activatio
 @pytest.mark.parametrize(("layers", "nodes"), [(1, 18), (2, 20), (3, 22)])
 def test_a_hidden_dynamics_layer_costs_two_nodes(layers, nodes):
     """A matrix product and a relu; the default recurrent MLP is 18 nodes in all."""
-    network = make_network((4,), 2, NetworkConfig(dynamics_layers=layers), seed=0)
+    network = make_network((4,), 2, network_config(dynamics_layers=layers), seed=0)
     content = Exporter(network, 1.0).files(network, 0).recurrent
     assert len(onnx.load_from_string(content).graph.node) <= nodes
 
@@ -115,7 +116,7 @@ def test_the_files_say_their_version_and_discount():
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads this process's memory from /proc")
 def test_fifty_versions_neither_grow_nor_pile_up_in_memory():
     """Each version of this network is 8 MB: kept, they would be 400."""
-    network = make_network((64,), 4, NetworkConfig(width=1024, latent_size=512), seed=0)
+    network = make_network((64,), 4, network_config(width=1024, latent_size=512), seed=0)
     exporter = Exporter(network, 1.0)
     sizes = []
     for version in range(100, 150):
@@ -147,8 +148,8 @@ def test_parity_notices_weights_that_are_not_numbers():
     """NaN in one head alone: every other output agrees."""
     network = small_network(3)
     files = Exporter(network, 1.0).files(network, 0)
-    for index in (0, NUM_ACTIONS, sum(network.head_sizes) - 1):  # policy, value, reward
-        bias = np.zeros(sum(network.head_sizes), np.float32)
+    for index in (0, NUM_ACTIONS, num_outputs(network.heads) - 1):  # policy, value, reward
+        bias = np.zeros(num_outputs(network.heads), np.float32)
         bias[index] = np.nan
         planted = {"prediction.output.bias": bias}
         wrong = ModelFiles(*(replace_weights(content, planted, {"discount": "1.0"}) for content in files))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numzero.errors import UserError
-from numzero.networks.modules import MuZeroNetwork, make_network
+from numzero.networks.network import MuZeroNetwork, make_network
 from tests.reference.agents import BOARD, NUM_ACTIONS, small_config, small_network
 
 BODIES = ("mlp", "conv")
@@ -72,8 +72,8 @@ def test_outputs_have_the_documented_shapes(body, latent_shape):
     assert latent.shape == (4, *latent_shape)
     assert network.dynamics(latent, torch.zeros(4, dtype=torch.int32)).shape == latent.shape
     heads = network.predict(latent)
-    assert [tuple(logits.shape) for logits in heads] == [(4, NUM_ACTIONS), (4, 7), (4, 5)]
-    assert network.decode(heads.value_logits, network.value_bins).shape == (4,)
+    assert [tuple(logits.shape) for logits in heads.values()] == [(4, NUM_ACTIONS), (4, 7), (4, 5)]
+    assert network.decode("value", heads["value"]).shape == (4,)
 
 
 @pytest.mark.parametrize("body", BODIES)
@@ -82,9 +82,9 @@ def test_head_scale_0_starts_with_a_uniform_policy_and_nothing_expected(body):
     """The first games are then played by search alone."""
     network = make_network(BOARD, NUM_ACTIONS, small_config(body=body, head_scale=0.0), seed=3)
     heads = network.predict(network.represent(torch.randn(4, *BOARD)))
-    np.testing.assert_array_equal(heads.policy_logits.softmax(-1), np.full((4, NUM_ACTIONS), 0.2, np.float32))
-    np.testing.assert_allclose(network.decode(heads.value_logits, network.value_bins), 0.0, atol=1e-6)
-    np.testing.assert_allclose(network.decode(heads.reward_logits, network.reward_bins), 0.0, atol=1e-6)
+    np.testing.assert_array_equal(heads["policy"].softmax(-1), np.full((4, NUM_ACTIONS), 0.2, np.float32))
+    np.testing.assert_allclose(network.decode("value", heads["value"]), 0.0, atol=1e-6)
+    np.testing.assert_allclose(network.decode("reward", heads["reward"]), 0.0, atol=1e-6)
 
 
 @pytest.mark.parametrize("body", BODIES)
@@ -137,5 +137,5 @@ def test_a_conv_body_refuses_observations_that_are_no_images(shape):
 
 def test_bad_settings_are_refused_before_anything_is_built():
     """All problems, in one error."""
-    with pytest.raises(UserError, match=r"network.width must be .*; got 0. network.blocks must be"):
-        make_network(BOARD, 2, small_config(width=0, blocks=-1), seed=0)
+    with pytest.raises(UserError, match=r"network.body.width must be .*; got 0. network.value.num_bins must be"):
+        make_network(BOARD, 2, small_config(width=0, value={"num_bins": 1}), seed=0)

@@ -9,9 +9,9 @@ import torch
 from numzero.agent import AgentInfo, agent_files
 from numzero.games.base import GameSpec
 from numzero.inference import ModelFiles
-from numzero.networks import NetworkConfig, SupportConfig
+from numzero.networks.config import NetworkConfig, network_config
 from numzero.networks.export import Exporter
-from numzero.networks.modules import MuZeroNetwork, make_network
+from numzero.networks.network import MuZeroNetwork, make_network
 from numzero.search import SearchConfig
 
 BOARD = (2, 3, 3)
@@ -21,9 +21,8 @@ NUM_ACTIONS = 5
 def small_config(**changes: Any) -> NetworkConfig:
     """Few units, and heads whose outputs differ from one position to the next."""
     settings = {"width": 8, "latent_size": 6, "channels": 3, "blocks": 1, "head_scale": 1.0}
-    settings["value"] = SupportConfig(num_bins=7, limit=3.0)
-    settings["reward"] = SupportConfig(num_bins=5, limit=2.0, transform="none")
-    return NetworkConfig(**{**settings, **changes})
+    settings |= {"value": {"num_bins": 7, "limit": 3.0}, "reward": {"num_bins": 5, "limit": 2.0, "transform": "none"}}
+    return network_config(**{**settings, **changes})
 
 
 def small_network(seed: int = 0, observation_shape: tuple[int, ...] = BOARD, **changes: Any) -> MuZeroNetwork:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from numzero.networks.modules import MuZeroNetwork
+from numzero.networks.network import MuZeroNetwork
 from numzero.targets import Batch
 from numzero.training.config import LearnerConfig
 
@@ -52,20 +52,20 @@ def numpy_cross_entropy(logits: torch.Tensor, target: Any) -> float:
 def _parts(network: MuZeroNetwork, average: MuZeroNetwork, batch: Batch, config: LearnerConfig, entropy: Any) -> Any:
     """(name, weighted loss) of every row, step and part that counts."""
     num_rows, unroll_steps = batch.action.shape
-    value_bins, reward_bins = network.value_bins.tolist(), network.reward_bins.tolist()
+    value_bins, reward_bins = (network.heads[name].bins.tolist() for name in ("value", "reward"))
     for row in range(num_rows):
         latents = unroll(network, batch, row, config.dynamics_gradient_scale)
         for k, latent in enumerate(latents):
             heads = network.predict(latent)
             weight = float(batch.weight[row]) / num_rows / (1 if k == 0 else unroll_steps)
             if batch.policy_mask[row, k]:
-                yield "policy", config.policy_weight * weight * entropy(heads[0], batch.policy_target[row, k])
+                yield "policy", config.policy_weight * weight * entropy(heads["policy"], batch.policy_target[row, k])
             if batch.value_mask[row, k]:
                 goal = two_hot(float(batch.value_target[row, k]), value_bins)
-                yield "value", config.value_weight * weight * entropy(heads[1], goal)
+                yield "value", config.value_weight * weight * entropy(heads["value"], goal)
             if k > 0 and batch.reward_mask[row, k - 1]:
                 goal = two_hot(float(batch.reward_target[row, k - 1]), reward_bins)
-                yield "reward", config.reward_weight * weight * entropy(heads[2], goal)
+                yield "reward", config.reward_weight * weight * entropy(heads["reward"], goal)
             if k > 0 and batch.observation_mask[row, k] and config.consistency_weight:
                 real = torch.from_numpy(batch.observation[row, k : k + 1]).to(torch.float64)
                 distance = (latent - average.represent(real).detach()).pow(2).sum()
@@ -83,8 +83,8 @@ def losses(
         sums[name] += float(loss)
     priorities = []
     for row in range(len(batch.action)):
-        logits = network.predict(unroll(network, batch, row, 1.0)[0]).value_logits.numpy()[0]
-        value = (np.exp(logits) / np.exp(logits).sum()) @ network.value_bins.numpy()
+        logits = network.predict(unroll(network, batch, row, 1.0)[0])["value"].numpy()[0]
+        value = (np.exp(logits) / np.exp(logits).sum()) @ network.heads["value"].bins
         priorities.append(abs(value - float(batch.value_target[row, 0])))
     return sums | {"total": sum(sums.values())}, priorities
 

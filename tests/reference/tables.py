@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from numzero.graphs.formulas import FLOAT, INT32, INT64, Graph, Value
 from numzero.inference import ModelFiles
-from numzero.networks.values import FLOAT, INT32, INT64, Graph, Value
 from tests.reference.search import TableModel
 
 

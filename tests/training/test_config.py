@@ -8,12 +8,13 @@ import inspect
 import itertools
 import tomllib
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
 
 from numzero.errors import UserError
+from numzero.networks.config import ConvConfig, OutsideConfig
 from numzero.training.config import (
     LearnerConfig,
     RunConfig,
@@ -29,12 +30,17 @@ def is_group(kind: Any) -> bool:
 
 
 def groups(kind: type = RunConfig, path: str = "") -> dict[str, type]:
-    """Every struct of settings inside a run's, by its path."""
+    """Every struct of settings inside a run's, by its path; of several bodies the one that there is by default."""
     found = {path: kind}
     for name, hint in get_type_hints(kind).items():
-        if is_group(hint):
-            found |= groups(hint, f"{path}{name}.")
+        group = hint if is_group(hint) else get_args(hint)[0] if is_body(hint) else None
+        if group is not None:
+            found |= groups(group, f"{path}{name}.")
     return found
+
+
+def is_body(hint: Any) -> bool:
+    return bool(get_args(hint)) and all(map(is_group, get_args(hint)))
 
 
 GROUPS = groups()
@@ -42,27 +48,36 @@ GROUPS = groups()
 
 def settings(path: str) -> dict[str, Any]:
     """The settings of a group that are no groups themselves, with their types."""
-    return {name: hint for name, hint in get_type_hints(GROUPS[path]).items() if not is_group(hint)}
+    return own_settings(GROUPS[path])
+
+
+def own_settings(kind: type) -> dict[str, Any]:
+    return {name: hint for name, hint in get_type_hints(kind).items() if not (is_group(hint) or is_body(hint))}
 
 
 def test_all_groups_are_found():
     """The tests below look into every corner."""
     names = {path.split(".")[0] for path in GROUPS}
     assert names == {"", *RunConfig.__struct_fields__} - {"game"}
-    assert {"network.value.", "network.reward."} <= set(GROUPS)
+    assert {"network.value.", "network.reward.", "network.body."} <= set(GROUPS)
 
 
 # ---------------------------------------------------------------------------------------------------- documentation
 
 
-@pytest.mark.parametrize("path", sorted(GROUPS))
-def test_every_setting_says_what_it_means(path):
+@pytest.mark.parametrize("kind", [*GROUPS.values(), ConvConfig, OutsideConfig], ids=lambda kind: kind.__name__)
+def test_every_setting_says_what_it_means(kind):
     """A string below each field, and one for the whole group; a field that is a group is explained by that group."""
-    kind = GROUPS[path]
+    bases = [base for base in kind.__mro__ if base.__module__.startswith("numzero.")]
+    assert set().union(*map(documented, bases)) >= set(own_settings(kind))
+
+
+def documented(kind: type) -> set[str]:
+    """The fields below which something is said, of those that a class declares itself."""
     module = ast.parse(Path(inspect.getfile(kind)).read_text("utf-8"))
     (body,) = (node.body for node in module.body if isinstance(node, ast.ClassDef) and node.name == kind.__name__)
     assert isinstance(body[0], ast.Expr)
-    documented = {
+    return {
         field.target.id
         for field, text in itertools.pairwise(body)
         if isinstance(field, ast.AnnAssign)
@@ -71,7 +86,6 @@ def test_every_setting_says_what_it_means(path):
         and isinstance(text.value, ast.Constant)
         and len(str(text.value.value)) > 15
     }
-    assert documented >= set(settings(path))
 
 
 # ---------------------------------------------------------------------------------------------------- presets, files
@@ -171,9 +185,8 @@ def test_an_unknown_group_is_refused():
         ("learner.learning_rate=1", 1.0),
         ("schedule.average_acts=true", True),
         ("learner.symmetries=false", False),
-        ("network.body=conv", "conv"),
-        ("network.body= conv ", "conv"),
-        ('network.body="conv"', "conv"),
+        ("network.body.width=5", 5),
+        ("network.body.activation=silu", "silu"),
         ("network.value.num_bins=5", 5),
         ("network.reward.transform=h", "h"),
         ("search.value_bounds=[-1, 1]", (-1.0, 1.0)),
@@ -197,6 +210,66 @@ def test_an_override_sets_what_it_names_and_nothing_else(override, value):
     for parent in parents:
         before, after = before[parent], after[parent]
     assert {**after, last: None} == {**before, last: None}
+
+
+@pytest.mark.parametrize("override", ["network.body=conv", "network.body = conv ", 'network.body.kind="conv"'])
+def test_another_body_keeps_what_both_have(override):
+    """Whatever the order: the body is chosen before its settings are set."""
+    before = load_preset("tictactoe", ["network.body.width=7"]).network
+    for overrides in ([override, "network.body.blocks=3"], ["network.body.blocks=3", override]):
+        config = load_preset("tictactoe", ["network.body.width=7", *overrides]).network
+        assert config.body == ConvConfig(width=7, blocks=3, latent_scaling="layernorm", head_scale=0.1)
+        assert msgspec.structs.replace(config, body=before.body) == before
+
+
+def test_a_setting_of_another_body_is_refused():
+    """The nearest of the right body's is named."""
+    with pytest.raises(UserError, match=r"there is no setting 'network.body.blocks'\."):
+        load_preset("tictactoe", ["network.body.blocks=3"])
+    with pytest.raises(UserError, match=r"there is no setting 'network.body.latent_size'\."):
+        load_preset("tictactoe", ["network.body=conv", "network.body.latent_size=3"])
+    with pytest.raises(UserError, match=r"network.body.kind must be mlp or conv, .*; got 'mpl'. Did you mean 'mlp'\?"):
+        load_preset("tictactoe", ["network.body=mpl"])
+
+
+@pytest.mark.parametrize("name", ["width", "latent_size", "representation_layers", "prediction_layers"])
+def test_where_a_setting_of_the_body_was_before_it_still_is(name):
+    """Command lines of before go on."""
+    assert load_preset("cartpole", [f"network.{name}=3"]) == load_preset("cartpole", [f"network.body.{name}=3"])
+
+
+OLD = Path(__file__).parent / "old"
+"""config.toml of runs, written by the code that knew bodies by a word; seals left out."""
+
+
+@pytest.mark.parametrize("name", ["cartpole", "conv"])
+def test_runs_made_before_have_the_settings_they_had(tmp_path, name):
+    """Field by field, and again once they are written as settings are now."""
+    config = load_config(OLD / f"{name}.toml")
+    was = tomllib.loads((OLD / f"{name}.toml").read_text("utf-8"))["network"]
+    network = msgspec.to_builtins(config.network)
+    body = network.pop("body")
+    assert body.pop("kind") == was.pop("body")
+    ignored = {"conv": {"latent_size", "representation_layers", "dynamics_layers"}}
+    ignored["cartpole"] = {"channels", "blocks", "head_channels"}
+    assert {**network, **body} == {key: value for key, value in was.items() if key not in ignored[name]}
+    (tmp_path / "config.toml").write_bytes(save_config(config))
+    assert load_config(tmp_path / "config.toml") == config
+
+
+def test_a_class_of_ones_own_keeps_its_settings(tmp_path):
+    """In a file, by overrides, and in the file that a run keeps; another class begins anew."""
+    text = "game = 'tictactoe'\n[network.body]\nkind = 'mine:Body'\nsize = 3\n"
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    config = load_config(tmp_path / "mine.toml")
+    assert config.network.body == OutsideConfig(name="mine:Body", settings={"size": 3})
+    changes = ["network.body.size=4", "network.body.deep=true", "network.body=mine:Body"]
+    changed = load_config(tmp_path / "mine.toml", changes)
+    assert changed.network.body == OutsideConfig(name="mine:Body", settings={"size": 4, "deep": True})
+    (tmp_path / "config.toml").write_bytes(save_config(changed))
+    assert load_config(tmp_path / "config.toml") == changed
+    other = load_preset("tictactoe", ["network.body=other.py:Body", "network.body.x=1"])
+    assert other.network.body == OutsideConfig(name="other.py:Body", settings={"x": 1})
 
 
 def test_the_last_of_several_overrides_counts():
@@ -229,13 +302,14 @@ def test_an_override_below_a_value_is_refused():
         ("search.num_simulations=true", r"Expected `int`, got `bool`"),
         ("schedule.average_acts=1", r"Expected `bool`, got `int`"),
         ("search.rule=papers", r"Invalid enum value 'papers' - at `\$.search.rule`"),
-        ("network.body=mpl", r"Invalid enum value 'mpl' - at `\$.network.body`"),
+        ("network.body.latent_scaling=max", r"Invalid enum value 'max' - at `\$.network.body.latent_scaling`"),
+        ("network.body=5", r"Expected `object`, got `int` - at `\$.network.body`"),
         ("search.num_simulations=-1", "search.num_simulations must be 0 or more; got -1."),
         ("selfplay.batch_size=0", "selfplay.batch_size must be 1 or more; got 0."),
         ("replay.capacity_steps=1", "replay.capacity_steps must be 2 or more; got 1."),
         ("targets.unroll_steps=0", "targets.unroll_steps must be 1 or more; got 0."),
         ("network.value.num_bins=1", "network.value.num_bins must be 2 or more; got 1."),
-        ("network.width=0", "network.width must be 1 or more; got 0."),
+        ("network.body.width=0", "network.body.width must be 1 or more; got 0."),
         ("learner.batch_size=0", "learner.batch_size must be 1 or more; got 0."),
         ("learner.learning_rate=nan", "learner.learning_rate must be above 0; got nan."),
         ("learner.gradient_clip=0", "learner.gradient_clip must be above 0; got 0.0."),
@@ -264,7 +338,7 @@ def test_a_bad_value_is_refused_in_a_sentence_that_says_where(override, message)
 def test_all_problems_are_told_at_once():
     """Across groups, in one error."""
     with pytest.raises(
-        UserError, match=r"selfplay.batch_size .* network.width .* learner.batch_size .* schedule.gamma"
+        UserError, match=r"selfplay.batch_size .* network.body.width .* learner.batch_size .* schedule.gamma"
     ):
         load_preset(
             "tictactoe", ["schedule.gamma=0", "learner.batch_size=0", "selfplay.batch_size=0", "network.width=0"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from numzero.metrics import Diagnosed, read_metrics
+from numzero.networks.heads import Head
 from numzero.targets import Batch
 from numzero.training import run as run_module
 from numzero.training.diagnosis import diagnose
@@ -17,6 +18,11 @@ from tests.tiny import run_config
 from tests.training.test_learner import random_batch
 
 VALUE_BINS, REWARD_BINS = np.float32([-1, 0, 1]), np.float32([0, 2])
+HEADS = {
+    "policy": Head("policy", 5),
+    "value": Head("value", 3, VALUE_BINS, begin=5),
+    "reward": Head("reward", 2, REWARD_BINS, of_step=True, begin=8),
+}
 
 
 def random_outputs(batch: Batch, seed: int = 0) -> np.ndarray:
@@ -30,7 +36,7 @@ def test_figures_are_the_obvious_ones():
     """Row by row, over what is not masked."""
     batch = random_batch(1, num_rows=12, unroll_steps=2)
     outputs = random_outputs(batch)
-    found = diagnose(batch, outputs, VALUE_BINS, REWARD_BINS, updates=7, steps=70)
+    found = diagnose(batch, outputs, HEADS, updates=7, steps=70)
     assert (found.updates, found.steps) == (7, 70)
     for k in range(3):
         rows = [b for b in range(12) if batch.value_mask[b, k]]
@@ -60,11 +66,13 @@ def test_a_perfect_model_has_no_error_and_agrees():
     batch = random_batch(2, num_rows=6, unroll_steps=2)._replace(policy_mask=np.ones((6, 3), np.float32))
     bins = np.float32([-20, 20])
     share = (batch.value_target.T[:, :, None] + 20) / 40
-    reward = np.concatenate([np.zeros((1, 6), np.float32), batch.reward_target.T])[:, :, None]
-    reward_share = (reward + 20) / 40
+    rewards = np.concatenate([np.zeros((1, 6), np.float32), batch.reward_target.T])[:, :, None]
+    reward_share = (rewards + 20) / 40
     policy = batch.policy_target.swapaxes(0, 1)
     outputs = np.concatenate([policy, 1 - share, share, 1 - reward_share, reward_share], axis=2).astype(np.float32)
-    found = diagnose(batch, outputs, bins, bins, updates=0, steps=0)
+    value, reward = Head("value", 2, bins, begin=5), Head("reward", 2, bins, of_step=True, begin=7)
+    heads = {"policy": Head("policy", 5), "value": value, "reward": reward}
+    found = diagnose(batch, outputs, heads, updates=0, steps=0)
     np.testing.assert_allclose([*found.value.error, *found.reward.error], 0.0, atol=1e-5)
     assert found.policy_entropy == pytest.approx(found.search_entropy)
     assert found.search_agreement == 1.0
@@ -74,7 +82,7 @@ def test_a_batch_of_final_positions_has_figures_too():
     """Nothing to compare is no error, and no warning."""
     batch = random_batch(3, num_rows=4, unroll_steps=2)
     empty = {name: np.zeros_like(getattr(batch, name)) for name in ("policy_mask", "value_mask", "reward_mask")}
-    found = diagnose(batch._replace(**empty), random_outputs(batch), VALUE_BINS, REWARD_BINS, updates=0, steps=0)
+    found = diagnose(batch._replace(**empty), random_outputs(batch), HEADS, updates=0, steps=0)
     assert found.value.error == [0.0, 0.0, 0.0]
     assert (found.search_agreement, found.policy_entropy) == (0.0, 0.0)
 

@@ -54,7 +54,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "mlp": {"latent_scaling": "minmax"},
     "conv": {"body": "conv"},
 }
-"""Settings of networks; gradients of the first are those of `MlpUnroll`."""
+"""Settings of networks; gradients of the first are those of `ByHandUnroll`."""
 
 
 def make_learner(seed: int = 0, num_updates: int = 100, network: str = "by hand", **changes: Any) -> Learner:
@@ -327,7 +327,7 @@ def test_outputs_are_each_heads_probabilities():
         latent = learner.network.represent(torch.from_numpy(batch.observation[:, 0]))
         for k in range(batch.action.shape[1] - 1):
             latent = learner.network.dynamics(latent, torch.from_numpy(batch.action[:, k]))
-        expected = [logits.softmax(-1).numpy() for logits in learner.network.predict(latent)]
+        expected = [logits.softmax(-1).numpy() for logits in learner.network.predict(latent).values()]
     outputs = learner.update(batch).outputs
     assert outputs.shape == (4, 4, NUM_ACTIONS + 7 + 5)
     np.testing.assert_allclose(outputs[2], np.concatenate(expected, axis=1), rtol=1e-4, atol=1e-6)

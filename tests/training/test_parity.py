@@ -17,7 +17,7 @@ from numzero.files import write_folder
 from numzero.games.boards.tictactoe import all_positions
 from numzero.inference import ModelFiles
 from numzero.networks.export import Exporter
-from numzero.networks.modules import make_network
+from numzero.networks.network import make_network
 from numzero.search import SearchConfig
 from numzero.training.config import save_config
 from numzero.training.embed import Position, agent_graph, play_positions

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from numzero.networks.values import DOUBLE, FLOAT, INT64, Graph, Value, concat, where
+from numzero.graphs.formulas import DOUBLE, FLOAT, INT64, Graph, Value, concat, where
 
 
 def run(graph: Graph, result: Value, **inputs: NDArray[Any]) -> NDArray[Any]:

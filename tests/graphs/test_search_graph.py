@@ -12,8 +12,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from numzero.errors import UserError
+from numzero.graphs.search_graph import max_simulations, search_graph
 from numzero.inference import FoundMove, OnnxSearch
-from numzero.networks.search_graph import max_simulations, search_graph
 from numzero.search import SearchConfig, SearchResult
 from tests.reference.tables import table_files
 from tests.search.problems import RULES, Problem, configs, random_problem

@@ -20,8 +20,8 @@ import numpy as np
 import onnx
 
 from numzero.errors import UserError
+from numzero.graphs.formulas import BOOL, DOUBLE, FLOAT, INT32, INT64, OPSET, Graph, Value, concat, where
 from numzero.inference import ModelFiles
-from numzero.networks.values import BOOL, DOUBLE, FLOAT, INT32, INT64, OPSET, Graph, Value, concat, where
 from numzero.search import SearchConfig
 from numzero.search.kernels import EPSILON, GUMBEL, PARENT_SIBLINGS, TINY
 from numzero.search.policies import RULES
@@ -34,7 +34,7 @@ NUM_JUMPS = 10
 Outputs = dict[str, tuple[Value, Sequence[int | str]]]
 
 
-class Rule(NamedTuple):
+class GraphRule(NamedTuple):
     """How actions are chosen, and what stays as it is through all S simulations of N = S + 1 nodes."""
 
     config: SearchConfig
@@ -55,7 +55,7 @@ class Rule(NamedTuple):
     """`[S]` visits that an action must have to be tried in each simulation."""
 
 
-class Tree(NamedTuple):
+class GraphTree(NamedTuple):
     """A tree of n nodes while it grows; the node expanded in simulation i is node i + 1.
 
     A matrix grows by a row with each simulation, a vector has room for all. A simulation that ends at the depth limit
@@ -157,7 +157,7 @@ def search_graph(
     prior, preference = _root_prior(config, root["policy_logits"].cast(DOUBLE), legal, noise.cast(DOUBLE))
     rule = _make_rule(config, _discount(recurrent), num_actions, legal, preference, num_simulations)
 
-    def simulate(i: Value, tree: Tree) -> Tree:
+    def simulate(i: Value, tree: GraphTree) -> GraphTree:
         scores = _score(rule, tree)
         edge = _select(rule, tree, _choose(rule, scores, i), i)
         if tree.margin is not None:
@@ -208,12 +208,12 @@ def _root_prior(config: SearchConfig, logits: Value, legal: Value, noise: Value)
 
 def _make_rule(
     config: SearchConfig, discount: float, num_actions: int, legal: Value, preference: Value, num_simulations: Value
-) -> Rule:
+) -> GraphRule:
     graph = legal.graph
     nodes = graph.op("Range", 0, num_simulations + 1, 1)
     counts = graph.op("Range", 0, num_simulations + 2, 1).cast(DOUBLE)
     c1, c2 = config.exploration_init, config.exploration_base
-    return Rule(
+    return GraphRule(
         config=config,
         kind=RULES[config.rule],
         discount=discount,
@@ -248,7 +248,7 @@ def _due_visits(max_considered: int, legal: Value, num_simulations: Value) -> Va
     return (visits.at(phase) + (simulation - begin.at(phase)) / remaining.at(phase)).cast(DOUBLE)
 
 
-def _reset(rule: Rule, root: Mapping[str, Value], prior: Value, with_margin: bool) -> Tree:
+def _reset(rule: GraphRule, root: Mapping[str, Value], prior: Value, with_margin: bool) -> GraphTree:
     """A tree of the root alone, visited once, with the network's value."""
     graph = prior.graph
     value = root["value"].cast(DOUBLE)
@@ -257,7 +257,7 @@ def _reset(rule: Rule, root: Mapping[str, Value], prior: Value, with_margin: boo
     low, high = rule.config.value_bounds or (math.inf, -math.inf)
     scaled_by_tree = rule.config.tree_wide_scaling if gumbel else rule.kind != PARENT_SIBLINGS
     nobody = rule.is_root * 0.0
-    return Tree(
+    return GraphTree(
         own=graph.constant([[0]]),
         child=graph.constant(np.zeros((1, rule.num_actions), np.int64)),
         prior=prior,
@@ -276,14 +276,14 @@ def _reset(rule: Rule, root: Mapping[str, Value], prior: Value, with_margin: boo
     )
 
 
-def _score(rule: Rule, tree: Tree) -> Scores:
+def _score(rule: GraphRule, tree: GraphTree) -> Scores:
     seen = tree.child > tree.own
     visits = where(seen, tree.visits.at(tree.child), 0.0)
     q = tree.q.at(tree.child)
     return (_score_gumbel if rule.kind == GUMBEL else _score_puct)(rule, tree, seen, visits, q)
 
 
-def _score_puct(rule: Rule, tree: Tree, seen: Value, visits: Value, q: Value) -> Scores:
+def _score_puct(rule: GraphRule, tree: GraphTree, seen: Value, visits: Value, q: Value) -> Scores:
     """Qn(s,a) + P(s,a) * sqrt(N(s)) / (1 + N(s,a)) * (c1 + log((N(s) + c2 + 1) / c2)).
 
     Schrittwieser et al. 2020, appendix B, equation 2, in the seed's notation: N(s) counts the node's own evaluation.
@@ -303,7 +303,7 @@ def _score_puct(rule: Rule, tree: Tree, seen: Value, visits: Value, q: Value) ->
     return Scores(seen, visits, q, score, scaled, value)
 
 
-def _score_gumbel(rule: Rule, tree: Tree, seen: Value, visits: Value, q: Value) -> Scores:
+def _score_gumbel(rule: GraphRule, tree: GraphTree, seen: Value, visits: Value, q: Value) -> Scores:
     """pi'(a) - N(s,a) / (1 + sum_b N(s,b)), pi' = softmax(logits + sigma(completed Q)).
 
     Danihelka et al. 2022, section 5, equation 14; sigma is equation 8, v_mix of edges never followed appendix D.
@@ -328,7 +328,7 @@ def _score_gumbel(rule: Rule, tree: Tree, seen: Value, visits: Value, q: Value) 
     return Scores(seen, visits, q, policy - visits / (below + 1.0), boost, value)
 
 
-def _choose(rule: Rule, scores: Scores, i: Value) -> Value:
+def _choose(rule: GraphRule, scores: Scores, i: Value) -> Value:
     """`[n, 1]` the action that each node would follow now, the lowest of equals."""
     best = i.graph.op("ArgMax", scores.score, axis=1, keepdims=1)
     if rule.kind != GUMBEL:
@@ -337,13 +337,13 @@ def _choose(rule: Rule, scores: Scores, i: Value) -> Value:
     return i.graph.op("ScatterND", best, i.graph.constant([[0]]), at_root)
 
 
-def _halving_score(rule: Rule, scores: Scores, visits: Value) -> Value:
+def _halving_score(rule: GraphRule, scores: Scores, visits: Value) -> Value:
     """`[1, A]` sequential halving: gumbel + logit + sigma(completed Q) of the actions with so many visits."""
     score = rule.preference + scores.boost.at([0])
     return where(scores.visits.at([0]).equals(visits), score, -math.inf)
 
 
-def _select(rule: Rule, tree: Tree, best: Value, i: Value) -> Edge:
+def _select(rule: GraphRule, tree: GraphTree, best: Value, i: Value) -> Edge:
     """From the root along the actions preferred, to an edge that leads nowhere yet or lies at the depth limit."""
     behind = i.graph.op("GatherElements", tree.child, best, axis=1).reshaped([-1])  # [n]
     end = behind
@@ -360,7 +360,7 @@ def _select(rule: Rule, tree: Tree, best: Value, i: Value) -> Edge:
     return Edge(parent, best.at(parent).reshaped([1]), node)
 
 
-def _expand(rule: Rule, tree: Tree, edge: Edge, step: Mapping[str, Value], i: Value) -> Tree:
+def _expand(rule: GraphRule, tree: GraphTree, edge: Edge, step: Mapping[str, Value], i: Value) -> GraphTree:
     """The tree with the node behind `edge`, not visited yet."""
     graph = i.graph
     row = i + graph.constant([[1]])
@@ -379,7 +379,7 @@ def _expand(rule: Rule, tree: Tree, edge: Edge, step: Mapping[str, Value], i: Va
     )
 
 
-def _backup(rule: Rule, tree: Tree, edge: Edge, step: Mapping[str, Value]) -> Tree:
+def _backup(rule: GraphRule, tree: GraphTree, edge: Edge, step: Mapping[str, Value]) -> GraphTree:
     """Add the value behind `edge` to its node and, with rewards and discounts, to all above; refresh Q and bounds.
 
     The kernels go up edge by edge, total <- reward + discount * total; here total = collected + factor * value.
@@ -402,13 +402,13 @@ def _backup(rule: Rule, tree: Tree, edge: Edge, step: Mapping[str, Value]) -> Tr
     return tree._replace(visits=visits, value_sum=value_sum, q=q, low=low, high=high, paths=paths)
 
 
-def _path(tree: Tree, node: Value) -> list[Value]:
-    """What `Tree.paths` holds of a node, as three vectors `[N]`."""
+def _path(tree: GraphTree, node: Value) -> list[Value]:
+    """What `GraphTree.paths` holds of a node, as three vectors `[N]`."""
     row = node.graph.op("SequenceAt", tree.paths, node.reshaped([]))
     return node.graph.ops(3, "Split", row, num_outputs=3, axis=0)
 
 
-def _narrowest(rule: Rule, tree: Tree, scores: Scores, edge: Edge, i: Value) -> Value:
+def _narrowest(rule: GraphRule, tree: GraphTree, scores: Scores, edge: Edge, i: Value) -> Value:
     """The smallest lead of any choice so far, with those that led to `edge`."""
     score, graph = scores.score, i.graph
     if rule.kind == GUMBEL:
@@ -427,7 +427,7 @@ def _lead(score: Value) -> Value:
     return best.at(0, axis=1) - best.at(1, axis=1)
 
 
-def _read_out(rule: Rule, tree: Tree) -> Outputs:
+def _read_out(rule: GraphRule, tree: GraphTree) -> Outputs:
     """Action, visits, Q and value of the root; at the end of the search."""
     scores = _score(rule, tree)
     graph = scores.q.graph

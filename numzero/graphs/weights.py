@@ -1,7 +1,6 @@
-"""Networks as ONNX files: graphs whose weights keep the names of their parameters, and new weights for old files.
+"""New weights for ONNX files that exist.
 
-Knows parameters and initializers; knows nothing of layers. Graphs are written by hand rather than traced: every node
-costs a small network more than its arithmetic.
+Knows initializers by their names; knows nothing of layers, and needs onnx but not torch.
 """
 
 from __future__ import annotations
@@ -10,25 +9,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
 from onnx import helper
 
-from numzero.networks.values import Graph, Value
-
-__all__ = ["NetworkGraph", "model_bytes", "replace_weights"]
-
-
-class NetworkGraph(Graph):
-    """A graph of a module, whose parameters are stored under its own names."""
-
-    def __init__(self, module: torch.nn.Module) -> None:
-        super().__init__()
-        self._names = {id(parameter): name for name, parameter in module.named_parameters()}
-
-    def weight(self, parameter: torch.Tensor) -> Value:
-        """A parameter of the module."""
-        return self.stored(self._names[id(parameter)], parameter.detach().numpy())
+__all__ = ["model_bytes", "replace_weights"]
 
 
 def model_bytes(model: onnx.ModelProto) -> bytes:

@@ -1,0 +1,252 @@
+"""The unrolled network and the way back: latents and outputs of windows, and the gradient of whatever is made of them.
+
+Knows the parts of a network and how a window runs through them; knows nothing of targets, losses or optimisers.
+`AutogradUnroll` differentiates whatever layers do. `ByHandUnroll` is faster where all of them say how (`Layer.stages`),
+and is believed only where it gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Protocol, cast
+
+import torch
+
+from numzero.networks.by_hand import Linear, Stage, backward, forward, sum_rows, write_gradients
+from numzero.networks.layers import DynamicsStages
+from numzero.networks.network import MuZeroNetwork
+
+__all__ = ["AutogradUnroll", "ByHandUnroll", "Unroll", "make_unroll"]
+
+
+class Unroll(Protocol):
+    """Runs windows of B rows and K steps forward, then back. Results are valid until the next call."""
+
+    def represent(self, observation: torch.Tensor) -> torch.Tensor:
+        """Latents `[N, *H]` of observations `[N, *O]`, of which no gradient is asked."""
+
+    def forward(self, observation: torch.Tensor, action: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Latents `[(K+1) B, *H]` and outputs `[(K+1) B, policy + value + reward bins]`, rows step by step.
+
+        observation: `[B, *O]` float32, of the first positions. action: `[B, K]` int32.
+        """
+
+    def backward(self, d_latents: torch.Tensor | None, d_outputs: torch.Tensor) -> None:
+        """Write into each parameter's `grad` the gradient of what has these gradients at the results of `forward`.
+
+        Both may be overwritten. The gradient is scaled wherever a latent enters the dynamics (MuZero, appendix G).
+        """
+
+
+def make_unroll(network: MuZeroNetwork, gradient_scale: float) -> Unroll:
+    """The fastest right way for this network, whose parameters must stay where they are.
+
+    Each has a `grad`, or none has: then `represent` alone may be called.
+
+    Args:
+        network: its layers say whether gradients by hand are to be had, and numbers say whether these are right.
+        gradient_scale: multiplies the gradient at each dynamics input.
+    """
+    automatic = AutogradUnroll(network, gradient_scale)
+    by_hand = ByHandUnroll.of(network, gradient_scale)
+    return by_hand if by_hand is not None and _agree(network, by_hand, automatic) else automatic
+
+
+AGREEMENT = 1e-4
+"""Largest difference between gradients by hand and autograd's, and between their outputs, relative to the largest
+number of an array. Correct ones differ by some 1e-6; another function, or another constant in one, by more."""
+NOTHING = 1e-6
+"""A difference that says nothing: where gradients are 0 but for rounding, as behind LayerNorm of two numbers."""
+TRIAL_ROWS, TRIAL_STEPS = 3, 2
+
+
+def _agree(network: MuZeroNetwork, by_hand: Unroll, automatic: Unroll) -> bool:
+    """Whether both compute the same of random windows, with random weights; some 30 ms for a width of 128."""
+    generator = torch.Generator().manual_seed(0)
+    with _random_weights(network, generator):
+        for _ in range(2):  # the second time, buffers hold numbers already
+            observation = torch.randn(TRIAL_ROWS, *network.observation_shape, generator=generator)
+            size = TRIAL_ROWS, TRIAL_STEPS
+            action = torch.randint(network.num_actions, size, generator=generator, dtype=torch.int32)
+            found, expected = (_results(network, unroll, observation, action) for unroll in (by_hand, automatic))
+            if not all(map(_close, found, expected)):
+                return False
+    return True
+
+
+def _results(
+    network: MuZeroNetwork, unroll: Unroll, observation: torch.Tensor, action: torch.Tensor
+) -> list[torch.Tensor]:
+    """Latents, outputs, and the gradients of all parameters for random ones at both; in copies."""
+    found = [unroll.represent(observation).clone()]
+    if any(parameter.grad is None for parameter in network.parameters()):
+        return found
+    results = [result.clone() for result in unroll.forward(observation, action)]
+    generator = torch.Generator().manual_seed(1)
+    unroll.backward(*(torch.randn(result.shape, generator=generator) for result in results))
+    return found + results + [cast(torch.Tensor, parameter.grad).clone() for parameter in network.parameters()]
+
+
+def _close(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return bool((one - other).abs().max() <= AGREEMENT * other.abs().max() + NOTHING)  # False of NaN
+
+
+@contextlib.contextmanager
+def _random_weights(network: MuZeroNetwork, generator: torch.Generator) -> Iterator[None]:
+    """Weights under which everything matters (fresh heads are 0), and afterwards exactly those that were there."""
+    parameters = list(network.parameters())
+    kept = [parameter.detach().clone() for parameter in parameters]
+    with torch.no_grad():
+        try:
+            for parameter in parameters:
+                parameter.normal_(std=parameter.shape[-1] ** -0.5 if parameter.ndim > 1 else 1.0, generator=generator)
+            with torch.enable_grad():
+                yield
+        finally:
+            for parameter, before in zip(parameters, kept, strict=True):
+                parameter.copy_(before)
+                if parameter.grad is not None:
+                    parameter.grad.zero_()
+
+
+class AutogradUnroll:
+    """See `Unroll`; for any body."""
+
+    def __init__(self, network: MuZeroNetwork, gradient_scale: float) -> None:
+        self._network = network
+        self._scale = gradient_scale
+
+    def represent(self, observation: torch.Tensor) -> torch.Tensor:
+        """See `Unroll`."""
+        with torch.no_grad():
+            return self._network.represent(observation)
+
+    def forward(self, observation: torch.Tensor, action: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `Unroll`."""
+        latent = self._network.represent(observation)  # [B, *H]
+        latents = [latent]
+        for k in range(action.shape[1]):
+            latent = self._network.dynamics(_scale_gradient(latent, self._scale), action[:, k])
+            latents.append(latent)
+        self._latents = torch.cat(latents)  # [(K+1) B, *H]
+        self._outputs = self._network.prediction(self._latents)
+        return self._latents.detach(), self._outputs.detach()
+
+    def backward(self, d_latents: torch.Tensor | None, d_outputs: torch.Tensor) -> None:
+        """See `Unroll`."""
+        for parameter in self._network.parameters():
+            cast(torch.Tensor, parameter.grad).zero_()
+        results, gradients = [self._outputs], [d_outputs]
+        if d_latents is not None:
+            results, gradients = [*results, self._latents], [*gradients, d_latents]
+        torch.autograd.backward(results, gradients)
+
+
+def _scale_gradient(x: torch.Tensor, scale: float) -> torch.Tensor:
+    """`x` itself, whose gradient is multiplied by `scale` on the way back."""
+    alias = x.view_as(x)
+    if scale != 1.0 and alias.requires_grad:
+        alias.register_hook(lambda gradient: gradient * scale)  # type: ignore[no-untyped-call]
+    return alias
+
+
+class ByHandUnroll:
+    """See `Unroll`; for latents `[N, size]` of layers that all say how they are computed by hand.
+
+    Each layer keeps what it computed in one array of blocks of B rows, a block for each use. Nothing is allocated in an
+    update, and the gradient of a layer's weights is one product over all its uses.
+
+    Args:
+        network: whose stages these are.
+        stages: of representation and prediction.
+        dynamics: those of the dynamics.
+        gradient_scale: multiplies the gradient at each dynamics input.
+    """
+
+    def __init__(
+        self,
+        network: MuZeroNetwork,
+        stages: tuple[Sequence[Stage], Sequence[Stage]],
+        dynamics: DynamicsStages,
+        gradient_scale: float,
+    ) -> None:
+        self._network = network
+        self._scale = gradient_scale
+        self._representation, self._prediction = stages
+        self._dynamics, self._residual, self._table = dynamics
+        self._first = cast(Linear, self._dynamics[0])
+        self._shape = (0, 0)
+        self._num_represented = 0
+
+    @classmethod
+    def of(cls, network: MuZeroNetwork, gradient_scale: float) -> ByHandUnroll | None:
+        """That of a network; None where a layer does not say how it is computed."""
+        dynamics = network.dynamics.stages()
+        representation, prediction = network.representation.stages(), network.prediction.stages()
+        if representation is None or dynamics is None or prediction is None or len(network.latent_shape) != 1:
+            return None
+        return cls(network, (representation, prediction), dynamics, gradient_scale)
+
+    def represent(self, observation: torch.Tensor) -> torch.Tensor:
+        """See `Unroll`."""
+        if self._num_represented != len(observation):
+            self._allocate_representation(len(observation))
+        with torch.no_grad():
+            self._inputs = self._network.inputs(observation).flatten(1)  # [N, inputs]
+            return forward(self._representation, 0, self._inputs)
+
+    def forward(self, observation: torch.Tensor, action: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `Unroll`."""
+        num_rows, num_steps = action.shape
+        if self._shape != (num_rows, num_steps):
+            self._allocate(num_rows, num_steps)
+        with torch.no_grad():
+            self._actions = action.t().reshape(-1)  # [K B]
+            torch.index_select(self._table, 0, self._actions, out=self._embedding)
+            self.represent(observation)
+            for k in range(num_steps):
+                forward(self._dynamics, k, self._latent[k])
+            return self._latents, forward(self._prediction, 0, self._latents)
+
+    def backward(self, d_latents: torch.Tensor | None, d_outputs: torch.Tensor) -> None:
+        """See `Unroll`."""
+        with torch.no_grad():
+            self._prediction[-1].all_d_outputs = d_outputs
+            d_first = backward(self._prediction, 0, d_outputs)
+            self._prediction[0].backward(0, self._latents, d_first, self._d_latents)
+            if d_latents is not None:
+                self._d_latents.add_(d_latents)
+            for k in range(self._shape[1] - 1, -1, -1):
+                d_first = backward(self._dynamics, k, self._d_latent[k + 1])
+                # A latent enters the dynamics twice: into the first layer, and as the residual.
+                self._d_latent[k].add_(self._residual.d_output[k], alpha=self._scale)
+                self._d_latent[k].addmm_(d_first, self._first.weight, alpha=self._scale)
+            backward(self._representation, 0, self._d_latent[0])
+            write_gradients(self._representation, self._inputs)
+            write_gradients(self._dynamics, self._latents[: len(self._actions)])
+            write_gradients(self._prediction, self._latents)
+            d_table = cast(torch.Tensor, self._table.grad)
+            sum_rows(self._actions.numpy(), self._first.all_d_outputs.numpy(), d_table.numpy())
+
+    def _allocate_representation(self, num_rows: int) -> None:
+        self._num_represented, self._shape = num_rows, (0, 0)
+        for stage in self._representation:
+            stage.allocate(1, num_rows)
+
+    def _allocate(self, num_rows: int, num_steps: int) -> None:
+        self._allocate_representation(num_rows)
+        self._shape = (num_rows, num_steps)
+        self._latents = torch.empty((num_steps + 1) * num_rows, *self._network.latent_shape)
+        self._d_latents = torch.empty_like(self._latents)
+        self._latent, self._d_latent = (x.chunk(num_steps + 1) for x in (self._latents, self._d_latents))
+        for stage in self._dynamics:
+            stage.allocate(num_steps, num_rows)
+        for stage in self._prediction:
+            stage.allocate(1, len(self._latents))
+        # What comes last fills the latents themselves, and finds its gradients there.
+        for stages, first, end in ((self._representation, 0, 1), (self._dynamics, 1, num_steps + 1)):
+            stages[-1].output = self._latent[first:end]
+            stages[-1].all_d_outputs = self._d_latents[first * num_rows : end * num_rows]
+        self._embedding = torch.empty(num_steps * num_rows, self._first.size)
+        self._first.extra, self._residual.extra = self._embedding.chunk(num_steps), self._latent

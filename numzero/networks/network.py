@@ -1,0 +1,60 @@
+"""The whole network: inputs, body, heads.
+
+Knows what belongs together; knows nothing of layers, losses, optimisers or files.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from numzero.errors import UserError
+from numzero.networks.bodies import make_body
+from numzero.networks.config import NetworkConfig
+from numzero.networks.heads import heads_of, num_outputs
+from numzero.networks.inputs import make_inputs
+
+__all__ = ["MuZeroNetwork", "make_network"]
+
+
+class MuZeroNetwork(nn.Module):
+    """The three networks and their decoding."""
+
+    def __init__(self, observation_shape: tuple[int, ...], num_actions: int, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.observation_shape = observation_shape
+        self.num_actions = num_actions
+        self.heads = heads_of(num_actions, config)
+        self.inputs = make_inputs(config)
+        body = make_body(observation_shape, num_actions, num_outputs(self.heads), config.body)
+        self.latent_shape, self.representation, self.dynamics, self.prediction = body
+
+    def represent(self, observation: torch.Tensor) -> torch.Tensor:
+        """Latents `[N, *H]` of observations `[N, *O]` float32."""
+        return self.representation(self.inputs(observation))
+
+    def predict(self, latent: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The logits `[N, size]` of each head, of latents `[N, *H]`."""
+        outputs = self.prediction(latent)  # [N, outputs]
+        return {name: outputs[..., head.columns] for name, head in self.heads.items()}
+
+    def decode(self, name: str, logits: torch.Tensor) -> torch.Tensor:
+        """What a head's logits `[N, size]` mean: scalars `[N]`, or themselves."""
+        bins = self.heads[name].bins
+        return logits if bins is None else logits.softmax(-1) @ torch.from_numpy(bins).to(logits.dtype)
+
+
+def make_network(
+    observation_shape: tuple[int, ...], num_actions: int, config: NetworkConfig, seed: int
+) -> MuZeroNetwork:
+    """A fresh network; its initial weights depend on `seed` alone.
+
+    Raises:
+        UserError: a setting is out of range, or the body does not fit the observation.
+    """
+    if problems := config.check():
+        raise UserError(" ".join(problems))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return MuZeroNetwork(observation_shape, num_actions, config)
