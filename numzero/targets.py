@@ -203,6 +203,10 @@ class Batch(NamedTuple):
     """`[B, K]`."""
     reward_mask: _Float32Array
     """`[B, K]`, 1 for steps that were taken, and everywhere if the game terminated."""
+    discount_target: _Float32Array
+    """`[B, K]` gamma or -gamma, by whether the turn passed."""
+    discount_mask: _Float32Array
+    """`[B, K]`, 1 for steps behind which the episode went on."""
     weight: _Float32Array
     """`[B]` importance weights, as given."""
     slot: _Int64Array
@@ -224,6 +228,7 @@ def make_batch(
     past_end = ~step_taken
     action[past_end] = rng.integers(num_actions, size=np.count_nonzero(past_end), dtype=np.int32)
     was_taken = taken.astype(np.float32)
+    discount = steps.columns.discount[step] * was_taken[:, :-1]
     policy_target = steps.columns.policy_target[position] * was_taken[:, :, None]
     return Batch(
         observation=steps.columns.observation[position].astype(np.float32, copy=False),
@@ -235,6 +240,8 @@ def make_batch(
         value_mask=known.astype(np.float32),
         reward_target=steps.columns.reward[step] * was_taken[:, :-1],
         reward_mask=known[:, :-1].astype(np.float32),
+        discount_target=discount,
+        discount_mask=(discount != 0.0).astype(np.float32),
         weight=weight,
         slot=slot,
     )

@@ -287,6 +287,8 @@ def random_batch(rng: np.random.Generator, batch_size: int, shape: tuple[int, ..
         value_mask=rng.random((batch_size, k + 1), dtype=np.float32),
         reward_target=rng.random((batch_size, k), dtype=np.float32),
         reward_mask=rng.random((batch_size, k), dtype=np.float32),
+        discount_target=rng.random((batch_size, k), dtype=np.float32),
+        discount_mask=rng.random((batch_size, k), dtype=np.float32),
         weight=rng.random(batch_size, dtype=np.float32),
         slot=np.arange(batch_size),
     )

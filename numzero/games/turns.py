@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from numzero.errors import UserError
 from numzero.games.base import GameSpec
 
-__all__ = ["edge_discounts", "for_first_player", "model_discount", "predicts_turn", "require_alternation", "rescaled"]
-__all__ += ["turn_passes"]
+__all__ = ["edge_discounts", "for_first_player", "model_discount", "require_alternation", "rescaled", "turn_gamma"]
 
 
 def edge_discounts(
@@ -22,11 +21,6 @@ def edge_discounts(
 ) -> NDArray[np.float64]:
     """`[B]` discounts of steps between positions whose players to move are `before` and `after` `[B]`."""
     return np.where(terminated, 0.0, np.where(before == after, gamma, -gamma))
-
-
-def turn_passes(discount: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where the turn passed, as discounts of edges tell; they tell nothing where the episode ended (0)."""
-    return discount < 0.0
 
 
 def rescaled(discount: NDArray[np.float32], gamma: float) -> NDArray[np.float32]:
@@ -39,9 +33,9 @@ def for_first_player(reward: NDArray[np.floating], player: NDArray[np.int8]) -> 
     return np.where(player == 0, reward, -reward)
 
 
-def predicts_turn(spec: GameSpec) -> bool:
-    """Whether a model must tell for each edge if the turn passes: what moves next is not known without the rules."""
-    return spec.num_players == 2 and spec.turns == "vary"
+def turn_gamma(spec: GameSpec, gamma: float) -> float | None:
+    """Gamma, where a model must tell for each edge whether the turn passes: -gamma or gamma; else None."""
+    return gamma if spec.num_players == 2 and spec.turns == "vary" else None
 
 
 def model_discount(spec: GameSpec, gamma: float) -> float:

@@ -41,7 +41,7 @@ class GraphRule(NamedTuple):
     kind: int
     """`PAPER`, `PARENT_SIBLINGS` or `GUMBEL`."""
     discount: float
-    """Of every edge."""
+    """Of every edge, unless the network tells each one's."""
     num_actions: int
     nodes: Value
     """`[N]` int64 0, 1, 2, ..."""
@@ -78,6 +78,8 @@ class GraphTree(NamedTuple):
     """`[N]` sum of all values backed up through the node."""
     reward: Value
     """`[N]` reward of the edge into the node."""
+    discount: Value | None
+    """`[N]` discount of the edge into the node; where the network tells it."""
     q: Value
     """`[N]` Q of the edge into the node; means nothing at the root."""
     depth: Value | None
@@ -167,7 +169,8 @@ def search_graph(
         step = graph.include(recurrent, "recurrent", inputs)
         return _backup(rule, _expand(rule, tree, edge, step, i), edge, step)
 
-    tree = graph.loop(num_simulations, _reset(rule, root, prior, with_margin), simulate)
+    tells_discount = any(output.name == "discount" for output in recurrent.graph.output)
+    tree = graph.loop(num_simulations, _reset(rule, root, prior, with_margin, tells_discount), simulate)
     outputs = _read_out(rule, tree)
     return bytes(graph.finish("search", outputs, metadata).SerializeToString())
 
@@ -248,7 +251,9 @@ def _due_visits(max_considered: int, legal: Value, num_simulations: Value) -> Va
     return (visits.at(phase) + (simulation - begin.at(phase)) / remaining.at(phase)).cast(DOUBLE)
 
 
-def _reset(rule: GraphRule, root: Mapping[str, Value], prior: Value, with_margin: bool) -> GraphTree:
+def _reset(
+    rule: GraphRule, root: Mapping[str, Value], prior: Value, with_margin: bool, tells_discount: bool
+) -> GraphTree:
     """A tree of the root alone, visited once, with the network's value."""
     graph = prior.graph
     value = root["value"].cast(DOUBLE)
@@ -266,6 +271,7 @@ def _reset(rule: GraphRule, root: Mapping[str, Value], prior: Value, with_margin
         visits=rule.is_root,
         value_sum=rule.is_root * value,
         reward=nobody,
+        discount=nobody if tells_discount else None,
         q=nobody,
         depth=graph.constant([0]) if rule.config.max_depth else None,
         low=graph.constant(np.float64(low)) if scaled_by_tree else None,
@@ -373,10 +379,16 @@ def _expand(rule: GraphRule, tree: GraphTree, edge: Edge, step: Mapping[str, Val
         prior=concat([tree.prior, prior]),
         log_prior=tree.log_prior and concat([tree.log_prior, graph.op("Log", prior)]),
         raw_value=tree.raw_value and concat([tree.raw_value, raw_value]),
-        reward=where(rule.nodes.equals(edge.node), step["reward"].cast(DOUBLE), tree.reward),
+        reward=_noted(rule, edge, step["reward"], tree.reward),
+        discount=tree.discount and _noted(rule, edge, step["discount"], tree.discount),
         depth=tree.depth and concat([tree.depth, tree.depth.at(edge.parent) + 1]),
         latents=graph.op("SequenceInsert", tree.latents, step["latent"]),
     )
+
+
+def _noted(rule: GraphRule, edge: Edge, scalar: Value, column: Value) -> Value:
+    """`column` `[N]` with `scalar` `[1]` at the edge's node."""
+    return where(rule.nodes.equals(edge.node), scalar.cast(DOUBLE), column)
 
 
 def _backup(rule: GraphRule, tree: GraphTree, edge: Edge, step: Mapping[str, Value]) -> GraphTree:
@@ -390,10 +402,11 @@ def _backup(rule: GraphRule, tree: GraphTree, edge: Edge, step: Mapping[str, Val
     passed, collected, factor = _path(tree, edge.parent)
     passed = passed + here
     collected = collected + factor * reward
-    factor = factor * rule.discount + here
+    factor = factor * (rule.discount if tree.discount is None else step["discount"].cast(DOUBLE)) + here
     visits = tree.visits + passed
     value_sum = tree.value_sum + (collected + factor * value)
-    q = tree.reward + rule.discount * (value_sum / graph.op("Max", visits, 1.0))
+    mean = value_sum / graph.op("Max", visits, 1.0)
+    q = tree.reward + (mean * rule.discount if tree.discount is None else mean * tree.discount)
     low, high = tree.low, tree.high
     if low is not None and high is not None:
         refreshed = passed > rule.is_root

@@ -51,7 +51,8 @@ class Exporter:
 
     Args:
         network: gives architecture and the first weights; parity is checked on them.
-        discount: multiplies the value behind every edge: gamma, or -gamma where players alternate.
+        discount: multiplies the value behind every edge: gamma, or -gamma where players alternate; where the network
+            has a head for it, the head's gamma.
 
     Raises:
         ParityError: torch and ONNX disagree.
@@ -140,13 +141,14 @@ def parity_with(
     num_actions: int,
     config: NetworkConfig,
     files: ModelFiles,
+    turn_gamma: float | None = None,
 ) -> float:
     """As `check_parity`, of the network whose parameters are `parameters`, flat and in torch's order.
 
     Raises:
         ParityError: they differ, or the network that `config` makes has another number of parameters.
     """
-    network = make_network(observation_shape, num_actions, config, seed=0)
+    network = make_network(observation_shape, num_actions, config, seed=0, turn_gamma=turn_gamma)
     if (count := sum(parameter.numel() for parameter in network.parameters())) != parameters.size:
         raise ParityError(f"the settings make {count} parameters; there are {parameters.size}.")
     torch.nn.utils.vector_to_parameters(torch.from_numpy(parameters), network.parameters())

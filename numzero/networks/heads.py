@@ -53,13 +53,23 @@ Heads = dict[str, Head]
 """By name, in the order of their columns."""
 
 
-def heads_of(num_actions: int, config: NetworkConfig) -> Heads:
-    """The heads of a network."""
-    return _placed(
+def heads_of(num_actions: int, config: NetworkConfig, turn_gamma: float | None = None) -> Heads:
+    """The heads of a network.
+
+    Args:
+        num_actions: A.
+        config: gives the bins of value and reward.
+        turn_gamma: gamma, if the model is to tell whether the turn passes (see `games.turns`): the discount of an edge
+            is a scalar of two categories then, -gamma where it passes and gamma where it stays.
+    """
+    heads = [
         Head("policy", num_actions),
         Head("value", config.value.num_bins, bin_values(config.value)),
         Head("reward", config.reward.num_bins, bin_values(config.reward), of_step=True),
-    )
+    ]
+    if turn_gamma is not None:
+        heads.append(Head("discount", 2, np.array([-turn_gamma, turn_gamma], np.float32), of_step=True))
+    return _placed(*heads)
 
 
 def _placed(*heads: Head) -> Heads:

@@ -20,12 +20,18 @@ __all__ = ["MuZeroNetwork", "make_network"]
 class MuZeroNetwork(nn.Module):
     """The three networks and their decoding."""
 
-    def __init__(self, observation_shape: tuple[int, ...], num_actions: int, config: NetworkConfig) -> None:
+    def __init__(
+        self,
+        observation_shape: tuple[int, ...],
+        num_actions: int,
+        config: NetworkConfig,
+        turn_gamma: float | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
         self.observation_shape = observation_shape
         self.num_actions = num_actions
-        self.heads = heads_of(num_actions, config)
+        self.heads = heads_of(num_actions, config, turn_gamma)
         self.inputs = make_inputs(config)
         body = make_body(observation_shape, num_actions, num_outputs(self.heads), config.body)
         self.latent_shape, self.representation, self.dynamics, self.prediction = body
@@ -46,9 +52,13 @@ class MuZeroNetwork(nn.Module):
 
 
 def make_network(
-    observation_shape: tuple[int, ...], num_actions: int, config: NetworkConfig, seed: int
+    observation_shape: tuple[int, ...],
+    num_actions: int,
+    config: NetworkConfig,
+    seed: int,
+    turn_gamma: float | None = None,
 ) -> MuZeroNetwork:
-    """A fresh network; its initial weights depend on `seed` alone.
+    """A fresh network; its initial weights depend on `seed` alone. `turn_gamma`: see `heads_of`.
 
     Raises:
         UserError: a setting is out of range, or the body does not fit the observation.
@@ -57,4 +67,4 @@ def make_network(
         raise UserError(" ".join(problems))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MuZeroNetwork(observation_shape, num_actions, config)
+        return MuZeroNetwork(observation_shape, num_actions, config, turn_gamma)

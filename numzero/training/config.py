@@ -60,6 +60,8 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Of the value's cross-entropy; MuZero 1 (0.25 with reanalyze)."""
     reward_weight: float = 1.0
     """Of the reward's cross-entropy; MuZero 1."""
+    discount_weight: float = 1.0
+    """Of the cross-entropy of whether the turn passes, in games whose turns vary; MuZero knows none."""
     consistency_weight: float = 0.0
     """Of the unrolled latents' distance to encodings of the real observations; EfficientZero 2 (cosine); 0: off."""
     dynamics_gradient_scale: float = 0.5
@@ -82,6 +84,7 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
             policy_weight=at_least(0),
             value_weight=at_least(0),
             reward_weight=at_least(0),
+            discount_weight=at_least(0),
             consistency_weight=at_least(0),
             dynamics_gradient_scale=at_least(0),
         )

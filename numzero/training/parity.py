@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from numzero.agent import AgentInfo
 from numzero.errors import UserError
 from numzero.files import generations, read_folder
+from numzero.games.turns import turn_gamma
 from numzero.inference import FoundMove, ModelFiles, OnnxModel, OnnxSearch
 from numzero.search import SearchResult
 from numzero.search.model import RecurrentOutput
@@ -151,7 +152,8 @@ def _torch_error(source: Path, info: AgentInfo, model: ModelFiles) -> tuple[floa
         parameters: NDArray[Any] = arrays["average_parameters"]
     config = load_config(source / "config.toml").network
     try:
-        return parity_with(parameters, info.spec.observation_shape, info.spec.num_actions, config, model), ""
+        turns = turn_gamma(info.spec, info.discount)
+        return parity_with(parameters, info.spec.observation_shape, info.spec.num_actions, config, model, turns), ""
     except ParityError as error:
         raise UserError(f"the networks are not the run's: {error}") from error
 

@@ -25,7 +25,7 @@ from numzero.files import (
     write_sealed,
 )
 from numzero.games import Trust, symmetries_of, trusted_name
-from numzero.games.turns import model_discount
+from numzero.games.turns import model_discount, turn_gamma
 from numzero.inference import ModelFiles
 from numzero.metrics import Evaluated, Event, Finished, Started
 from numzero.networks.export import Exporter
@@ -177,7 +177,13 @@ class TrainingRun:
         self.spec = plan.spec
         self._symmetries = symmetries_of(config.game) if needs_game(config, plan) else None
         self._state, self._on_event = state, on_event
-        network = make_network(self.spec.observation_shape, self.spec.num_actions, config.network, plan.seed)
+        network = make_network(
+            self.spec.observation_shape,
+            self.spec.num_actions,
+            config.network,
+            plan.seed,
+            turn_gamma(self.spec, schedule.gamma),
+        )
         self._learner = Learner(network, config.learner, schedule.num_updates)
         self._exporter = Exporter(network, model_discount(self.spec, schedule.gamma))
         self._limiter = Limiter(schedule.samples_per_step, config.learner.batch_size, schedule.start_steps)

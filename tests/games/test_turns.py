@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from numzero.errors import UserError
 from numzero.games import GameContractError, check_game, make_game
-from numzero.games.turns import edge_discounts, for_first_player, model_discount, predicts_turn, rescaled, turn_passes
+from numzero.games.turns import edge_discounts, for_first_player, model_discount, rescaled, turn_gamma
 from tests.games.turns import Twice
 
 
@@ -22,8 +22,8 @@ def test_edges_turn_the_sign_where_two_alternate(game: str, expected: float) -> 
 def test_where_turns_vary_the_model_tells_the_sign() -> None:
     """The constant is gamma then, and the prediction decides."""
     spec = Twice(1).spec
-    assert predicts_turn(spec)
-    assert model_discount(spec, 0.5) == 0.5
+    assert turn_gamma(spec, 0.5) == model_discount(spec, 0.5) == 0.5
+    assert turn_gamma(make_game("tictactoe", 1).spec, 0.5) is None
 
 
 def test_a_game_that_declares_its_turns_keeps_the_contract() -> None:
@@ -52,8 +52,6 @@ def test_returns_by_discounts_are_returns_by_players(to_play: list[int], gamma: 
         value = reward[t] + discount[t] * value
     expected = sum(gamma**t * reward[t] * (1 if mover[t] == mover[0] else -1) for t in range(last + 1))
     assert value == pytest.approx(expected, abs=1e-9)
-    passes = turn_passes(discount.astype(np.float32))[~ends]
-    np.testing.assert_array_equal(passes, (mover[:-1] != mover[1:])[~ends])
     np.testing.assert_allclose(rescaled(discount.astype(np.float32), 1.0), np.sign(discount))
 
 

@@ -25,9 +25,11 @@ def small_config(**changes: Any) -> NetworkConfig:
     return network_config(**{**settings, **changes})
 
 
-def small_network(seed: int = 0, observation_shape: tuple[int, ...] = BOARD, **changes: Any) -> MuZeroNetwork:
+def small_network(
+    seed: int = 0, observation_shape: tuple[int, ...] = BOARD, turn_gamma: float | None = None, **changes: Any
+) -> MuZeroNetwork:
     """A network whose every parameter is random, biases included: nothing is 0 that could hide a difference."""
-    network = make_network(observation_shape, NUM_ACTIONS, small_config(**changes), seed)
+    network = make_network(observation_shape, NUM_ACTIONS, small_config(**changes), seed, turn_gamma)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():

@@ -53,6 +53,7 @@ def _parts(network: MuZeroNetwork, average: MuZeroNetwork, batch: Batch, config:
     """(name, weighted loss) of every row, step and part that counts."""
     num_rows, unroll_steps = batch.action.shape
     value_bins, reward_bins = (network.heads[name].bins.tolist() for name in ("value", "reward"))
+    tells_turns = "discount" in network.heads
     for row in range(num_rows):
         latents = unroll(network, batch, row, config.dynamics_gradient_scale)
         for k, latent in enumerate(latents):
@@ -66,6 +67,10 @@ def _parts(network: MuZeroNetwork, average: MuZeroNetwork, batch: Batch, config:
             if k > 0 and batch.reward_mask[row, k - 1]:
                 goal = two_hot(float(batch.reward_target[row, k - 1]), reward_bins)
                 yield "reward", config.reward_weight * weight * entropy(heads["reward"], goal)
+            if tells_turns and k > 0 and batch.discount_mask[row, k - 1]:
+                passes = batch.discount_target[row, k - 1] < 0  # the first of the two categories
+                goal = [1.0, 0.0] if passes else [0.0, 1.0]
+                yield "discount", config.discount_weight * weight * entropy(heads["discount"], goal)
             if k > 0 and batch.observation_mask[row, k] and config.consistency_weight:
                 real = torch.from_numpy(batch.observation[row, k : k + 1]).to(torch.float64)
                 distance = (latent - average.represent(real).detach()).pow(2).sum()
@@ -78,7 +83,7 @@ def losses(
 ) -> tuple[dict[str, float], list[float]]:
     """Every part, their total, and the rows' |value - target|."""
     network, average = (copy.deepcopy(n).to(torch.float64) for n in (network, average))
-    sums = {"policy": 0.0, "value": 0.0, "reward": 0.0} | ({"consistency": 0.0} if config.consistency_weight else {})
+    sums = dict.fromkeys(network.heads, 0.0) | ({"consistency": 0.0} if config.consistency_weight else {})
     for name, loss in _parts(network, average, batch, config, numpy_cross_entropy):
         sums[name] += float(loss)
     priorities = []

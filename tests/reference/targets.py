@@ -59,6 +59,8 @@ def batch_row(steps: Any, slot: int, unroll_steps: int) -> dict[str, list[Any]]:
         row["action"].append(int(steps.action[p]) if p < final else None)
         row["reward_target"].append(steps.reward[p] if p < final else 0.0)
         row["reward_mask"].append(1 if p < final or over else 0)
+        row["discount_target"].append(steps.discount[p] if p < final else 0.0)
+        row["discount_mask"].append(1 if p < final and steps.discount[p] != 0 else 0)
     return row
 
 
@@ -72,4 +74,6 @@ _ROW_FIELDS = (
     "value_mask",
     "reward_target",
     "reward_mask",
+    "discount_target",
+    "discount_mask",
 )

@@ -23,6 +23,8 @@ from numzero.training.learner import Learner, NonFiniteLossError
 from tests.reference import learner as reference
 from tests.reference.agents import BOARD, NUM_ACTIONS, small_network
 
+GAMMA = 0.75
+"""Of turns that vary."""
 CONFIG = LearnerConfig(learning_rate=1e-2, warmup_updates=0, average_decay=0.9, consistency_weight=0.5)
 
 
@@ -44,6 +46,8 @@ def random_batch(seed: int = 0, num_rows: int = 4, unroll_steps: int = 3, *, mas
         value_mask=mask(*positions),
         reward_target=rng.uniform(-3, 3, size=positions)[:, 1:].astype(np.float32),
         reward_mask=mask(num_rows, unroll_steps),
+        discount_target=rng.choice(np.float32([-GAMMA, GAMMA]), size=(num_rows, unroll_steps)),
+        discount_mask=mask(num_rows, unroll_steps),
         weight=rng.uniform(0.1, 2.0, size=num_rows).astype(np.float32),
         slot=np.arange(num_rows),
     )
@@ -53,6 +57,12 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "by hand": {"latent_scaling": "layernorm", "activation": "silu", "hidden_norm": True},
     "mlp": {"latent_scaling": "minmax"},
     "conv": {"body": "conv"},
+    "by hand, turns vary": {
+        "latent_scaling": "layernorm",
+        "activation": "silu",
+        "hidden_norm": True,
+        "turn_gamma": GAMMA,
+    },
 }
 """Settings of networks; gradients of the first are those of `ByHandUnroll`."""
 
