@@ -46,7 +46,7 @@ MAX_RANK = 8
 """Most dimensions of one of them."""
 FENCE = 1024
 """Numbers on either side of an array that kernels are tried on."""
-LONGEST_REASON = 400
+LONGEST_REASON = 600
 """Characters of what onnxruntime says, which quotes names from the file."""
 AGENT_INPUTS = [("observation", "float"), ("legal", "bool"), ("num_simulations", "int64")]
 AGENT_OUTPUTS = [("action", "int32"), ("visit_counts", "int32"), ("q_values", "float"), ("value", "float")]
@@ -183,7 +183,10 @@ class OnnxModel:
 
     def _continues(self, earlier: OnnxModel) -> bool:
         """Take over all but weights and version from `earlier`, if nothing else is different."""
-        known = earlier._layers
+        try:
+            known = earlier._layers
+        except UserError:  # it cannot run; this one may
+            return False
         if known.initial is None or known.recurrent is None:
             return False
         try:
@@ -416,7 +419,8 @@ def _make_session(content: bytes, name: str) -> Any:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 4  # 3 writes to stderr, names from the file and all, what is raised besides
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        # The fallback would print what the file says, and try the same once more.
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # onnxruntime raises classes of its own for bad bytes, without a public base
         raise UserError(f"{name}.onnx is not a model that onnxruntime can load: {_reason(error)}") from error
 
@@ -501,8 +505,8 @@ def _refuse_shape(value: _Tensor, network: str) -> NoReturn:
     raise UserError(
         f"{network}.onnx must be a MuZero's: a free batch first, then sizes of at most {LARGEST} numbers in all that "
         f"both graphs agree on, float (actions int32); its {value.name!r} is {value.type} "
-        f"{list(value.shape)}.".replace("\n", " ")[:LONGEST_REASON]
-        + " Export it again."
+        f"{list(value.shape)}"[:LONGEST_REASON]
+        + ". Export it again."
     )
 
 

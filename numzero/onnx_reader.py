@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -116,9 +115,9 @@ def _graph(content: bytes) -> OnnxGraph:
 
     GraphProto: node 1, name 2, initializer 5, doc_string 10, input 11, output 12, value_info 13.
     """
-    model = list(_fields(memoryview(content)))
+    model = _fields(memoryview(content))
     _only({1, 2, 3, 4, 5, 6, 7, 8, 14}, model)
-    fields = list(_fields(_one(7, model)))
+    fields = _fields(_one(7, model))
     _only({1, 2, 5, 10, 11, 12, 13}, fields)
     nodes = [_node(_message(value)) for field, value in fields if field == 1]
     tensors = [_tensor(_message(value)) for field, value in fields if field == 5]
@@ -157,7 +156,7 @@ def _shape(name: str, array: NDArray[np.generic] | None) -> tuple[object, ...]:
 
 def _opset(content: memoryview) -> int:
     """OperatorSetIdProto: domain 1, version 2."""
-    fields = list(_fields(content))
+    fields = _fields(content)
     _only({1, 2}, fields)
     if any(len(_message(value)) for field, value in fields if field == 1):
         raise ValueError("operators of another domain")
@@ -175,12 +174,12 @@ def _entry(content: memoryview) -> tuple[str, str]:
 
 def _value_name(content: memoryview) -> str:
     """ValueInfoProto: name 1."""
-    return _text(_one(1, list(_fields(content))))
+    return _text(_one(1, _fields(content)))
 
 
 def _node(content: memoryview) -> OnnxNode:
     """NodeProto: input 1, output 2, name 3, op_type 4, attribute 5, doc_string 6, domain 7."""
-    fields = list(_fields(content))
+    fields = _fields(content)
     _only({1, 2, 3, 4, 5, 6, 7}, fields)
     if any(len(_message(value)) for field, value in fields if field == 7):
         raise ValueError("an operator of another domain")
@@ -193,7 +192,7 @@ def _node(content: memoryview) -> OnnxNode:
 
 def _attribute(content: memoryview) -> tuple[str, float | int | None]:
     """AttributeProto: name 1, f 2, i 3, type 20; with any other field it is no number."""
-    found = list(_fields(content))
+    found = _fields(content)
     fields, name = dict(found), _text(_one(1, found))
     if len(fields) != len(found):  # a list, or protobuf would take the last
         return name, None
@@ -210,7 +209,7 @@ def _tensor(content: memoryview) -> tuple[str, NDArray[np.generic] | None]:
 
     None for types and storage that plain networks lack.
     """
-    fields = list(_fields(content))
+    fields = _fields(content)
     name = _text(_one(8, fields))
     once = [field for field, _ in fields if field != 1]
     if not {2, 9} <= set(once) <= {2, 8, 9, 12} or len(set(once)) != len(once):
@@ -266,29 +265,31 @@ def _numbers(value: Value) -> list[int]:
     return numbers
 
 
-def _fields(content: memoryview) -> Iterator[tuple[int, Value]]:
+def _fields(content: memoryview) -> list[tuple[int, Value]]:
     """The fields of a message, one after another."""
+    fields: list[tuple[int, Value]] = []
     at, end = 0, len(content)
     while at < end:
-        key, at = _varint(content, at)
+        key, at = (content[at], at + 1) if content[at] < 0x80 else _varint(content, at)
         field, kind = key >> 3, key & 7
         if field == 0 or key >> 32:  # protobuf's own readers refuse the one and shorten the other
             raise TypeError(f"field {field}")
-        if kind == VARINT:
-            number, at = _varint(content, at)
-            yield field, number
-        elif kind == LENGTH:
-            size, at = _varint(content, at)
+        if kind == LENGTH:
+            size, at = (content[at], at + 1) if content[at] < 0x80 else _varint(content, at)
             if at + size > end:
                 raise IndexError("a field reaches beyond its message")
-            yield field, content[at : at + size]
+            fields.append((field, content[at : at + size]))
             at += size
+        elif kind == VARINT:
+            number, at = _varint(content, at)
+            fields.append((field, number))
         elif kind in (FIXED32, FIXED64):
             form = "<f" if kind == FIXED32 else "<d"
-            yield field, float(struct.unpack_from(form, content, at)[0])
+            fields.append((field, float(struct.unpack_from(form, content, at)[0])))
             at += struct.calcsize(form)
         else:
             raise TypeError(f"wire type {kind}")
+    return fields
 
 
 def _varint(content: memoryview, at: int) -> tuple[int, int]:

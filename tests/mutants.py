@@ -24,6 +24,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 
+from numzero import inference
 from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.inference import ModelFiles, OnnxModel
@@ -34,8 +35,9 @@ from numzero.search import RecurrentOutput, Search, SearchConfig
 from numzero.search.steps import evaluate_dense
 from tests.shipped import MODELS, SHIPPED
 
-FENCE = 2**17
+FENCE = 2**14
 """Bytes on either side of an array: more than a misread layer of these networks writes."""
+UNTOUCHED = b"\xff" * FENCE
 BATCH = 3
 TOLERANCE = 2e-3
 """Of kernels and onnxruntime, relative to 1 + the largest number."""
@@ -158,8 +160,34 @@ def swap_nodes(model: ModelProto, rng: Rng) -> None:
     model.graph.node.extend(onnx.NodeProto.FromString(copy) for copy in copies)
 
 
-OPS = ("Gemm", "Relu", "Sigmoid", "Tanh", "LayerNormalization", "Softmax", "Mul", "Add", "Sub", "Div", "Max", "Min", "Neg")
-OPS += ("MatMul", "Identity", "Flatten", "Gather", "ReduceMin", "ReduceMax", "ReduceSum", "Sign", "Abs", "Log", "Nonsense")
+OPS = (
+    "Gemm",
+    "Relu",
+    "Sigmoid",
+    "Tanh",
+    "LayerNormalization",
+    "Softmax",
+    "Mul",
+    "Add",
+    "Sub",
+    "Div",
+    "Max",
+    "Min",
+    "Neg",
+)
+OPS += (
+    "MatMul",
+    "Identity",
+    "Flatten",
+    "Gather",
+    "ReduceMin",
+    "ReduceMax",
+    "ReduceSum",
+    "Sign",
+    "Abs",
+    "Log",
+    "Nonsense",
+)
 
 
 def change_op(model: ModelProto, rng: Rng) -> None:
@@ -401,7 +429,9 @@ def nest(model: ModelProto, rng: Rng) -> None:
     """Graphs inside attributes inside graphs."""
     body = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", [], [])
     for _ in range(int(pick(rng, [1, 5, 30]))):
-        body = helper.make_graph([helper.make_node("If", ["x"], ["y"], then_branch=body, else_branch=body)][:1], "g", [], [])
+        body = helper.make_graph(
+            [helper.make_node("If", ["x"], ["y"], then_branch=body, else_branch=body)][:1], "g", [], []
+        )
         if body.ByteSize() > 10_000:
             break
     model.graph.node.append(helper.make_node("If", [any_name(model, rng)], ["nested"], then_branch=body))
@@ -506,7 +536,9 @@ class Fences:
 
     def __init__(self) -> None:
         self._arrays: list[tuple[NDArray[np.uint8], int]] = []
-        self._real = {name: getattr(np, name) for name in ("zeros", "ones", "empty", "full", "zeros_like", "concatenate")}
+        self._real = {
+            name: getattr(np, name) for name in ("zeros", "ones", "empty", "full", "zeros_like", "concatenate")
+        }
 
     @contextlib.contextmanager
     def up(self) -> Iterator[None]:
@@ -547,8 +579,8 @@ class Fences:
     def check(self) -> None:
         """Fail if anything was written beside an array; forget them all."""
         for whole, size in self._arrays:
-            assert (whole[:FENCE] == 0xFF).all(), "written before the beginning of an array"
-            assert (whole[FENCE + size :] == 0xFF).all(), "written beyond the end of an array"
+            assert whole[:FENCE].tobytes() == UNTOUCHED, "written before the beginning of an array"
+            assert whole[FENCE + size :].tobytes() == UNTOUCHED, "written beyond the end of an array"
         self._arrays.clear()
 
 
@@ -561,8 +593,7 @@ def outcome(source: ModelFiles, files: ModelFiles, fences: Fences) -> tuple[str,
         try:
             fresh = use(OnnxModel(files), files)
         except UserError as error:
-            fresh = "refused"
-            assert str(error).isprintable(), f"not printable: {error}"
+            fresh = "refused" if str(error).isprintable() else f"not printable: {error}"
         try:
             later = use(OnnxModel(files, earlier=whole_model(source)), files)
         except UserError:
@@ -587,7 +618,7 @@ def use(model: OnnxModel, files: ModelFiles) -> str:
     dense = model.dense()
     root = [array.copy() for array in model.initial(observation)]
     inside = dense is not None or model._layers.initial is not None
-    if inside:
+    if inside and largest_number(files) < 1e15:  # beyond, float32 overflows here and there, and not everywhere alike
         slow = OnnxModel(files, kernels=False)
         assert (slow.discount, slow.version) == (model.discount, model.version)
         assert_alike(slow.initial(observation), root)
@@ -604,6 +635,13 @@ def use(model: OnnxModel, files: ModelFiles) -> str:
     return "kernels" if inside else "onnxruntime"
 
 
+def largest_number(files: ModelFiles) -> float:
+    """Of the constants; infinite for NaN."""
+    constants = [tensor for content in files for tensor in onnx.load_from_string(content).graph.initializer]
+    arrays = [np.nan_to_num(np.abs(numpy_helper.to_array(each)), nan=np.inf) for each in constants]
+    return max(float(array.max(initial=0)) for array in arrays)
+
+
 def assert_alike(expected: Any, found: Any) -> None:
     """Where onnxruntime says numbers, kernels say the same."""
     for one, other in zip(expected, found, strict=True):
@@ -616,6 +654,8 @@ def assert_alike(expected: Any, found: Any) -> None:
 def main(seed: int, count: int, first: int = 0) -> None:
     started = time.perf_counter()
     fences, seen = Fences(), Counter[str]()
+    # A session has no memory: one for each content is enough, and takes most of the time.
+    inference._make_session = functools.lru_cache(64)(inference._make_session)
     for source in sources():
         whole_model(source)
     for number in range(first, first + count):
@@ -623,6 +663,7 @@ def main(seed: int, count: int, first: int = 0) -> None:
         sys.stdout.write(f"{number} {names}\n")
         sys.stdout.flush()
         fresh, later = outcome(source, files, fences)
+        assert fresh in ("kernels", "onnxruntime", "refused"), fresh
         seen.update([fresh, f"later {later}"])
     seconds = round(time.perf_counter() - started)
     sys.stdout.write(json.dumps({"graphs": count, "seconds": seconds, **dict(sorted(seen.items()))}) + "\n")
