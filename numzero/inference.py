@@ -2,26 +2,33 @@
 
 Knows sessions, buffers and the two graphs' names; knows nothing of torch, files' folders or games. One thread: actors
 are processes. Make the model in the process that uses it.
+
+The bytes may be a stranger's. Checked before anything runs: that they are ONNX, and hold all their numbers themselves
+(onnxruntime would read others from files); names, element types and sizes of inputs and outputs; the numbers in the
+metadata. A graph that onnxruntime refuses, or that fails when it runs, is a UserError that names the file. What kernels
+run is checked by `onnx_layers`, and tried beside onnxruntime first, on buffers with fences. Not checked: what else a
+graph makes onnxruntime do. It runs in this process as it is, and may take any time and any memory.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
-from numzero.onnx_layers import plain_layers
-from numzero.onnx_reader import read_graph
+from numzero.onnx_layers import NetworkShapes, plain_layers
+from numzero.onnx_reader import OnnxGraph, external_tensor, read_graph
 from numzero.search import InitialOutput, RecurrentOutput
 from numzero.search.dense import DenseModel
 from numzero.search.steps import evaluate_dense
 
-__all__ = ["FoundMove", "ModelFiles", "OnnxModel", "OnnxSearch", "shared_model"]
+__all__ = ["FoundMove", "ModelFiles", "OnnxModel", "OnnxSearch", "require_whole", "shared_model"]
 
 DENSE_TOLERANCE = 1e-4
 """Largest difference from onnxruntime, relative to 1 + the largest number of the output."""
@@ -31,6 +38,24 @@ DENSE_WEIGHTS_LIMIT = 160_000
 """Larger networks stay with onnxruntime: their weights do not fit a core's own cache. Measured, in us an evaluation at
 batches of 1, 64 and 256: 39,000 weights 4.9, 1.47, 1.44 in the kernels and 14.4, 1.71, 1.56 in onnxruntime; 127,000
 weights 10.5, 3.6, 3.6 and 19.6, 3.5, 3.3; 450,000 weights 85, 16, 16 and 40, 9.5, 9.4."""
+
+
+LARGEST = 2**24
+"""Most numbers of one observation, latent or row of logits."""
+MAX_RANK = 8
+"""Most dimensions of one of them."""
+FENCE = 1024
+"""Numbers on either side of an array that kernels are tried on."""
+LONGEST_REASON = 600
+"""Characters of what onnxruntime says, which quotes names from the file."""
+AGENT_INPUTS = [("observation", "float"), ("legal", "bool"), ("num_simulations", "int64")]
+AGENT_OUTPUTS = [("action", "int32"), ("visit_counts", "int32"), ("q_values", "float"), ("value", "float")]
+LONGEST_VERSION = 18
+"""Digits: it goes on as 64 bits."""
+RECURRENT_OUTPUTS = [[*("latent", "policy_logits", "value", "reward"), *more] for more in ((), ("discount",))]
+"""What the recurrent function gives; the discount of an edge where it is not the same for all."""
+NETWORK_TYPES = {"action": "int32"}
+"""Element types of inputs and outputs that are not float."""
 
 
 class ModelFiles(NamedTuple):
@@ -65,13 +90,15 @@ class OnnxSearch:
 
     def __init__(self, content: bytes) -> None:
         self._session = _make_session(content, "agent")
-        inputs = [value.name for value in self._session.get_inputs()]
-        outputs = [value.name for value in self._session.get_outputs()]
-        known = ["observation", "legal", "num_simulations"]
-        if len(inputs) != 4 or inputs[:3] != known or outputs[:4] != list(FoundMove._fields[:4]):
-            raise UserError(f"agent.onnx must be a search as `export` writes it; it maps {inputs} to {outputs}.")
-        self._noise = inputs[3]
-        self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+        about = _describe(self._session, "agent")
+        inputs, outputs = ([(value.name, value.type) for value in values] for values in (about.inputs, about.outputs))
+        noise = inputs[3:]
+        if inputs[:3] != _tensors(AGENT_INPUTS) or len(noise) != 1 or noise[0][1] != "tensor(float)":
+            raise UserError(f"agent.onnx must be a search as `export` writes it; it takes {_names(about.inputs)}.")
+        if outputs not in (_tensors(AGENT_OUTPUTS), _tensors([*AGENT_OUTPUTS, ("margin", "double")])):
+            raise UserError(f"agent.onnx must be a search as `export` writes it; it makes {_names(about.outputs)}.")
+        self._noise = noise[0][0]
+        self.metadata = about.metadata
 
     def run(
         self,
@@ -87,7 +114,14 @@ class OnnxSearch:
             "num_simulations": np.array([num_simulations], np.int64),
             self._noise: np.zeros((1, len(legal)), np.float32) if noise is None else noise[None],
         }
-        action, visits, q_values, value, *margin = self._session.run(None, inputs)
+        found = _call(lambda: self._session.run(None, inputs), "agent")
+        expected = [(1,), (1, len(legal)), (1, len(legal)), (1,), (1,)][: len(found)]
+        if [array.shape for array in found] != expected:
+            raise UserError(
+                f"agent.onnx must make numbers for {len(legal)} actions; it made {[array.shape for array in found]}. "
+                "Export it again."
+            )
+        action, visits, q_values, value, *margin = found
         lead = float(margin[0][0]) if margin else float("nan")
         return FoundMove(int(action[0]), visits[0], q_values[0], float(value[0]), lead)
 
@@ -129,48 +163,72 @@ class OnnxModel:
 
     def _introduce(self) -> None:
         """Have onnxruntime load both graphs, and ask it what this network is."""
-        shapes = {value.name: tuple(value.shape[1:]) for value in self._initial_session.get_outputs()}
-        self.latent_shape: tuple[int, ...] = shapes["latent"]
-        self.num_actions: int = shapes["policy_logits"][0]
-        self.observation_shape: tuple[int, ...] = tuple(self._initial_session.get_inputs()[0].shape[1:])
-        metadata = self._recurrent_session.get_modelmeta().custom_metadata_map
-        if "discount" not in metadata:
-            raise UserError("recurrent.onnx must give its discount in its metadata; it has none. Export it again.")
-        self.discount = float(metadata["discount"])
-        self.version = int(metadata.get("model_version", 0))
+        about = _describe(self._initial_session, "initial")
+        latent, logits, value = about.outputs
+        self.observation_shape = _row_shape(about.inputs[0], "initial", 0, MAX_RANK)
+        self.latent_shape = _row_shape(latent, "initial", 1, MAX_RANK)
+        self.num_actions: int = _row_shape(logits, "initial", 1, 1)[0]
+        _row_shape(value, "initial", 0, 0)
+        metadata = _describe(self._recurrent_session, "recurrent").metadata
+        self.discount, self.version = _discount(metadata), _version(metadata)
+
+    def _require_same(self, values: Iterable[_Tensor]) -> None:
+        """Each is `[batch, *shape]` as the initial function has it, wherever the recurrent one says a number."""
+        shapes = {"latent": self.latent_shape, "previous_latent": self.latent_shape}
+        shapes["policy_logits"] = (self.num_actions,)
+        for value in values:
+            stated, expected = value.shape[1:], shapes.get(value.name, ())
+            if len(stated) != len(expected):
+                _refuse_shape(value, "recurrent")
+            if any(isinstance(size, int) and size != other for size, other in zip(stated, expected, strict=True)):
+                _refuse_shape(value, "recurrent")
 
     def _continues(self, earlier: OnnxModel) -> bool:
         """Take over all but weights and version from `earlier`, if nothing else is different."""
-        known = earlier._layers
+        try:
+            known = earlier._layers
+        except UserError:  # it cannot run; this one may
+            return False
         if known.initial is None or known.recurrent is None:
             return False
         try:
-            initial, recurrent = (read_graph(content) for content in self.files)
+            graphs = [read_graph(content) for content in self.files]
         except ValueError:
             return False
-        discount, version = (recurrent.metadata.get(name, "") for name in ("discount", "model_version"))
-        if (initial.structure, recurrent.structure) != known.structure or discount != repr(earlier.discount):
+        metadata = graphs[1].metadata
+        if tuple(graph.structure for graph in graphs) != known.structure:
+            return False
+        if metadata.get("discount") != repr(earlier.discount):
             return False
         self.latent_shape, self.num_actions = earlier.latent_shape, earlier.num_actions
         self.observation_shape, self.discount = earlier.observation_shape, earlier.discount
-        self.version = int(version or 0)
-        layers = plain_layers(initial, 0.0), plain_layers(recurrent, self.discount)
-        self._layers = _Layers(*layers, known.structure)
+        self.version = _version(metadata)
+        self._layers = _Layers(*self._read_layers(graphs), known.structure)
         return True
 
     @functools.cached_property
     def _layers(self) -> _Layers:
-        try:
-            graphs = [read_graph(content) for content in self.files] if self._kernels else []
-        except ValueError:
-            graphs = []
-        if not graphs:
+        if not self._kernels:
             return _Layers(None, None, ())
-        found = [plain_layers(graph, discount) for graph, discount in zip(graphs, (0.0, self.discount), strict=True)]
-        small = [None if each is None or each.weights.size > DENSE_WEIGHTS_LIMIT else each for each in found]
-        initial = small[0] if small[0] is not None and self._initial_agrees(small[0]) else None
-        recurrent = small[1] if small[1] is not None and self._recurrent_agrees(small[1]) else None
-        return _Layers(initial, recurrent, tuple(graph.structure for graph in graphs))
+        try:
+            graphs = [read_graph(content) for content in self.files]
+        except ValueError:
+            return _Layers(None, None, ())
+        initial, recurrent = self._read_layers(graphs)
+        return _Layers(
+            initial if initial is not None and self._initial_agrees(initial) else None,
+            recurrent if recurrent is not None and self._recurrent_agrees(recurrent) else None,
+            tuple(graph.structure for graph in graphs),
+        )
+
+    def _read_layers(self, graphs: Sequence[OnnxGraph]) -> tuple[DenseModel | None, DenseModel | None]:
+        """What kernels may run, as far as it fits the shapes of this model."""
+        shapes = NetworkShapes(self.observation_shape, self.latent_shape, self.num_actions)
+        initial, recurrent = graphs
+        return (
+            plain_layers(initial, shapes, None, DENSE_WEIGHTS_LIMIT),
+            plain_layers(recurrent, shapes, self.discount, DENSE_WEIGHTS_LIMIT),
+        )
 
     @functools.cached_property
     def _initial_session(self) -> Any:
@@ -178,8 +236,10 @@ class OnnxModel:
 
     @functools.cached_property
     def _recurrent_session(self) -> Any:
-        outputs = ["latent", "policy_logits", "value", "reward"]
-        return _session(self.files.recurrent, "recurrent", ["previous_latent", "action"], outputs)
+        session = _session(self.files.recurrent, "recurrent", ["previous_latent", "action"], *RECURRENT_OUTPUTS)
+        about = _describe(session, "recurrent")
+        self._require_same([*about.inputs, *about.outputs])
+        return session
 
     def initial(self, observation: NDArray[np.generic], /) -> InitialOutput:
         """See `search.Model`. `[B, *O]` of any number type."""
@@ -198,14 +258,14 @@ class OnnxModel:
         if call.binding is None:
             inputs, outputs = {"observation": call.observation}, call.output._asdict()
             call.binding = _bind(self._initial_session, inputs, outputs)
-        self._initial_session.run_with_iobinding(call.binding)
+        _call(functools.partial(self._initial_session.run_with_iobinding, call.binding), "initial")
 
     def recurrent(self, latent: NDArray[np.float32], action: NDArray[np.int32], /) -> RecurrentOutput:
         """See `search.Model`. Arrays that are passed again and again are bound once and not copied."""
         call = self._recurrent_calls.get(len(action))
         if call is None or call.latent is not latent or call.action is not action:
             call = self._recurrent_calls[len(action)] = _RecurrentCall(self, latent, action)
-        self._recurrent_session.run_with_iobinding(call.binding)
+        call.run()
         return call.output
 
     def dense(self) -> DenseModel | None:
@@ -216,23 +276,55 @@ class OnnxModel:
         call = _InitialCall(self, TRIALS)
         call.observation[:] = np.random.default_rng(0).normal(size=call.observation.shape)
         self._run_initial(call, None)
-        expected = [array.copy() for array in call.output]
-        self._run_initial(call, dense)
-        return _agree(expected, call.output)
+        found = _try_out(dense, call.flat, call.no_action, call.filled)
+        return found is not None and _agree(call.output, (found.latent, found.policy_logits, found.value))
 
     def _recurrent_agrees(self, dense: DenseModel) -> bool:
         rng = np.random.default_rng(0)
         latent = rng.normal(size=(TRIALS, *self.latent_shape)).astype(np.float32)
         action = rng.integers(self.num_actions, size=TRIALS, dtype=np.int32)
         expected = self.recurrent(latent, action)
-        found = RecurrentOutput(*(np.zeros_like(array) for array in expected))
-        evaluate_dense(dense, latent, action, found)
-        return _agree(expected, found)
+        found = _try_out(dense, latent, action, expected)
+        return found is not None and _agree(expected, found)
+
+
+class _Fenced:
+    """A float32 array in the middle of a larger one, whose ends tell whether anything was written beside it.
+
+    They hold NaN: what is read there by mistake does not agree with onnxruntime.
+    """
+
+    def __init__(self, content: NDArray[np.float32]) -> None:
+        self._whole = np.full(content.size + 2 * FENCE, np.nan, np.float32)
+        self.array = self._whole[FENCE : FENCE + content.size].reshape(content.shape)
+        self.array[...] = content
+
+    def is_whole(self) -> bool:
+        """Nothing was written outside."""
+        fences = np.concatenate([self._whole[:FENCE], self._whole[FENCE + self.array.size :]])
+        return fences.tobytes() == np.full(2 * FENCE, np.nan, np.float32).tobytes()
+
+
+def _try_out(
+    dense: DenseModel, latent: NDArray[np.float32], action: NDArray[np.int32], like: RecurrentOutput
+) -> RecurrentOutput | None:
+    """What kernels make of `latent` and `action`, in arrays of `like`'s shapes; None if they went beyond any array."""
+    read: list[NDArray[np.float32]] = [dense.weights, dense.value_bins, dense.reward_bins, dense.discount_bins]
+    inside = [_Fenced(array) for array in (*read, dense.work, latent)]
+    weights, value_bins, reward_bins, discount_bins, work, rows = (fenced.array for fenced in inside)
+    outputs = [_Fenced(np.zeros_like(array)) for array in like]
+    found = RecurrentOutput(*(fenced.array for fenced in outputs))
+    tried = dense._replace(
+        weights=weights, value_bins=value_bins, reward_bins=reward_bins, discount_bins=discount_bins, work=work
+    )
+    evaluate_dense(tried, rows, action, found)
+    return found if all(fenced.is_whole() for fenced in (*inside, *outputs)) else None
 
 
 def _agree(expected: Iterable[NDArray[np.float32]], found: Iterable[NDArray[np.float32]]) -> bool:
     pairs = zip(expected, found, strict=True)
-    return all(np.abs(one - other).max() <= DENSE_TOLERANCE * (1.0 + np.abs(one).max()) for one, other in pairs)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinite numbers do not agree, and that is all
+        return all(np.abs(one - other).max() <= DENSE_TOLERANCE * (1.0 + np.abs(one).max()) for one, other in pairs)
 
 
 def shared_model(files: ModelFiles) -> OnnxModel:
@@ -281,10 +373,15 @@ class _RecurrentCall:
             policy_logits=np.zeros((batch_size, model.num_actions), np.float32),
             value=np.zeros(batch_size, np.float32),
         )
-        outputs = self.output._asdict()
-        del outputs["discount"]
+        session = model._recurrent_session
+        told = [value.name for value in session.get_outputs()]
+        outputs = {name: array for name, array in self.output._asdict().items() if name in told}
         inputs = {"previous_latent": self.latent, "action": self.action}
-        self.binding = _bind(model._recurrent_session, inputs, outputs)
+        self._run = functools.partial(session.run_with_iobinding, _bind(session, inputs, outputs))
+
+    def run(self) -> None:
+        """Fill the output."""
+        _call(self._run, "recurrent")
 
 
 def _bind(session: Any, inputs: dict[str, NDArray[Any]], outputs: dict[str, NDArray[Any]]) -> Any:
@@ -296,22 +393,150 @@ def _bind(session: Any, inputs: dict[str, NDArray[Any]], outputs: dict[str, NDAr
     return binding
 
 
+def require_whole(content: bytes, name: str) -> None:
+    """Raise UserError unless the bytes are ONNX, and no tensor in them names a file that its numbers are in.
+
+    Whoever loads such a model reads that file from the working directory, whatever is in it.
+    """
+    try:
+        elsewhere = external_tensor(content)
+    except ValueError as error:
+        raise UserError(f"{name}.onnx is not a model that onnxruntime can load: {error}.") from error
+    if elsewhere is not None:
+        raise UserError(
+            f"{name}.onnx must hold all of its numbers; those of {elsewhere[:LONGEST_REASON]!r} are in another file. "
+            "Save it again without external data."
+        )
+
+
 def _make_session(content: bytes, name: str) -> Any:
+    """The one place where bytes become a session.
+
+    Raises:
+        UserError: they are no ONNX, name numbers in other files, or onnxruntime refuses them.
+    """
+    require_whole(content, name)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # 3 writes to stderr, names from the file and all, what is raised besides
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        # The fallback would print what the file says, and try the same once more.
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # onnxruntime raises classes of its own for bad bytes, without a public base
-        raise UserError(f"{name}.onnx is not a model that onnxruntime can load: {error}") from error
+        raise UserError(f"{name}.onnx is not a model that onnxruntime can load: {_reason(error)}") from error
 
 
-def _session(content: bytes, name: str, inputs: list[str], outputs: list[str]) -> Any:
+def _call(run: Callable[[], Any], name: str) -> Any:
+    """Have onnxruntime run a graph, and nothing else."""
+    try:
+        return run()
+    except Exception as error:  # as above: a node of the graph failed
+        raise UserError(
+            f"{name}.onnx must run on every input of its shapes; onnxruntime says: {_reason(error)} Export it again."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What onnxruntime says, without the control characters that names in a file may have, and not without end."""
+    return "".join(character if character.isprintable() else " " for character in str(error))[:LONGEST_REASON]
+
+
+class _Tensor(NamedTuple):
+    """An input or output as a graph declares it."""
+
+    name: str
+    type: str
+    shape: tuple[int | str | None, ...]
+    """A size, or the name of one that is free."""
+
+
+class _About(NamedTuple):
+    """What a graph says of itself."""
+
+    inputs: list[_Tensor]
+    outputs: list[_Tensor]
+    metadata: dict[str, str]
+
+
+def _describe(session: Any, name: str) -> _About:
+    try:
+        inputs, outputs = (
+            [_Tensor(value.name, value.type, tuple(value.shape)) for value in values]
+            for values in (session.get_inputs(), session.get_outputs())
+        )
+        return _About(inputs, outputs, dict(session.get_modelmeta().custom_metadata_map))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name}.onnx must be written in UTF-8; a name in it is not. Export it again.") from error
+
+
+def _names(values: Iterable[_Tensor]) -> str:
+    return f"{[value.name for value in values]}"[:LONGEST_REASON]
+
+
+def _tensors(values: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """(name, element type) as onnxruntime says it."""
+    return [(name, f"tensor({kind})") for name, kind in values]
+
+
+def _session(content: bytes, name: str, inputs: list[str], *outputs: list[str]) -> Any:
+    """A session of a graph from `inputs` to one of the `outputs`, all `[batch, ...]` of the right element types."""
     session = _make_session(content, name)
-    seen = ([value.name for value in session.get_inputs()], [value.name for value in session.get_outputs()])
-    if seen != (inputs, outputs):
-        raise UserError(f"{name}.onnx must map {inputs} to {outputs}; it maps {seen[0]} to {seen[1]}.")
+    about = _describe(session, name)
+    if [value.name for value in about.inputs] != inputs or [value.name for value in about.outputs] not in outputs:
+        wanted = " or ".join(map(str, outputs))
+        raise UserError(
+            f"{name}.onnx must map {inputs} to {wanted}; it maps {_names(about.inputs)} to {_names(about.outputs)}."
+        )
+    for value in (*about.inputs, *about.outputs):
+        if value.type != f"tensor({NETWORK_TYPES.get(value.name, 'float')})":
+            _refuse_shape(value, name)
+        if not value.shape or isinstance(value.shape[0], int):  # one position, or a fixed number of them
+            _refuse_shape(value, name)
     return session
+
+
+def _row_shape(value: _Tensor, network: str, least_rank: int, most_rank: int) -> tuple[int, ...]:
+    """Of `[batch, *shape]`, which must be numbers."""
+    shape = tuple(size for size in value.shape[1:] if isinstance(size, int) and size >= 1)
+    if not least_rank <= len(shape) <= most_rank or len(shape) != len(value.shape) - 1 or math.prod(shape) > LARGEST:
+        _refuse_shape(value, network)
+    return shape
+
+
+def _refuse_shape(value: _Tensor, network: str) -> NoReturn:
+    raise UserError(
+        f"{network}.onnx must be a MuZero's: a free batch first, then sizes of at most {LARGEST} numbers in all that "
+        f"both graphs agree on, float (actions int32); its {value.name!r} is {value.type} "
+        f"{list(value.shape)}"[:LONGEST_REASON]
+        + ". Export it again."
+    )
+
+
+def _discount(metadata: Mapping[str, str]) -> float:
+    """Of every edge."""
+    if "discount" not in metadata:
+        raise UserError("recurrent.onnx must give its discount in its metadata; it has none. Export it again.")
+    text = metadata["discount"]
+    try:
+        discount = float(text)
+    except ValueError:
+        discount = math.nan
+    if not -1.0 <= discount <= 1.0:
+        raise UserError(
+            f"recurrent.onnx must give a discount from -1 to 1 in its metadata; got {text[:40]!r}. Export it again."
+        )
+    return discount
+
+
+def _version(metadata: Mapping[str, str]) -> int:
+    """Updates behind the weights; 0 where nothing is said."""
+    text = metadata.get("model_version", "0")
+    if not (text.isascii() and text.isdecimal() and len(text) <= LONGEST_VERSION):
+        raise UserError(
+            "recurrent.onnx must give its model_version in its metadata as a whole number of at most "
+            f"{LONGEST_VERSION} digits; got {text[:40]!r}. Export it again."
+        )
+    return int(text)

@@ -1,10 +1,23 @@
 """From an ONNX graph to plain layers, which kernels run without onnxruntime.
 
-Knows the chains of nodes that numzero exports; knows nothing of sessions or of how layers are computed. Whoever uses
-the layers compares them with onnxruntime first: a node's attributes are not looked at.
+Knows the chains of nodes that numzero exports; knows nothing of sessions or of how layers are computed. The graph may
+be a stranger's, and kernels look at no bounds. So every node is held against the chain before it becomes a layer:
+
+- its inputs: the result before it, and constants that the graph itself holds as float32 in raw_data;
+- its attributes: those that export writes or their defaults; Gemm with or without transB, nothing else;
+- sizes: each weight against what comes in, biases, scales, tables of actions, the residual, the heads' widths and bins
+  against each other and against the sizes of observation, latent and actions that the model declares;
+- the graph: opset, its inputs and outputs in order, one name for one thing, and no node beside the chain.
+
+The finished program is held against `check_dense`, and whoever uses it compares it with onnxruntime first (newer
+weights of a network that was compared are not compared again). What does not fit is no plain network: onnxruntime runs
+it.
 """
 
 from __future__ import annotations
+
+import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,25 +34,44 @@ from numzero.search.dense import (
     SYMLOG,
     DenseBuilder,
     DenseModel,
+    check_dense,
 )
 
-__all__ = ["plain_layers"]
+__all__ = ["NetworkShapes", "plain_layers"]
 
+OPSET = 20
+"""The only one whose operators are known to mean what kernels do."""
 NORM_EPSILON = 1e-5
-"""Of LayerNorm and min-max in exported graphs; a graph with another does not agree and is not run by kernels."""
+"""Of LayerNorm and min-max in exported graphs; a graph with another is not run by kernels."""
+SCALARS_OF_STEPS = [["value", "reward"], ["value", "reward", "discount"]]
+"""What a recurrent function tells beside latent and policy; the discount where turns vary."""
+SYMLOG_OPS = ("Sign", "Abs", "Add", "Log", "Mul")
+MINMAX_OPS = ("ReduceMin", "ReduceMax", "Sub", "Sub", "Max", "Div")
+LAST_AXIS = (1, -1)
+"""Both name the same axis of `[batch, n]`."""
 
-NO_BINS = np.zeros(0, np.float32)
+
+class NetworkShapes(NamedTuple):
+    """What a model declares of its inputs and outputs, without the batch."""
+
+    observation: tuple[int, ...]
+    latent: tuple[int, ...]
+    num_actions: int
 
 
-def plain_layers(graph: OnnxGraph, discount: float) -> DenseModel | None:
+def plain_layers(
+    graph: OnnxGraph, shapes: NetworkShapes, discount: float | None, max_weights: int
+) -> DenseModel | None:
     """The layers of `initial.onnx` or `recurrent.onnx` if its nodes are a plain chain; None for any other graph.
 
     Args:
         graph: from `read_graph`.
-        discount: of every edge; the initial function has none.
+        shapes: of the model.
+        discount: of every edge; None for the initial function, which has none.
+        max_weights: most parameters.
     """
     try:
-        return _Chain(graph).build(discount)
+        return _Chain(graph, shapes, discount is not None, max_weights).build(discount or 0.0)
     except (ValueError, KeyError, IndexError):
         return None
 
@@ -47,94 +79,209 @@ def plain_layers(graph: OnnxGraph, discount: float) -> DenseModel | None:
 class _Chain:
     """Reads a graph's nodes one after another, each of which must use what the one before made."""
 
-    def __init__(self, graph: OnnxGraph) -> None:
+    def __init__(self, graph: OnnxGraph, shapes: NetworkShapes, recurrent: bool, max_weights: int) -> None:
+        inputs = ["previous_latent", "action"] if recurrent else ["observation"]
+        self._scalars = graph.outputs[2:]
+        known = SCALARS_OF_STEPS if recurrent else [["value"]]
+        if (graph.inputs, graph.outputs[:2], graph.opset) != (inputs, ["latent", "policy_logits"], OPSET):
+            raise ValueError("not a plain network's inputs and outputs")
+        if self._scalars not in known or len(shapes.latent) != 1:
+            raise ValueError("not a plain network's outputs")
+        if max(math.prod(shapes.observation), *shapes.latent, shapes.num_actions) > max_weights:
+            raise ValueError("wider than kernels are good for")
+        self._recurrent = recurrent
+        self._num_inputs = math.prod(shapes.latent if recurrent else shapes.observation)
+        self._latent_size, self._num_actions = shapes.latent[0], shapes.num_actions
+        self._room = max_weights
         self._weights = graph.initializers
         self._nodes = list(graph.nodes)
         self._builder = DenseBuilder()
-        self._x = "observation" if "observation" in self._nodes[0].inputs else "previous_latent"
-        self._size = 0
-        self._table = ""
-        self._symlog = False
+        self._x = inputs[0]
+        self._size = self._num_inputs
+        self._flat = recurrent or len(shapes.observation) == 1
+        self._tables: dict[str, NDArray[np.float32]] = {}
 
     def build(self, discount: float) -> DenseModel:
         """All layers, then the heads; ValueError where the graph is not such a chain."""
         while self._nodes[0].op != "Split":
             self._layer(self._nodes.pop(0))
-            if self._x == "latent":
-                self._builder.elementwise(LATENT, self._size)
-        split, *heads = self._nodes
-        names = [node.outputs[0] for node in heads[1::2]]
-        if [node.op for node in heads] != ["Softmax", "MatMul"] * len(names) or split.inputs[0] != self._x:
-            raise ValueError("heads of another form")
-        if names not in (["value"], ["value", "reward"]):
-            raise ValueError("heads in another order")
-        bins = [self._weight(node.inputs[1]) for node in heads[1::2]]
-        return self._builder.finish(bins[0], bins[1] if len(bins) == 2 else NO_BINS, discount, NORM_EPSILON)
+        dense = self._builder.finish(self._heads(), discount, NORM_EPSILON)
+        check_dense(dense, self._num_inputs, self._latent_size, self._num_actions)
+        return dense
 
     def _layer(self, node: OnnxNode) -> None:
         if node.op == "Gather":
-            self._table = node.outputs[0]
-            self._table_weights = self._weight(node.inputs[0])
+            self._table(node)
             return
-        if node.inputs[0] != self._x:
-            raise ValueError(f"{node.op} does not follow what came before")
         if node.op == "Sign":
-            self._read_symlog(node)
-            return
-        if node.op == "Gemm":
+            self._symlog(node)
+        elif node.op == "Flatten":
+            self._flatten(node)
+        elif not self._flat:
+            raise ValueError(f"{node.op} of what is not [batch, n]")
+        elif node.op == "Gemm":
             self._product(node)
-        elif node.op == "Flatten" and not self._size:
-            pass  # of the observation: kernels see it flat
-        elif node.op == "Relu":
-            self._builder.elementwise(RELU, self._size)
         elif node.op == "LayerNormalization":
-            scale, *bias = (self._weight(name) for name in node.inputs[1:])
-            self._builder.norm(scale, bias[0] if bias else None)
+            self._norm(node)
         elif node.op == "Sigmoid":
             self._silu(node)
-            return
-        else:
+        elif node.op == "ReduceMin":
             self._minmax(node)
-            return
-        self._x = node.outputs[0]
+        else:
+            self._follow([node], ["Relu"], (self._x,))
+            self._builder.elementwise(RELU, self._size)
+        if self._x == "latent":
+            self._builder.elementwise(LATENT, self._size)
+
+    def _follow(self, nodes: list[OnnxNode], ops: list[str] | tuple[str, ...], *inputs: tuple[str, ...]) -> None:
+        """Nodes of these operators, of these inputs, without attributes and with one result; the last goes on."""
+        found = [(node.op, node.inputs, node.attributes, len(node.outputs)) for node in nodes]
+        if found != [(op, names, {}, 1) for op, names in zip(ops, inputs, strict=True)]:
+            raise ValueError(f"{nodes[0].op} is not the layer it looks like")
+        self._x = nodes[-1].outputs[0]
+
+    def _attributes(self, node: OnnxNode, **defaults: float) -> dict[str, float | int | None]:
+        """All attributes of a node of one result; ValueError if it has others than these."""
+        if not node.attributes.keys() <= defaults.keys() or len(node.outputs) != 1:
+            raise ValueError(f"{node.op} has attributes or results that are not known")
+        return defaults | node.attributes
+
+    def _table(self, node: OnnxNode) -> None:
+        """A row of weights for each action."""
+        table = self._weight(node.inputs[0], 2)
+        if not self._recurrent or node.inputs[1:] != ("action",) or len(table) != self._num_actions:
+            raise ValueError("Gather is not of the actions' rows")
+        if self._attributes(node, axis=0) != {"axis": 0}:
+            raise ValueError("Gather along another axis")
+        self._tables[node.outputs[0]] = table
+
+    def _flatten(self, node: OnnxNode) -> None:
+        """Of the observation, or of what is flat already: kernels see it flat."""
+        if node.inputs != (self._x,) or self._attributes(node, axis=1) != {"axis": 1}:
+            raise ValueError("Flatten of something else")
+        self._x, self._flat = node.outputs[0], True
 
     def _product(self, node: OnnxNode) -> None:
-        weight, summand = self._weight(node.inputs[1]), node.inputs[2]
-        if self._symlog:  # of the observation, whose size only the first product tells
-            self._builder.elementwise(SYMLOG, weight.shape[1])
-            self._symlog = False
-        if summand == self._table:
-            self._builder.product(DENSE_ACTION, weight, self._table_weights)
-        elif summand == "previous_latent":
-            self._builder.product(DENSE_RESIDUAL, weight, None)
+        attributes = self._attributes(node, alpha=1.0, beta=1.0, transA=0, transB=0)
+        transposed = attributes.pop("transB")
+        if attributes != {"alpha": 1.0, "beta": 1.0, "transA": 0} or transposed not in (0, 1):
+            raise ValueError("Gemm that is scaled or of something transposed")
+        x, name, summand = node.inputs
+        weight = self._weight(name, 2)
+        weight = weight if transposed else weight.T
+        num_outputs = len(weight)
+        if x != self._x or weight.shape[1] != self._size:
+            raise ValueError("Gemm does not fit what came before")
+        if summand in self._tables:
+            op, bias = DENSE_ACTION, self._fitting(self._tables[summand], (self._num_actions, num_outputs))
+        elif summand == "previous_latent" and self._recurrent and num_outputs == self._num_inputs:
+            op, bias = DENSE_RESIDUAL, None
         else:
-            self._builder.product(DENSE, weight, self._weight(summand))
-        self._size = len(weight)
+            op, bias = DENSE, self._fitting(self._weight(summand, 1), (num_outputs,))
+        self._use(self._builder.product_size(num_outputs, self._size) + (0 if bias is None else bias.size))
+        self._builder.product(op, weight, bias)
+        self._x, self._size = node.outputs[0], num_outputs
+
+    def _use(self, count: int) -> None:
+        self._room -= count
+        if self._room < 0:
+            raise ValueError("more parameters than kernels are good for")
+
+    def _norm(self, node: OnnxNode) -> None:
+        attributes = self._attributes(node, axis=-1, epsilon=NORM_EPSILON, stash_type=1)
+        if attributes["axis"] not in LAST_AXIS or attributes["stash_type"] != 1:
+            raise ValueError("LayerNormalization along another axis")
+        if np.float32(attributes["epsilon"]) != np.float32(NORM_EPSILON):
+            raise ValueError("LayerNormalization of another epsilon")
+        x, *names = node.inputs
+        if x != self._x or not 1 <= len(names) <= 2:
+            raise ValueError("LayerNormalization does not follow what came before")
+        scale, *bias = (self._fitting(self._weight(name, 1), (self._size,)) for name in names)
+        self._use(2 * self._size)
+        self._builder.norm(scale, bias[0] if bias else None)
+        self._x = node.outputs[0]
 
     def _silu(self, node: OnnxNode) -> None:
         product = self._nodes.pop(0)
-        if product.op != "Mul" or set(product.inputs) != {self._x, node.outputs[0]}:
-            raise ValueError("Sigmoid outside SiLU")
+        factors = (self._x, node.outputs[0])
+        if product.inputs == factors[::-1]:
+            factors = product.inputs
+        self._follow([node, product], ["Sigmoid", "Mul"], (self._x,), factors)
         self._builder.elementwise(SILU, self._size)
-        self._x = product.outputs[0]
 
-    def _read_symlog(self, node: OnnxNode) -> None:
+    def _symlog(self, node: OnnxNode) -> None:
         """Sign, Abs, Add, Log, Mul: sign(x) log(|x| + 1)."""
-        magnitude, more, logarithm, product = (self._nodes.pop(0) for _ in range(4))
-        if [each.op for each in (magnitude, more, logarithm, product)] != ["Abs", "Add", "Log", "Mul"]:
-            raise ValueError("Sign outside symlog")
-        if self._size or magnitude.inputs[0] != self._x or self._weight(more.inputs[1]).tolist() != 1.0:
-            raise ValueError("not a symlog of the observation")
-        self._symlog = True
-        self._x = product.outputs[0]
+        nodes = [node, *(self._nodes.pop(0) for _ in SYMLOG_OPS[1:])]
+        sign, magnitude, more, logarithm, _ = (each.outputs[0] for each in nodes)
+        one = nodes[2].inputs[1]
+        self._number(one, 1.0)
+        x = (self._x,)
+        self._follow(nodes, SYMLOG_OPS, x, x, (magnitude, one), (more,), (sign, logarithm))
+        self._builder.elementwise(SYMLOG, self._size)
 
     def _minmax(self, node: OnnxNode) -> None:
         """ReduceMin, ReduceMax, Sub, Sub, Max, Div in the order of export."""
-        rest = [self._nodes.pop(0) for _ in range(5)]
-        if [node.op, *(other.op for other in rest)] != ["ReduceMin", "ReduceMax", "Sub", "Sub", "Max", "Div"]:
-            raise ValueError(f"{node.op} is not a layer")
+        nodes = [node, *(self._nodes.pop(0) for _ in MINMAX_OPS[1:])]
+        for reduced in nodes[:2]:
+            axes = self._weights[reduced.inputs[1]]
+            known = {"keepdims": 1, "noop_with_empty_axes": 0}
+            if self._attributes(reduced, **known) != known or axes.dtype != np.int64 or axes.shape != (1,):
+                raise ValueError(f"{reduced.op} of another form")
+            if axes[0] not in LAST_AXIS:
+                raise ValueError(f"{reduced.op} along another axis")
+        low, high, spread, above, floored, _ = (each.outputs[0] for each in nodes)
+        floor, x = nodes[4].inputs[1], self._x
+        self._number(floor, NORM_EPSILON)
+        axes_names = [(x, reduced.inputs[1]) for reduced in nodes[:2]]
+        bare = [reduced._replace(attributes={}) for reduced in nodes[:2]]
+        links = ((high, low), (x, low), (spread, floor), (above, floored))
+        self._follow([*bare, *nodes[2:]], MINMAX_OPS, *axes_names, *links)
         self._builder.elementwise(MINMAX, self._size)
-        self._x = rest[-1].outputs[0]
 
-    def _weight(self, name: str) -> NDArray[np.float32]:
-        return np.asarray(self._weights[name], np.float32)
+    def _heads(self) -> list[NDArray[np.float32]]:
+        """Split, then Softmax and MatMul for each scalar; the bins of each."""
+        split, *rest = self._nodes
+        scalars = self._scalars
+        widths = self._split_widths(split)
+        if len(rest) != 2 * len(scalars) or not len(scalars) + 1 <= len(widths) == len(split.outputs) <= 4:
+            raise ValueError("heads of another form")
+        bins = []
+        for head, name in enumerate(scalars):
+            softmax, product = rest[2 * head : 2 * head + 2]
+            values = product.inputs[1]
+            if self._attributes(softmax, axis=-1)["axis"] not in LAST_AXIS:
+                raise ValueError("Softmax along another axis")
+            links = ((split.outputs[head + 1],), (softmax.outputs[0], values))
+            self._follow([softmax._replace(attributes={}), product], ["Softmax", "MatMul"], *links)
+            bins.append(self._fitting(self._weight(values, 1), (widths[head + 1],)))
+            if self._x != name:
+                raise ValueError("heads in another order")
+        return bins
+
+    def _split_widths(self, split: OnnxNode) -> list[int]:
+        """How many logits each head has."""
+        x, name = split.inputs
+        widths = self._weights[name]
+        if x != self._x or split.outputs[0] != "policy_logits" or widths.dtype != np.int64 or widths.ndim != 1:
+            raise ValueError("Split of something else")
+        if split.attributes.keys() != {"axis"} or split.attributes["axis"] not in LAST_AXIS:
+            raise ValueError("Split along another axis")
+        if widths.min() < 1 or widths[0] != self._num_actions or sum(widths.tolist()) != self._size:
+            raise ValueError("heads that are not as wide as their logits")
+        return [int(width) for width in widths]
+
+    def _number(self, name: str, expected: float) -> None:
+        found = self._weight(name, 0)
+        if found != np.float32(expected):
+            raise ValueError(f"a constant of {found} where {expected} belongs")
+
+    def _weight(self, name: str, rank: int) -> NDArray[np.float32]:
+        array = self._weights[name]
+        if array.dtype != np.float32 or array.ndim != rank:
+            raise ValueError(f"{name} is of another type or rank")
+        return np.asarray(array, np.float32)
+
+    def _fitting(self, array: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+        if array.shape != shape:
+            raise ValueError(f"parameters of shape {array.shape} where {shape} belongs")
+        return array

@@ -17,8 +17,8 @@ from numzero.inference import ModelFiles, OnnxModel
 from numzero.networks.config import network_config
 from numzero.networks.export import Exporter
 from numzero.networks.network import MuZeroNetwork, make_network
-from numzero.onnx_layers import plain_layers
-from numzero.onnx_reader import OnnxGraph, read_graph
+from numzero.onnx_layers import NetworkShapes, plain_layers
+from numzero.onnx_reader import read_graph
 from numzero.search import RecurrentOutput, Search, SearchConfig
 from numzero.search.dense import DenseModel
 from numzero.search.steps import evaluate_dense
@@ -96,8 +96,8 @@ def test_layers_that_disagree_with_onnxruntime_are_not_used(monkeypatch: pytest.
     observation = np.ones((1, *SHAPE))
     expected = [array.copy() for array in OnnxModel(exported, kernels=False).initial(observation)]
 
-    def misread(graph: OnnxGraph, discount: float) -> DenseModel | None:
-        dense = plain_layers(graph, discount)
+    def misread(*arguments: Any) -> DenseModel | None:
+        dense = plain_layers(*arguments)
         return None if dense is None else dense._replace(weights=dense.weights * np.float32(1.01))
 
     monkeypatch.setattr("numzero.inference.plain_layers", misread)
@@ -158,8 +158,8 @@ def test_bytes_that_are_no_model_are_not_read() -> None:
     junk += [np.random.default_rng(seed).bytes(300) for seed in range(50)]
     for each in junk:
         with contextlib.suppress(ValueError):
-            plain_layers(read_graph(each), 1.0)
-    with pytest.raises(ValueError, match="not an ONNX model"):
+            plain_layers(read_graph(each), NetworkShapes(SHAPE, (10,), NUM_ACTIONS), 1.0, 10**6)
+    with pytest.raises(ValueError, match="not an ONNX model of a plain network"):
         read_graph(b"")
 
 

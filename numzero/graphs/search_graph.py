@@ -21,7 +21,7 @@ import onnx
 
 from numzero.errors import UserError
 from numzero.graphs.formulas import BOOL, DOUBLE, FLOAT, INT32, INT64, OPSET, Graph, Value, concat, where
-from numzero.inference import ModelFiles
+from numzero.inference import ModelFiles, require_whole
 from numzero.search import SearchConfig
 from numzero.search.kernels import EPSILON, GUMBEL, PARENT_SIBLINGS, TINY
 from numzero.search.policies import RULES
@@ -177,6 +177,7 @@ def search_graph(
 
 def _load(name: str, content: bytes) -> onnx.ModelProto:
     """A network whose nodes may stand beside the search's."""
+    require_whole(content, name)
     model = onnx.load_from_string(content)
     versions = {entry.domain: entry.version for entry in model.opset_import}
     if versions != {"": OPSET}:

@@ -1,10 +1,12 @@
 """A plain network as arrays, for kernels to evaluate: small batches are faster than through any runtime.
 
 Knows layers and their order; knows nothing of ONNX. `inference.py` fills it from a model's file, `kernels.py` runs it.
+Kernels look at no bounds: `check_dense` holds all that they take for granted.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from numzero.search.tiles import LANES
 
 __all__ = ["DENSE", "DENSE_ACTION", "DENSE_RESIDUAL", "LATENT", "MINMAX", "NORM", "RELU", "ROWS", "SILU", "SYMLOG"]
-__all__ += ["DenseBuilder", "DenseModel"]
+__all__ += ["DenseBuilder", "DenseModel", "check_dense"]
 
 DENSE = 0
 """x <- x W + b."""
@@ -52,8 +54,10 @@ class DenseModel(NamedTuple):
     """`[V]` what the value's categories stand for."""
     reward_bins: NDArray[np.float32]
     """`[R]` what the reward's categories stand for; R = 0: there is no reward, and 0 is written."""
+    discount_bins: NDArray[np.float32]
+    """`[D]` what the discount's categories stand for; D = 0: it is the same for every edge."""
     discount: float
-    """Of every edge."""
+    """Of every edge, where it has no categories."""
     epsilon: float
     """Added to variances by NORM; the smallest range of MINMAX."""
     work: NDArray[np.float32]
@@ -72,12 +76,17 @@ class DenseBuilder:
     def product(self, op: int, weight: NDArray[np.float32], bias: NDArray[np.float32] | None) -> None:
         """Add x W + b: `weight` `[outputs, inputs]`; `bias` `[outputs]`, a table `[A, outputs]`, or None (residual)."""
         num_outputs, num_inputs = weight.shape
-        padded = -(-num_outputs // LANES) * LANES
+        padded = _padded(num_outputs)
         matrix = np.zeros((num_inputs, padded), np.float32)
         matrix[:, :num_outputs] = weight.T
         start = self._append(matrix)
         self._add(op, num_inputs, num_outputs, start, -1 if bias is None else self._append(bias))
         self._widest = max(self._widest, padded)
+
+    @staticmethod
+    def product_size(num_outputs: int, num_inputs: int) -> int:
+        """How many numbers a matrix takes, with the zeros beside it."""
+        return num_inputs * _padded(num_outputs)
 
     def norm(self, scale: NDArray[np.float32], bias: NDArray[np.float32] | None) -> None:
         """LayerNorm."""
@@ -88,15 +97,21 @@ class DenseBuilder:
         """RELU, SILU, MINMAX, SYMLOG or LATENT on `size` numbers."""
         self._add(op, size, size, 0, 0)
 
-    def finish(
-        self, value_bins: NDArray[np.float32], reward_bins: NDArray[np.float32], discount: float, epsilon: float
-    ) -> DenseModel:
-        """The model; its last layer makes logits of policy, value and reward side by side."""
+    def finish(self, bins: Sequence[NDArray[np.float32]], discount: float, epsilon: float) -> DenseModel:
+        """The model; its last layer makes logits of policy, value, reward and discount side by side.
+
+        bins: of value, reward and discount, as far as it has them, the value's at least.
+        """
+        # Copies: of one type for Numba, whoever owned the numbers.
+        value_bins, reward_bins, discount_bins = (
+            np.array(bins[i] if i < len(bins) else (), np.float32) for i in range(3)
+        )
         return DenseModel(
             program=np.asarray(self._program, np.int32).reshape(-1, 5),
             weights=np.concatenate(self._weights),
-            value_bins=np.ascontiguousarray(value_bins, np.float32),
-            reward_bins=np.ascontiguousarray(reward_bins, np.float32),
+            value_bins=value_bins,
+            reward_bins=reward_bins,
+            discount_bins=discount_bins,
             discount=float(discount),
             epsilon=float(epsilon),
             work=np.zeros((2, ROWS, self._widest), np.float32),
@@ -111,3 +126,73 @@ class DenseBuilder:
     def _add(self, op: int, num_inputs: int, num_outputs: int, weights: int, bias: int) -> None:
         self._program.append((op, num_inputs, num_outputs, weights, bias))
         self._widest = max(self._widest, num_inputs, num_outputs)
+
+
+def check_dense(dense: DenseModel, num_inputs: int, latent_size: int, num_actions: int) -> None:
+    """All that kernels assume: that they read and write inside the arrays of `dense` and of outputs of these sizes.
+
+    Args:
+        dense: any; nothing is believed of it.
+        num_inputs: numbers of a row that comes in, a latent's or an observation's.
+        latent_size: numbers of a row of the latents that are written.
+        num_actions: A; actions from 0 to A - 1 choose rows of tables.
+
+    Raises:
+        ValueError: something does not fit; the message names it.
+    """
+    _check_arrays(dense)
+    width, size, num_latents = dense.work.shape[2], num_inputs, 0
+    if not 1 <= size <= width:
+        raise ValueError(f"a row of {size} numbers does not fit a work space of {width}")
+    for number, (op, layer_inputs, num_outputs, weights, bias) in enumerate(dense.program.tolist()):
+        if layer_inputs != size or num_outputs < 1 or (op > DENSE_RESIDUAL and num_outputs != size):
+            raise ValueError(f"layer {number} takes {layer_inputs} numbers of {size} and makes {num_outputs}")
+        if op == DENSE_RESIDUAL and num_outputs != num_inputs:
+            raise ValueError(f"layer {number} adds {num_inputs} numbers that came in to {num_outputs}")
+        if op == LATENT and num_outputs != latent_size:
+            raise ValueError(f"layer {number} writes a latent of {num_outputs} numbers, not {latent_size}")
+        num_latents += op == LATENT
+        size = num_outputs
+        for start, count in _reads(op, layer_inputs, num_outputs, num_actions, weights, bias):
+            if not 0 <= start <= dense.weights.size - count:
+                raise ValueError(f"layer {number} reads parameters {start} to {start + count} of {dense.weights.size}")
+        if op <= DENSE_RESIDUAL and _padded(num_outputs) > width:
+            raise ValueError(f"layer {number} makes {num_outputs} numbers in a work space of {width}")
+    num_logits = num_actions + dense.value_bins.size + dense.reward_bins.size + dense.discount_bins.size
+    if num_latents != 1 or size < num_logits or num_actions < 1:
+        raise ValueError(f"{num_latents} latents and {size} logits are made, not one and {num_logits} or more")
+
+
+def _reads(
+    op: int, num_inputs: int, num_outputs: int, num_actions: int, weights: int, bias: int
+) -> list[tuple[int, int]]:
+    """Where a layer reads parameters, and how many."""
+    matrix = (weights, DenseBuilder.product_size(num_outputs, num_inputs))
+    if op == DENSE:
+        return [matrix, (bias, num_outputs)]
+    if op == DENSE_ACTION:
+        return [matrix, (bias, num_actions * num_outputs)]
+    if op == DENSE_RESIDUAL:
+        return [matrix]
+    if op == NORM:
+        return [(weights, num_outputs), (bias, num_outputs)]
+    if op not in (RELU, SILU, MINMAX, LATENT, SYMLOG):
+        raise ValueError(f"there is no operation {op}")
+    return []
+
+
+def _check_arrays(dense: DenseModel) -> None:
+    """Element types, ranks and order in memory: kernels are compiled for any, but count rows as these lie."""
+    ranks = {"program": 2, "weights": 1, "value_bins": 1, "reward_bins": 1, "discount_bins": 1, "work": 3}
+    for name, rank in ranks.items():
+        array = getattr(dense, name)
+        kind = np.int32 if name == "program" else np.float32
+        if array.dtype != kind or array.ndim != rank or not array.flags.c_contiguous:
+            raise ValueError(f"{name} must be {np.dtype(kind)} of rank {rank}, row by row")
+    if dense.program.shape[1] != 5 or dense.work.shape[:2] != (2, ROWS) or not dense.value_bins.size:
+        raise ValueError("program must be [L, 5], work [2, ROWS, widest], and there must be bins of the value")
+
+
+def _padded(num_outputs: int) -> int:
+    """Columns of a matrix as it is stored: a multiple of `LANES`."""
+    return -(-num_outputs // LANES) * LANES

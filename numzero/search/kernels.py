@@ -772,10 +772,10 @@ def _read_heads(dense: DenseModel, logits: Float32Array, output: RecurrentOutput
         output.policy_logits[b, a] = logits[a]
     end = num_actions + num_values
     output.value[b] = _expectation(logits[num_actions:end], dense.value_bins)
-    output.reward[b] = 0.0
-    if dense.reward_bins.shape[0]:
-        output.reward[b] = _expectation(logits[end : end + dense.reward_bins.shape[0]], dense.reward_bins)
-    output.discount[b] = dense.discount
+    begin, end = end, end + dense.reward_bins.shape[0]
+    output.reward[b] = _expectation(logits[begin:end], dense.reward_bins) if begin < end else 0.0
+    begin, end = end, end + dense.discount_bins.shape[0]
+    output.discount[b] = _expectation(logits[begin:end], dense.discount_bins) if begin < end else dense.discount
 
 
 @_inline

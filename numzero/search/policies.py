@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from numzero.limits import ABOVE_0, SHARE, at_least, beyond
 from numzero.search import steps
-from numzero.search.dense import DenseModel
+from numzero.search.dense import DenseModel, check_dense
 from numzero.search.kernels import GUMBEL, PAPER, PARENT_SIBLINGS, Rule
 from numzero.search.model import HasDense, Model, RecurrentOutput
 from numzero.search.steps import Stepper
@@ -180,6 +180,7 @@ class Search:
         self._output = dense_output(self._flat_latent, model.num_actions)
         self._number = np.zeros(config.num_simulations + 1, np.int32)
         self._resumes = False
+        self._fitting: DenseModel | None = None
 
     def run(
         self,
@@ -245,6 +246,10 @@ class Search:
         if num_simulations <= 0 or time.perf_counter() > deadline:
             return 0
         if dense is not None:
+            if dense is not self._fitting:
+                num_inputs, num_actions = self._flat_latent.shape[1], self.tree.root_legal.shape[1]
+                check_dense(dense, num_inputs, num_inputs, num_actions)
+                self._fitting = dense
             return self._simulate_inside(dense, num_simulations, deadline)
         tree, rule, parent, action, latent = self.tree, self.rule, self._parent, self._action, self._flat_latent
         steps.select(tree, rule, parent, action, latent)

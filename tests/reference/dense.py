@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 
-def forward(layers: list[tuple[str, Any]], latent: Any, action: int, bins: tuple[Any, Any], num_actions: int) -> Any:
-    """(new latent, policy logits, value, reward) of layers (name, parameters) in order; no reward without bins."""
+def forward(layers: list[tuple[str, Any]], latent: Any, action: int, bins: list[Any], num_actions: int) -> Any:
+    """(new latent, policy logits, value, reward, ...) of layers (name, parameters) in order; a scalar for each bins."""
     x = np.asarray(latent, np.float64)
     new_latent = None
     for name, parameters in layers:
@@ -30,8 +30,9 @@ def forward(layers: list[tuple[str, Any]], latent: Any, action: int, bins: tuple
             x = np.sign(x) * np.log(1 + np.abs(x))
         elif name == "latent":
             new_latent = x
-    logits, value, reward = np.split(x, [num_actions, num_actions + len(bins[0])])
-    return new_latent, logits, softmax(value) @ bins[0], softmax(reward) @ bins[1] if len(bins[1]) else 0.0
+    ends = np.cumsum([num_actions, *(len(each) for each in bins)])
+    logits, *scalars = np.split(x, ends[:-1])
+    return new_latent, logits, *(softmax(scalar) @ each for scalar, each in zip(scalars, bins, strict=True))
 
 
 def softmax(x: Any) -> Any:

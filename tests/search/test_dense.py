@@ -22,6 +22,7 @@ from numzero.search.dense import (
     SYMLOG,
     DenseBuilder,
     DenseModel,
+    check_dense,
 )
 from numzero.search.steps import evaluate_dense
 from tests.reference.dense import forward
@@ -30,7 +31,9 @@ NUM_ACTIONS, NUM_VALUES, NUM_REWARDS, LATENT_SIZE = 3, 5, 4, 6
 Layers = list[tuple[str, Any]]
 
 
-def random_layers(rng: np.random.Generator, width: int, activation: str, norm: bool, scale: str) -> Layers:
+def random_layers(
+    rng: np.random.Generator, width: int, activation: str, norm: bool, scale: str, num_discounts: int = 0
+) -> Layers:
     """A network as numzero exports it, as (name, parameters)."""
 
     def matrix(rows: int, columns: int) -> Any:
@@ -48,11 +51,11 @@ def random_layers(rng: np.random.Generator, width: int, activation: str, norm: b
     layers.append(("minmax", None) if scale == "minmax" else ("norm", (np.ones(LATENT_SIZE, np.float32), None)))
     layers.append(("latent", None))
     layers += hidden(("dense", (matrix(width, LATENT_SIZE), vector(width))))
-    heads = NUM_ACTIONS + NUM_VALUES + NUM_REWARDS
+    heads = NUM_ACTIONS + NUM_VALUES + NUM_REWARDS + num_discounts
     return [*layers, ("dense", (matrix(heads, width), vector(heads)))]
 
 
-def build(layers: list[tuple[str, Any]], bins: tuple[Any, Any], discount: float = -1.0) -> DenseModel:
+def build(layers: list[tuple[str, Any]], bins: list[Any], discount: float = -1.0) -> DenseModel:
     """The same for kernels."""
     builder, size = DenseBuilder(), LATENT_SIZE
     products = {"dense": DENSE, "action": DENSE_ACTION, "residual": DENSE_RESIDUAL}
@@ -65,13 +68,12 @@ def build(layers: list[tuple[str, Any]], bins: tuple[Any, Any], discount: float 
             builder.norm(*parameters)
         else:
             builder.elementwise(elementwise[name], size)
-    return builder.finish(*bins, discount, 1e-5)
+    return builder.finish(bins, discount, 1e-5)
 
 
-def random_bins(rng: np.random.Generator) -> tuple[Any, Any]:
-    return np.sort(rng.normal(size=NUM_VALUES)).astype(np.float32), np.sort(rng.normal(size=NUM_REWARDS)).astype(
-        np.float32
-    )
+def random_bins(rng: np.random.Generator, num_discounts: int = 0) -> list[Any]:
+    sizes = [NUM_VALUES, NUM_REWARDS, num_discounts][: 3 if num_discounts else 2]
+    return [np.sort(rng.normal(size=size)).astype(np.float32) for size in sizes]
 
 
 class LayeredModel:
@@ -111,13 +113,14 @@ class LayeredModel:
     activation=st.sampled_from(["relu", "silu"]),
     norm=st.booleans(),
     scale=st.sampled_from(["minmax", "norm"]),
+    num_discounts=st.sampled_from([0, 2]),
 )
 def test_kernels_evaluate_as_the_formulas_say(
-    seed: int, rows: int, width: int, activation: str, norm: bool, scale: str
+    seed: int, rows: int, width: int, activation: str, norm: bool, scale: str, num_discounts: int
 ) -> None:
     """Every kind of layer, with sizes that are no multiple of a tile's, in more rows than go through together."""
     rng = np.random.default_rng(seed)
-    layers, bins = random_layers(rng, width, activation, norm, scale), random_bins(rng)
+    layers, bins = random_layers(rng, width, activation, norm, scale, num_discounts), random_bins(rng, num_discounts)
     latent = rng.normal(size=(rows, LATENT_SIZE)).astype(np.float32)
     action = rng.integers(NUM_ACTIONS, size=rows, dtype=np.int32)
     reward, discount, value = (np.zeros(rows, np.float32) for _ in range(3))
@@ -126,17 +129,16 @@ def test_kernels_evaluate_as_the_formulas_say(
     layers = [(n, (p[0], 0.0) if n == "norm" and p[1] is None else p) for n, p in layers]
     for b in range(rows):
         expected = forward(layers, latent[b], int(action[b]), bins, NUM_ACTIONS)
-        found = (output.latent[b], output.policy_logits[b], output.value[b], output.reward[b])
-        for one, other in zip(found, expected, strict=True):
+        found = (output.latent[b], output.policy_logits[b], output.value[b], output.reward[b], output.discount[b])
+        for one, other in zip(found, (*expected, -1.0)[:5], strict=True):
             np.testing.assert_allclose(one, other, rtol=2e-4, atol=2e-4)
-    assert (output.discount == -1.0).all()
 
 
 @given(seed=st.integers(0, 2**32 - 1), rows=st.sampled_from([1, ROWS + 2]), spread=st.sampled_from([1e-3, 1.0, 1e4]))
 def test_kernels_evaluate_an_initial_function_too(seed: int, rows: int, spread: float) -> None:
     """An observation in place of the latent, through symlog; no action, and a reward of 0 as there are no bins."""
     rng = np.random.default_rng(seed)
-    bins = random_bins(rng)[0], np.zeros(0, np.float32)
+    bins = random_bins(rng)[:1]
     matrix, vector = rng.normal(size=(9, LATENT_SIZE)).astype(np.float32), rng.normal(size=9).astype(np.float32)
     heads = rng.normal(size=(NUM_ACTIONS + NUM_VALUES, 9)).astype(np.float32), np.zeros(8, np.float32)
     layers: Layers = [("symlog", None), ("dense", (matrix, vector)), ("minmax", None), ("latent", None)]
@@ -148,7 +150,7 @@ def test_kernels_evaluate_an_initial_function_too(seed: int, rows: int, spread: 
     evaluate_dense(build(layers, bins, 0.0), observation, np.zeros(rows, np.int32), output)
     for b in range(rows):
         expected = forward(layers, observation[b], 0, bins, NUM_ACTIONS)
-        for one, other in zip((latent[b], logits[b], value[b], reward[b]), expected, strict=True):
+        for one, other in zip((latent[b], logits[b], value[b], reward[b]), (*expected, 0.0), strict=True):
             np.testing.assert_allclose(one, other, rtol=2e-4, atol=2e-4)
 
 
@@ -207,3 +209,118 @@ def test_a_model_without_plain_layers_is_called() -> None:
     model.dense = lambda: None  # type: ignore[method-assign]
     Search(model, SearchConfig(num_simulations=3), 1).run(np.ones(1), np.ones((1, NUM_ACTIONS), np.bool_))
     assert model.calls == 3
+
+
+def plain(seed: int = 0) -> DenseModel:
+    rng = np.random.default_rng(seed)
+    return build(random_layers(rng, 8, "silu", True, "minmax"), random_bins(rng))
+
+
+def test_what_a_builder_makes_is_what_kernels_assume() -> None:
+    """Whatever the kind of layer."""
+    for activation, norm, scale in (("relu", False, "minmax"), ("silu", True, "norm")):
+        rng = np.random.default_rng(0)
+        dense = build(random_layers(rng, 40, activation, norm, scale), random_bins(rng))
+        check_dense(dense, LATENT_SIZE, LATENT_SIZE, NUM_ACTIONS)
+
+
+def rewritten(dense: DenseModel, layer: int, column: int, value: int) -> DenseModel:
+    program = dense.program.copy()
+    program[layer, column] = value
+    return dense._replace(program=program)
+
+
+@pytest.mark.parametrize(
+    ("dense", "message"),
+    [
+        (rewritten(plain(), 1, 0, 99), "there is no operation 99"),
+        (rewritten(plain(), 0, 0, -1), "there is no operation -1"),
+        (rewritten(plain(), 0, 1, 7), "layer 0 takes 7 numbers of 6"),
+        (rewritten(plain(), 0, 2, 0), "layer 0 takes 6 numbers of 6 and makes 0"),
+        (rewritten(plain(), 2, 2, 7), "layer 2 takes 8 numbers of 8 and makes 7"),
+        (rewritten(plain(), 3, 2, 7), "layer 3 adds 6 numbers that came in to 7"),
+        (rewritten(plain(), 0, 2, 300), "layer 0 reads parameters"),
+        (rewritten(plain(), 0, 3, -1), "layer 0 reads parameters -1"),
+        (rewritten(plain(), 0, 4, 10**6), "layer 0 reads parameters 1000000"),
+        (rewritten(plain(), 1, 3, 10**6), "layer 1 reads parameters 1000000"),
+        (rewritten(plain(), 4, 0, LATENT), "2 latents"),
+        (rewritten(plain(), 5, 0, MINMAX), "0 latents"),
+        (plain()._replace(program=plain().program[:-1]), "8 logits are made, not one and 12 or more"),
+        (plain()._replace(program=plain().program[:, :4].copy()), r"program must be \[L, 5\]"),
+        (plain()._replace(program=plain().program.astype(np.int64)), "program must be int32 of rank 2"),
+        (plain()._replace(weights=plain().weights[::2]), "weights must be float32 of rank 1, row by row"),
+        (plain()._replace(weights=plain().weights[:-1]), "reads parameters"),
+        (plain()._replace(value_bins=np.zeros(0, np.float32)), "there must be bins"),
+        (plain()._replace(reward_bins=np.zeros(9, np.float32)), "logits are made"),
+        (plain()._replace(discount_bins=np.zeros(2, np.float32)), "logits are made"),
+        (plain()._replace(work=np.zeros((2, ROWS, 15), np.float32)), "in a work space of 15"),
+        (plain()._replace(work=np.zeros((2, ROWS, 5), np.float32)), "a row of 6 numbers does not fit"),
+        (plain()._replace(work=np.zeros((1, ROWS, 99), np.float32)), "work"),
+    ],
+)
+def test_a_program_that_would_leave_its_arrays_is_refused(dense: DenseModel, message: str) -> None:
+    """Each number of it, and each array, is held against the others."""
+    with pytest.raises(ValueError, match=message):
+        check_dense(dense, LATENT_SIZE, LATENT_SIZE, NUM_ACTIONS)
+
+
+@pytest.mark.parametrize("sizes", [(5, 6, 3), (6, 5, 3), (6, 7, 3), (6, 6, 4), (6, 6, 0)])
+def test_a_program_for_other_sizes_is_refused(sizes: tuple[int, int, int]) -> None:
+    """Rows that come in, latents that are written, and actions, which choose rows of a table."""
+    with pytest.raises(ValueError, match=r"layer|logits"):
+        check_dense(plain(), *sizes)
+
+
+class Fenced:
+    """An array between two fences of NaN."""
+
+    def __init__(self, content: Any) -> None:
+        self.whole = np.full(content.size + 2000, np.nan, np.float32)
+        self.array = self.whole[1000:-1000].reshape(content.shape)
+        self.array[...] = content
+
+    def is_whole(self) -> bool:
+        return bool(np.isnan(self.whole[:1000]).all() and np.isnan(self.whole[-1000:]).all())
+
+
+@given(
+    changes=st.lists(
+        st.tuples(st.integers(0, 8), st.integers(0, 4), st.one_of(st.integers(-2, 20), st.integers(0, 700))),
+        min_size=1,
+        max_size=4,
+    ),
+    rows=st.sampled_from([1, 5]),
+)
+def test_kernels_stay_inside_whatever_is_let_through(changes: list[tuple[int, int, int]], rows: int) -> None:
+    """A program with some numbers changed is refused, or writes nothing outside, or reads nothing (NaN) outside."""
+    dense = plain()
+    for layer, column, value in changes:
+        dense = rewritten(dense, layer % len(dense.program), column, value)
+    try:
+        check_dense(dense, LATENT_SIZE, LATENT_SIZE, NUM_ACTIONS)
+    except ValueError:
+        return
+    rng = np.random.default_rng(0)
+    latent = rng.normal(size=(rows, LATENT_SIZE)).astype(np.float32)
+    action = np.full(rows, NUM_ACTIONS - 1, np.int32)
+    arrays = [Fenced(array) for array in (dense.weights, dense.value_bins, dense.reward_bins, dense.work, latent)]
+    scalars = [np.zeros(rows, np.float32)] * 2
+    logits = np.zeros((rows, NUM_ACTIONS), np.float32)
+    outputs = [Fenced(array) for array in (latent, *scalars, logits, scalars[0])]
+    weights, value_bins, reward_bins, work, row = (fenced.array for fenced in arrays)
+    inside = dense._replace(weights=weights, value_bins=value_bins, reward_bins=reward_bins, work=work)
+    evaluate_dense(inside, row, action, RecurrentOutput(*(fenced.array for fenced in outputs)))
+    assert all(fenced.is_whole() for fenced in (*arrays, *outputs))
+    assert not any(np.isnan(fenced.array).any() for fenced in outputs)
+
+
+def test_a_search_refuses_layers_of_another_model() -> None:
+    """Where a model takes another's place and its latent is larger: kernels would write beyond the trees."""
+    search = Search(LayeredModel(0), SearchConfig(num_simulations=3), 1)
+    legal = np.ones((1, NUM_ACTIONS), np.bool_)
+    search.run(np.zeros(1), legal)
+    other = LayeredModel(0)
+    other.dense = lambda: rewritten(plain(), 0, 2, 500)  # type: ignore[method-assign]
+    search.model = other
+    with pytest.raises(ValueError, match="layer 0 reads parameters"):
+        search.run(np.zeros(1), legal)
