@@ -28,12 +28,17 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_agent(tmp_path_factory.mktemp("agent") / "board")
 
 
-@pytest.fixture
-def url(agent: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[str]:
-    """A server that must have said nothing when the test is over."""
+@pytest.fixture(scope="module")
+def server(agent: Path) -> Iterator[str]:
     with serving(page_server(agent)) as address:
         yield address
-        assert ask(address, "/")[0] == 200
+
+
+@pytest.fixture
+def url(server: str, capfd: pytest.CaptureFixture[str]) -> Iterator[str]:
+    """Of a server that serves on after the test, and has said nothing meanwhile."""
+    yield server
+    assert ask(server, "/")[0] == 200
     assert capfd.readouterr().err == ""
 
 
