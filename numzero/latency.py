@@ -30,6 +30,8 @@ NUM_POSITIONS = 64
 MIN_CALLS = 100
 """Are timed at least, so that a 99th percentile says something."""
 GRAPH = "agent.onnx"
+ROOT = Path(__file__).resolve().parents[1]
+"""Where the package lies that is measured."""
 
 FIRST_CALL = """
 import json, sys, time
@@ -85,7 +87,9 @@ def first_call(folder: Path, *, cold: bool) -> dict[str, float]:
     """
     with tempfile.TemporaryDirectory() as empty:
         environment = {**os.environ, "NUMBA_CACHE_DIR": empty} if cold else dict(os.environ)
-        words = [sys.executable, "-c", FIRST_CALL, str(folder)]
+        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        # -P: "-c" looks for modules in the current folder first, which may be a stranger's.
+        words = [sys.executable, "-P", "-c", FIRST_CALL, str(folder)]
         for _ in range(1 if cold else 2):  # the first of two fills the cache
             done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
             if done.returncode != 0:

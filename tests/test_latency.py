@@ -63,3 +63,12 @@ def test_a_warm_first_move_compiles_nothing() -> None:
     """A new process loads the kernels that an earlier one compiled, in a fraction of the time."""
     cold, warm = (latency.first_call(MODELS / "tictactoe", cold=cold) for cold in (True, False))
     assert warm["act"] < cold["act"] / 3
+
+
+def test_a_first_call_imports_nothing_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be a stranger's, with files that are called as modules are."""
+    for name in ("numpy", "json", "numzero", "onnxruntime"):
+        (tmp_path / f"{name}.py").write_text("from pathlib import Path\nPath('imported').touch()\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert latency.first_call(write_agent(tmp_path / "agent"), cold=False)["total"] > 0
+    assert not (tmp_path / "imported").exists()

@@ -21,6 +21,8 @@ import numzero
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "numzero"
 README = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+WORDS = "\n".join(page.read_text(encoding="utf-8").replace("\\\n", " ") for page in PAGES)
 SOURCES = sorted([ROOT / "cli.py", *PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")])
 
 
@@ -51,7 +53,7 @@ def loaded_by(module: str, suspects: list[str]) -> list[str]:
 
 
 MODULES = sorted(module_name(path) for path in PACKAGE.rglob("*.py"))
-SUBCOMMANDS = sorted(set(re.findall(r"python cli\.py ([a-z][a-z-]*)", README)))
+SUBCOMMANDS = sorted(set(re.findall(r"python cli\.py ([a-z][a-z-]*)", WORDS)))
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -106,18 +108,28 @@ def test_readme_has_one_test_command() -> None:
 
 
 @pytest.mark.parametrize("subcommand", SUBCOMMANDS)
-def test_readme_commands_exist(subcommand: str) -> None:
-    """Every subcommand that README names has help, and the help knows every option that README gives it."""
+def test_the_pages_commands_exist(subcommand: str) -> None:
+    """Every subcommand that README or docs name has help, and the help knows every option that they give it."""
     shown = run_python("cli.py", subcommand, "--help")
-    for arguments in re.findall(rf"python cli\.py {subcommand}\b([^`&|;#\n]*)", README):
+    for arguments in re.findall(rf"python cli\.py {subcommand}\b([^`&|;#\n]*)", WORDS):
         for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", arguments):
             assert re.search(rf"{option}\b(?!-)", shown), f"{subcommand} has no {option}:\n{shown}"
 
 
-def test_readme_python_runs() -> None:
-    """The Python blocks of README run from top to bottom in one interpreter, from the checkout."""
-    blocks = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_python_of_a_page_runs(page: Path) -> None:
+    """The Python blocks of README and of each page in docs run from top to bottom in one interpreter."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     run_python("-c", "\n".join(blocks))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_has_no_other_blocks_and_no_broken_link(page: Path) -> None:
+    """What a block shows is run here, as Python or as commands; what a link names in this repository is there."""
+    text = page.read_text(encoding="utf-8")
+    assert set(re.findall(r"^```(\w*)$", text, re.MULTILINE)) <= {"", "python", "sh"}
+    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 EMBEDDING = """

@@ -270,12 +270,18 @@ def test_the_library_is_as_careful_by_default(planted: Planted, tmp_path: Path) 
 
 def test_evaluation_beside_training_plays_the_runs_game_alone(planted: Planted, tmp_path: Path) -> None:
     """A newer agent in the run's folder, of another game, ends it before that game is made."""
-    runtime = InlineRuntime(tmp_path / "replay.sqlite")
-    runtime.start(evaluation, [EvaluationTask(str(planted.agent), "CartPole-v1", 2, 0, 0)], unit="updates")
-    runtime.allow("evaluation", 10)
-    with pytest.raises(UserError, match="the game that was asked for, 'CartPole-v1'"):
+
+    def judge(game: str) -> int:
+        runtime = InlineRuntime(tmp_path / f"{game.partition(':')[0]}.sqlite")
+        runtime.start(evaluation, [EvaluationTask(str(planted.agent), game, 2, 0, 0)], unit="updates")
+        runtime.allow("evaluation", 1)
         runtime.poll(0.0)
+        return len(runtime.take_counts()["evaluations"])
+
+    with pytest.raises(UserError, match="the game that was asked for, 'CartPole-v1'"):
+        judge("CartPole-v1")
     assert not planted.imported
+    assert judge(GAME) == 1
 
 
 def test_every_command_that_takes_a_folder_is_tried_here() -> None:

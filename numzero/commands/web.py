@@ -6,15 +6,22 @@ onnxruntime-web or agent.onnx is not there, the agent thinks here.
 
 from __future__ import annotations
 
+import contextlib
 import http.server
+import io
 import json
+import math
+import socket
 import sys
+import threading
+import time
 import webbrowser
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
+import msgspec
 import numpy as np
 
 from numzero.errors import UserError
@@ -34,6 +41,17 @@ LARGEST_QUESTION = 10_000
 """Bytes of a question to the agent."""
 LARGEST_BUDGET = 1023
 """Simulations; that of agent.onnx."""
+LARGEST_NUMBER = 255
+"""In an observation, either way."""
+PATIENCE_SECONDS = 15.0
+"""A connection is closed that has not sent a whole request, or taken a whole answer, in this time."""
+GOODBYE_SECONDS = 1.0
+"""After a refusal so much longer is read, so that the client can read why before the connection ends."""
+MOST_CONNECTIONS = 64
+"""At a time, a thread each; a browser opens a handful."""
+LONGEST_LENGTH = 10
+"""Digits of a Content-Length, and one more."""
+TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -121,6 +139,23 @@ class WebServer(http.server.ThreadingHTTPServer):
         except OSError as error:
             raise UserError(f"port {port} cannot be used: {error.strerror}. Choose another --port, or none.") from error
         self.url = f"http://127.0.0.1:{self.server_port}/"
+        self._free = threading.Semaphore(MOST_CONNECTIONS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Begin a thread for a connection, or say that there are too many."""
+        if not self._free.acquire(blocking=False):
+            with contextlib.suppress(OSError):
+                request.sendall(TOO_MANY)
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve one connection."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser may go away in the middle of an answer; anything else is a bug and keeps its traceback."""
@@ -141,16 +176,59 @@ def _ability(files: dict[str, bytes]) -> tuple[bool, str]:
     return True, ""
 
 
+class _Question(msgspec.Struct, frozen=True):
+    """What the page asks the agent."""
+
+    observation: list[Annotated[float, msgspec.Meta(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]]
+    """All numbers, row by row."""
+    legal: list[bool | Annotated[int, msgspec.Meta(ge=0, le=1)]]
+    simulations: Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+    """As many as `LARGEST_BUDGET` are made."""
+
+
+class _Received(io.RawIOBase):
+    """What a connection sends, up to a moment that holds for all of it: a byte now and then gains no time."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self.end = 0.0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self.end - time.monotonic()
+        if left <= 0.0:
+            raise TimeoutError("a request took too long")
+        self._connection.settimeout(left)
+        return self._connection.recv_into(buffer)
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """One request."""
+    """One connection."""
 
     server: WebServer
     protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        """Let nobody keep the connection by sending little or nothing."""
+        super().setup()
+        self.rfile.close()
+        self._received = _Received(self.connection)
+        self.rfile = io.BufferedReader(self._received)
+
+    def handle_one_request(self) -> None:
+        """Read a request and answer it, or end the connection."""
+        self._received.end = time.monotonic() + PATIENCE_SECONDS
+        super().handle_one_request()
 
     def do_GET(self) -> None:
         """A file of the page."""
         path = self.path.partition("?")[0]
         if not self._is_local():
+            return
+        if self._length() != 0:
+            self._refuse(HTTPStatus.BAD_REQUEST, "A request for a file has no body.")
             return
         content = self.server.content.get(path)
         if content is None:
@@ -163,17 +241,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """A question to the agent: observation, legal, simulations."""
         if not self._is_local():
             return
-        length = self.headers.get("Content-Length", "")
-        if self.path != "/act" or not length.isdecimal() or int(length) > LARGEST_QUESTION:
-            self.close_connection = True  # what was sent is not read
-            self._answer(HTTPStatus.NOT_FOUND, b"Ask /act, briefly.\n", ".txt")
-            return
-        try:
-            answer = _act(self.server.agent, json.loads(self.rfile.read(int(length))))
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            self._answer(HTTPStatus.BAD_REQUEST, f"{error}\n".encode(), ".txt")
-            return
-        self._answer(HTTPStatus.OK, json.dumps(answer).encode(), ".json")
+        length = self._length()
+        if length is None or "Content-Length" not in self.headers:
+            self._refuse(HTTPStatus.BAD_REQUEST, "Say in Content-Length how many bytes the question has, in one piece.")
+        elif self.path != "/act" or length > LARGEST_QUESTION:
+            self._refuse(HTTPStatus.NOT_FOUND, "Ask /act, briefly.")
+        else:
+            self._answer(*_reply(self.server.agent, self.rfile.read(length)))
+
+    def _length(self) -> int | None:
+        """Bytes of the body; None where it is sent in chunks, or its length is none that a question has."""
+        given = self.headers.get_all("Content-Length", ["0"])
+        if "Transfer-Encoding" in self.headers or len(given) > 1:
+            return None
+        return int(given[0]) if given[0].isascii() and given[0].isdecimal() and len(given[0]) < LONGEST_LENGTH else None
 
     def _is_local(self) -> bool:
         """Whether it was asked under its own name: pages of other places may not ask, whatever name leads here."""
@@ -181,11 +262,21 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         origin = self.headers.get("Origin")
         if self.headers.get("Host") in names and (origin is None or origin.removeprefix("http://") in names):
             return True
-        self.close_connection = True
-        self._answer(HTTPStatus.FORBIDDEN, b"Ask 127.0.0.1.\n", ".txt")
+        self._refuse(HTTPStatus.FORBIDDEN, "Ask 127.0.0.1.")
         return False
 
+    def _refuse(self, status: HTTPStatus, sentence: str) -> None:
+        """Say why and end the connection: what else was sent is read by nobody."""
+        self.close_connection = True
+        self._answer(status, f"{sentence}\n".encode(), ".txt")
+        self._received.end = time.monotonic() + GOODBYE_SECONDS
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            while self.rfile.read1():
+                pass
+
     def _answer(self, status: HTTPStatus, body: bytes, suffix: str) -> None:
+        self.connection.settimeout(PATIENCE_SECONDS)
         self.send_response(status)
         for name, value in HEADERS.items():
             self.send_header(name, value)
@@ -198,14 +289,30 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Nothing: the terminal belongs to the one who plays."""
 
 
-def _act(agent: Agent, question: dict[str, Any]) -> dict[str, Any]:
-    """The agent's answer in plain values, None for NaN."""
-    observation = np.asarray(question["observation"], np.float32).reshape(agent.info.spec.observation_shape)
-    simulations = min(int(question["simulations"]), LARGEST_BUDGET)
-    decision = agent.act(observation, np.asarray(question["legal"], np.bool_), simulations=simulations)
+def _reply(agent: Agent, body: bytes) -> tuple[HTTPStatus, bytes, str]:
+    """Status, body and kind of the answer to a question."""
+    try:
+        answer = _act(agent, msgspec.json.decode(body, type=_Question))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, UserError) as error:
+        return HTTPStatus.BAD_REQUEST, f"{error}\n".encode(errors="replace"), ".txt"
+    return HTTPStatus.OK, json.dumps(answer, allow_nan=False).encode(), ".json"
+
+
+def _act(agent: Agent, question: _Question) -> dict[str, Any]:
+    """The agent's answer in plain values, None for what is no number."""
+    shape, given = agent.info.spec.observation_shape, len(question.observation)
+    if given != math.prod(shape):
+        raise UserError(f"an observation must have {math.prod(shape)} numbers; got {given}.")
+    observation = np.asarray(question.observation, np.float32).reshape(shape)
+    simulations = min(question.simulations, LARGEST_BUDGET)
+    decision = agent.act(observation, np.asarray(question.legal, np.bool_), simulations=simulations)
     return {
         "action": decision.action,
         "visits": decision.visit_counts.tolist(),
-        "q": [None if np.isnan(q) else float(q) for q in decision.q_values],
-        "value": decision.value,
+        "q": [_plain(q) for q in decision.q_values],
+        "value": _plain(decision.value),
     }
+
+
+def _plain(number: float) -> float | None:
+    return float(number) if math.isfinite(number) else None

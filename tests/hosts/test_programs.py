@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,3 +104,32 @@ def test_the_example_of_the_readmes_is_the_empty_board() -> None:
     """What they pipe into the samples."""
     words = (HOSTS / "empty-board.txt").read_text(encoding="utf-8").split()
     assert words == ["16", "1" * 9, *["0"] * 18, *["1"] * 9]
+
+
+@pytest.mark.parametrize("host", ["python", "node", "cpp"])
+def test_a_host_writes_nothing_into_the_users_folder(host: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Where onnxruntime keeps what it reports: an id of the device, and a database of what waits to be sent."""
+    if reason := MISSING[host]():
+        pytest.skip(reason)
+    words = command(host, "tictactoe", request)
+    asked = "".join(map(line, golden("tictactoe").cases[:3]))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_"))}
+    environment["HOME"] = str(tmp_path)
+    done = subprocess.run(words, input=asked, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 3
+    assert [str(path) for path in tmp_path.rglob("*")] == []
+
+
+@pytest.mark.parametrize("host", ["node", "web"])
+def test_a_pin_below_the_floor_says_why(host: str) -> None:
+    """numzero's own floor for onnxruntime is there for a reason, which may not hold for another package of it."""
+    pinned = json.loads((HOSTS / host / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    (version,) = (version for name, version in pinned.items() if name.startswith("onnxruntime-"))
+    project = tomllib.loads((MODELS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (floor,) = (
+        name.removeprefix("onnxruntime>=") for name in project["dependencies"] if name.startswith("onnxruntime>=")
+    )
+    if [int(part) for part in version.split(".")[:2]] < [int(part) for part in floor.split(".")]:
+        readme = (HOSTS / host / "README.md").read_text(encoding="utf-8")
+        assert re.search(rf"pinned to {re.escape(version)}, .* asks for {re.escape(floor)}\b", readme, re.DOTALL)

@@ -3,6 +3,7 @@
 // by row. Each line of the output is the answer: the action, its position's value, and the visits of each action.
 #include "ort.h"
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
 #include <sstream>
 #include <stdexcept>
@@ -24,6 +25,7 @@ static OrtValue *tensor(T *data, size_t size, const Shape &shape, ONNXTensorElem
 }
 
 int main(int argc, char **argv) {  // path of agent.onnx, then the shape of an observation
+  setenv("ORT_DISABLE_TELEMETRY", "1", 0);  // before anything is made: else the library reports to a Microsoft host
   OrtEnv *env; OrtSessionOptions *options; OrtSession *session; OrtAllocator *allocator; char *noise_name;
   check(ort->CreateEnv(ORT_LOGGING_LEVEL_WARNING, "numzero", &env));
   check(ort->CreateSessionOptions(&options));
@@ -38,8 +40,7 @@ int main(int argc, char **argv) {  // path of agent.onnx, then the shape of an o
   for (int i = 2; i < argc; i++) shape.push_back(std::stoll(argv[i]));
   int64_t simulations; std::string line, legal;
   while (std::getline(std::cin, line)) {
-    std::istringstream words(line);
-    words >> simulations >> legal;
+    std::istringstream words(line); words >> simulations >> legal;
     for (char &digit : legal) digit -= '0';
     std::vector<float> observation, noise(legal.size());  // noise: zeros play the best move, draws vary the play
     for (float number; words >> number;) observation.push_back(number);
@@ -48,8 +49,7 @@ int main(int argc, char **argv) {  // path of agent.onnx, then the shape of an o
                        tensor(legal.data(), legal.size(), actions, ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL),
                        tensor(&simulations, 1, {1}, ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64),
                        tensor(noise.data(), noise.size(), actions, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT)};
-    OrtValue *found[3] = {};
-    void *numbers[3];
+    OrtValue *found[3] = {}; void *numbers[3];
     check(ort->Run(session, nullptr, inputs, fed, 4, outputs, 3, found));
     for (int i = 0; i < 3; i++) check(ort->GetTensorMutableData(found[i], &numbers[i]));
     std::printf("%d %.5f", *static_cast<int *>(numbers[0]), *static_cast<float *>(numbers[2]));

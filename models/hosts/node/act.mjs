@@ -4,7 +4,9 @@
 // by row. Each line of the output is the answer: the action, its position's value, and the visits of each action.
 
 import { createInterface } from "node:readline";
-import * as ort from "onnxruntime-node";
+
+process.env.ORT_DISABLE_TELEMETRY ??= "1"; // before it is loaded: else the library reports to a Microsoft host
+const ort = await import("onnxruntime-node");
 
 export class Agent {
   static async load(path) {

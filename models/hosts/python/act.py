@@ -4,10 +4,13 @@ Each line of the input is a position: simulations, a 0 or 1 for each action (is 
 row. Each line of the output is the answer: the action, its position's value, and the visits of each action.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 
 import numpy as np
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import: else the library reports to a Microsoft host
 import onnxruntime
 
 
