@@ -83,7 +83,7 @@ def test_the_only_winning_line_is_learned(tmp_path) -> None:
     start = np.zeros(5, np.float32)
     decision = agent.act(start, simulations=16)
     assert decision.action == 0
-    assert decision.value > 0.5
+    assert decision.q_values[0] - decision.q_values[1] > 0.5
 
 
 def _agent_files(files, config: SearchConfig) -> dict[str, bytes]:
