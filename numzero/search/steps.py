@@ -178,6 +178,11 @@ def resume(tree: Tree, root: InitialOutput, legal: NDArray[np.bool_], rule: Rule
         rows = np.flatnonzero(~legal.any(axis=1)).tolist()
         raise ValueError(f"every root needs a legal action; rows {rows} have none. Do not search finished games.")
     latent = root.latent.reshape(root.latent.shape[0], -1)
+    if latent.shape != (expected[0], tree.latent.shape[2]):
+        raise ValueError(
+            f"latent must be [B, *H], {tree.latent.shape[2]} numbers in each of {expected[0]} rows, as the search was "
+            f"made for; got {list(root.latent.shape)}."
+        )
     _raise_if_bad(kernels._resume(tree, rule, latent, root.policy_logits, root.value, legal), "initial")
 
 
@@ -196,7 +201,7 @@ def simulate_dense(
     Args:
         tree: grown.
         rule: how to choose.
-        dense: the network.
+        dense: the network; `check_dense` has looked at it.
         parent: `[B]` int32 work space.
         action: `[B]` int32 work space.
         latent: `[B, H]` float32 work space.
@@ -214,7 +219,7 @@ def simulate_dense(
 def evaluate_dense(
     dense: DenseModel, latent: NDArray[np.float32], action: NDArray[np.int32], output: RecurrentOutput
 ) -> None:
-    """The network alone: fills `output` for latents `[B, H]` and actions `[B]`."""
+    """The network alone, which `check_dense` has looked at: fills `output` for latents `[B, H]` and actions `[B]`."""
     kernels._evaluate_dense(dense, latent, action, output)
 
 

@@ -324,3 +324,18 @@ def test_a_search_refuses_layers_of_another_model() -> None:
     search.model = other
     with pytest.raises(ValueError, match="layer 0 reads parameters"):
         search.run(np.zeros(1), legal)
+
+
+def test_a_search_refuses_latents_of_another_model() -> None:
+    """Those of the initial function too, which go into the trees as they come."""
+    model = LayeredModel(0)
+    search = Search(model, SearchConfig(num_simulations=3), 1)
+    root = model.initial(np.zeros(1))
+    for latent in (
+        np.zeros((1, 500), np.float32),
+        np.zeros((1, LATENT_SIZE - 1), np.float32),
+        np.zeros((3, 2), np.float32),
+    ):
+        model.initial = lambda _, latent=latent: root._replace(latent=latent)  # type: ignore[method-assign, misc]
+        with pytest.raises(ValueError, match=r"latent must be \[B, \*H\], 6 numbers in each of 1 rows"):
+            search.run(np.zeros(1), np.ones((1, NUM_ACTIONS), np.bool_))
