@@ -9,9 +9,14 @@ from typing import Literal
 
 import msgspec
 
-from numzero.limits import ABOVE_0, at_least, beyond
+from numzero.limits import ABOVE_0, LARGEST_SIZE, at_least, beyond
 
 __all__ = ["NetworkConfig", "SupportConfig"]
+
+
+MOST_LAYERS = 1000
+MOST_WEIGHTS = 2**29
+"""Of a network, which with its optimizer's state takes 16 bytes for each."""
 
 
 class SupportConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +31,7 @@ class SupportConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self, path: str) -> list[str]:
         """All that is wrong, one sentence each; `path` names the setting."""
-        return beyond(self, path, num_bins=at_least(2), limit=ABOVE_0)
+        return beyond(self, path, num_bins=at_least(2, LARGEST_SIZE), limit=ABOVE_0)
 
 
 class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,13 +75,22 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
         problems = beyond(
             self,
             "network",
-            width=at_least(1),
-            latent_size=at_least(1),
-            representation_layers=at_least(0),
-            dynamics_layers=at_least(1),
-            prediction_layers=at_least(1),
-            channels=at_least(1),
-            blocks=at_least(0),
-            head_channels=at_least(1),
+            width=at_least(1, LARGEST_SIZE),
+            latent_size=at_least(1, LARGEST_SIZE),
+            representation_layers=at_least(0, MOST_LAYERS),
+            dynamics_layers=at_least(1, MOST_LAYERS),
+            prediction_layers=at_least(1, MOST_LAYERS),
+            channels=at_least(1, LARGEST_SIZE),
+            blocks=at_least(0, MOST_LAYERS),
+            head_channels=at_least(1, LARGEST_SIZE),
         )
+        if not problems and (weights := self._hidden_weights()) > MOST_WEIGHTS:
+            problems.append(f"network must have {MOST_WEIGHTS:,} weights at most; its hidden layers have {weights:,}.")
         return problems + self.value.check("network.value") + self.reward.check("network.reward")
+
+    def _hidden_weights(self) -> int:
+        """Roughly the weights between hidden layers: nearly all that a large network has."""
+        if self.body == "conv":
+            return 9 * self.channels**2 * 4 * self.blocks + self.width**2
+        layers = self.representation_layers + self.dynamics_layers + self.prediction_layers
+        return self.width**2 * layers + 3 * self.width * self.latent_size

@@ -16,7 +16,8 @@ import msgspec
 import tomli_w
 
 from numzero.errors import UserError, nearest
-from numzero.limits import ABOVE_0, ANY_ABOVE_0, BELOW_1, Limit, at_least, beyond
+from numzero.files import read_file
+from numzero.limits import ABOVE_0, ANY_ABOVE_0, BELOW_1, LARGEST_BUDGET, LARGEST_SIZE, Limit, at_least, beyond
 from numzero.networks.config import NetworkConfig
 from numzero.replay import ReplayConfig
 from numzero.runtime.base import RuntimeConfig
@@ -27,6 +28,10 @@ from numzero.training.selfplay import SelfPlayConfig
 
 __all__ = ["EvaluationConfig", "LearnerConfig", "ProcessConfig", "ReanalyzeConfig", "RunConfig"]
 __all__ += ["ScheduleConfig", "load_config", "load_preset", "preset_names", "save_config"]
+
+
+MOST_WORKERS = 1024
+"""Processes of one role."""
 
 
 class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +69,7 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
         return beyond(
             self,
             "learner",
-            batch_size=at_least(1),
+            batch_size=at_least(1, LARGEST_SIZE),
             learning_rate=ABOVE_0,
             final_learning_rate=at_least(0),
             warmup_updates=at_least(0),
@@ -91,7 +96,13 @@ class EvaluationConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
-        return beyond(self, "evaluation", games=at_least(1), interval=at_least(0), num_simulations=at_least(0))
+        return beyond(
+            self,
+            "evaluation",
+            games=at_least(1),
+            interval=at_least(0),
+            num_simulations=at_least(0, LARGEST_BUDGET),
+        )
 
 
 class ScheduleConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,7 +155,13 @@ class ProcessConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
-        return beyond(self, "processes", workers=at_least(0), reanalyze_workers=at_least(0), slack_updates=at_least(0))
+        return beyond(
+            self,
+            "processes",
+            workers=at_least(0, MOST_WORKERS),
+            reanalyze_workers=at_least(0, MOST_WORKERS),
+            slack_updates=at_least(0),
+        )
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,21 +203,35 @@ def load_preset(name: str, overrides: Iterable[str] = ()) -> RunConfig:
         UserError: no such preset, an unknown field, or a value that does not fit; names the nearest right one.
     """
     if name.endswith(".toml"):
-        return load_config(Path(name), overrides)
+        return load_config(Path(name), overrides, follow=True)
     if name not in preset_names():
         raise UserError(f"there is no preset {name!r}.{nearest(name, preset_names())}")
     text = (resources.files("numzero") / "presets" / f"{name}.toml").read_text("utf-8")
-    return _convert(tomllib.loads(text), overrides, name)
+    return _convert(_tables(text, name), overrides, name)
 
 
-def load_config(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
-    """The settings in a TOML file, with overrides applied; raises as `load_preset`."""
+def load_config(path: Path, overrides: Iterable[str] = (), *, follow: bool = False) -> RunConfig:
+    """The settings in a TOML file, with overrides applied; raises as `load_preset`.
+
+    `follow` takes a link that leads out of its folder, for a file that the user named.
+    """
     try:
-        return _convert(tomllib.loads(path.read_text("utf-8")), overrides, str(path))
+        text = read_file(path, follow=follow).decode()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise UserError(f"{path} is not TOML: {error}.") from error
+    return _convert(_tables(text, str(path)), overrides, str(path))
+
+
+def _tables(text: str, source: str) -> dict[str, Any]:
+    """TOML as nested tables; a number of thousands of digits and too deep a nesting are refused as bad TOML is."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise UserError(f"{source} is not TOML: it is nested too deep.") from error
+    except ValueError as error:
+        raise UserError(f"{source} is not TOML: {error}.") from error
 
 
 def save_config(config: RunConfig) -> bytes:
@@ -236,8 +267,8 @@ def _override(raw: dict[str, Any], override: str) -> None:
     if not equals or not path.strip():
         raise UserError(f"--set takes path=value, like search.num_simulations=32; got {override!r}.")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = _tables(f"value = {text}", override)["value"]
+    except UserError:
         value = text.strip()
     *parents, last = path.strip().split(".")
     table = raw

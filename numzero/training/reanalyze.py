@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from numzero.errors import DiskFullError
 from numzero.inference import ModelFiles, shared_model
-from numzero.limits import at_least, beyond
+from numzero.limits import LARGEST_SIZE, at_least, beyond
 from numzero.replay import UNKNOWN_VERSION, GameRow, GameStore, Statistics, StoreBusyError, Trajectory, Window
 from numzero.runtime.base import Mailbox, State
 from numzero.search import Search, SearchConfig
@@ -47,7 +47,7 @@ class ReanalyzeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
-        return beyond(self, "reanalyze", fraction=at_least(0), positions=at_least(1))
+        return beyond(self, "reanalyze", fraction=at_least(0), positions=at_least(1, LARGEST_SIZE))
 
     def positions_at(self, updates: int, batch_size: int) -> int:
         """How many positions are to be searched again in the time of `updates` updates."""

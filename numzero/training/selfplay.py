@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from numzero.games import STAY, Game, GameSpec, Placeable, PlaysRandomly, make_game, rehearsal_game
 from numzero.games.replayable import ReplayableGame
 from numzero.inference import ModelFiles, OnnxModel, shared_model
-from numzero.limits import BELOW_1, SHARE, at_least, beyond
+from numzero.limits import BELOW_1, LARGEST_BUDGET, LARGEST_SIZE, SHARE, at_least, beyond
 from numzero.replay import Ended, Trajectory
 from numzero.runtime.base import Mailbox, State
 from numzero.search import Model, Search, SearchConfig, SearchResult, sample_action
@@ -67,7 +67,7 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
         return beyond(
             self,
             "selfplay",
-            batch_size=at_least(1),
+            batch_size=at_least(1, LARGEST_SIZE),
             temperature=at_least(0),
             temperature_moves=at_least(0),
             random_start_moves=at_least(0),
@@ -75,9 +75,9 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
             stored_start_share=SHARE,
             segment_steps=at_least(0),
             growth_updates=at_least(0),
-            first_simulations=at_least(1),
+            first_simulations=at_least(1, LARGEST_BUDGET),
             fast_move_share=BELOW_1,
-            fast_simulations=at_least(1),
+            fast_simulations=at_least(1, LARGEST_BUDGET),
         )
 
 
