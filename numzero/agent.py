@@ -372,7 +372,10 @@ def _check_numbers(observation: NDArray[Any]) -> None:
     if observation.dtype.kind != "f":
         raise UserError(f"an observation must hold finite numbers; got {observation.dtype} with others.")
     if not (np.abs(observation) <= LARGEST_FLOAT).all():
-        raise UserError(f"an observation must hold finite numbers, as float32 has them; got {observation.dtype} others.")
+        raise UserError(
+            f"an observation must hold finite numbers; got {observation.dtype} with others, or with numbers that "
+            f"float32 does not have, above {LARGEST_FLOAT:.2g}."
+        )
 
 
 def _truth(legal: NDArray[Any]) -> NDArray[np.bool_]:

@@ -88,7 +88,7 @@ def own_file(path: Path) -> Path:
         OSError: as the system says, FileNotFoundError where there is nothing.
     """
     if stat.S_ISLNK(os.lstat(path).st_mode):
-        target, folder = Path(os.path.realpath(path, strict=True)), Path(os.path.realpath(path.parent))
+        target, folder = Path(os.path.realpath(path)), Path(os.path.realpath(path.parent))
         if not target.is_relative_to(folder):
             raise DamagedFilesError(f"{path} must not lead out of its folder; it is a link to {target}. Copy the file.")
         path = target

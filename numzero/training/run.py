@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from numzero.agent import Agent, AgentInfo, agent_files
-from numzero.errors import UserError
+from numzero.errors import UserError, unfit_explained
 from numzero.files import (
     FolderLock,
     prune,
@@ -196,7 +196,8 @@ class TrainingRun:
         self._store.set_limit(config.replay.disk_mb * MEBIBYTE)
         self._store.write_note(GAME_NOTE, msgspec.json.encode(self.spec))
         if checkpoint is not None:
-            self._restore(checkpoint)
+            with unfit_explained(f"the checkpoint in {self.folder / 'checkpoints'}"):
+                self._restore(checkpoint)
         self._first = msgspec.structs.replace(state)  # where this session began: runtimes count from there
         self._runtime: Runtime
         if self._in_processes:

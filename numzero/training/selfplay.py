@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from numzero.errors import UserError, unfit_explained
 from numzero.games import STAY, Game, GameSpec, Placeable, PlaysRandomly, make_game, rehearsal_game
 from numzero.games.replayable import ReplayableGame
 from numzero.inference import ModelFiles, OnnxModel, shared_model
@@ -137,7 +138,8 @@ def selfplay(
                 if actor is None:
                     actor = Actor(game, task, rng, mailbox.life)
                     if (state := mailbox.keep_state(actor.state)) is not None:
-                        actor.restore(state)
+                        with unfit_explained("the state of self-play in the checkpoint"):
+                            actor.restore(state)
                 actor.use_model(model, version)
             if actor is None or mailbox.budget() <= 0:
                 mailbox.wait()
@@ -242,7 +244,7 @@ class Actor:
         assert isinstance(self._game, ReplayableGame)
         self._rng.bit_generator.state = json.loads(str(state["rng"]))
         self._num_started = int(state["num_started"])
-        self._recorded = state["recorded"].copy()
+        self._recorded[:] = state["recorded"]
         self._archive.restore(_part(state, "archive_"))
         self._recorder.restore(_part(state, "recorder_"))
         if not self._game.restore(_part(state, "game_")):
@@ -436,11 +438,18 @@ class Recorder:
         return state | {"num_games": np.array(self._num_games)}
 
     def restore(self, state: State) -> None:
-        """Go on where `state` was taken."""
+        """Go on where `state` was taken.
+
+        Raises:
+            UserError: it is none of ours.
+        """
+        longest = int(state["_length"].max())
+        kinds = {state[name].dtype.kind for name in ("_length", "_game_number", "_part", "episode_steps")}
+        if kinds != {"i"} or state["_length"].min() < 0 or state["step_action"].shape[1] != longest:
+            raise UserError("recorded episodes must be as long as their lengths say. Take another checkpoint.")
         for name in self._COUNTERS:
             getattr(self, name)[:] = state[name]
         self._num_games = int(state["num_games"])
-        longest = int(self._length.max())
         while longest >= self._arrays["action"].shape[1]:
             self._grow()
         for name, array in self._arrays.items():
