@@ -275,7 +275,11 @@ class Agent:
             )
         if mask.dtype.kind in "biuf" and not mask.any(axis=1).all():
             raise UserError("legal must allow at least one action. Do not ask for a move in a finished game.")
-        return observation, _truth(mask), self.info.search.num_simulations if simulations is None else _budget(simulations)
+        return (
+            observation,
+            _truth(mask),
+            self.info.search.num_simulations if simulations is None else _budget(simulations),
+        )
 
 
 class AgentGame:

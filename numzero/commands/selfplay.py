@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from numzero.commands.display import StatusDisplay, duration
+from numzero.commands.display import StatusDisplay, duration, echo
 
 if TYPE_CHECKING:
     from numzero.agent import Agent
@@ -248,7 +248,7 @@ def _tell(
     totals: _Totals, out: Path, num_stored: int, seed: int, task: SelfPlayTask, workers: int, as_json: bool
 ) -> None:
     if not as_json:
-        click.echo(f"{num_stored:,} games of {task.game} stored in {out / 'replay.sqlite'} (seed {seed})")
+        echo(f"{num_stored:,} games of {task.game} stored in {out / 'replay.sqlite'} (seed {seed})")
         return
     summary = {
         "game": task.game,
@@ -263,4 +263,4 @@ def _tell(
         "stored": num_stored,
         "store": str(out / "replay.sqlite"),
     }
-    click.echo(json.dumps(summary))
+    echo(json.dumps(summary))

@@ -14,9 +14,9 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
 import numpy as np
 
+from numzero.commands.display import echo
 from numzero.errors import UserError
 
 if TYPE_CHECKING:
@@ -62,15 +62,15 @@ def serve(folder: Path, *, port: int, open_browser: bool, simulations: int | Non
     """
     server = WebServer(folder, port=port, simulations=simulations, side=side)
     if server.config["engine"] == "server":
-        click.echo("Preparing the agent (the first time on a machine takes some seconds).")
+        echo("Preparing the agent (the first time on a machine takes some seconds).")
         server.agent.act(np.zeros(server.agent.info.spec.observation_shape))
-    click.echo(f"Play at {server.url} (^C ends).{server.advice}")
+    echo(f"Play at {server.url} (^C ends).{server.advice}")
     if open_browser:
         webbrowser.open(server.url)
     try:
         server.serve_forever()
     except KeyboardInterrupt:
-        click.echo("The page is closed.")
+        echo("The page is closed.")
     finally:
         server.server_close()
 

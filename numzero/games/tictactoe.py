@@ -124,7 +124,9 @@ class TicTacToe:
         """See `Placeable`; `set_state` checks more of what it is given."""
         given = positions[which]
         if given.shape[1:] != (NUM_CELLS + 1,) or (given > [2] * NUM_CELLS + [1]).any():
-            raise UserError(f"positions must be nine marks from 0 to 2 and a player; got {positions.shape} with others.")
+            raise UserError(
+                f"positions must be nine marks from 0 to 2 and a player; got {positions.shape} with others."
+            )
         self.board[which] = positions[which, :NUM_CELLS]
         self._to_play[which] = positions[which, NUM_CELLS]
         self._running[which] = ~_is_over(self.board[which])

@@ -359,8 +359,8 @@ class Window:
         num_actions = self.policy_target.shape[1]
         if self.final_slot[first] != slot[-1] or statistics.policy_target.shape != (len(slot) - 1, num_actions):
             raise UserError(
-                f"Statistics of game {statistics.game_id!r} must have its {self.final_slot[first] - first} steps and "
-                f"{num_actions} actions; got {' and '.join(map(str, statistics.policy_target.shape))}."
+                f"Statistics of game {statistics.game_id!r} must have its {self.final_slot[first] - first} steps; "
+                f"got {len(statistics.policy_target)}, of {statistics.policy_target.shape[1]} actions."
             )
         nothing = np.zeros((1, self.policy_target.shape[1]), np.float32)
         version = np.append(statistics.model_version, statistics.model_version[-1])
@@ -418,7 +418,7 @@ class Window:
             if (game := present.get(game_id)) is not None:
                 self._check_fits(game)
                 if game.num_steps != final - first:
-                    raise UserError(f"Game {game_id!r} must have {final - first} steps; the one that is here has others.")
+                    raise UserError(f"Game {game_id!r} must have {final - first} steps; got {game.num_steps}.")
                 self._enter(int(first), game, int(stamp))
                 kept.append(np.arange(rows, rows + final - first + 1))
             rows += final - first + 1
@@ -442,7 +442,7 @@ class Window:
             order is not None
             and len(state["game_id"]) == len(state["stamp"]) == len(games)
             and bool((games[:, 0] < games[:, 1]).all() and (order[1:, 0] > order[:-1, 1]).all())
-            and bool(0 <= games.min(initial=0) and games.max(initial=0) < self.capacity_steps)
+            and bool(games.min(initial=0) >= 0 and games.max(initial=0) < self.capacity_steps)
             and bool(state["stamp"].min(initial=1) > 0 and 0 <= counters[0] <= self.capacity_steps)
             and bool(counters.min() >= 0 and counters[1] >= state["stamp"].max(initial=0))
         )

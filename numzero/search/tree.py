@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["EXHAUSTED", "NO_PARENT", "ROOT", "UNOPENED", "UNVISITED", "Tree", "allocate", "check_invariants"]
-__all__ += ["children_index", "children_q", "children_visits", "memory_bytes", "node_bytes", "node_values", "principal_variation"]
-__all__ += ["root_values"]
+__all__ += ["children_index", "children_q", "children_visits", "memory_bytes", "node_bytes", "node_values"]
+__all__ += ["principal_variation", "root_values"]
 
 ROOT = 0
 """Node number of the root."""

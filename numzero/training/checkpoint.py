@@ -21,7 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.errors import UserError, unfit_explained
-from numzero.files import LOCK, UNREADABLE, DamagedFilesError, generations, prune, read_folder, remove_leftovers, write_folder
+from numzero.files import (
+    LOCK,
+    UNREADABLE,
+    DamagedFilesError,
+    generations,
+    prune,
+    read_folder,
+    remove_leftovers,
+    write_folder,
+)
 from numzero.games.base import spec_problems
 from numzero.inference import ModelFiles
 from numzero.runtime.base import State
