@@ -146,11 +146,11 @@ class TrainingRun:
         if not (folder / "checkpoints").is_dir():
             raise UserError(f"{folder} is not the folder of a run: it has no checkpoints/. Start one with `train`.")
         lock = FolderLock(folder)
+        run = cls.__new__(cls)
         try:
             remove_leftovers(folder)
             read_sealed(folder / "config.toml")
             updates, checkpoint, problems = read_checkpoint(folder / "checkpoints")
-            run = cls.__new__(cls)
             run._set_up(load_config(folder / "config.toml"), folder, checkpoint.state, on_event)
             run._lock = lock
             forget_later(folder, updates)
@@ -158,7 +158,9 @@ class TrainingRun:
             for problem in problems:
                 run._journal.note("damaged", f"{problem} The checkpoint before it is used.")
         except BaseException:
-            lock.close()
+            for file in (vars(run).get("_journal"), vars(run).get("_store"), lock):
+                if file is not None:
+                    file.close()
             raise
         return run
 
