@@ -99,7 +99,7 @@ def own_file(path: Path) -> Path:
 def _require_file(path: Path, mode: int) -> None:
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "a device")
-        raise DamagedFilesError(f"{path} must be an ordinary file; it is {kind}. Put the file back.")
+        raise DamagedFilesError(f"{path} must be an ordinary file; it is {kind}. Name another, or put the file back.")
 
 
 @contextlib.contextmanager

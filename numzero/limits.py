@@ -12,13 +12,15 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-__all__ = ["ABOVE_0", "ANY_ABOVE_0", "BELOW_1", "LARGEST_BUDGET", "LARGEST_SIZE", "SHARE"]
-__all__ += ["Limit", "at_least", "beyond", "machine_bytes", "whole"]
+__all__ = ["ABOVE_0", "ANY_ABOVE_0", "BELOW_1", "LARGEST_BUDGET", "LARGEST_FLOAT", "LARGEST_SIZE", "SHARE"]
+__all__ += ["SMALLEST_FLOAT", "Limit", "at_least", "beyond", "machine_bytes", "whole"]
 
 LARGEST_BUDGET = 1_000_000
 """Simulations of a search: a tree of them takes 100 MB and more, by the number of actions."""
 LARGEST_SIZE = 65_536
 """Of a layer, or of what is computed side by side."""
+LARGEST_FLOAT, SMALLEST_FLOAT = 1e12, 1e-30
+"""Of settings that are multiplied by or divided by: beyond, formulas overflow."""
 _LARGEST = 2**31 - 1
 
 
@@ -100,3 +102,7 @@ def _broken(limit: Limit | None, value: object) -> Iterator[str]:
         yield limit.words + (" and finite" if value == math.inf and limit is not _FINITE else "")
     elif isinstance(value, numbers.Integral) and int(value) > limit.most:
         yield f"at most {limit.most:,}"
+    elif limit is not ANY_ABOVE_0 and float(value) > LARGEST_FLOAT:
+        yield f"at most {LARGEST_FLOAT:g}"
+    elif limit is ABOVE_0 and float(value) < SMALLEST_FLOAT:
+        yield f"{SMALLEST_FLOAT:g} or more"

@@ -108,11 +108,15 @@ def text_of(value: Any, rng: random.Random) -> bytes:
     """A changed value as JSON, now and then JSON that no writer would make."""
     kind = rng.randrange(12)
     if kind == 0:
-        return json.dumps(value).replace(":", ": " + deep() + ", \"x\":", 1).encode()
+        return json.dumps(value).replace(":", ": " + deep() + ', "x":', 1).encode()
     if kind == 1:
-        return json.dumps(value).replace(": ", ": " + "9" * 5000 + ", \"x\": ", 1).encode()
+        return json.dumps(value).replace(": ", ": " + "9" * 5000 + ', "x": ', 1).encode()
     if kind == 2:
-        return json.dumps(value).replace(": ", rng.choice([": NaN, \"x\": ", ": -Infinity, \"x\": ", ": 1e999, \"x\": "]), 1).encode()
+        return (
+            json.dumps(value)
+            .replace(": ", rng.choice([': NaN, "x": ', ': -Infinity, "x": ', ': 1e999, "x": ']), 1)
+            .encode()
+        )
     if kind == 3:
         return json.dumps(value).encode("utf-16")
     return json.dumps(changed(value, rng)).encode()
@@ -135,8 +139,7 @@ def bounded(read: Callable[[], str], what: str) -> str:
         warnings.simplefilter("ignore", UserWarning)
         try:
             outcome = read()
-        except UserError as error:
-            assert str(error)
+        except UserError:
             outcome = "refused"
         except BaseException as error:
             error.add_note(what)
@@ -447,5 +450,5 @@ def test_a_store_that_holds_a_view_or_a_foreign_trigger_is_refused(tmp_path: Pat
         with closing(sqlite3.connect(copy)) as other:
             other.execute(statement)
             other.commit()
-        with pytest.raises(DamagedData, match="must hold what numzero made; its (view|trigger|table)"):
+        with pytest.raises(DamagedData, match=r"must hold what numzero made; its (view|trigger|table)"):
             GameStore(copy)

@@ -217,7 +217,9 @@ def _check_meaning(trajectory: Trajectory) -> None:
 
 def _require_finite(name: str, array: npt.NDArray[Any], owner: str = "Trajectory") -> None:
     flat = array.ravel()
-    if math.isfinite(float(np.dot(flat, flat))):
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = float(np.dot(flat, flat))
+    if math.isfinite(squares):
         return  # the common case in one pass; a sum of squares is finite only if all are, unless it overflows
     finite = np.isfinite(array)
     if not finite.all():

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.errors import UserError, alone
-from numzero.limits import ABOVE_0, LARGEST_BUDGET, SHARE, at_least, beyond, machine_bytes, whole
+from numzero.limits import ABOVE_0, LARGEST_BUDGET, LARGEST_FLOAT, SHARE, at_least, beyond, machine_bytes, whole
 from numzero.search import steps
 from numzero.search.dense import DenseModel
 from numzero.search.kernels import GUMBEL, PAPER, PARENT_SIBLINGS, Rule
@@ -87,8 +87,10 @@ class SearchConfig:
             visit_offset=at_least(0),
             max_depth=whole(0),
         )
-        if self.value_bounds is not None and not -math.inf < self.value_bounds[0] < self.value_bounds[1] < math.inf:
-            problems.append(f"search.value_bounds must be (least, greatest), both finite; got {self.value_bounds}.")
+        if (bounds := self.value_bounds) is not None and not -math.inf < bounds[0] < bounds[1] < math.inf:
+            problems.append(f"search.value_bounds must be (least, greatest), both finite; got {bounds}.")
+        elif bounds is not None and max(map(abs, bounds)) > LARGEST_FLOAT:
+            problems.append(f"search.value_bounds must be at most {LARGEST_FLOAT:g} from 0; got {bounds}.")
         return problems
 
 

@@ -41,6 +41,8 @@ __all__ += ["read_arrays", "read_checkpoint", "restore_generator", "write_checkp
 
 GENERATIONS = 3
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+_KINDS = "biufU"
+"""Of arrays: truth values, numbers and text."""
 _ROLE_PREFIX = "role-"
 
 
@@ -198,7 +200,8 @@ def _array(members: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, in_columns, dtype = read_header(member)
     size = entry.file_size - member.tell()
-    if dtype.hasobject or dtype.itemsize == 0 or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != size:
+    is_known = dtype.kind in _KINDS and dtype.itemsize > 0 and min(shape, default=0) >= 0
+    if not is_known or math.prod(shape) * dtype.itemsize != size:
         raise UserError(f"{entry.filename!r} claims {dtype} of shape {shape} in {size} bytes")
     flat = np.array(bytearray(member.read()), np.uint8).view(dtype)
     return flat.reshape(shape, order="F" if in_columns else "C")

@@ -30,6 +30,10 @@ __all__ = ["EvaluationConfig", "LearnerConfig", "ProcessConfig", "ReanalyzeConfi
 __all__ += ["ScheduleConfig", "load_config", "load_preset", "preset_names", "save_config"]
 
 
+LARGEST_SETTINGS = 2**18
+"""Bytes of a file of settings; one with all of them and the longest comments has a tenth."""
+LONGEST_LINE = 2000
+"""Characters; Python's reader of TOML takes minutes over a key of fifty thousand parts."""
 MOST_WORKERS = 1024
 """Processes of one role."""
 
@@ -216,11 +220,13 @@ def load_config(path: Path, overrides: Iterable[str] = (), *, follow: bool = Fal
     `follow` takes a link that leads out of its folder, for a file that the user named.
     """
     try:
-        text = read_file(path, follow=follow).decode()
+        text = read_file(path, LARGEST_SETTINGS, follow=follow).decode()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not TOML: {error}.") from error
+    if (longest := max(map(len, text.split("\n")))) > LONGEST_LINE:
+        raise UserError(f"{path} must have lines of {LONGEST_LINE:,} characters at most; one has {longest:,}. Break it.")
     return _convert(_tables(text, str(path)), overrides, str(path))
 
 

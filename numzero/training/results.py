@@ -16,7 +16,7 @@ from typing import Annotated
 import msgspec
 
 from numzero.errors import UserError
-from numzero.files import UNREADABLE, read_file
+from numzero.files import UNREADABLE, DamagedFilesError, read_file
 from numzero.metrics import Evaluated, read_metrics
 from numzero.training.scores import evaluation_score
 
@@ -127,6 +127,8 @@ def read_results(path: Path) -> Results:
         results = msgspec.json.decode(read_file(path, LARGEST_RESULTS, follow=True), type=Results)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}. Name results.json files of studies.") from error
+    except DamagedFilesError as error:
+        raise UserError(f"{error} It shall be the results.json of a study.") from error
     except UNREADABLE as error:
         raise UserError(f"{path} is not the results.json of a study: {error}. {again}") from error
     summaries = summarize(results.seeds, results.threshold)
