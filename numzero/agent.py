@@ -13,7 +13,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -23,7 +23,7 @@ from numzero.errors import UserError, alone
 from numzero.files import UNREADABLE, generations, read_folder, read_newest
 from numzero.games.base import GameSpec, spec_problems
 from numzero.inference import ModelFiles, OnnxModel
-from numzero.limits import LARGEST_BUDGET
+from numzero.limits import LARGEST_BUDGET, seen
 from numzero.search import Search, SearchConfig, SearchResult, principal_variation, sample_action
 
 __all__ = ["Agent", "AgentGame", "AgentInfo", "BatchDecision", "Decision", "agent_files", "read_agent"]
@@ -46,7 +46,7 @@ class AgentInfo(msgspec.Struct, frozen=True, kw_only=True):
     """gamma of its values."""
     search: SearchConfig
     """How it searches unless told otherwise."""
-    model_version: int = 0
+    model_version: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
     """Learner updates behind its weights."""
     training: dict[str, Any] = {}
     """How it was trained, for people to read."""
@@ -319,7 +319,7 @@ class AgentGame:
         num_actions = self._agent.info.spec.num_actions
         number = _whole(action)
         if number is None or not 0 <= number < num_actions:
-            raise UserError(f"an action must be from 0 to {num_actions - 1}; got {action!r}.")
+            raise UserError(f"an action must be from 0 to {num_actions - 1}; got {seen(action)}.")
         with alone(self._lock, "an AgentGame"):
             if self._search is not None:
                 self._search.advance(np.array([number], np.int32))
@@ -405,7 +405,7 @@ def _budget(simulations: Any) -> int:
     budget = _whole(simulations)
     if budget is None or not 0 <= budget <= LARGEST_BUDGET:
         raise UserError(
-            f"simulations must be 0 (bare policy) or more; got {simulations!r}. Give a whole number up to "
+            f"simulations must be 0 (bare policy) or more; got {seen(simulations)}. Give a whole number up to "
             f"{LARGEST_BUDGET:,}."
         )
     return budget
@@ -414,7 +414,7 @@ def _budget(simulations: Any) -> int:
 def _check_draw(temperature: float, rng: np.random.Generator | None) -> None:
     is_number = isinstance(temperature, numbers.Real) and not isinstance(temperature, bool)
     if not is_number or not 0.0 <= temperature < np.inf:
-        raise UserError(f"temperature must be 0 (the best move) or more; got {temperature!r}. Give a finite one.")
+        raise UserError(f"temperature must be 0 (the best move) or more; got {seen(temperature)}. Give a finite one.")
     if rng is not None and not isinstance(rng, np.random.Generator):
         raise UserError(f"rng must be a numpy.random.Generator; got {type(rng).__name__}. Pass default_rng(seed).")
     if temperature > 0.0 and rng is None:

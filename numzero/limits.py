@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 __all__ = ["ABOVE_0", "ANY_ABOVE_0", "BELOW_1", "LARGEST_BUDGET", "LARGEST_FLOAT", "LARGEST_SIZE", "SHARE"]
-__all__ += ["SMALLEST_FLOAT", "Limit", "at_least", "beyond", "machine_bytes", "whole"]
+__all__ += ["SMALLEST_FLOAT", "Limit", "at_least", "beyond", "machine_bytes", "seen", "whole"]
 
 LARGEST_BUDGET = 1_000_000
 """Simulations of a search: a tree of them takes 100 MB and more, by the number of actions."""
@@ -70,14 +70,14 @@ def beyond(settings: Any, group: str, **limits: Limit) -> list[str]:
     Numbers without a limit of their own must be finite.
     """
     return [
-        f"{group}.{name} must be {words}; got {_seen(value)}."
+        f"{group}.{name} must be {words}; got {seen(value)}."
         for name in _names(settings)
         for value in (getattr(settings, name),)
         for words in _broken(limits.get(name), value)
     ]
 
 
-def _seen(value: object) -> str:
+def seen(value: object) -> str:
     """The value as it was given; Python refuses to write whole numbers of thousands of digits."""
     is_long = isinstance(value, int) and value.bit_length() > 256
     return f"one of {value.bit_length()} bits" if is_long else repr(value)  # type: ignore[attr-defined]

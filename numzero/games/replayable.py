@@ -137,7 +137,9 @@ class ReplayableGame:
         Raises:
             UserError: the log is none of ours.
         """
-        if {state["arguments"].dtype.kind, state["kinds"].dtype.kind} != {"i"} or state["began"].shape != self._began.shape:
+        if {state["arguments"].dtype.kind, state["kinds"].dtype.kind} != {"i"} or state[
+            "began"
+        ].shape != self._began.shape:
             raise UserError("the log of a game must be of whole numbers, for each copy. Take another checkpoint.")
         self._log.clear()
         self._dropped = 0

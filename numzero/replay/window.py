@@ -440,6 +440,8 @@ class Window:
         order = games[np.argsort(games[:, 0])] if whole and games.ndim == 2 and games.shape[1:] == (2,) else None
         sound = (
             order is not None
+            and state["game_id"].dtype.kind == "U"
+            and state["game_id"].ndim == state["stamp"].ndim == 1
             and len(state["game_id"]) == len(state["stamp"]) == len(games)
             and bool((games[:, 0] < games[:, 1]).all() and (order[1:, 0] > order[:-1, 1]).all())
             and bool(games.min(initial=0) >= 0 and games.max(initial=0) < self.capacity_steps)

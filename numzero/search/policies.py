@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.errors import UserError, alone
-from numzero.limits import ABOVE_0, LARGEST_BUDGET, LARGEST_FLOAT, SHARE, at_least, beyond, machine_bytes, whole
+from numzero.limits import ABOVE_0, LARGEST_BUDGET, LARGEST_FLOAT, SHARE, at_least, beyond, machine_bytes, seen, whole
 from numzero.search import steps
 from numzero.search.dense import DenseModel
 from numzero.search.kernels import GUMBEL, PAPER, PARENT_SIBLINGS, Rule
@@ -334,7 +334,7 @@ def _check_time_limit(time_limit_ms: float | None) -> None:
     if time_limit_ms is None:
         return
     if isinstance(time_limit_ms, bool) or not isinstance(time_limit_ms, numbers.Real) or not time_limit_ms >= 0:
-        raise UserError(f"time_limit_ms must be a number, 0 or more, or None for no limit; got {time_limit_ms!r}.")
+        raise UserError(f"time_limit_ms must be a number, 0 or more, or None for no limit; got {seen(time_limit_ms)}.")
 
 
 def dense_output(latent: NDArray[np.float32], num_actions: int) -> RecurrentOutput:

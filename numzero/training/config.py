@@ -226,7 +226,9 @@ def load_config(path: Path, overrides: Iterable[str] = (), *, follow: bool = Fal
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not TOML: {error}.") from error
     if (longest := max(map(len, text.split("\n")))) > LONGEST_LINE:
-        raise UserError(f"{path} must have lines of {LONGEST_LINE:,} characters at most; one has {longest:,}. Break it.")
+        raise UserError(
+            f"{path} must have lines of {LONGEST_LINE:,} characters at most; one has {longest:,}. Break it."
+        )
     return _convert(_tables(text, str(path)), overrides, str(path))
 
 

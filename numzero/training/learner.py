@@ -194,7 +194,9 @@ class Learner:
         done = int(state["num_updates_done"])
         vectors = self._vectors()
         if done < 0 or any(state[name].shape != array.shape for name, array in vectors.items()):
-            raise UserError("a learner's state must have a count of updates and vectors alike. Take another checkpoint.")
+            raise UserError(
+                "a learner's state must have a count of updates and vectors alike. Take another checkpoint."
+            )
         for name, array in vectors.items():
             array[:] = state[name]
         self.num_updates_done = done

@@ -220,7 +220,7 @@ class TrainingRun:
     def _restore(self, checkpoint: Checkpoint) -> None:
         state = self._state
         self._learner.restore(checkpoint.learner)
-        game_ids = checkpoint.window["game_id"].tolist()
+        game_ids = checkpoint.window["game_id"].ravel().tolist()
         if lost := self._window.restore(checkpoint.window, self._store.read_named(game_ids)):
             self._journal.note(
                 "damaged", f"{lost} games of the window are no longer in the store; it goes on without them."
