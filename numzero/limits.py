@@ -102,7 +102,7 @@ def _broken(limit: Limit | None, value: object) -> Iterator[str]:
         yield limit.words + (" and finite" if value == math.inf and limit is not _FINITE else "")
     elif isinstance(value, numbers.Integral) and int(value) > limit.most:
         yield f"at most {limit.most:,}"
-    elif limit is not ANY_ABOVE_0 and float(value) > LARGEST_FLOAT:
-        yield f"at most {LARGEST_FLOAT:g}"
+    elif limit is not ANY_ABOVE_0 and abs(float(value)) > LARGEST_FLOAT:
+        yield f"at most {LARGEST_FLOAT:g} from 0"
     elif limit is ABOVE_0 and float(value) < SMALLEST_FLOAT:
         yield f"{SMALLEST_FLOAT:g} or more"

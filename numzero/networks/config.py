@@ -83,6 +83,7 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
             channels=at_least(1, LARGEST_SIZE),
             blocks=at_least(0, MOST_LAYERS),
             head_channels=at_least(1, LARGEST_SIZE),
+            head_scale=at_least(0),
         )
         if not problems and (weights := self._hidden_weights()) > MOST_WEIGHTS:
             problems.append(f"network must have {MOST_WEIGHTS:,} weights at most; its hidden layers have {weights:,}.")
