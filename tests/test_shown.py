@@ -183,7 +183,7 @@ def evil_results() -> Results:
     return Results(
         preset=EVIL,
         game=EVIL,
-        command=f"```\n# {EVIL}",
+        command=f"python ```\n# {EVIL}",
         machine=EVIL,
         settings={EVIL: [EVIL, "`"]},
         threshold=None,
@@ -204,7 +204,8 @@ def test_markdown_pages_hold_no_markup_of_a_file():
     whole = msgspec.structs.replace(whole, summaries=summarize(whole.seeds, None))
     for page in (_card(evil, {EVIL: EVIL}), _markdown(whole), markdown([whole])):
         assert not STEERING.search(page)
-        left = rendered(page.replace("![Learning curves](curves.png)", ""))
+        block = re.compile(r"^```sh\n[^\n]*\n```$", re.MULTILINE)
+        left = rendered(block.sub("", page).replace("![Learning curves](curves.png)", ""))
         assert not re.search(r"[<`]|\*\*|\[[^\]]*\]\(", left), left
 
 
