@@ -7,25 +7,32 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import numbers
+import operator
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.errors import UserError
-from numzero.files import generations, read_folder, read_newest
-from numzero.games.base import GameSpec
+from numzero.errors import UserError, alone
+from numzero.files import UNREADABLE, generations, read_folder, read_newest
+from numzero.games.base import GameSpec, spec_problems
 from numzero.inference import ModelFiles, OnnxModel
+from numzero.limits import LARGEST_BUDGET, seen
 from numzero.search import Search, SearchConfig, SearchResult, principal_variation, sample_action
 
 __all__ = ["Agent", "AgentGame", "AgentInfo", "BatchDecision", "Decision", "agent_files", "read_agent"]
 
 FORMAT = 1
 INFO_FILE = "agent.json"
+LARGEST_AGENT = 2**31
+"""Bytes of all files of an agent's folder: what ONNX allows for one."""
+LARGEST_FLOAT = float(np.finfo(np.float32).max)
 MAX_SEARCHES = 8
 """Trees are kept for so many pairs of batch size and budget, in each thread; the oldest pair's go first."""
 
@@ -39,7 +46,7 @@ class AgentInfo(msgspec.Struct, frozen=True, kw_only=True):
     """gamma of its values."""
     search: SearchConfig
     """How it searches unless told otherwise."""
-    model_version: int = 0
+    model_version: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
     """Learner updates behind its weights."""
     training: dict[str, Any] = {}
     """How it was trained, for people to read."""
@@ -100,20 +107,23 @@ def read_agent(folder: str | Path) -> dict[str, bytes]:
     """
     path = Path(folder)
     if generations(path / "agents"):
-        newest = read_newest(path / "agents", on_damage=lambda sentence: warnings.warn(sentence, stacklevel=5))
+        newest = read_newest(
+            path / "agents", on_damage=lambda sentence: warnings.warn(sentence, stacklevel=5), most=LARGEST_AGENT
+        )
         if newest is None:
             raise UserError(f"no agent of the run {path} verifies; train it again or take another run.")
         return newest[1]
     if not (path / INFO_FILE).is_file():
         raise UserError(f"{path} is neither an agent's folder (with {INFO_FILE}) nor a run's (with agents/).")
-    return read_folder(path)
+    return read_folder(path, LARGEST_AGENT)
 
 
 class Agent:
     """A trained agent: positions in, moves out.
 
     Any number of threads may use one agent at once: each call searches with networks, buffers and trees that no other
-    call has at that time, and calls are answered alike whatever ran before. Only an `AgentGame` has a memory.
+    call has at that time, and calls are answered alike whatever ran before. Only an `AgentGame` has a memory. An agent
+    may be copied, pickled and sent to other processes: what travels is its info and the bytes of its networks.
 
     Attributes:
         info: what it says of itself.
@@ -127,6 +137,10 @@ class Agent:
         if problems := _problems(info, networks):
             raise UserError(f"{INFO_FILE} does not fit: {' '.join(problems)}")
         self._idle = [_Searcher(networks)]
+
+    def __reduce__(self) -> tuple[type[Agent], tuple[AgentInfo, ModelFiles]]:
+        """What makes it again, for `pickle` and `copy`."""
+        return type(self), (self.info, self.files)
 
     @classmethod
     def load(cls, folder: str | Path) -> Agent:
@@ -149,7 +163,7 @@ class Agent:
             model = ModelFiles(files["initial.onnx"], files["recurrent.onnx"])
         except KeyError as error:
             raise UserError(f"the agent in {source} lacks {error.args[0]}; make it again.") from error
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise UserError(f"{INFO_FILE} in {source} cannot be read: {error}.") from error
         return cls(info, model)
 
@@ -179,7 +193,7 @@ class Agent:
 
         Args:
             observation: `[*O]` as the game's spec says, from the view of the player to move.
-            legal: `[A]` bool; None allows every action.
+            legal: `[A]` bool, or integers 0 and 1; None allows every action.
             simulations: search budget; None takes the agent's own; 0 plays the bare policy.
             time_limit_ms: stop searching after the simulation in hand once this much time has passed.
             temperature: 0 plays the best move; above, moves are drawn from the search's policy.
@@ -240,42 +254,45 @@ class Agent:
     def _one(self, observation: Any, legal: Any, simulations: int | None) -> _Question:
         """The question about one position as one about a batch of one."""
         return self._check(
-            np.asarray(observation)[None], None if legal is None else np.asarray(legal)[None], simulations
+            _array("an observation", observation)[None],
+            None if legal is None else _array("legal", legal)[None],
+            simulations,
         )
 
     def _check(self, observation: Any, legal: Any, simulations: int | None) -> _Question:
         spec = self.info.spec
-        observation = np.asarray(observation)
-        if observation.shape[1:] != spec.observation_shape:
+        observation = _array("an observation", observation)
+        if observation.ndim == 0 or observation.shape[1:] != spec.observation_shape:
             raise UserError(f"an observation must have shape {spec.observation_shape}; got {observation.shape[1:]}.")
-        if observation.dtype.kind not in "biuf" or not np.isfinite(observation).all():
-            raise UserError(f"an observation must hold finite numbers; got {observation.dtype} with others.")
+        _check_numbers(observation)
         batch_size = len(observation)
         if batch_size == 0:
             raise UserError("act_batch needs one position or more; got none.")
-        mask = np.ones((batch_size, spec.num_actions), np.bool_) if legal is None else np.asarray(legal, np.bool_)
+        mask = np.ones((batch_size, spec.num_actions), np.bool_) if legal is None else _array("legal", legal)
         if mask.shape != (batch_size, spec.num_actions):
             raise UserError(
                 f"legal must have one truth value for each of {spec.num_actions} actions; got {mask.shape}."
             )
-        if not mask.any(axis=1).all():
+        if mask.dtype.kind in "biuf" and not mask.any(axis=1).all():
             raise UserError("legal must allow at least one action. Do not ask for a move in a finished game.")
-        budget = self.info.search.num_simulations if simulations is None else simulations
-        if budget < 0:
-            raise UserError(f"simulations must be 0 (bare policy) or more; got {budget}.")
-        return observation, mask, budget
+        return (
+            observation,
+            _truth(mask),
+            self.info.search.num_simulations if simulations is None else _budget(simulations),
+        )
 
 
 class AgentGame:
     """One game, in which each search goes on with what the one before found below the moves that were played.
 
     Rules `paper` and `parent_siblings` keep their statistics; `gumbel` searches each position afresh. A game is used by
-    one thread at a time; any number of games may be played with one agent.
+    one thread at a time, others are refused with a UserError; any number of games may be played with one agent.
     """
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._search: Search | None = None
+        self._lock = threading.Lock()
 
     def act(
         self,
@@ -290,7 +307,7 @@ class AgentGame:
         """See `Agent.act`. The tree is kept as long as `simulations` stays the same."""
         observation, legal, budget = self._agent._one(observation, legal, simulations)
         _check_draw(temperature, rng)
-        with self._agent._searcher() as searcher:
+        with alone(self._lock, "an AgentGame"), self._agent._searcher() as searcher:
             if self._search is None or self._search.config.num_simulations != budget:
                 config = dataclasses.replace(self._agent.info.search, num_simulations=budget)
                 self._search = Search(searcher.model, config, 1)
@@ -300,10 +317,12 @@ class AgentGame:
     def advance(self, action: int) -> None:
         """Tell the game that `action` was played, by whomever. Call it for every move, the agent's own included."""
         num_actions = self._agent.info.spec.num_actions
-        if not 0 <= action < num_actions:
-            raise UserError(f"an action must be from 0 to {num_actions - 1}; got {action}.")
-        if self._search is not None:
-            self._search.advance(np.array([action], np.int32))
+        number = _whole(action)
+        if number is None or not 0 <= number < num_actions:
+            raise UserError(f"an action must be from 0 to {num_actions - 1}; got {seen(action)}.")
+        with alone(self._lock, "an AgentGame"):
+            if self._search is not None:
+                self._search.advance(np.array([number], np.int32))
 
 
 _Question = tuple[NDArray[np.generic], NDArray[np.bool_], int]
@@ -331,22 +350,73 @@ def _problems(info: AgentInfo, model: OnnxModel) -> list[str]:
     """All in which an agent's info contradicts itself or its networks, one sentence each."""
     spec = info.spec
     networks = (model.observation_shape, model.num_actions)
-    problems = info.search.check()
+    problems = [*spec_problems(spec), *info.search.check()]
     if networks != (spec.observation_shape, spec.num_actions):
         problems.append(
             f"the networks take observations {networks[0]} and give {networks[1]} actions; the file says "
             f"{spec.observation_shape} and {spec.num_actions}."
         )
-    if len(spec.action_names) != spec.num_actions:
-        problems.append(f"spec.action_names must name {spec.num_actions} actions; got {len(spec.action_names)}.")
     if abs(model.discount) != abs(info.discount):
         problems.append(f"discount must be the networks', {abs(model.discount)}; got {info.discount}.")
     return problems
 
 
+def _array(name: str, values: Any) -> NDArray[Any]:
+    """`values` as an array; a ragged list is none."""
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name} must be an array of numbers; numpy says: {error}.") from error
+
+
+def _check_numbers(observation: NDArray[Any]) -> None:
+    """Networks take float32: what is finite may be too large for that."""
+    if observation.dtype.kind in "biu":
+        return
+    if observation.dtype.kind != "f":
+        raise UserError(f"an observation must hold finite numbers; got {observation.dtype} with others.")
+    if not (np.abs(observation) <= LARGEST_FLOAT).all():
+        raise UserError(
+            f"an observation must hold finite numbers; got {observation.dtype} with others, or with numbers that "
+            f"float32 does not have, above {LARGEST_FLOAT:.2g}."
+        )
+
+
+def _truth(legal: NDArray[Any]) -> NDArray[np.bool_]:
+    """The same as truth values; integers must be 0 or 1."""
+    if legal.dtype.kind not in "biu":
+        raise UserError(f"legal must hold truth values, or integers 0 and 1; got {legal.dtype}.")
+    if legal.dtype.kind != "b" and not ((legal == 0) | (legal == 1)).all():
+        raise UserError(f"legal must hold truth values, or integers 0 and 1; got {legal.min()} to {legal.max()}.")
+    return legal.astype(np.bool_, copy=False)
+
+
+def _whole(number: Any) -> int | None:
+    """A whole number of Python's or numpy's, as Python's; None for anything else, truth values too."""
+    if isinstance(number, bool):
+        return None
+    try:
+        return operator.index(number)
+    except TypeError:
+        return None
+
+
+def _budget(simulations: Any) -> int:
+    budget = _whole(simulations)
+    if budget is None or not 0 <= budget <= LARGEST_BUDGET:
+        raise UserError(
+            f"simulations must be 0 (bare policy) or more; got {seen(simulations)}. Give a whole number up to "
+            f"{LARGEST_BUDGET:,}."
+        )
+    return budget
+
+
 def _check_draw(temperature: float, rng: np.random.Generator | None) -> None:
-    if not temperature >= 0.0:
-        raise UserError(f"temperature must be 0 (the best move) or more; got {temperature}.")
+    is_number = isinstance(temperature, numbers.Real) and not isinstance(temperature, bool)
+    if not is_number or not 0.0 <= temperature < np.inf:
+        raise UserError(f"temperature must be 0 (the best move) or more; got {seen(temperature)}. Give a finite one.")
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise UserError(f"rng must be a numpy.random.Generator; got {type(rng).__name__}. Pass default_rng(seed).")
     if temperature > 0.0 and rng is None:
         raise UserError("temperature above 0 draws the move; pass rng=numpy.random.default_rng(seed).")
 

@@ -5,17 +5,26 @@ Knows exception types; knows nothing of any subject. Every layer may import it.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 
-__all__ = ["DiskFullError", "EnvironmentFault", "UserError", "nearest"]
+from numzero.text import plain_lines
+
+__all__ = ["DiskFullError", "EnvironmentFault", "UserError", "alone", "nearest", "unfit_explained"]
 
 
 class UserError(ValueError):
     """Bad input, said in one sentence: the rule, what was seen, the way out.
 
     The command line prints it and exits with code 2. Anything else that is raised is a bug and keeps its traceback.
+    What it quotes of files is shown without control characters, wherever it is shown.
     """
+
+    def __str__(self) -> str:
+        """The sentence."""
+        return plain_lines(super().__str__())
 
 
 class DiskFullError(UserError):
@@ -34,3 +43,29 @@ def nearest(word: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(names)}."
+
+
+@contextlib.contextmanager
+def unfit_explained(what: str) -> Iterator[None]:
+    """Turn what data of another form raise where they are taken apart into a UserError: "`what` does not fit ...".
+
+    Only around code that reads what a file holds: there a missing key or a wrong shape is the file's, not a bug.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError) as error:
+        seen = f"{type(error).__name__}: {error}"
+        raise UserError(f"{what} does not fit ({seen}). Make it again, or take another.") from error
+
+
+@contextlib.contextmanager
+def alone(lock: threading.Lock, what: str) -> Iterator[None]:
+    """Hold `lock`, or refuse at once where another thread does: arrays that two threads write to end in a crash."""
+    if not lock.acquire(blocking=False):
+        raise UserError(f"{what} is used by one thread at a time; another is at work with it. Give each its own.")
+    try:
+        yield
+    finally:
+        lock.release()

@@ -13,22 +13,31 @@ import json
 import os
 import re
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
+
+import msgspec
 
 from numzero.errors import DiskFullError, UserError
 
 __all__ = [
+    "LARGEST_TEXT",
     "LOCK",
     "MANIFEST",
+    "UNREADABLE",
     "DamagedFilesError",
     "FolderLock",
     "generations",
     "no_room_explained",
+    "open_file",
+    "own_file",
     "prune",
+    "read_file",
     "read_folder",
     "read_newest",
     "read_sealed",
@@ -40,8 +49,16 @@ __all__ = [
 ]
 
 MANIFEST = "manifest.json"
-"""Holds the sha256 of every other file of a folder; written last."""
+"""Holds the sha256 and the size of every other file of a folder; written last. Older ones hold no sizes."""
 
+LARGEST_TEXT = 2**24
+"""Bytes of a text that is read whole: settings, results, a manifest."""
+LARGEST_FOLDER = 2**36
+"""Bytes of all files that a manifest names: of a checkpoint, whose window may be large; an agent's are far fewer."""
+MOST_FILES = 1000
+"""Files that a manifest may name."""
+UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+"""What msgspec raises for bytes that are not what they should be."""
 
 LOCK = "lock"
 """Held by the process that works in a folder; says how many did before, and which one it is."""
@@ -50,6 +67,10 @@ _LEFTOVER = re.compile(r"\..+\.\d+\.(tmp|old)")
 _SEAL = re.compile(rb"# sha256 ([0-9a-f]{64})\n\Z")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _RETRY_SECONDS = 0.5
+_NAME = re.compile(r"[^\\/:\0-\x1f\x7f-\x9f]{1,255}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_HELD_UNSEEN = 2**26  # bytes; a larger file is digested before any of it is kept, so a sparse giant takes no memory
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFLNK: "a link"}
 _EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
 _AT_FDCWD = -100
 _LOCKED_BYTE = 2**20  # beyond the end of the file: Windows lets nobody else read what is locked
@@ -57,6 +78,59 @@ _LOCKED_BYTE = 2**20  # beyond the end of the file: Windows lets nobody else rea
 
 class DamagedFilesError(UserError):
     """A folder is missing, incomplete, or not what was written."""
+
+
+def own_file(path: Path) -> Path:
+    """`path`, or where its link leads, if that is an ordinary file of the same folder.
+
+    Raises:
+        DamagedFilesError: it is a folder, a pipe, a device, or a link that leads out of its folder.
+        OSError: as the system says, FileNotFoundError where there is nothing.
+    """
+    if stat.S_ISLNK(os.lstat(path).st_mode):
+        target, folder = Path(os.path.realpath(path)), Path(os.path.realpath(path.parent))
+        if not target.is_relative_to(folder):
+            raise DamagedFilesError(f"{path} must not lead out of its folder; it is a link to {target}. Copy the file.")
+        path = target
+    _require_file(path, os.lstat(path).st_mode)
+    return path
+
+
+def _require_file(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "a device")
+        raise DamagedFilesError(f"{path} must be an ordinary file; it is {kind}. Name another, or put the file back.")
+
+
+@contextlib.contextmanager
+def open_file(path: Path, most: int, *, follow: bool = False) -> Iterator[BufferedReader]:
+    """An ordinary file of at most `most` bytes, open for reading; nothing else is opened, for that may block for ever.
+
+    `follow` takes links wherever they lead, which is for files that a user names. Raises as `own_file`.
+    """
+    path = Path(os.path.realpath(path, strict=True)) if follow else path
+    path = own_file(path)
+    flags = sum(getattr(os, name, 0) for name in ("O_BINARY", "O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK"))
+    with open(os.open(path, os.O_RDONLY | flags), "rb") as file:
+        status = os.fstat(file.fileno())
+        _require_file(path, status.st_mode)  # again: it may have been exchanged since
+        if status.st_size > most:
+            raise DamagedFilesError(f"{path} must have {most:,} bytes at most; it has {status.st_size:,}.")
+        yield file
+
+
+def read_file(path: Path, most: int = LARGEST_TEXT, *, follow: bool = False) -> bytes:
+    """The content of `path`; refuses and raises as `open_file`."""
+    with open_file(path, most, follow=follow) as file:
+        return _read_whole(path, file)
+
+
+def _read_whole(path: Path, file: BufferedReader) -> bytes:
+    size = os.fstat(file.fileno()).st_size
+    content = file.read(size + 1)
+    if len(content) != size:
+        raise DamagedFilesError(f"{path} changed while it was read. Try again.")
+    return content
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -85,7 +159,7 @@ def write_sealed(path: Path, content: bytes) -> None:
 def read_sealed(path: Path) -> bytes:
     """What `write_sealed` was given, or raises DamagedFilesError."""
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as error:
         raise DamagedFilesError(f"{path} cannot be read ({error.strerror}). Put it back.") from error
     seal = _SEAL.search(content)
@@ -115,7 +189,9 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
             for name, content in files.items():
                 _write_synced(temporary / name, content)
             digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
-            _write_synced(temporary / MANIFEST, (json.dumps({"sha256": digests}, indent=2) + "\n").encode())
+            sizes = {name: len(files[name]) for name in digests}
+            manifest = json.dumps({"sha256": digests, "bytes": sizes}, indent=2) + "\n"
+            _write_synced(temporary / MANIFEST, manifest.encode())
             _sync_folder(temporary)
     except (OSError, DiskFullError):
         shutil.rmtree(temporary, ignore_errors=True)
@@ -135,34 +211,74 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def read_folder(path: Path) -> dict[str, bytes]:
-    """The files that the manifest of `path` names, each verified.
+class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
+    sha256: dict[str, str]
+    bytes: dict[str, int] | None = None
+
+
+def read_folder(path: Path, most: int = LARGEST_FOLDER) -> dict[str, bytes]:
+    """The files that the manifest of `path` names, each verified, if they have at most `most` bytes together.
 
     Raises:
         DamagedFilesError: no manifest, a file missing, or a digest that differs; the message names the file.
     """
-    try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
-        digests = dict(manifest["sha256"])
-    except FileNotFoundError as error:
-        raise DamagedFilesError(f"{path} holds no {MANIFEST}; it is not a folder that numzero wrote.") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DamagedFilesError(
-            f"{path / MANIFEST} cannot be read ({error}). Restore the folder or make it again."
-        ) from error
-    files = {}
-    for name, digest in digests.items():
-        try:
-            files[name] = (path / Path(name).name).read_bytes()
-        except OSError as error:
-            raise DamagedFilesError(
-                f"{path / name} cannot be read ({error.strerror}). Make the folder again."
-            ) from error
-        if hashlib.sha256(files[name]).hexdigest() != digest:
-            raise DamagedFilesError(
-                f"{path / name} is damaged: its digest is not the manifest's. Make the folder again."
-            )
+    manifest = _manifest(path, most)
+    sizes, files = manifest.bytes or {}, dict[str, bytes]()
+    for name, digest in manifest.sha256.items():
+        files[name] = _verified(path / name, digest, sizes.get(name), most)
+        most -= len(files[name])
     return files
+
+
+def _manifest(folder: Path, most: int) -> _Manifest:
+    """What the manifest of `folder` says, if all of it can be meant."""
+    try:
+        manifest = msgspec.json.decode(read_file(folder / MANIFEST), type=_Manifest)
+    except FileNotFoundError as error:
+        raise DamagedFilesError(f"{folder} holds no {MANIFEST}; it is not a folder that numzero wrote.") from error
+    except (OSError, *UNREADABLE) as error:
+        raise DamagedFilesError(
+            f"{folder / MANIFEST} cannot be read ({error}). Restore the folder or make it again."
+        ) from error
+    if problem := _manifest_problem(manifest, most):
+        raise DamagedFilesError(f"{folder / MANIFEST} must {problem}. Restore the folder or make it again.")
+    return manifest
+
+
+def _manifest_problem(manifest: _Manifest, most: int) -> str:
+    """What a manifest must be and is not, or nothing."""
+    sizes = manifest.bytes
+    if len(manifest.sha256) > MOST_FILES:
+        return f"name {MOST_FILES:,} files at most; it names {len(manifest.sha256):,}"
+    if odd := [name for name in manifest.sha256 if not _NAME.fullmatch(name) or name in (".", "..", MANIFEST)]:
+        return f"name files of its own folder; it names {odd[0][:80]!r}"
+    if odd := [digest for digest in manifest.sha256.values() if not _DIGEST.fullmatch(digest)]:
+        return f"give digests of 64 hexadecimal digits; it gives {odd[0][:80]!r}"
+    if sizes is not None and sizes.keys() != manifest.sha256.keys():
+        return "give the size of each file that it names"
+    if sizes is not None and sum(sizes.values()) > most:
+        return f"be of {most:,} bytes at most; it says {sum(sizes.values()):,}"
+    return ""
+
+
+def _verified(path: Path, digest: str, size: int | None, most: int) -> bytes:
+    """The content of a file, if it has this digest and, where that is known, this size."""
+    damaged = DamagedFilesError(f"{path} is damaged: its digest is not the manifest's. Make the folder again.")
+    try:
+        with open_file(path, most) as file:
+            found = os.fstat(file.fileno()).st_size
+            if size not in (None, found):
+                raise damaged
+            if found > _HELD_UNSEEN:
+                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                    raise damaged
+                file.seek(0)
+            content = _read_whole(path, file)
+    except OSError as error:
+        raise DamagedFilesError(f"{path} cannot be read ({error.strerror}). Make the folder again.") from error
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise damaged
+    return content
 
 
 def generations(parent: Path) -> list[tuple[int, Path]]:
@@ -173,7 +289,11 @@ def generations(parent: Path) -> list[tuple[int, Path]]:
 
 
 def read_newest(
-    parent: Path, newer_than: int = -1, on_damage: Callable[[str], None] | None = None
+    parent: Path,
+    newer_than: int = -1,
+    on_damage: Callable[[str], None] | None = None,
+    *,
+    most: int = LARGEST_FOLDER,
 ) -> tuple[int, dict[str, bytes]] | None:
     """The newest numbered folder of `parent` that verifies, above `newer_than`; None if there is none.
 
@@ -183,7 +303,7 @@ def read_newest(
         if number <= newer_than:
             break
         try:
-            return number, read_folder(path)
+            return number, read_folder(path, most)
         except DamagedFilesError as error:
             if on_damage is not None and path.exists():
                 on_damage(f"{error} The generation before it is used.")

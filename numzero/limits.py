@@ -5,11 +5,33 @@ Knows numbers and their bounds; knows nothing of what a setting does.
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+import numbers
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
-__all__ = ["ABOVE_0", "ANY_ABOVE_0", "BELOW_1", "SHARE", "Limit", "at_least", "beyond"]
+__all__ = ["ABOVE_0", "ANY_ABOVE_0", "BELOW_1", "LARGEST_BUDGET", "LARGEST_FLOAT", "LARGEST_SIZE", "SHARE"]
+__all__ += ["SMALLEST_FLOAT", "Limit", "at_least", "beyond", "machine_bytes", "seen", "whole"]
+
+LARGEST_BUDGET = 1_000_000
+"""Simulations of a search: a tree of them takes 100 MB and more, by the number of actions."""
+LARGEST_SIZE = 65_536
+"""Of a layer, or of what is computed side by side."""
+LARGEST_FLOAT, SMALLEST_FLOAT = 1e12, 1e-30
+"""Of settings that are multiplied by or divided by: beyond, formulas overflow."""
+_LARGEST = 2**31 - 1
+
+
+_MEMORY_UNKNOWN = 2**36
+
+
+def machine_bytes() -> int:
+    """The memory of this machine; 64 GiB where the system does not say."""
+    if not hasattr(os, "sysconf"):  # Windows
+        return _MEMORY_UNKNOWN
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 class Limit(NamedTuple):
@@ -18,6 +40,10 @@ class Limit(NamedTuple):
     words: str
     """Follow "must be"."""
     holds: Callable[[float], bool]
+    most: int = _LARGEST
+    """The largest whole number; floats know no such end."""
+    is_whole: bool = False
+    """Floats are refused."""
 
 
 ABOVE_0 = Limit("above 0", lambda value: 0 < value < math.inf)
@@ -25,18 +51,58 @@ ANY_ABOVE_0 = Limit("above 0", lambda value: value > 0)
 """Infinity too: it switches the setting's own limit off."""
 SHARE = Limit("from 0 to 1", lambda value: 0 <= value <= 1)
 BELOW_1 = Limit("from 0 to below 1", lambda value: 0 <= value < 1)
+_FINITE = Limit("a finite number", math.isfinite)
 
 
-def at_least(least: int) -> Limit:
-    """This number or any finite one above it."""
-    return Limit(f"{least} or more", lambda value: least <= value < math.inf)
+def at_least(least: int, most: int = _LARGEST) -> Limit:
+    """This number or any finite one above it; a whole number may be at most `most`."""
+    return Limit(f"{least} or more", lambda value: least <= value < math.inf, most)
 
 
-def beyond(settings: object, group: str, **limits: Limit) -> list[str]:
-    """One sentence for each of the named settings that breaks its limit; `group` is the way to them."""
-    checked = [(name, limit, getattr(settings, name)) for name, limit in limits.items()]
+def whole(least: int, most: int = _LARGEST) -> Limit:
+    """A whole number from `least` to `most`."""
+    return at_least(least, most)._replace(is_whole=True)
+
+
+def beyond(settings: Any, group: str, **limits: Limit) -> list[str]:
+    """One sentence for each setting that breaks its limit; `group` is the way to them.
+
+    Numbers without a limit of their own must be finite.
+    """
     return [
-        f"{group}.{name} must be {limit.words}{' and finite' if value == math.inf else ''}; got {value}."
-        for name, limit, value in checked
-        if not limit.holds(value)
+        f"{group}.{name} must be {words}; got {seen(value)}."
+        for name in _names(settings)
+        for value in (getattr(settings, name),)
+        for words in _broken(limits.get(name), value)
     ]
+
+
+def seen(value: object) -> str:
+    """The value as it was given; Python refuses to write whole numbers of thousands of digits."""
+    is_long = isinstance(value, int) and value.bit_length() > 256
+    return f"one of {value.bit_length()} bits" if is_long else repr(value)  # type: ignore[attr-defined]
+
+
+def _names(settings: Any) -> list[str]:
+    """The fields of a msgspec.Struct or a dataclass."""
+    names = getattr(settings, "__struct_fields__", None)
+    return [field.name for field in dataclasses.fields(settings)] if names is None else list(names)
+
+
+def _broken(limit: Limit | None, value: object) -> Iterator[str]:
+    """What the value would have to be, in words, if it is not."""
+    if limit is None and not isinstance(value, float):
+        return
+    limit = limit or _FINITE
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        yield "a number"
+    elif limit.is_whole and not isinstance(value, numbers.Integral):
+        yield "a whole number"
+    elif not limit.holds(value):  # type: ignore[arg-type]
+        yield limit.words + (" and finite" if value == math.inf and limit is not _FINITE else "")
+    elif isinstance(value, numbers.Integral) and int(value) > limit.most:
+        yield f"at most {limit.most:,}"
+    elif limit is not ANY_ABOVE_0 and abs(float(value)) > LARGEST_FLOAT:
+        yield f"at most {LARGEST_FLOAT:g} from 0"
+    elif limit is ABOVE_0 and float(value) < SMALLEST_FLOAT:
+        yield f"{SMALLEST_FLOAT:g} or more"

@@ -5,21 +5,26 @@ Knows typed events and a file that only grows; knows nothing of who shows them.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
 
 from numzero.errors import DiskFullError
-from numzero.files import no_room_explained
+from numzero.files import UNREADABLE, no_room_explained, open_file, own_file
 
 __all__ = ["Diagnosed", "Evaluated", "Event", "Finished", "MetricsFile", "Noted", "Predicted", "Progress", "Started"]
 __all__ += ["history"]
 __all__ += ["read_metrics"]
+
+LARGEST_FILE = 2**32
+LARGEST_LINE = 2**20
+"""Bytes; a longer one is none of ours."""
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
@@ -145,13 +150,19 @@ Event = Started | Progress | Diagnosed | Evaluated | Noted | Finished
 
 
 class MetricsFile:
-    """Appends events to `metrics.jsonl`; each line is complete or absent, and ends with a checksum of itself."""
+    """Appends events to `metrics.jsonl`; each line is complete or absent, and ends with a checksum of itself.
+
+    Raises:
+        DamagedFilesError: something else than an ordinary file has its name.
+    """
 
     def __init__(self, path: Path) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            own_file(path)
         self._path = path
         self._file: IO[bytes] = path.open("ab+", buffering=0)
         size = self._file.tell()
-        self._file.seek(0)
+        self._file.seek(max(0, size - LARGEST_LINE))
         content = self._file.read()
         last = content[content.rfind(b"\n") + 1 :]
         if last and _decode(last) is None:  # a crash cut it off
@@ -198,16 +209,27 @@ def read_metrics(path: Path, on_damage: Callable[[str], None] | None = None) -> 
     """All whole events of a metrics file; a last line cut off by a crash is left out.
 
     `on_damage` hears a sentence about each other line that is not what was written; they are left out too.
+
+    Raises:
+        DamagedFilesError: it is no ordinary file, or far too large.
     """
     events: list[Event] = []
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, 1):
-        event = _decode(line)
-        if event is not None:
-            events.append(event)
-        elif number < len(lines) and on_damage is not None:
-            on_damage(f"Line {number} of {path} is damaged. It is passed over.")
+    with open_file(path, LARGEST_FILE) as file:
+        for number, line in enumerate(_lines(file), 1):
+            event = _decode(line.removesuffix(b"\n"))
+            if event is not None:
+                events.append(event)
+            elif line.endswith(b"\n") and on_damage is not None:
+                on_damage(f"Line {number} of {path} is damaged. It is passed over.")
     return events
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file with their ends; of one that is too long only where it ends, if it does."""
+    while line := file.readline(LARGEST_LINE):
+        while not line.endswith(b"\n") and (rest := file.readline(LARGEST_LINE)):
+            line = rest[-1:]
+        yield line
 
 
 _CHECKSUM = b',"crc32":"%08x"}'
@@ -222,6 +244,6 @@ def _decode(line: bytes) -> Event | None:
         return None
     try:
         event: Event = msgspec.json.decode(content, type=Event)
-    except msgspec.DecodeError:  # of a later version, say
+    except UNREADABLE:  # of a later version, say
         return None
     return event

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from numba import njit
 
 from numzero.errors import UserError
-from numzero.limits import SHARE, at_least, beyond
+from numzero.limits import LARGEST_SIZE, SHARE, at_least, beyond
 from numzero.replay.trajectory import Columns
 
 __all__ = ["Batch", "Steps", "TargetConfig", "apply_symmetry", "fill_value_targets", "make_batch"]
@@ -25,6 +25,9 @@ _Float32Array = npt.NDArray[np.float32]
 _Float64Array = npt.NDArray[np.float64]
 _Int32Array = npt.NDArray[np.int32]
 _Int64Array = npt.NDArray[np.int64]
+
+
+MOST_UNROLL_STEPS = 1000
 
 
 class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,11 +55,11 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
         return beyond(
             self,
             "targets",
-            num_steps=at_least(1),
+            num_steps=at_least(1, LARGEST_SIZE),
             trace_decay=SHARE,
             old_share=SHARE,
             root_value_share=SHARE,
-            unroll_steps=at_least(1),
+            unroll_steps=at_least(1, MOST_UNROLL_STEPS),
         )
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import json
+import multiprocessing
+import pickle
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -506,3 +509,251 @@ print("played", decision.action)
         check=False,
     )
     assert done.stdout.startswith("played "), done.stderr
+
+
+# ---------------------------------------------------------------------------------------------------- odd arguments
+
+
+class Odd:
+    """Nothing that numpy knows what to do with."""
+
+
+ODD_ARGUMENTS = {
+    "simulations 2.5": {"simulations": 2.5},
+    "simulations 2.0": {"simulations": 2.0},
+    "simulations nan": {"simulations": float("nan")},
+    "simulations true": {"simulations": True},
+    "simulations of numpy true": {"simulations": np.True_},
+    "simulations of text": {"simulations": "3"},
+    "simulations of a list": {"simulations": [3]},
+    "simulations of a float of numpy": {"simulations": np.float64(3)},
+    "simulations negative, of numpy": {"simulations": np.int8(-1)},
+    "simulations without end": {"simulations": 10**12},
+    "simulations of thousands of digits": {"simulations": 2**20_000},
+    "time limit nan": {"time_limit_ms": float("nan")},
+    "time limit negative": {"time_limit_ms": -1},
+    "time limit of text": {"time_limit_ms": "3"},
+    "time limit true": {"time_limit_ms": True},
+    "temperature inf": {"temperature": float("inf"), "rng": np.random.default_rng(0)},
+    "temperature of text": {"temperature": "1", "rng": np.random.default_rng(0)},
+    "temperature none": {"temperature": None},
+    "temperature complex": {"temperature": 1j},
+    "rng a number": {"temperature": 1.0, "rng": 3},
+    "rng of numpy's old kind": {"temperature": 1.0, "rng": np.random.RandomState(0)},
+    "rng unused": {"rng": "random"},
+    "legal nan": {"legal": np.full(NUM_ACTIONS, np.nan)},
+    "legal of floats": {"legal": np.ones(NUM_ACTIONS)},
+    "legal 2": {"legal": [2, 0, 0, 0, 0]},
+    "legal -1": {"legal": np.full(NUM_ACTIONS, -1)},
+    "legal of text": {"legal": ["yes"] * NUM_ACTIONS},
+    "legal of objects": {"legal": np.full(NUM_ACTIONS, Odd())},
+    "legal ragged": {"legal": [[1], [1, 2]]},
+    "legal one number": {"legal": 1},
+    "observation of objects": {"observation": np.full(BOARD, Odd())},
+    "observation of None": {"observation": None},
+    "observation ragged": {"observation": [[1], [1, 2]]},
+    "observation of text": {"observation": np.full(BOARD, "1")},
+    "observation complex": {"observation": np.full(BOARD, 1j)},
+    "observation of dates": {"observation": np.full(BOARD, np.datetime64(0, "s"))},
+    "observation too large for float32": {"observation": np.full(BOARD, 1e39)},
+    "observation too large for float64": {"observation": np.full(BOARD, 10**400, object)},
+    "observation -inf": {"observation": np.full(BOARD, -np.inf)},
+    "observation of longer floats": {"observation": np.full(BOARD, 1e39, np.longdouble)},
+}
+
+
+@pytest.mark.parametrize("name", ODD_ARGUMENTS)
+def test_odd_arguments_are_refused_in_one_sentence(agent, name):
+    """Of every call that takes them; and nothing is changed by it."""
+    arguments = {"observation": positions(1)[0], **ODD_ARGUMENTS[name]}
+    game = agent.game()
+    for act in (agent.act, game.act):
+        with pytest.raises(UserError) as refusal:
+            act(**arguments)
+        assert len(str(refusal.value)) < 8000
+    batch = {
+        key: value if key not in ("observation", "legal") or value is None else [value]
+        for key, value in arguments.items()
+    }
+    if name != "observation of None":
+        with pytest.raises(UserError):
+            agent.act_batch(**batch)
+    assert_same(game.act(positions(1)[0]), agent.act(positions(1)[0]))
+
+
+@pytest.mark.parametrize("observation", [None, 3, 2.5, "text", [], [[]], [[1], [1, 2]], np.zeros(0), {"a": 1}, Odd()])
+def test_an_observation_that_is_none_is_refused(agent, observation):
+    """By all four ways to ask."""
+    for ask in (agent.act, agent.act_batch, agent.search, agent.game().act):
+        with pytest.raises(UserError):
+            ask(observation)
+
+
+@pytest.mark.parametrize(
+    "action", [2.5, 2.0, float("nan"), "1", None, True, [1], np.float32(1), -1, NUM_ACTIONS, 10**9]
+)
+def test_an_action_that_is_no_whole_number_is_refused(agent, action):
+    """A game is told of moves, and of nothing else."""
+    game = agent.game()
+    game.act(positions(1)[0])
+    with pytest.raises(UserError, match=rf"an action must be from 0 to {NUM_ACTIONS - 1}; got "):
+        game.advance(action)
+
+
+def test_whole_numbers_of_numpy_and_masks_of_0_and_1_are_taken(agent):
+    """As Python's own, and as truth values."""
+    observation, legal = positions(1)[0], only(1, 3)
+    expected = agent.act(observation, legal, simulations=6)
+    for simulations in (np.int8(6), np.uint64(6), np.array(6)):
+        for mask in (legal.astype(np.int8), legal.astype(np.uint8).tolist(), legal.tolist()):
+            assert_same(agent.act(observation.tolist(), mask, simulations=simulations), expected)
+    assert_same(agent.act(observation, legal, simulations=6, time_limit_ms=float("inf")), expected)
+    agent.game().advance(np.uint8(2))
+
+
+# ---------------------------------------------------------------------------------------------------- odd folders
+
+
+def info_saying(**changes: Any) -> dict[str, bytes]:
+    """The files of an agent whose agent.json says something else; a dict changes what is inside."""
+    files = dict(FILES["gumbel"])
+    info = json.loads(files["agent.json"])
+    for name, change in changes.items():
+        info[name] = {**info[name], **change} if isinstance(change, dict) else change
+    files["agent.json"] = json.dumps(info).encode()
+    return files
+
+
+ODD_INFOS = {
+    "simulations without end": {"search": {"num_simulations": 10**12}},
+    "two billion simulations": {"search": {"num_simulations": 2**31 - 1}},
+    "simulations of 2.5": {"search": {"num_simulations": 2.5}},
+    "negative actions": {"spec": {"num_actions": -5}},
+    "three players": {"spec": {"num_players": 3}},
+    "no players": {"spec": {"num_players": 0}},
+    "negative sizes": {"spec": {"observation_shape": [-1, -9]}},
+    "a number of 5,000 digits": {"model_version": 10**4000},
+    "objects": {"spec": {"observation_dtype": "O"}},
+    "no steps": {"spec": {"max_steps": 0}},
+    "overflowing exploration": {"search": {"exploration_init": 1e308}},
+    "bounds that overflow": {"search": {"value_bounds": [-1e308, 1e308]}},
+    "no names": {"spec": {"action_names": []}},
+}
+
+
+@pytest.mark.parametrize("name", ODD_INFOS)
+def test_an_agent_that_says_what_cannot_be_is_refused(name):
+    """In one sentence, before memory is taken for it."""
+    with pytest.raises(UserError, match=r"agent\.json (does not fit|in there cannot be read): "):
+        Agent.from_files(info_saying(**ODD_INFOS[name]), "there")
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"training": ' + "[" * 100_000 + "]" * 100_000 + "}", "9" * 5000])
+def test_an_agent_json_of_any_depth_and_length_is_refused(content):
+    """Deeper than Python can follow, longer than Python reads numbers."""
+    with pytest.raises(UserError, match=r"agent\.json in there cannot be read: "):
+        Agent.from_files({**FILES["gumbel"], "agent.json": content.encode()}, "there")
+
+
+def test_trees_that_do_not_fit_into_memory_are_refused(agent, monkeypatch):
+    """Before any of them is allocated, whether the budget or the batch is too large."""
+    with pytest.raises(UserError, match=r"must fit into memory; they need .* GiB"):
+        Search(agent.make_model(), dataclasses.replace(agent.info.search, num_simulations=1_000_000), 10**7)
+    monkeypatch.setattr("numzero.search.policies.machine_bytes", lambda: 2**20)
+    with pytest.raises(UserError, match="Lower the simulations or the batch size"):
+        agent.act(positions(1)[0], simulations=100_000)
+    agent.act(positions(1)[0], simulations=10)
+
+
+# ---------------------------------------------------------------------------------------------------- threads, copies
+
+
+def test_a_game_in_several_threads_is_refused_and_unharmed(agent):
+    """Moves come one at a time or with a sentence: no thread writes where another does."""
+    game, observation, refused, moves = agent.game(), positions(1)[0], [], []
+    expected = agent.game().act(observation, simulations=400)
+
+    def play() -> None:
+        for _ in range(30):
+            try:
+                moves.append(game.act(observation, simulations=400))
+                game.advance(int(np.argmax(moves[-1].visit_counts)))
+            except UserError as error:
+                refused.append(str(error))
+
+    threads = [threading.Thread(target=play) for _ in range(4)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(moves) > 0
+    assert set(refused) <= {
+        f"{what} is used by one thread at a time; another is at work with it. Give each its own."
+        for what in ("an AgentGame", "a Search")
+    }
+    assert_same(agent.game().act(observation, simulations=400), expected)
+
+
+class Waiting:
+    """A model that lets another thread in while it evaluates."""
+
+    def __init__(self, model: Any) -> None:
+        self.num_actions, self.latent_shape, self._model = model.num_actions, model.latent_shape, model
+        self.inside, self.may_go_on = threading.Event(), threading.Event()
+
+    def initial(self, observation: Any) -> Any:
+        self.inside.set()
+        assert self.may_go_on.wait(60)
+        return self._model.initial(observation)
+
+    def recurrent(self, latent: Any, action: Any) -> Any:
+        return self._model.recurrent(latent, action)
+
+
+@pytest.mark.parametrize("owner", ["a Search", "an AgentGame"])
+def test_the_second_thread_gets_a_sentence_and_the_first_its_move(owner):
+    """However the two meet; a third, later, is served."""
+    agent = AGENT["paper"]
+    model = Waiting(agent.make_model())
+    observation, legal = positions(1), np.ones((1, NUM_ACTIONS), np.bool_)
+    if owner == "a Search":
+        search = Search(model, dataclasses.replace(agent.info.search, num_simulations=5), 1)
+        act, advance = lambda: search.run(observation, legal), lambda: search.advance(np.array([1]))
+    else:
+        game = Agent.from_files(FILES["paper"], "memory").game()
+        game._agent._idle[0].model = model  # type: ignore[assignment]
+        act, advance = lambda: game.act(observation[0], simulations=5), lambda: game.advance(1)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(act)
+        assert model.inside.wait(60)
+        for second in (act, advance):
+            if second is act and owner == "an AgentGame":
+                model.may_go_on.clear()
+            with pytest.raises(UserError, match=f"{owner} is used by one thread at a time"):
+                second()
+        model.may_go_on.set()
+        assert first.result(60) is not None
+    act()
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda agent: pickle.loads(pickle.dumps(agent))])
+def test_an_agent_may_be_copied_and_pickled(agent, copied):
+    """What comes back plays the same moves, has its own networks, and can be copied again."""
+    other = copied(copied(agent))
+    assert other.folder_files() == agent.folder_files()
+    assert other._idle[0] is not agent._idle[0]
+    for observation in positions(3):
+        assert_same(other.act(observation), agent.act(observation))
+
+
+def test_an_agent_travels_to_another_process(agent):
+    """A spawned one, as a bound method and as an argument."""
+    observation = positions(1)[0]
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        assert_same(pool.submit(agent.act, observation).result(120), agent.act(observation))
+        assert pool.submit(Agent.folder_files, agent).result(120) == agent.folder_files()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from numzero.commands.display import duration
+from numzero.commands.display import duration, echo
 from numzero.commands.train import score_line
 from numzero.commands.trust import load_agent, takes_trust
 
@@ -60,11 +60,11 @@ def evaluate(
     loaded = load_agent(agent, trust)
     result = measure(loaded, opponent, games, simulations, seed, exhaustive, trust)
     if as_json:
-        click.echo(json.dumps(result))
+        echo(json.dumps(result))
         return
     against = f" against {opponent or 'random'}" if loaded.info.spec.num_players == 2 else ""
     head = f"{result['game']}, {games} games{against}, {result['simulations']} simulations, seed {seed}"
-    click.echo(f"{head}, {duration(result['seconds'])}: {score_line(scores_only(result))}")
+    echo(f"{head}, {duration(result['seconds'])}: {score_line(scores_only(result))}")
 
 
 _CONTEXT = ("game", "games", "simulations", "seed", "seconds")
@@ -184,22 +184,20 @@ def _play(agent: Agent, game: Game, simulations: int | None, person: int, rng: n
     while not ended:
         mover = int(game.to_play()[0])
         decision = agent.act(game.observation()[0], game.legal()[0], simulations=simulations)
-        click.echo(game.render(0))
+        click.echo(game.render(0))  # a game draws as it likes: it is code, not a file
         if mover == person:
             action = _ask(game, decision)
             if action is None:
-                click.echo("You left the game.")
+                echo("You left the game.")
                 return
         else:
             action = decision.action
-            click.echo(
-                f"{'The agent plays' if game.spec.num_players == 2 else 'Action'} {game.spec.action_names[action]}"
-            )
+            echo(f"{'The agent plays' if game.spec.num_players == 2 else 'Action'} {game.spec.action_names[action]}")
         step = game.step(np.array([action], np.int32))
         total[mover] += float(step.reward[0])
         ended = bool(step.terminated[0] | step.truncated[0])
-    click.echo(game.render(0))
-    click.echo(_result(game, total, person))
+    click.echo(game.render(0))  # a game draws as it likes: it is code, not a file
+    echo(_result(game, total, person))
 
 
 def _ask(game: Game, decision: Decision) -> int | None:
@@ -217,18 +215,18 @@ def _ask(game: Game, decision: Decision) -> int | None:
         elif answer in names and legal[names.index(answer)]:
             return names.index(answer)
         else:
-            click.echo(f"{answer!r} is not a legal move; legal are {', '.join(np.asarray(names)[legal])}.")
+            echo(f"{answer!r} is not a legal move; legal are {', '.join(np.asarray(names)[legal])}.")
 
 
 def _hint(game: Game, decision: Decision) -> None:
     """What the search thinks of each legal action."""
     names = game.spec.action_names
-    click.echo(f"value {decision.value:+.3f}; expects {' '.join(names[a] for a in decision.principal_variation)}")
-    click.echo("action  visits       Q  policy")
+    echo(f"value {decision.value:+.3f}; expects {' '.join(names[a] for a in decision.principal_variation)}")
+    echo("action  visits       Q  policy")
     for action in np.flatnonzero(game.legal()[0]):
         q = decision.q_values[action]
         shown = "      -" if np.isnan(q) else f"{q:+7.3f}"
-        click.echo(f"{names[action]:>6}  {decision.visit_counts[action]:6d} {shown}  {decision.policy[action]:6.3f}")
+        echo(f"{names[action]:>6}  {decision.visit_counts[action]:6d} {shown}  {decision.policy[action]:6.3f}")
 
 
 def _result(game: Game, total: np.ndarray[Any, Any], person: int) -> str:
@@ -260,9 +258,9 @@ def describe_presets(name: str | None, as_json: bool) -> None:
     names = [name] if name else preset_names()
     configs = {each: load_preset(each) for each in names}
     if as_json:
-        click.echo(json.dumps({each: msgspec.to_builtins(config) for each, config in configs.items()}))
+        echo(json.dumps({each: msgspec.to_builtins(config) for each, config in configs.items()}))
     elif name:
-        click.echo(save_config(configs[name]).decode(), nl=False)
+        echo(save_config(configs[name]).decode(), nl=False)
     else:
         for each, config in configs.items():
-            click.echo(f"{each}: {config.game}, rule {config.search.rule}, {config.schedule.num_updates:,} updates")
+            echo(f"{each}: {config.game}, rule {config.search.rule}, {config.schedule.num_updates:,} updates")

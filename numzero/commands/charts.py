@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
 
 from numzero.commands.tree_picture import require_pillow
+from numzero.text import plain
 
 __all__ = ["COLORS", "Band", "Chart", "Line", "png", "svg"]
 
@@ -193,7 +194,7 @@ def svg(chart: Chart) -> str:
     """The chart as one SVG element, of which a file or a page can be made."""
     size = f'width="{chart.width:g}" height="{chart.height:g}" viewBox="0 0 {chart.width:g} {chart.height:g}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-family="system-ui, sans-serif">'
-    parts = [head, f"<title>{escape(chart.title)}</title>", f'<rect width="100%" height="100%" fill="{PAPER}"/>']
+    parts = [head, f"<title>{escape(plain(chart.title))}</title>", f'<rect width="100%" height="100%" fill="{PAPER}"/>']
     return "\n".join([*parts, *map(_svg_shape, _lay_out(chart)), "</svg>"])
 
 
@@ -201,7 +202,7 @@ def _svg_shape(shape: _Shape) -> str:
     if isinstance(shape, _Text):
         weight = ' font-weight="600"' if shape.bold else ""
         place = f'x="{shape.x:.1f}" y="{shape.y:.1f}" font-size="{shape.size:g}" text-anchor="{shape.anchor}"'
-        return f'<text {place} fill="{shape.color}"{weight}>{escape(shape.line)}</text>'
+        return f'<text {place} fill="{shape.color}"{weight}>{escape(plain(shape.line))}</text>'
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in shape.points)
     if isinstance(shape, _Area):
         return f'<polygon points="{points}" fill="{shape.color}" fill-opacity="{BAND_OPACITY}"/>'
@@ -249,7 +250,7 @@ def _draw(draw: Any, shape: _Path | _Text, top: float) -> None:
 
         font = ImageFont.load_default(PNG_SCALE * shape.size)
         anchor = {"start": "ls", "middle": "ms", "end": "rs"}[shape.anchor]
-        draw.text(_pixels([(shape.x, shape.y)], top)[0], shape.line, shape.color, font, anchor=anchor)
+        draw.text(_pixels([(shape.x, shape.y)], top)[0], plain(shape.line), shape.color, font, anchor=anchor)
         return
     width = round(PNG_SCALE * shape.width)
     for piece in _dashes(shape.points) if shape.dashed else [shape.points]:

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from numzero.commands.display import echo
+from numzero.text import plain
+
 if TYPE_CHECKING:
     from numzero.agent import AgentInfo
 
@@ -40,14 +43,14 @@ def describe(agent: Path, as_json: bool) -> None:
     info = Agent.from_files(files, agent).info
     report = _report(info, files)
     if as_json:
-        click.echo(json.dumps(report))
+        echo(json.dumps(report))
         return
-    click.echo(f"{info.spec.name}: an agent of version {info.model_version}, verified, in {agent}")
+    echo(f"{plain(info.spec.name)}: an agent of version {info.model_version}, verified, in {agent}")
     rows = _rows(info, report)
     width = max(len(name) for name in rows)
     for name, lines in rows.items():
         for i, line in enumerate(lines):
-            click.echo(f"  {name if i == 0 else '':{width}}  {line}")
+            echo(f"  {name if i == 0 else '':{width}}  {plain(line)}")
 
 
 def _report(info: AgentInfo, files: dict[str, bytes]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What long work shows while it runs: a live panel on a terminal, plain lines elsewhere.
+"""What commands print, and what long work shows while it runs: a live panel on a terminal, plain lines elsewhere.
 
 Knows rows of names and values, rates and times; knows nothing of what they mean.
 """
@@ -10,14 +10,23 @@ import time
 from collections.abc import Mapping
 from types import TracebackType
 
+import click
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
-__all__ = ["StatusDisplay", "duration"]
+from numzero.text import plain, plain_lines
+
+__all__ = ["StatusDisplay", "duration", "echo"]
 
 PLAIN_SECONDS = 5.0
 """Without a terminal a line is printed this often."""
+
+
+def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print; what a terminal would obey is shown instead, for much of what is printed comes from files of others."""
+    click.echo(plain_lines(text), err=err, nl=nl)
 
 
 def duration(seconds: float) -> str:
@@ -71,12 +80,12 @@ class StatusDisplay:
     def say(self, line: str) -> None:
         """Print a line that stays."""
         if self._live is not None:
-            self._live.console.print(line, markup=False, highlight=False)
+            self._live.console.print(plain_lines(line), markup=False, highlight=False)
         elif not self._quiet:
-            print(line, file=sys.stderr, flush=True)
+            print(plain_lines(line), file=sys.stderr, flush=True)
 
     def _table(self, rows: Mapping[str, str]) -> Table:
-        table = Table(title=self._title, title_justify="left", show_header=False, box=None, padding=(0, 2))
+        table = Table(title=Text(plain(self._title)), title_justify="left", show_header=False, box=None, padding=(0, 2))
         for name, value in rows.items():
-            table.add_row(f"[dim]{name}[/dim]", value)
+            table.add_row(Text(plain(name), "dim"), Text(plain(value)))
         return table

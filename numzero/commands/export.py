@@ -17,6 +17,8 @@ import click
 import numpy as np
 
 from numzero.commands.agents import measure, scores_only
+from numzero.commands.display import echo
+from numzero.commands.tables import words
 from numzero.commands.train import score_line
 from numzero.commands.trust import load_agent, takes_trust
 
@@ -74,7 +76,7 @@ def export(
     files["card.md"] = _card(agent, _card_scores(agent, games, seed, trust) if games else {}).encode()
     write_folder(out, files)
     report = _report(out, files, seconds, parity)
-    click.echo(json.dumps(report) if as_json else "\n".join(_lines(report)))
+    echo(json.dumps(report) if as_json else "\n".join(_lines(report)))
 
 
 def _check(agent: Agent, source: Path, graph: bytes, count: int, seed: int, trust: Trust) -> Parity:
@@ -159,19 +161,19 @@ def _scores(result: dict[str, Any]) -> str:
 def _card(agent: Agent, scores: dict[str, str]) -> str:
     info = agent.info
     lines = [
-        f"# {info.spec.name}",
+        f"# {words(info.spec.name)}",
         "",
         f"A numzero agent: observations {list(info.spec.observation_shape)}, {info.spec.num_actions} actions "
-        f"({', '.join(info.spec.action_names)}), {info.spec.num_players} player(s), discount {info.discount}.",
+        f"({words(', '.join(info.spec.action_names))}), {info.spec.num_players} player(s), discount {info.discount}.",
         f"Searches by rule `{info.search.rule}` with {info.search.num_simulations} simulations unless told otherwise.",
         "",
         "## How it was trained",
         "",
-        *(f"- {name.replace('_', ' ')}: {value}" for name, value in info.training.items()),
+        *(f"- {words(name.replace('_', ' '))}: {words(str(value))}" for name, value in info.training.items()),
         "",
         "## Measured by `export`, without noise",
         "",
-        *(f"- {name}: {value}" for name, value in scores.items()),
+        *(f"- {words(name)}: {words(value)}" for name, value in scores.items()),
         "",
     ]
     return "\n".join(lines)

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from numzero.commands.display import echo
 from numzero.commands.tree_picture import Node, as_json, as_text, lay_out, png, require_pillow, svg
 from numzero.commands.trust import load_agent, takes_trust
+from numzero.text import plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -88,11 +90,11 @@ def inspect(
     if out is not None:
         _draw(out, tree, title, zero_sum=loaded.info.spec.num_players == 2)
     if as_object:
-        click.echo(json.dumps({**report, "tree": as_json(tree)}))
+        echo(json.dumps({**report, "tree": as_json(tree)}))
         return
-    click.echo("\n".join([report["board"], "", *title, "", *as_text(tree)]))
+    echo("\n".join([report["board"], "", *map(plain, title), "", *as_text(tree)]))
     if out is not None:
-        click.echo(f"\nThe picture is in {out}.")
+        echo(f"\nThe picture is in {out}.")
 
 
 def _require_drawable(out: Path | None) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from numzero.commands.display import StatusDisplay, duration
+from numzero.commands.display import StatusDisplay, duration, echo
 
 if TYPE_CHECKING:
     from numzero.agent import Agent
@@ -66,9 +66,9 @@ def reanalyze(
         runtime = _runtime(source.store, Path(weights), workers)
         totals = _refresh(runtime, agent, tasks, display)
     if as_json:
-        click.echo(json.dumps({"store": str(source.store), "agent_updates": agent.info.model_version, **totals}))
+        echo(json.dumps({"store": str(source.store), "agent_updates": agent.info.model_version, **totals}))
     else:
-        click.echo(
+        echo(
             f"{totals['games']:,} games of {source.store} have fresh statistics ({totals['positions']:,} positions, "
             f"{duration(totals['seconds'])}); {totals['left']:,} are left"
             + (": run the command again to go on." if totals["left"] else ".")

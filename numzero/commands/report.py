@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from numzero.commands.display import duration
+from numzero.commands.display import duration, echo
+from numzero.text import plain, plain_lines
 
 if TYPE_CHECKING:
     from numzero.commands.charts import Chart
@@ -37,8 +38,8 @@ def report(run: Path, out: Path | None, as_json: bool) -> None:
       python cli.py report runs/ttt
       python cli.py report runs/ttt --out /tmp/ttt.html
     """
-    from numzero.errors import UserError
-    from numzero.files import write_file
+    from numzero.errors import UserError, unfit_explained
+    from numzero.files import read_file, write_file
     from numzero.metrics import history, read_metrics
     from numzero.training.config import load_config
     from numzero.training.findings import findings
@@ -48,33 +49,39 @@ def report(run: Path, out: Path | None, as_json: bool) -> None:
     damages: list[str] = []
     events = history(read_metrics(run / "metrics.jsonl", damages.append))
     config = load_config(run / "config.toml")
-    found = findings(events, config)
+    with unfit_explained(f"what {run / 'metrics.jsonl'} says"):
+        found = findings(events, config)
+        page = "" if as_json else _page(str(run), events, found, read_file(run / "config.toml").decode())
     if as_json:
-        click.echo(json.dumps({"run": str(run), "findings": [finding._asdict() for finding in found]}))
+        echo(json.dumps({"run": str(run), "findings": [finding._asdict() for finding in found]}))
         return
     for damage in damages:
-        click.echo(damage, err=True)
+        echo(damage, err=True)
     for finding in found:
-        click.echo(f"{'!' if finding.kind == 'look' else ' '} {finding.name}: {finding.sentence}")
+        echo(f"{'!' if finding.kind == 'look' else ' '} {finding.name}: {plain(finding.sentence)}")
     out = run / "report.html" if out is None else out
-    page = _page(str(run), events, found, (run / "config.toml").read_text("utf-8"))
     write_file(out, page.encode())
-    click.echo(f"All figures are in {out}.")
+    echo(f"All figures are in {out}.")
 
 
 def _page(name: str, events: Sequence[Event], found: Sequence[Finding], settings: str) -> str:
     from numzero.commands.charts import svg
 
-    parts = [f"<h1>{escape(name)}</h1>", f"<p>{escape(_what(events))}</p>", "<h2>Findings</h2>", "<ul>"]
-    parts += [f'<li class="{each.kind}"><b>{escape(each.name)}</b> {escape(each.sentence)}</li>' for each in found]
+    parts = [f"<h1>{_shown(name)}</h1>", f"<p>{_shown(_what(events))}</p>", "<h2>Findings</h2>", "<ul>"]
+    parts += [f'<li class="{each.kind}"><b>{_shown(each.name)}</b> {_shown(each.sentence)}</li>' for each in found]
     parts.append("</ul>")
     for heading, explanation, charts in _sections(events):
         drawn = [chart for chart in charts if any(len(line.x) for line in chart.lines)]
         if drawn:
             parts += [f"<h2>{escape(heading)}</h2>", f"<p>{escape(explanation)}</p>", '<div class="charts">']
             parts += [*map(svg, drawn), "</div>"]
-    parts.append(f"<details><summary>All settings</summary><pre>{escape(settings)}</pre></details>")
-    return _PAGE.format(title=escape(name), style=_STYLE, body="\n".join(parts))
+    parts.append(f"<details><summary>All settings</summary><pre>{_shown(settings)}</pre></details>")
+    return _PAGE.format(title=_shown(name), style=_STYLE, body="\n".join(parts))
+
+
+def _shown(text: str) -> str:
+    """Text of a file as HTML that shows it, and does nothing else."""
+    return escape(plain_lines(text))
 
 
 _PAGE = """<!DOCTYPE html>

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from numzero.commands.tables import number, table
+from numzero.commands.display import echo
+from numzero.commands.tables import code, number, table, words
 
 if TYPE_CHECKING:
     from numzero.training.results import Results, Summary
@@ -53,11 +54,11 @@ def results(files: tuple[Path, ...], into: Path | None, as_json: bool) -> None:
     if into is not None:
         write_file(into, _replaced(into, text).encode())
     if as_json:
-        click.echo(json.dumps({"rows": [row for each in whole for row in _rows_json(each)]}))
+        echo(json.dumps({"rows": [row for each in whole for row in _rows_json(each)]}))
     elif into is not None:
-        click.echo(f"{into} holds the table of {len(whole)} file{'s' if len(whole) > 1 else ''}.")
+        echo(f"{into} holds the table of {len(whole)} file{'s' if len(whole) > 1 else ''}.")
     else:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
 
 
 def markdown(files: Sequence[Results]) -> str:
@@ -78,8 +79,8 @@ def markdown(files: Sequence[Results]) -> str:
     rows = [_row(each, summary) for each in files for summary in each.summaries]
     lines = table(head, rows, num_words=3)
     for machine in dict.fromkeys(each.machine for each in files):
-        lines += [f"On {machine}:", ""]
-        lines += [f"- {each.preset}: `{each.command}`" for each in files if each.machine == machine]
+        lines += [f"On {words(machine)}:", ""]
+        lines += [f"- {words(each.preset)}: {code(each.command)}" for each in files if each.machine == machine]
         lines.append("")
     return "\n".join(lines)
 
@@ -87,7 +88,7 @@ def markdown(files: Sequence[Results]) -> str:
 def _row(whole: Results, summary: Summary) -> list[str]:
     measures = list(summary.median)
     return [
-        whole.game,
+        words(whole.game),
         _name(whole, summary.variant),
         _measured(measures),
         " / ".join(number(summary.median[what]) for what in measures),
@@ -105,14 +106,15 @@ def _name(whole: Results, variant: str) -> str:
     if variant != "preset":
         name += f", {variant}"
         settings = [each for each in settings if each not in whole.settings.get("preset", ())]
-    changed = ", ".join(settings)
+    changed, name = ", ".join(settings), words(name)
     if len(changed) > LONGEST_SETTINGS:
         return f"{name} ({len(settings)} settings)"
-    return f"{name}: `{changed}`" if changed else name
+    return f"{name}: {code(changed)}" if changed else name
 
 
 def _measured(measures: Sequence[str]) -> str:
     """The measures' names; what all have before their comma is said once."""
+    measures = [words(what) for what in measures]
     subjects = {what.partition(", ")[0] for what in measures}
     if len(subjects) == 1 and len(measures) > 1:
         return f"{subjects.pop()}, {' / '.join(what.partition(', ')[2] for what in measures)}"
@@ -147,9 +149,10 @@ def _rows_json(whole: Results) -> list[dict[str, Any]]:
 def _replaced(path: Path, text: str) -> str:
     """The file's text with `text` between the markers."""
     from numzero.errors import UserError
+    from numzero.files import read_file
 
     try:
-        old = path.read_text("utf-8")
+        old = read_file(path, follow=True).decode().replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--into {path} cannot be read: {error}. Name a Markdown file.") from error
     parts = re.split(rf"^({re.escape(BEGIN)}|{re.escape(END)})$", old, flags=re.MULTILINE)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from numzero.commands.display import StatusDisplay, duration
+from numzero.commands.display import StatusDisplay, duration, echo
 from numzero.commands.trust import load_agent, trust_option
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def _tell(
     totals: _Totals, out: Path, num_stored: int, seed: int, task: SelfPlayTask, workers: int, as_json: bool
 ) -> None:
     if not as_json:
-        click.echo(f"{num_stored:,} games of {task.game} stored in {out / 'replay.sqlite'} (seed {seed})")
+        echo(f"{num_stored:,} games of {task.game} stored in {out / 'replay.sqlite'} (seed {seed})")
         return
     summary = {
         "game": task.game,
@@ -260,4 +260,4 @@ def _tell(
         "stored": num_stored,
         "store": str(out / "replay.sqlite"),
     }
-    click.echo(json.dumps(summary))
+    echo(json.dumps(summary))

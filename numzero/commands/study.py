@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from numzero.commands.display import duration
+from numzero.commands.display import duration, echo
 from numzero.commands.results import reached
-from numzero.commands.tables import number, table
+from numzero.commands.tables import code, number, table, words
+from numzero.text import plain
 
 if TYPE_CHECKING:
     from numzero.commands.charts import Chart
@@ -70,16 +71,14 @@ def study(
         if result is not None and not as_json:
             scores = ", ".join(f"{what} {score:,.1f}" for what, score in result.scores.items())
             took = f"{duration(result.seconds)}, {result.steps:,} steps"
-            click.echo(
-                f"{result.variant}, seed {result.seed}: {scores} ({took}; {len(whole.missing())} to go)", err=True
-            )
+            echo(f"{result.variant}, seed {result.seed}: {scores} ({took}; {len(whole.missing())} to go)", err=True)
 
     report()
     whole.run(jobs, report)
     if as_json:
-        click.echo((out / "results.json").read_text("utf-8"), nl=False)
+        echo((out / "results.json").read_text("utf-8"), nl=False)
     else:
-        click.echo((out / "study.md").read_text("utf-8"), nl=False)
+        echo((out / "study.md").read_text("utf-8"), nl=False)
 
 
 def _command(preset: str, seeds: int, out: Path, variants: Sequence[str], overrides: Sequence[str]) -> str:
@@ -106,20 +105,21 @@ def _write(folder: Path, whole: Results) -> None:
 
 def _markdown(whole: Results) -> str:
     lines = [
-        f"# Study of {whole.preset}",
+        f"# Study of {words(whole.preset)}",
         "",
         "```sh",
-        whole.command,
+        plain(whole.command),
         "```",
         "",
-        f"{whole.machine}. Final agents, never the best.",
+        f"{words(whole.machine)}. Final agents, never the best.",
         "",
     ]
     measures = list(dict.fromkeys(what for each in whole.seeds for what in each.scores))
-    head = ["variant", "seeds", *(f"{what}: median" for what in measures), *(f"{what}: worst" for what in measures)]
+    shown = [words(what) for what in measures]
+    head = ["variant", "seeds", *(f"{what}: median" for what in shown), *(f"{what}: worst" for what in shown)]
     rows = [
         [
-            each.variant,
+            words(each.variant),
             str(each.num_seeds),
             *(number(each.median[what]) for what in measures),
             *(number(each.worst[what]) for what in measures),
@@ -132,13 +132,13 @@ def _markdown(whole: Results) -> str:
     ]
     lines += table([*head, "environment steps", "seconds", "CPU seconds", "threshold reached"], rows)
     for name, settings in whole.settings.items():
-        lines.append(f"- {name}: {', '.join(f'`{each}`' for each in settings) or 'as it is'}")
+        lines.append(f"- {words(name)}: {', '.join(map(code, settings)) or 'as it is'}")
     lines += ["", "![Learning curves](curves.png)", ""]
     rows = [
-        [each.variant, str(each.seed), *(number(each.scores[what]) for what in measures), f"{each.seconds:.0f}"]
+        [words(each.variant), str(each.seed), *(number(each.scores[what]) for what in measures), f"{each.seconds:.0f}"]
         for each in whole.seeds
     ]
-    return "\n".join([*lines, *table(["variant", "seed", *measures, "seconds"], rows)])
+    return "\n".join([*lines, *table(["variant", "seed", *shown, "seconds"], rows)])
 
 
 def _curves(results: Sequence[SeedResult]) -> Chart:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from numzero.commands.display import StatusDisplay, duration
+from numzero.commands.display import StatusDisplay, duration, echo
 from numzero.commands.trust import env_words, takes_trust
 
 if TYPE_CHECKING:
@@ -126,17 +126,17 @@ def _work(folder: Path, make: Callable[[Any, Callable[[Event], None]], Any], as_
         try:
             scores = run.train()
         except KeyboardInterrupt:
-            click.echo(
+            echo(
                 f"Stopped. To go on: python cli.py resume {shown}. "
                 f"The agent so far is there too: python cli.py evaluate {shown}.",
                 err=True,
             )
             raise
     if as_json:
-        click.echo(json.dumps({"run": str(folder), "game": run.config.game, "seed": run.plan.seed, **scores}))
+        echo(json.dumps({"run": str(folder), "game": run.config.game, "seed": run.plan.seed, **scores}))
     else:
         _name_doubts(folder, run.config)
-        click.echo(
+        echo(
             f"The agent is in {folder}. Try: python cli.py play {shown}, or: python cli.py evaluate {shown}. "
             f"How it learned: python cli.py report {folder}"
         )
@@ -163,7 +163,7 @@ def _name_doubts(folder: Path, config: RunConfig) -> None:
 
     for finding in findings(history(read_metrics(folder / "metrics.jsonl")), config):
         if finding.kind == "look":
-            click.echo(f"! {finding.name}: {finding.sentence}")
+            echo(f"! {finding.name}: {finding.sentence}")
 
 
 def _show(display: StatusDisplay, event: Event) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
 
 from numzero.errors import UserError
+from numzero.text import plain
 
 __all__ = ["Box", "Edge", "Node", "Picture", "as_json", "as_text", "lay_out", "png", "require_pillow", "svg"]
 
@@ -123,7 +124,7 @@ def as_text(root: Node) -> list[str]:
 
 def _rows(node: Node, depth: int) -> Iterator[tuple[str, str, str, str, str]]:
     mark = "" if depth == 0 else "  " * (depth - 1) + ("* " if node.principal else "  ")
-    yield mark + node.name, str(node.visits), _signed(node.q), _plain(node.prior), _signed(node.value)
+    yield mark + plain(node.name), str(node.visits), _signed(node.q), _plain(node.prior), _signed(node.value)
     for child in node.children:
         yield from _rows(child, depth + 1)
     if node.num_more:
@@ -193,7 +194,8 @@ def _text_width(line: str) -> float:
 
 
 def _node_lines(node: Node) -> tuple[str, str]:
-    name = node.name if len(node.name) <= LONGEST_NAME else node.name[: LONGEST_NAME - 3] + "..."
+    name = plain(node.name)
+    name = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..."
     facts = [
         f"{letter} {number:{form}}"
         for letter, number, form in (("Q", node.q, "+z.2f"), ("P", node.prior, ".2f"), ("V", node.value, "+z.2f"))
@@ -256,6 +258,7 @@ def _color(q: float, scale: _Scale) -> str:
 
 
 def _text(x: float, y: float, line: str) -> Box:
+    line = plain(line)
     return Box(x, y, _text_width(line) + 2 * PADDING, LINE_HEIGHT, (line,))
 
 

@@ -20,10 +20,10 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import msgspec
 import numpy as np
 
+from numzero.commands.display import echo
 from numzero.errors import UserError
 
 if TYPE_CHECKING:
@@ -84,15 +84,15 @@ def serve(
     """
     server = WebServer(folder, port=port, simulations=simulations, side=side, trust=trust)
     if server.config["engine"] == "server":
-        click.echo("Preparing the agent (the first time on a machine takes some seconds).")
+        echo("Preparing the agent (the first time on a machine takes some seconds).")
         server.agent.act(np.zeros(server.agent.info.spec.observation_shape))
-    click.echo(f"Play at {server.url} (^C ends).{server.advice}")
+    echo(f"Play at {server.url} (^C ends).{server.advice}")
     if open_browser:
         webbrowser.open(server.url)
     try:
         server.serve_forever()
     except KeyboardInterrupt:
-        click.echo("The page is closed.")
+        echo("The page is closed.")
     finally:
         server.server_close()
 

@@ -5,6 +5,7 @@ Knows shapes, dtypes and whose view numbers are seen from; knows no rules, no en
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
+from numzero.limits import beyond, whole
 
 __all__ = [
     "STAY",
@@ -25,10 +27,17 @@ __all__ = [
     "Symmetries",
     "require_legal",
     "require_mask",
+    "spec_problems",
 ]
 
 STAY = -1
 """In place of an action: this copy, running or finished, stays as it is; reward 0, neither terminated nor truncated."""
+
+
+MOST_ACTIONS = 2**20
+MOST_NUMBERS = 2**28
+"""Of an observation."""
+MOST_DIMENSIONS = 16
 
 
 class GameSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +73,24 @@ class GameSpec(msgspec.Struct, frozen=True, kw_only=True):
     turns: Literal["alternate", "vary"] = "alternate"
     """Of two players: "alternate" where the turn passes at every step; "vary" where a player may move several times in
     a row, as after a capture or where the other must pass: then the model learns whether the turn passes."""
+
+
+def spec_problems(spec: GameSpec) -> list[str]:
+    """All in which a spec that a file gave cannot be a game's, one sentence each."""
+    problems = beyond(spec, "spec", num_actions=whole(1, MOST_ACTIONS), num_players=whole(1, 2))
+    if spec.max_steps is not None:
+        problems += beyond(spec, "spec", max_steps=whole(1))
+    if spec.observation_dtype not in ("uint8", "float32"):
+        problems.append(f"spec.observation_dtype must be uint8 or float32; got {spec.observation_dtype!r}.")
+    shape = spec.observation_shape
+    if len(shape) > MOST_DIMENSIONS or min(shape, default=0) < 0 or math.prod(shape) > MOST_NUMBERS:
+        problems.append(
+            f"spec.observation_shape must have up to {MOST_DIMENSIONS} sizes, none negative, of up to "
+            f"{MOST_NUMBERS:,} numbers together; got {str(shape[:MOST_DIMENSIONS])[:80]}."
+        )
+    if len(spec.action_names) != spec.num_actions:
+        problems.append(f"spec.action_names must name {spec.num_actions} actions; got {len(spec.action_names)}.")
+    return problems
 
 
 class Symmetries(NamedTuple):

@@ -13,11 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from numzero.errors import UserError
 from numzero.games.base import STAY, Game, GameSpec, Placeable, PlaysRandomly, StepResult, Symmetries
 
 __all__ = ["ReplayableGame"]
 
 
+MOST_RANDOM_MOVES = 1_000_000
+"""At the start of an episode."""
 _MOVES, _RESET, _RANDOM, _PLACED = range(4)
 
 
@@ -130,7 +133,14 @@ class ReplayableGame:
         """Play the log again; whether that led to the same observations.
 
         It does not where an environment has chance of its own, or has changed: then all copies need a reset.
+
+        Raises:
+            UserError: the log is none of ours.
         """
+        if {state["arguments"].dtype.kind, state["kinds"].dtype.kind} != {"i"} or state[
+            "began"
+        ].shape != self._began.shape:
+            raise UserError("the log of a game must be of whole numbers, for each copy. Take another checkpoint.")
         self._log.clear()
         self._dropped = 0
         self._began = state["began"].copy()
@@ -164,4 +174,6 @@ class ReplayableGame:
             game.reset(entry.argument, rng)
         else:
             assert isinstance(game, PlaysRandomly)
+            if not 0 <= entry.argument.min() <= entry.argument.max() <= MOST_RANDOM_MOVES:
+                raise UserError(f"random moves in the log of a game must be 0 to {MOST_RANDOM_MOVES:,}.")
             game.play_randomly(entry.argument, rng)

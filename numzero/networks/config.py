@@ -12,12 +12,17 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from numzero.errors import UserError, nearest
-from numzero.limits import ABOVE_0, at_least, beyond
+from numzero.limits import ABOVE_0, LARGEST_SIZE, at_least, beyond
 from numzero.networks.activations import ACTIVATIONS
 
 __all__ = ["BodyConfig", "ConvConfig", "MlpConfig", "NetworkConfig", "OutsideConfig", "SupportConfig"]
 __all__ += ["body_settings", "choose_body", "modern_path", "modern_table", "network_config", "strict_table"]
 __all__ += ["written_table"]
+
+
+MOST_LAYERS = 1000
+MOST_WEIGHTS = 2**29
+"""Of a network, which with its optimizer's state takes 16 bytes for each."""
 
 
 class SupportConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +37,7 @@ class SupportConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self, path: str) -> list[str]:
         """All that is wrong, one sentence each; `path` names the setting."""
-        return beyond(self, path, num_bins=at_least(2), limit=ABOVE_0)
+        return beyond(self, path, num_bins=at_least(2, LARGEST_SIZE), limit=ABOVE_0)
 
 
 class BodyConfig(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -54,7 +59,13 @@ class BodyConfig(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
 
     def check(self, path: str) -> list[str]:
         """All that is wrong, one sentence each; `path` names the setting."""
-        problems = beyond(self, path, width=at_least(1), prediction_layers=at_least(1))
+        problems = beyond(
+            self,
+            path,
+            width=at_least(1, LARGEST_SIZE),
+            prediction_layers=at_least(1, MOST_LAYERS),
+            head_scale=at_least(0),
+        )
         if self.activation not in ACTIVATIONS:
             known = nearest(self.activation, ACTIVATIONS)
             problems.append(
@@ -75,8 +86,17 @@ class MlpConfig(BodyConfig, frozen=True, kw_only=True, tag="mlp"):
 
     def check(self, path: str) -> list[str]:
         """All that is wrong, one sentence each; `path` names the setting."""
-        bounds = {"latent_size": at_least(1), "representation_layers": at_least(0), "dynamics_layers": at_least(1)}
+        bounds = {
+            "latent_size": at_least(1, LARGEST_SIZE),
+            "representation_layers": at_least(0, MOST_LAYERS),
+            "dynamics_layers": at_least(1, MOST_LAYERS),
+        }
         return super().check(path) + beyond(self, path, **bounds)
+
+    def num_hidden_weights(self) -> int:
+        """Roughly the weights between hidden layers: nearly all that a large network has."""
+        layers = self.representation_layers + self.dynamics_layers + self.prediction_layers
+        return self.width**2 * layers + 3 * self.width * self.latent_size
 
 
 class ConvConfig(BodyConfig, frozen=True, kw_only=True, tag="conv"):
@@ -91,8 +111,16 @@ class ConvConfig(BodyConfig, frozen=True, kw_only=True, tag="conv"):
 
     def check(self, path: str) -> list[str]:
         """All that is wrong, one sentence each; `path` names the setting."""
-        bounds = {"channels": at_least(1), "blocks": at_least(0), "head_channels": at_least(1)}
+        bounds = {
+            "channels": at_least(1, LARGEST_SIZE),
+            "blocks": at_least(0, MOST_LAYERS),
+            "head_channels": at_least(1, LARGEST_SIZE),
+        }
         return super().check(path) + beyond(self, path, **bounds)
+
+    def num_hidden_weights(self) -> int:
+        """Roughly the weights between hidden layers: nearly all that a large network has."""
+        return 9 * self.channels**2 * 4 * self.blocks + self.width**2
 
 
 class OutsideConfig(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="outside"):
@@ -106,6 +134,10 @@ class OutsideConfig(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind",
     def check(self, path: str) -> list[str]:
         """All that is wrong, one sentence each; `path` names the setting."""
         return [] if ":" in self.name else [f"{path}.name must be module:Class; got {self.name!r}."]
+
+    def num_hidden_weights(self) -> int:
+        """Nobody knows before it is made."""
+        return 0
 
 
 Body = MlpConfig | ConvConfig | OutsideConfig
@@ -131,6 +163,8 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
         problems = self.body.check("network.body")
+        if not problems and (weights := self.body.num_hidden_weights()) > MOST_WEIGHTS:
+            problems.append(f"network must have {MOST_WEIGHTS:,} weights at most; its hidden layers have {weights:,}.")
         return problems + self.value.check("network.value") + self.reward.check("network.reward")
 
 

@@ -5,8 +5,10 @@ Knows the format; knows nothing of where the bytes are kept.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -96,8 +98,13 @@ def decode_trajectory(payload: bytes) -> Trajectory:
         dtype = OBSERVATION_DTYPES[header.observation_dtype]
     except KeyError as error:
         raise DamagedData(f"A stored game must have a readable header; got {error}. Discard it.") from error
+    _check_sizes(header.num_steps, header.num_actions, *header.observation_shape)
     fields = layout(header.num_steps, header.num_actions, header.observation_shape, dtype)
-    return Trajectory(game_id=header.game_id, ended=header.ended, **_split(payload, offset, fields))
+    arrays = _split(payload, offset, fields)
+    with _unsound_explained():
+        trajectory = Trajectory(game_id=header.game_id, ended=header.ended, **arrays)
+        check_trajectory(trajectory)
+    return trajectory
 
 
 def encode_statistics(statistics: Statistics) -> bytes:
@@ -111,8 +118,28 @@ def encode_statistics(statistics: Statistics) -> bytes:
 def decode_statistics(payload: bytes) -> Statistics:
     """The statistics that `encode_statistics` was given; DamagedData for anything else."""
     header, offset = _unseal(_STATISTICS_MAGIC, payload, _statistics_decoder)
-    fields = statistics_layout(header.num_steps, header.num_actions)
-    return Statistics(game_id=header.game_id, agent=header.agent, **_split(payload, offset, fields))
+    _check_sizes(header.num_steps, header.num_actions)
+    arrays = _split(payload, offset, statistics_layout(header.num_steps, header.num_actions))
+    with _unsound_explained():
+        statistics = Statistics(game_id=header.game_id, agent=header.agent, **arrays)
+        check_statistics(statistics)
+    return statistics
+
+
+def _check_sizes(num_steps: int, num_actions: int, *observation_shape: int) -> None:
+    """A header of ours has steps and actions, and nothing negative; two negative sizes would make a positive one."""
+    if num_steps < 1 or num_actions < 1 or min(observation_shape, default=0) < 0:
+        seen = f"{num_steps} steps, {num_actions} actions, observations {observation_shape}"
+        raise DamagedData(f"A stored game must have steps, actions and no negative size; got {seen}. Discard it.")
+
+
+@contextlib.contextmanager
+def _unsound_explained() -> Iterator[None]:
+    """Bytes with a right digest may still hold what `encode_trajectory` would have refused."""
+    try:
+        yield
+    except UserError as error:
+        raise DamagedData(f"A stored game must be sound: {error} Discard it.") from error
 
 
 def _seal(magic: bytes, header: msgspec.Struct, arrays: object, fields: tuple[Field, ...]) -> bytes:
@@ -133,7 +160,7 @@ def _unseal(magic: bytes, payload: bytes, decoder: msgspec.msgpack.Decoder[_AnyH
     header_end = _HEADER_AT + int.from_bytes(view[_LENGTH_AT:_HEADER_AT], "little")
     try:
         header = decoder.decode(view[_HEADER_AT:header_end])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise DamagedData(f"A stored game must have a readable header; got {error}. Discard it.") from error
     return header, header_end + -header_end % 8
 
@@ -142,13 +169,21 @@ def _split(payload: bytes, offset: int, fields: tuple[Field, ...]) -> dict[str, 
     """The arrays that lie one after another from `offset` to the end of `payload`."""
     counts = [math.prod(shape) for _, _, shape in fields]
     size = sum(count * field.dtype.itemsize for count, field in zip(counts, fields, strict=True))
-    if min(counts) < 0 or offset + size != len(payload):
+    if offset + size != len(payload):
         raise DamagedData(
             f"A stored game must be as long as its header says, {offset + size} bytes; got {len(payload)}. Discard it."
         )
     arrays = {}
     for count, (name, dtype, shape) in zip(counts, fields, strict=True):
-        arrays[name] = np.frombuffer(payload, dtype, count, offset).reshape(shape)
+        column = np.frombuffer(payload, dtype if dtype.kind != "b" else np.uint8, count, offset)
+        try:
+            arrays[name] = column.reshape(shape)
+        except ValueError as error:  # of more dimensions than numpy has, or too large for it though empty
+            raise DamagedData(f"A stored game must have a shape that numpy has; {error}. Discard it.") from error
+        if dtype.kind == "b":
+            if count and column.max() > 1:
+                raise DamagedData(f"A stored game must have truth values in {name!r}; got others. Discard it.")
+            arrays[name] = arrays[name].view(np.bool_)
         offset += count * dtype.itemsize
     return arrays
 

@@ -5,15 +5,17 @@ Knows rows and bytes; knows nothing of what is learned from them.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 from numzero.errors import DiskFullError, UserError
+from numzero.files import own_file
 from numzero.replay.codec import (
     DamagedData,
     content_digest,
@@ -61,6 +63,8 @@ _SCHEMA = (
 )
 # Version 1 counted without `WHERE id = 0` and knew no statistics.
 _UPGRADE = ("DROP TRIGGER count_games", *_SCHEMA)
+_BESIDE = ("", "-wal", "-shm", "-journal")
+"""What SQLite opens, after the file's name."""
 _INSERT = """INSERT INTO games (game_id, num_steps, ended, model_version, payload) VALUES (?, ?, ?, ?, ?)
              ON CONFLICT (game_id) DO NOTHING"""
 # Replacing gives a row a new revision, so that whoever follows the table meets it again.
@@ -121,6 +125,9 @@ class GameStore:
         self._busy_seconds = busy_seconds
         self._on_damage = on_damage
         self._known_damage: set[str] = set()
+        for suffix in _BESIDE:
+            with suppress(OSError):  # SQLite finds the words for what is not there or may not be looked at
+                own_file(self.path.with_name(self.path.name + suffix))
         with self._explained():
             self._connection = sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None)
         try:
@@ -235,7 +242,10 @@ class GameStore:
         query = f"""SELECT games.sequence, num_steps, coalesce(statistics.model_version, games.model_version),
                     coalesce(agent, '') FROM {_GAMES} WHERE games.sequence > ? ORDER BY games.sequence"""
         with self._explained():
-            return [GameRow(*row) for row in self._connection.execute(query, (after,))]
+            rows = self._connection.execute(query, (after,)).fetchall()
+        if any([type(value) for value in row] != [int, int, int, str] or row[1] < 1 for row in rows):
+            raise DamagedData(f"The index of {self.path} is damaged. Put back a copy of the file.")
+        return [GameRow(*row) for row in rows]
 
     def oldest(self) -> int:
         """The sequence of the oldest game that has not left; 0 where there is none."""
@@ -246,8 +256,8 @@ class GameStore:
         """The sequence of the newest game and the revision of the newest statistics; 0 where there is none."""
         with self._explained():
             rows = self._connection.execute("SELECT name, seq FROM sqlite_sequence").fetchall()
-        numbers = dict(rows)
-        return int(numbers.get("games", 0)), int(numbers.get("statistics", 0))
+        numbers = {name: number for name, number in rows if isinstance(number, int)}
+        return numbers.get("games", 0), numbers.get("statistics", 0)
 
     def set_limit(self, max_bytes: int) -> None:
         """Keep the file's content below `max_bytes` from now on, whoever adds to it; 0: no limit."""
@@ -281,7 +291,10 @@ class GameStore:
 
     def _evict(self) -> None:
         """Let the oldest games go while there is more than the limit allows; the newest one stays."""
-        limit = int(self.read_note(_LIMIT_NOTE) or b"0")
+        note = self.read_note(_LIMIT_NOTE) or b"0"
+        if not re.fullmatch(rb"[0-9]{1,18}", note):
+            raise DamagedData(f"The note {_LIMIT_NOTE!r} in {self.path} is no number of bytes. Put back a copy of it.")
+        limit = int(note)
         if not limit or self.num_bytes() <= limit:
             return
         goal = int(limit * (1.0 - _EVICTED_SHARE))
@@ -318,7 +331,9 @@ class GameStore:
             try:
                 game = self._decode(game_id, decode_trajectory, payload)
                 fresh = None if statistics is None else self._decode(game_id, decode_statistics, statistics)
-            except DamagedData as error:
+                if fresh is not None:
+                    with_statistics(game, fresh)
+            except UserError as error:
                 yield str(error)
                 continue
             num_games, num_steps = num_games + 1, num_steps + game.num_steps
@@ -342,20 +357,32 @@ class GameStore:
             game = self._checked(game_id, decode_trajectory, payload)
             fresh = None if statistics is None else self._checked(game_id, decode_statistics, statistics)
             if game is not None:
-                games.append(game if fresh is None else with_statistics(game, fresh))
+                games.append(game if fresh is None else self._freshened(game, fresh))
         return games
+
+    def _freshened(self, game: Trajectory, fresh: Statistics) -> Trajectory:
+        """The game with its statistics, or as it is where they are of another one."""
+        try:
+            return with_statistics(game, fresh)
+        except UserError as error:
+            self._hear(DamagedData(f"Game {game.game_id!r} in {self.path} has others' statistics. {error}"))
+            return game
 
     def _checked(self, game_id: object, decode: Callable[[bytes], _Decoded], payload: object) -> _Decoded | None:
         """What the payload of a game holds, or None where it is damaged and somebody hears of it."""
         try:
             return self._decode(game_id, decode, payload)
         except DamagedData as error:
-            if self._on_damage is None:
-                raise
-            if str(error) not in self._known_damage:
-                self._known_damage.add(str(error))
-                self._on_damage(f"{error} It is passed over.")
+            self._hear(error)
             return None
+
+    def _hear(self, damage: DamagedData) -> None:
+        """Let somebody hear of it once; raise it where nobody listens."""
+        if self._on_damage is None:
+            raise damage
+        if str(damage) not in self._known_damage:
+            self._known_damage.add(str(damage))
+            self._on_damage(f"{damage} It is passed over.")
 
     def _decode(self, game_id: object, decode: Callable[[bytes], _Decoded], payload: object) -> _Decoded:
         try:
@@ -372,6 +399,8 @@ class GameStore:
         """Create the tables where the file is empty; refuse another program's file before writing anything to it."""
         # In this order: tables that another process is creating appear together with the mark, so who sees the tables
         # will see the mark (test_store_may_be_created_by_many_at_once).
+        self._connection.execute("PRAGMA trusted_schema = OFF")
+        self._connection.execute("PRAGMA cell_size_check = ON")
         is_empty = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
         application = self._pragma("application_id")
         if application != _APPLICATION_ID and not is_empty:
@@ -382,6 +411,8 @@ class GameStore:
                 f"A replay store must have version {_SCHEMA_VERSION}; {self.path} has {version}. "
                 f"Open it with the numzero that wrote it."
             )
+        if application == _APPLICATION_ID:
+            self._check_schema()
         self._use_wal()
         self._connection.execute("PRAGMA synchronous = NORMAL")
         if application != _APPLICATION_ID or version != _SCHEMA_VERSION:
@@ -389,6 +420,12 @@ class GameStore:
                 older = self._pragma("user_version") == 1  # looked up again: another process may have been faster
                 for statement in _UPGRADE if older else _SCHEMA:
                     self._connection.execute(statement)
+
+    def _check_schema(self) -> None:
+        """Refuse what numzero never made: a view or a trigger of somebody else could do anything, for ever."""
+        for kind, name, sql in self._connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE sql NOT NULL"):
+            if (kind, name) != ("table", "sqlite_sequence") and _bare(sql) not in _KNOWN:
+                raise DamagedData(f"{self.path} must hold what numzero made; its {kind} {name!r} is not. Name another.")
 
     def _pragma(self, name: str) -> int:
         return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
@@ -440,3 +477,13 @@ class GameStore:
         if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             return DamagedData, "Name another file, or put back a copy of this one."
         return UserError, "Check that its folder exists and may be written to."
+
+
+def _bare(sql: object) -> str:
+    """A statement without its spaces, as SQLite keeps it."""
+    return re.sub(r"\s|IF NOT EXISTS", "", str(sql))
+
+
+_COUNT_1 = """CREATE TRIGGER count_games AFTER INSERT ON games BEGIN
+    UPDATE totals SET num_games = num_games + 1, num_steps = num_steps + NEW.num_steps; END"""
+_KNOWN = {_bare(statement) for statement in (*_SCHEMA, _COUNT_1)}

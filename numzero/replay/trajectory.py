@@ -122,7 +122,16 @@ UNKNOWN_VERSION = -1
 
 
 def with_statistics(trajectory: Trajectory, statistics: Statistics) -> Trajectory:
-    """The game with what a later search said of it; the final value of a terminated game stays 0."""
+    """The game with what a later search said of it; the final value of a terminated game stays 0.
+
+    Raises:
+        UserError: they are of other steps or actions than the game.
+    """
+    if statistics.policy_target.shape != trajectory.policy_target.shape:
+        raise UserError(
+            f"Statistics of game {trajectory.game_id!r} must be {list(trajectory.policy_target.shape)}, its steps and "
+            f"actions; got {list(statistics.policy_target.shape)}."
+        )
     news = {name: getattr(statistics, name) for name, column in COLUMNS.items() if column.is_statistic}
     if trajectory.ended == "terminated":
         news["root_value"] = statistics.root_value.copy()
@@ -220,6 +229,8 @@ def _check_meaning(trajectory: Trajectory) -> None:
         raise UserError(f"Trajectory.game_id must be a string that is not empty; got {trajectory.game_id!r}.")
     if trajectory.ended not in _ENDINGS:
         raise UserError(f"Trajectory.ended must be one of {', '.join(_ENDINGS)}; got {trajectory.ended!r}.")
+    if trajectory.to_play.min() < 0 or trajectory.to_play.max() > 1:
+        raise UserError(f"Trajectory.to_play must be 0 or 1; got {np.unique(trajectory.to_play)[:4].tolist()}.")
     num_actions = trajectory.legal.shape[1]
     lowest, highest = int(trajectory.action.min()), int(trajectory.action.max())
     if lowest < 0 or highest >= num_actions:
@@ -234,7 +245,9 @@ def _check_meaning(trajectory: Trajectory) -> None:
 
 def _require_finite(name: str, array: npt.NDArray[Any], owner: str = "Trajectory") -> None:
     flat = array.ravel()
-    if math.isfinite(float(np.dot(flat, flat))):
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = float(np.dot(flat, flat))
+    if math.isfinite(squares):
         return  # the common case in one pass; a sum of squares is finite only if all are, unless it overflows
     finite = np.isfinite(array)
     if not finite.all():

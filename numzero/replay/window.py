@@ -344,10 +344,11 @@ class Window:
         if first is None:
             return 0
         slot = np.arange(first, first + len(statistics.root_value))
-        if self.final_slot[first] != slot[-1]:
+        num_actions = self.columns.policy_target.shape[1]
+        if self.final_slot[first] != slot[-1] or statistics.policy_target.shape != (len(slot) - 1, num_actions):
             raise UserError(
                 f"Statistics of game {statistics.game_id!r} must have its {self.final_slot[first] - first} steps; "
-                f"got {len(statistics.policy_target)}."
+                f"got {len(statistics.policy_target)}, of {statistics.policy_target.shape[1]} actions."
             )
         nothing = np.zeros((1, self.columns.policy_target.shape[1]), np.float32)
         version = np.append(statistics.model_version, statistics.model_version[-1])
@@ -393,7 +394,7 @@ class Window:
         have been drawn. Games that are missing leave their slots free. The window must be empty.
 
         Raises:
-            UserError: the window has another size.
+            UserError: the window has another size, or the state cannot be a window's.
         """
         head, num_added, capacity_steps = (int(number) for number in state["counters"])
         if capacity_steps != self.capacity_steps:
@@ -401,12 +402,16 @@ class Window:
                 f"A window of {capacity_steps} slots must be restored into one of that size; this one has "
                 f"{self.capacity_steps}. Leave the replay settings of the run as they were."
             )
+        self._check_state(state)
         present = {game.game_id: game for game in games}
         kept, rows = [], 0
         for game_id, (first, final), stamp in zip(
             state["game_id"].tolist(), state["games"], state["stamp"], strict=True
         ):
             if (game := present.get(game_id)) is not None:
+                self._check_fits(game)
+                if game.num_steps != final - first:
+                    raise UserError(f"Game {game_id!r} must have {final - first} steps; got {game.num_steps}.")
                 self._enter(int(first), game, int(stamp))
                 kept.append(np.arange(rows, rows + final - first + 1))
             rows += final - first + 1
@@ -417,6 +422,35 @@ class Window:
             array[slots] = state[name][np.concatenate([np.zeros(0, np.int64), *kept])]
         self._set_priorities(slots, self.priority[slots])
         return len(state["games"]) - self.num_games
+
+    def _check_state(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Refuse slots that are not there or are taken twice, and numbers that none of ours would be.
+
+        Kernels trust slots: they read and write where these say.
+        """
+        games, counters = state["games"], state["counters"]
+        whole = all(state[name].dtype.kind in "iu" for name in ("games", "stamp", "counters", "model_version"))
+        order = games[np.argsort(games[:, 0])] if whole and games.ndim == 2 and games.shape[1:] == (2,) else None
+        sound = (
+            order is not None
+            and state["game_id"].dtype.kind == "U"
+            and state["game_id"].ndim == state["stamp"].ndim == 1
+            and len(state["game_id"]) == len(state["stamp"]) == len(games)
+            and bool((games[:, 0] < games[:, 1]).all() and (order[1:, 0] > order[:-1, 1]).all())
+            and bool(games.min(initial=0) >= 0 and games.max(initial=0) < self.capacity_steps)
+            and bool(state["stamp"].min(initial=1) > 0 and 0 <= counters[0] <= self.capacity_steps)
+            and bool(counters.min() >= 0 and counters[1] >= state["stamp"].max(initial=0))
+        )
+        if not sound:
+            raise UserError("the state of a window must name slots that it has, each once. Take another checkpoint.")
+        num_slots = int((games[:, 1] - games[:, 0] + 1).sum())
+        for name, array in self._changing().items():
+            shape = (num_slots, *array.shape[1:])
+            if state[name].shape != shape or not np.isfinite(state[name]).all():
+                raise UserError(f"{name} of a window's state must be {list(shape)}, finite. Take another checkpoint.")
+        highest = float(state["highest_priority"])
+        if not 0.0 <= highest < math.inf or state["priority"].min(initial=0.0) < 0.0:
+            raise UserError("priorities of a window's state must be finite, none negative. Take another checkpoint.")
 
     def _enter(self, first: int, trajectory: Trajectory, stamp: int) -> None:
         """Put a game that fits into the free slots from `first`, as the newest."""

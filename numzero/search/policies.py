@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
+import threading
 import time
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -14,13 +16,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.limits import ABOVE_0, SHARE, at_least, beyond
+from numzero.errors import UserError, alone
+from numzero.limits import ABOVE_0, LARGEST_BUDGET, LARGEST_FLOAT, SHARE, at_least, beyond, machine_bytes, seen, whole
 from numzero.search import steps
 from numzero.search.dense import DenseModel, check_dense
 from numzero.search.kernels import GUMBEL, PAPER, PARENT_SIBLINGS, Rule
 from numzero.search.model import HasDense, Model, RecurrentOutput
 from numzero.search.steps import Stepper
-from numzero.search.tree import ROOT, Tree, allocate, root_values
+from numzero.search.tree import ROOT, Tree, allocate, node_bytes, root_values
 
 __all__ = ["Search", "SearchConfig", "SearchResult", "considered_visits", "dense_output", "make_rule", "sample_action"]
 
@@ -73,19 +76,21 @@ class SearchConfig:
         problems += beyond(
             self,
             "search",
-            num_simulations=at_least(0),
+            num_simulations=whole(0, LARGEST_BUDGET),
             exploration_init=at_least(0),
             exploration_base=ABOVE_0,
             dirichlet_alpha=ABOVE_0,
             dirichlet_fraction=SHARE,
-            max_considered_actions=at_least(1),
+            max_considered_actions=whole(1),
             gumbel_scale=at_least(0),
             value_scale=at_least(0),
             visit_offset=at_least(0),
-            max_depth=at_least(0),
+            max_depth=whole(0),
         )
-        if self.value_bounds is not None and not -math.inf < self.value_bounds[0] < self.value_bounds[1] < math.inf:
-            problems.append(f"search.value_bounds must be (least, greatest), both finite; got {self.value_bounds}.")
+        if (bounds := self.value_bounds) is not None and not -math.inf < bounds[0] < bounds[1] < math.inf:
+            problems.append(f"search.value_bounds must be (least, greatest), both finite; got {bounds}.")
+        elif bounds is not None and max(map(abs, bounds)) > LARGEST_FLOAT:
+            problems.append(f"search.value_bounds must be at most {LARGEST_FLOAT:g} from 0; got {bounds}.")
         return problems
 
 
@@ -159,13 +164,17 @@ class Search:
 
     Args:
         model: evaluates B positions per call. May be replaced between searches by one of the same shapes.
-        config: rule and budget; refused with `ValueError` where `check()` finds a problem.
+        config: rule and budget.
         batch_size: B.
+
+    Raises:
+        UserError: `config.check()` finds a problem, or the trees do not fit into memory.
     """
 
     def __init__(self, model: Model, config: SearchConfig, batch_size: int) -> None:
         if problems := config.check():
-            raise ValueError(" ".join(problems))
+            raise UserError(" ".join(problems))
+        _require_room(config, batch_size, model)
         self.model = model
         self.config = config
         self.batch_size = batch_size
@@ -181,6 +190,7 @@ class Search:
         self._number = np.zeros(config.num_simulations + 1, np.int32)
         self._resumes = False
         self._fitting: DenseModel | None = None
+        self._lock = threading.Lock()
 
     def run(
         self,
@@ -202,8 +212,21 @@ class Search:
 
         Raises:
             ValueError: a row without a legal action.
+            UserError: another thread is searching with this object.
             NonFiniteOutputError: the model returned NaN or infinity.
         """
+        _check_time_limit(time_limit_ms)
+        with alone(self._lock, "a Search"):
+            return self._run(observation, legal, rng, gumbel, time_limit_ms)
+
+    def _run(
+        self,
+        observation: NDArray[np.generic],
+        legal: NDArray[np.bool_],
+        rng: np.random.Generator | None,
+        gumbel: NDArray[np.float64] | None,
+        time_limit_ms: float | None,
+    ) -> SearchResult:
         started = time.perf_counter()
         legal = np.ascontiguousarray(legal, np.bool_)  # any other layout would compile kernels of its own, for seconds
         tree, rule = self.tree, self.rule
@@ -232,8 +255,9 @@ class Search:
         if self.rule.kind == GUMBEL:
             return
         everything = np.ones_like(self.tree.root_legal)
-        steps.keep_subtree(self.tree, np.asarray(action, np.int32), everything, self._number)
-        self._resumes = True
+        with alone(self._lock, "a Search"):
+            steps.keep_subtree(self.tree, np.asarray(action, np.int32), everything, self._number)
+            self._resumes = True
 
     def forget(self) -> None:
         """The next `run` begins with empty trees, whatever was advanced."""
@@ -299,6 +323,23 @@ class Search:
             time.perf_counter() - started,
             tree,
         )
+
+
+def _require_room(config: SearchConfig, batch_size: int, model: Model) -> None:
+    """Refuse trees that this machine cannot hold, before any of them is allocated."""
+    needed = batch_size * node_bytes(model.num_actions, math.prod(model.latent_shape)) * (config.num_simulations + 1)
+    if needed > (there := machine_bytes()):
+        raise UserError(
+            f"trees of {batch_size:,} searches with {config.num_simulations:,} simulations must fit into memory; they "
+            f"need {needed / 2**30:,.1f} GiB of {there / 2**30:,.1f}. Lower the simulations or the batch size."
+        )
+
+
+def _check_time_limit(time_limit_ms: float | None) -> None:
+    if time_limit_ms is None:
+        return
+    if isinstance(time_limit_ms, bool) or not isinstance(time_limit_ms, numbers.Real) or not time_limit_ms >= 0:
+        raise UserError(f"time_limit_ms must be a number, 0 or more, or None for no limit; got {seen(time_limit_ms)}.")
 
 
 def dense_output(latent: NDArray[np.float32], num_actions: int) -> RecurrentOutput:

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["EXHAUSTED", "NO_PARENT", "ROOT", "UNOPENED", "UNVISITED", "Tree", "allocate", "check_invariants"]
-__all__ += ["children_index", "children_q", "children_visits", "memory_bytes", "node_values", "principal_variation"]
-__all__ += ["root_values"]
+__all__ += ["children_index", "children_q", "children_visits", "memory_bytes", "node_bytes", "node_values"]
+__all__ += ["principal_variation", "root_values"]
 
 ROOT = 0
 """Node number of the root."""
@@ -108,6 +108,12 @@ def allocate(batch_size: int, num_nodes: int, num_actions: int, latent_size: int
 def memory_bytes(tree: Tree) -> int:
     """Bytes that the arrays of all B trees hold."""
     return sum(array.nbytes for array in tree)
+
+
+def node_bytes(num_actions: int, latent_size: int) -> int:
+    """Bytes that one node more takes in one tree."""
+    one, two = (memory_bytes(allocate(1, num_nodes, num_actions, latent_size)) for num_nodes in (1, 2))
+    return two - one
 
 
 def node_values(tree: Tree) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from numzero.errors import UserError
 from numzero.runtime.base import State
 
 __all__ = ["Archive"]
@@ -47,5 +48,12 @@ class Archive:
         return {"positions": self._positions.copy(), "next": np.array(self._next)}
 
     def restore(self, state: State) -> None:
-        """Take up where `state` was taken."""
-        self._positions, self._next = state["positions"].copy(), int(state["next"])
+        """Take up where `state` was taken.
+
+        Raises:
+            UserError: it is none of ours.
+        """
+        positions, following = state["positions"], int(state["next"])
+        if positions.dtype != np.uint8 or positions.ndim != 2 or not 0 <= following < MOST_POSITIONS >= len(positions):
+            raise UserError(f"stored starts must be up to {MOST_POSITIONS:,} rows of bytes. Take another checkpoint.")
+        self._positions, self._next = positions.copy(), following

@@ -8,25 +8,41 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import shutil
+import struct
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.errors import UserError
-from numzero.files import LOCK, DamagedFilesError, generations, prune, read_folder, remove_leftovers, write_folder
+from numzero.errors import UserError, unfit_explained
+from numzero.files import (
+    LOCK,
+    UNREADABLE,
+    DamagedFilesError,
+    generations,
+    prune,
+    read_folder,
+    remove_leftovers,
+    write_folder,
+)
+from numzero.games.base import spec_problems
 from numzero.inference import ModelFiles
 from numzero.runtime.base import State
 from numzero.training.plan import RunPlan
 
 __all__ = ["GENERATIONS", "Checkpoint", "RunState", "clear", "forget_later", "generator_state", "never_began"]
-__all__ += ["read_checkpoint", "restore_generator", "write_checkpoint"]
+__all__ += ["read_arrays", "read_checkpoint", "restore_generator", "write_checkpoint"]
 
 GENERATIONS = 3
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+_KINDS = "biufU"
+"""Of arrays: truth values, numbers and text."""
 _ROLE_PREFIX = "role-"
 
 
@@ -34,21 +50,21 @@ class RunState(msgspec.Struct, kw_only=True):
     """How far a run has come."""
 
     plan: RunPlan
-    steps: int = 0
+    steps: _Count = 0
     """Environment steps."""
-    games: int = 0
+    games: _Count = 0
     """Episodes finished."""
-    reanalyzed: int = 0
+    reanalyzed: _Count = 0
     """Positions searched again, allowances that lapsed included."""
-    seconds: float = 0.0
+    seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     """Time spent training, in all sessions."""
-    published: int = 0
+    published: _Count = 0
     """Version of the weights that actors have."""
-    evaluated: int = 0
+    evaluated: _Count = 0
     """Updates behind the agent that was evaluated last."""
-    sequence: int = 0
+    sequence: _Count = 0
     """Newest game of the store that the window has seen."""
-    revision: int = 0
+    revision: _Count = 0
     """Newest statistics of the store that the window has seen."""
     rng: str = ""
     reanalyze_rng: str = ""
@@ -135,16 +151,19 @@ def restore_generator(rng: np.random.Generator, state: str) -> None:
 
 def _decode(files: Mapping[str, bytes], path: Path) -> Checkpoint:
     try:
-        arrays = {name.removesuffix(".npz"): _arrays(files[name]) for name in files if name.endswith(".npz")}
+        arrays = {name.removesuffix(".npz"): read_arrays(files[name]) for name in files if name.endswith(".npz")}
+        state = msgspec.json.decode(files["state.json"], type=RunState)
+        if problems := spec_problems(state.plan.spec):
+            raise DamagedFilesError(f"{path / 'state.json'} cannot be a run's: {' '.join(problems)}")
         return Checkpoint(
-            state=msgspec.json.decode(files["state.json"], type=RunState),
+            state=state,
             learner=arrays["learner"],
             window=arrays["window"],
             reanalyze=arrays["reanalyze"],
             roles={n.removeprefix(_ROLE_PREFIX): state for n, state in arrays.items() if n.startswith(_ROLE_PREFIX)},
             published=ModelFiles(files["initial.onnx"], files["recurrent.onnx"]),
         )
-    except (KeyError, msgspec.DecodeError) as error:
+    except (KeyError, *UNREADABLE) as error:
         raise UserError(f"{path} is a checkpoint of another version of numzero ({error}). Start a new run.") from error
 
 
@@ -154,6 +173,35 @@ def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def _arrays(content: bytes) -> State:
-    with np.load(io.BytesIO(content), allow_pickle=False) as loaded:
-        return {name: loaded[name] for name in loaded.files}
+def read_arrays(content: bytes) -> State:
+    """The arrays of a file that `numpy.savez` wrote, each as long as its bytes: nothing is unpacked, nor unpickled.
+
+    Raises:
+        DamagedFilesError: it is no such file.
+    """
+    try:
+        with unfit_explained("a file of arrays"), zipfile.ZipFile(io.BytesIO(content)) as members:
+            entries = members.infolist()
+            if sum(entry.file_size for entry in entries) > len(content):
+                raise UserError("its members claim more bytes than it has")
+            return {entry.filename.removesuffix(".npy"): _array(members, entry) for entry in entries}
+    except (UserError, zipfile.BadZipFile, EOFError, OSError, struct.error) as error:
+        raise DamagedFilesError(f"a file of arrays is not what was written ({error}). Make it again.") from error
+
+
+def _array(members: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:
+    """One array, writable; a member that claims more than it holds is refused before anything is allocated."""
+    if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+        raise UserError(f"{entry.filename!r} is compressed")
+    member = io.BytesIO(members.read(entry))
+    version = np.lib.format.read_magic(member)
+    if version not in ((1, 0), (2, 0)):
+        raise UserError(f"{entry.filename!r} has format {version}")
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, in_columns, dtype = read_header(member)
+    size = entry.file_size - member.tell()
+    is_known = dtype.kind in _KINDS and dtype.itemsize > 0 and min(shape, default=0) >= 0
+    if not is_known or math.prod(shape) * dtype.itemsize != size:
+        raise UserError(f"{entry.filename!r} claims {dtype} of shape {shape} in {size} bytes")
+    flat = np.array(bytearray(member.read()), np.uint8).view(dtype)
+    return flat.reshape(shape, order="F" if in_columns else "C")

@@ -16,7 +16,8 @@ import msgspec
 import tomli_w
 
 from numzero.errors import UserError, nearest
-from numzero.limits import ABOVE_0, ANY_ABOVE_0, BELOW_1, Limit, at_least, beyond
+from numzero.files import read_file
+from numzero.limits import ABOVE_0, ANY_ABOVE_0, BELOW_1, LARGEST_BUDGET, LARGEST_SIZE, Limit, at_least, beyond
 from numzero.networks.config import (
     NetworkConfig,
     body_settings,
@@ -35,6 +36,14 @@ from numzero.training.selfplay import SelfPlayConfig
 
 __all__ = ["EvaluationConfig", "LearnerConfig", "ProcessConfig", "ReanalyzeConfig", "RunConfig"]
 __all__ += ["ScheduleConfig", "load_config", "load_preset", "preset_names", "read_config", "save_config"]
+
+
+LARGEST_SETTINGS = 2**18
+"""Bytes of a file of settings; one with all of them and the longest comments has a tenth."""
+LONGEST_LINE = 2000
+"""Characters; Python's reader of TOML takes minutes over a key of fifty thousand parts."""
+MOST_WORKERS = 1024
+"""Processes of one role."""
 
 
 class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +83,7 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
         return beyond(
             self,
             "learner",
-            batch_size=at_least(1),
+            batch_size=at_least(1, LARGEST_SIZE),
             learning_rate=ABOVE_0,
             final_learning_rate=at_least(0),
             warmup_updates=at_least(0),
@@ -102,7 +111,13 @@ class EvaluationConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
-        return beyond(self, "evaluation", games=at_least(1), interval=at_least(0), num_simulations=at_least(0))
+        return beyond(
+            self,
+            "evaluation",
+            games=at_least(1),
+            interval=at_least(0),
+            num_simulations=at_least(0, LARGEST_BUDGET),
+        )
 
 
 class ScheduleConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,7 +170,13 @@ class ProcessConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
-        return beyond(self, "processes", workers=at_least(0), reanalyze_workers=at_least(0), slack_updates=at_least(0))
+        return beyond(
+            self,
+            "processes",
+            workers=at_least(0, MOST_WORKERS),
+            reanalyze_workers=at_least(0, MOST_WORKERS),
+            slack_updates=at_least(0),
+        )
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,21 +218,39 @@ def load_preset(name: str, overrides: Iterable[str] = ()) -> RunConfig:
         UserError: no such preset, an unknown field, or a value that does not fit; names the nearest right one.
     """
     if name.endswith(".toml"):
-        return load_config(Path(name), overrides)
+        return load_config(Path(name), overrides, follow=True)
     if name not in preset_names():
         raise UserError(f"there is no preset {name!r}.{nearest(name, preset_names())}")
     text = (resources.files("numzero") / "presets" / f"{name}.toml").read_text("utf-8")
-    return _convert(tomllib.loads(text), overrides, name)
+    return _convert(_tables(text, name), overrides, name)
 
 
-def load_config(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
-    """The settings in a TOML file, with overrides applied; raises as `load_preset`."""
+def load_config(path: Path, overrides: Iterable[str] = (), *, follow: bool = False) -> RunConfig:
+    """The settings in a TOML file, with overrides applied; raises as `load_preset`.
+
+    `follow` takes a link that leads out of its folder, for a file that the user named.
+    """
     try:
-        return _convert(tomllib.loads(path.read_text("utf-8")), overrides, str(path))
+        text = read_file(path, LARGEST_SETTINGS, follow=follow).decode()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise UserError(f"{path} is not TOML: {error}.") from error
+    if (longest := max(map(len, text.split("\n")))) > LONGEST_LINE:
+        raise UserError(
+            f"{path} must have lines of {LONGEST_LINE:,} characters at most; one has {longest:,}. Break it."
+        )
+    return _convert(_tables(text, str(path)), overrides, str(path))
+
+
+def _tables(text: str, source: str) -> dict[str, Any]:
+    """TOML as nested tables; a number of thousands of digits and too deep a nesting are refused as bad TOML is."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise UserError(f"{source} is not TOML: it is nested too deep.") from error
+    except ValueError as error:
+        raise UserError(f"{source} is not TOML: {error}.") from error
 
 
 def read_config(content: bytes) -> RunConfig:
@@ -262,8 +301,8 @@ def _parsed(override: str) -> tuple[list[str], Any]:
     if not equals or not path.strip():
         raise UserError(f"--set takes path=value, like search.num_simulations=32; got {override!r}.")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = _tables(f"value = {text}", override)["value"]
+    except UserError:
         value = text.strip()
     return modern_path(path.strip().split(".")), value
 

@@ -181,9 +181,15 @@ class Learner:
                 f"the checkpoint has {state['parameters'].size} parameters, this network {self.num_parameters}; "
                 "the run's network settings have changed since."
             )
-        for name, array in self._vectors().items():
+        done = int(state["num_updates_done"])
+        vectors = self._vectors()
+        if done < 0 or any(state[name].shape != array.shape for name, array in vectors.items()):
+            raise UserError(
+                "a learner's state must have a count of updates and vectors alike. Take another checkpoint."
+            )
+        for name, array in vectors.items():
             array[:] = state[name]
-        self.num_updates_done = int(state["num_updates_done"])
+        self.num_updates_done = done
 
     def _vectors(self) -> dict[str, NDArray[np.float32]]:
         optimizer = self._optimizer

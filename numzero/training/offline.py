@@ -13,9 +13,11 @@ import numpy as np
 
 from numzero.agent import Agent
 from numzero.errors import UserError
+from numzero.files import UNREADABLE
 from numzero.games import GameSpec
+from numzero.games.base import spec_problems
 from numzero.games.turns import rescaled
-from numzero.replay import GAME_NOTE, UNKNOWN_VERSION, DamagedData, GameStore
+from numzero.replay import GAME_NOTE, UNKNOWN_VERSION, DamagedData, GameStore, Trajectory
 
 __all__ = ["STORE_NAME", "Source", "find_source", "import_games"]
 
@@ -36,7 +38,7 @@ def find_source(path: Path) -> Source:
     Raises:
         UserError: there are none, or nothing says which game they are of.
     """
-    file = path / STORE_NAME if path.is_dir() else path
+    file = path / STORE_NAME if path.is_dir() else path.resolve()  # a link that the user names may lead anywhere
     if not file.is_file():
         raise UserError(f"{path} is neither a folder with {STORE_NAME} nor such a file. Name a run or a store.")
     with GameStore(file) as store:
@@ -44,11 +46,30 @@ def find_source(path: Path) -> Source:
         if store.num_games() == 0:
             raise UserError(f"{file} holds no games. Let a run or `selfplay` store some first.")
     if note is not None:
-        return Source(file, msgspec.json.decode(note, type=GameSpec))
+        return Source(file, _spec(note, file))
     try:
         return Source(file, Agent.load(file.parent).info.spec)
     except UserError as error:
         raise UserError(f"{file} does not say which game it holds, and no agent lies beside it. {error}") from error
+
+
+def _spec(note: bytes, file: Path) -> GameSpec:
+    """What a store says of its game, if it can be one."""
+    try:
+        spec = msgspec.json.decode(note, type=GameSpec)
+    except UNREADABLE as error:
+        raise DamagedData(f"the note on the game in {file} cannot be read: {error}. Take another store.") from error
+    if problems := spec_problems(spec):
+        raise DamagedData(f"the note on the game in {file} cannot be of one: {' '.join(problems)}")
+    return spec
+
+
+def _fitting(game: Trajectory, spec: GameSpec) -> Trajectory:
+    """The game, if it can be one of the spec's."""
+    seen = game.observation.shape[1:], game.observation.dtype.name, game.legal.shape[1]
+    if seen != (spec.observation_shape, spec.observation_dtype, spec.num_actions):
+        raise DamagedData(f"a game of {spec.name} must fit its spec; {game.game_id!r} has {seen}. Discard it.")
+    return game
 
 
 def import_games(source: Source, store: GameStore, gamma: float, max_steps: int) -> tuple[int, int]:
@@ -64,7 +85,7 @@ def import_games(source: Source, store: GameStore, gamma: float, max_steps: int)
         games = []
         for row in rows:
             try:
-                games += theirs.read_games([row.sequence])
+                games += [_fitting(game, source.spec) for game in theirs.read_games([row.sequence])]
             except DamagedData:
                 num_damaged += 1
             if len(games) == _BATCH or row is rows[-1]:

@@ -5,7 +5,6 @@ Knows what is compared and how much may differ; knows nothing of how any of the 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.agent import AgentInfo
-from numzero.errors import UserError
+from numzero.errors import UserError, unfit_explained
 from numzero.files import generations, read_folder
 from numzero.games.turns import turn_gamma
 from numzero.inference import FoundMove, ModelFiles, OnnxModel, OnnxSearch
 from numzero.search import SearchResult
 from numzero.search.model import RecurrentOutput
 from numzero.search.steps import evaluate_dense
+from numzero.training.checkpoint import read_arrays
 from numzero.training.config import load_config
 from numzero.training.embed import Position, agent_graph, numba_search
 
@@ -148,8 +148,8 @@ def _torch_error(source: Path, info: AgentInfo, model: ModelFiles) -> tuple[floa
         return None, f"the run keeps no checkpoint of update {info.model_version}"
     from numzero.networks.export import ParityError, parity_with
 
-    with np.load(io.BytesIO(read_folder(folder)["learner.npz"]), allow_pickle=False) as arrays:
-        parameters: NDArray[Any] = arrays["average_parameters"]
+    with unfit_explained(f"the checkpoint {folder}"):
+        parameters: NDArray[Any] = read_arrays(read_folder(folder)["learner.npz"])["average_parameters"]
     config = load_config(source / "config.toml").network
     try:
         turns = turn_gamma(info.spec, info.discount)

@@ -18,9 +18,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.errors import DiskFullError
+from numzero.errors import DiskFullError, UserError
 from numzero.inference import ModelFiles, shared_model
-from numzero.limits import at_least, beyond
+from numzero.limits import LARGEST_SIZE, at_least, beyond
 from numzero.replay import UNKNOWN_VERSION, GameRow, GameStore, Statistics, StoreBusyError, Trajectory, Window
 from numzero.runtime.base import Mailbox, State
 from numzero.search import Search, SearchConfig
@@ -47,7 +47,7 @@ class ReanalyzeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
-        return beyond(self, "reanalyze", fraction=at_least(0), positions=at_least(1))
+        return beyond(self, "reanalyze", fraction=at_least(0), positions=at_least(1, LARGEST_SIZE))
 
     def positions_at(self, updates: int, batch_size: int) -> int:
         """How many positions are to be searched again in the time of `updates` updates."""
@@ -91,8 +91,16 @@ class Reanalyzer:
         return {"slots": self._slots, "stamps": self._stamps}
 
     def restore(self, state: State) -> None:
-        """Go on where `state` was taken."""
-        self._slots, self._stamps = state["slots"].copy(), state["stamps"].copy()
+        """Go on where `state` was taken.
+
+        Raises:
+            UserError: it is none of ours.
+        """
+        slots, stamps = state["slots"], state["stamps"]
+        kinds = slots.dtype.kind + stamps.dtype.kind
+        if kinds != "ii" or slots.ndim != 1 or slots.shape != stamps.shape or slots.min(initial=0) < 0:
+            raise UserError("the state of a sweep must be slots and stamps, as many of each. Take another checkpoint.")
+        self._slots, self._stamps = slots.copy(), stamps.copy()
 
     def _draw(self, window: Window) -> _Int64Array:
         """`[positions]` slots: uniform steps; half of a game's last steps stand for the position it bootstraps from."""
@@ -102,7 +110,9 @@ class Reanalyzer:
 
     def _sweep(self, window: Window) -> _Int64Array:
         """`[n]` slots, n up to `positions`: the next of the sweep; none if nothing is out of date."""
-        slots = self._slots[window.stamp[self._slots] == self._stamps]
+        there = self._slots < len(window.stamp)
+        slots = self._slots[there]
+        slots = slots[window.stamp[slots] == self._stamps[there]]
         if len(slots) < self._config.positions:
             slots = np.concatenate([slots, self._out_of_date(window, slots)])
         taken, self._slots = np.split(slots, [self._config.positions])

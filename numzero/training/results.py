@@ -16,11 +16,15 @@ from typing import Annotated
 import msgspec
 
 from numzero.errors import UserError
+from numzero.files import UNREADABLE, DamagedFilesError, read_file
 from numzero.metrics import Evaluated, read_metrics
 from numzero.training.scores import evaluation_score
 
 __all__ = ["Point", "Results", "SeedResult", "Summary"]
 __all__ += ["learning_curve", "machine", "read_results", "summarize", "with_seconds"]
+
+LARGEST_RESULTS = 2**28
+"""Bytes of a results.json: a thousand seeds with a thousand evaluations each."""
 
 _Seconds = Annotated[float, msgspec.Meta(ge=0)]
 _Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -120,10 +124,12 @@ def read_results(path: Path) -> Results:
     """
     again = "Run its command again with the same --out; what is trained already is not trained again."
     try:
-        results = msgspec.json.decode(path.read_bytes(), type=Results)
+        results = msgspec.json.decode(read_file(path, LARGEST_RESULTS, follow=True), type=Results)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}. Name results.json files of studies.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except DamagedFilesError as error:
+        raise UserError(f"{error} It shall be the results.json of a study.") from error
+    except UNREADABLE as error:
         raise UserError(f"{path} is not the results.json of a study: {error}. {again}") from error
     summaries = summarize(results.seeds, results.threshold)
     if results.summaries not in ([], summaries):

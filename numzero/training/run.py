@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from numzero.agent import Agent, AgentInfo, agent_files
-from numzero.errors import UserError
+from numzero.errors import UserError, unfit_explained
 from numzero.files import (
     FolderLock,
     prune,
@@ -151,6 +151,7 @@ class TrainingRun:
         if not (folder / "checkpoints").is_dir():
             raise UserError(f"{folder} is not the folder of a run: it has no checkpoints/. Start one with `train`.")
         lock = FolderLock(folder)
+        run = cls.__new__(cls)
         try:
             remove_leftovers(folder)
             read_sealed(folder / "config.toml")
@@ -165,7 +166,9 @@ class TrainingRun:
             for problem in problems:
                 run._journal.note("damaged", f"{problem} The checkpoint before it is used.")
         except BaseException:
-            lock.close()
+            for file in (vars(run).get("_journal"), vars(run).get("_store"), lock):
+                if file is not None:
+                    file.close()
             raise
         return run
 
@@ -210,7 +213,8 @@ class TrainingRun:
         self._store.set_limit(config.replay.disk_mb * MEBIBYTE)
         self._store.write_note(GAME_NOTE, msgspec.json.encode(self.spec))
         if checkpoint is not None:
-            self._restore(checkpoint)
+            with unfit_explained(f"the checkpoint in {self.folder / 'checkpoints'}"):
+                self._restore(checkpoint)
         self._first = msgspec.structs.replace(state)  # where this session began: runtimes count from there
         self._runtime: Runtime
         if self._in_processes:
@@ -231,7 +235,7 @@ class TrainingRun:
     def _restore(self, checkpoint: Checkpoint) -> None:
         state = self._state
         self._learner.restore(checkpoint.learner)
-        game_ids = checkpoint.window["game_id"].tolist()
+        game_ids = checkpoint.window["game_id"].ravel().tolist()
         if lost := self._window.restore(checkpoint.window, self._store.read_named(game_ids)):
             self._journal.note(
                 "damaged", f"{lost} games of the window are no longer in the store; it goes on without them."

@@ -14,11 +14,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from numzero.errors import UserError, unfit_explained
 from numzero.games import STAY, Game, GameSpec, Placeable, PlaysRandomly, make_game, rehearsal_game
 from numzero.games.replayable import ReplayableGame
 from numzero.games.turns import edge_discounts, for_first_player, require_alternation
 from numzero.inference import ModelFiles, OnnxModel, shared_model
-from numzero.limits import BELOW_1, SHARE, at_least, beyond
+from numzero.limits import BELOW_1, LARGEST_BUDGET, LARGEST_SIZE, SHARE, at_least, beyond
 from numzero.replay import COLUMNS, Columns, Ended, Trajectory, zero_columns
 from numzero.runtime.base import Mailbox, State
 from numzero.search import Model, Search, SearchConfig, SearchResult, sample_action
@@ -68,7 +69,7 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
         return beyond(
             self,
             "selfplay",
-            batch_size=at_least(1),
+            batch_size=at_least(1, LARGEST_SIZE),
             temperature=at_least(0),
             temperature_moves=at_least(0),
             random_start_moves=at_least(0),
@@ -76,9 +77,9 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
             stored_start_share=SHARE,
             segment_steps=at_least(0),
             growth_updates=at_least(0),
-            first_simulations=at_least(1),
+            first_simulations=at_least(1, LARGEST_BUDGET),
             fast_move_share=BELOW_1,
-            fast_simulations=at_least(1),
+            fast_simulations=at_least(1, LARGEST_BUDGET),
         )
 
 
@@ -133,7 +134,8 @@ def selfplay(
                 if actor is None:
                     actor = Actor(game, task, rng, mailbox.life)
                     if (state := mailbox.keep_state(actor.state)) is not None:
-                        actor.restore(state)
+                        with unfit_explained("the state of self-play in the checkpoint"):
+                            actor.restore(state)
                 actor.use_model(model, version)
             if actor is None or mailbox.budget() <= 0:
                 mailbox.wait()
@@ -238,7 +240,7 @@ class Actor:
         assert isinstance(self._game, ReplayableGame)
         self._rng.bit_generator.state = json.loads(str(state["rng"]))
         self._num_started = int(state["num_started"])
-        self._recorded = state["recorded"].copy()
+        self._recorded[:] = state["recorded"]
         self._archive.restore(_part(state, "archive_"))
         self._recorder.restore(_part(state, "recorder_"))
         if not self._game.restore(_part(state, "game_")):
@@ -421,11 +423,18 @@ class Recorder:
         return state | {"num_games": np.array(self._num_games)}
 
     def restore(self, state: State) -> None:
-        """Go on where `state` was taken."""
+        """Go on where `state` was taken.
+
+        Raises:
+            UserError: it is none of ours.
+        """
+        longest = int(state["_length"].max())
+        kinds = {state[name].dtype.kind for name in ("_length", "_game_number", "_part", "episode_steps")}
+        if kinds != {"i"} or state["_length"].min() < 0 or state["step_action"].shape[1] != longest:
+            raise UserError("recorded episodes must be as long as their lengths say. Take another checkpoint.")
         for name in self._COUNTERS:
             getattr(self, name)[:] = state[name]
         self._num_games = int(state["num_games"])
-        longest = int(self._length.max())
         while longest >= self._columns.action.shape[1]:
             self._grow()
         for name in COLUMNS:

@@ -22,7 +22,7 @@ import msgspec
 
 from numzero.agent import Agent
 from numzero.errors import UserError
-from numzero.files import FolderLock, write_file
+from numzero.files import UNREADABLE, FolderLock, read_file, write_file
 from numzero.games import is_solved, reward_threshold, trusted_name
 from numzero.training.config import RunConfig, load_config, load_preset, read_config, save_config
 from numzero.training.evaluate import AgentPlayer, RandomPlayer, episodes, exhaustive, match
@@ -204,7 +204,13 @@ class Study:
         return self._variant_folder(name) / f"seed-{seed}"
 
     def _result(self, name: str, seed: int) -> SeedResult:
-        result = msgspec.json.decode(self._result_path(name, seed).read_bytes(), type=SeedResult)
+        path = self._result_path(name, seed)
+        try:
+            result = msgspec.json.decode(read_file(path), type=SeedResult)
+        except UNREADABLE as error:
+            raise UserError(
+                f"{path} is not the result of a seed: {error}. Remove it to train the seed again."
+            ) from error
         return with_seconds(result, self._run_folder(name, seed) / "metrics.jsonl")
 
     def _result_path(self, name: str, seed: int) -> Path:

@@ -448,3 +448,62 @@ def test_notes_are_kept_by_name(path):
         store.write_note("game", b"chess")
     with GameStore(path) as store:
         assert store.read_note("game") == b"chess"
+
+
+# ---------------------------------------------------------------------------------------------------- right digests
+
+
+def put(path: Path, table: str, **columns: object) -> None:
+    """Change rows of a store behind its back."""
+    with closing(sqlite3.connect(path)) as other:
+        for name, value in columns.items():
+            other.execute(f"UPDATE {table} SET {name} = ?", (value,))
+        other.commit()
+
+
+@pytest.mark.parametrize(("num_steps", "num_actions"), [(2, 2), (4, 2), (3, 3)])
+def test_statistics_that_do_not_fit_their_game_are_named_and_passed_over(path, num_steps, num_actions):
+    """Their digest is right and so is their id; the game comes with what it says itself."""
+    game = make_trajectory("a", 3)
+    other = make_trajectory("a", num_steps, num_actions=num_actions)
+    with GameStore(path) as store:
+        store.add([game])
+        store.add_statistics([statistics_of(game, 5)])
+    wrong = Statistics(
+        game_id="a",
+        policy_target=other.policy_target,
+        root_value=other.root_value,
+        model_version=other.model_version,
+    )
+    put(path, "statistics", payload=encode_statistics(wrong))
+    said: list[str] = []
+    with GameStore(path, on_damage=said.append) as store:
+        assert_same_trajectory(store.read_after(0, 10)[1][0], game)
+        assert_same_trajectory(store.read_last(10)[0], game)
+        assert len(said) == 1
+        assert "Game 'a'" in said[0]
+        assert len(store.problems()) >= 1
+    with GameStore(path) as store, pytest.raises(DamagedData, match=r"Game 'a' in .* has others' statistics"):
+        store.read_after(0, 10)
+
+
+@pytest.mark.parametrize("num_steps", ["x", -5, 2.5, b""])
+def test_an_index_of_no_numbers_is_damaged_data(path, num_steps):
+    """Whoever adds up the steps of games gets numbers, or a sentence."""
+    with GameStore(path) as store:
+        store.add([make_trajectory("a", 3)])
+    put(path, "games", num_steps=num_steps)
+    with GameStore(path) as store, pytest.raises(DamagedData, match=r"The index of .* is damaged"):
+        store.index()
+
+
+@pytest.mark.parametrize("note", [b"x", b"-5", b"", b"9" * 5000, b"\xff"])
+def test_a_limit_that_is_no_number_is_damaged_data(path, note):
+    """Its digest is right: somebody wrote it."""
+    with GameStore(path) as store:
+        store.write_note("max_bytes", note)
+        if note:
+            with pytest.raises(DamagedData, match="is no number of bytes"):
+                store.add([make_trajectory("a", 3)])
+        else:
+            assert store.add([make_trajectory("a", 3)]) == 1

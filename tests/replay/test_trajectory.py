@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from typing import Any
+
 import msgspec
 import numpy as np
 import pytest
@@ -11,10 +14,14 @@ from hypothesis import strategies as st
 from numzero.errors import UserError
 from numzero.replay import (
     DamagedData,
+    Statistics,
+    Trajectory,
     check_trajectory,
     codec,
+    decode_statistics,
     decode_trajectory,
     encode_trajectory,
+    with_statistics,
 )
 from tests.replay.games import ARRAYS, assert_same_trajectory, make_trajectory, trajectories
 
@@ -136,3 +143,134 @@ def test_bad_trajectory_is_not_encoded():
     """What cannot be learned from is refused where it is made, not where it is read."""
     with pytest.raises(UserError, match="reward"):
         encode_trajectory(msgspec.structs.replace(make_trajectory(), reward=np.zeros(3)))
+
+
+# ---------------------------------------------------------------------------------------------------- sound bytes
+
+
+def sealed(header: object, columns: bytes, magic: bytes = b"numzero\x01") -> bytes:
+    """What the codec would make of a header and columns, were it told to: with a digest that is right."""
+    encoded = header if isinstance(header, bytes) else msgspec.msgpack.encode(header)
+    content = len(encoded).to_bytes(4, "little") + encoded + bytes(-(28 + len(encoded)) % 8) + columns
+    return magic + hashlib.blake2b(content, digest_size=16).digest() + content
+
+
+def columns_of(trajectory: Trajectory, **changed: bytes) -> bytes:
+    """Its arrays in the order of their bytes, some of them others."""
+    order = ("model_version", "action", "reward", "discount", "policy_target", "root_value", "observation", "legal")
+    return b"".join(
+        changed.get(name, getattr(trajectory, name).tobytes()) for name in (*order, "to_play", "exploratory")
+    )
+
+
+def header_of(trajectory: Trajectory) -> list[Any]:
+    shape = trajectory.observation.shape[1:]
+    dtype = "u1" if trajectory.observation.dtype == np.uint8 else "f4"
+    return [trajectory.game_id, trajectory.ended, trajectory.num_steps, trajectory.legal.shape[1], dtype, list(shape)]
+
+
+def test_the_test_makes_the_codecs_bytes():
+    """So that what follows is refused for what is in it."""
+    for dtype in (np.uint8, np.float32):
+        game = make_trajectory(dtype=dtype)
+        assert sealed(header_of(game), columns_of(game)) == encode_trajectory(game)
+
+
+def filled(name: str, value: Any) -> Trajectory:
+    """A game with one number of one column changed."""
+    game = make_trajectory(dtype=np.float32)
+    array = getattr(game, name).copy()
+    array.reshape(-1)[-1] = value
+    return msgspec.structs.replace(game, **{name: array})
+
+
+UNSOUND = {
+    "an action that there is not": filled("action", 2),
+    "a negative action": filled("action", -1),
+    "nan as reward": filled("reward", np.nan),
+    "inf as discount": filled("discount", np.inf),
+    "nan as policy": filled("policy_target", np.nan),
+    "-inf as value": filled("root_value", -np.inf),
+    "a value after the end": filled("root_value", 1.0),
+    "nan as observation": filled("observation", np.nan),
+    "a third player": filled("to_play", 2),
+    "a player below none": filled("to_play", -1),
+    "no name": make_trajectory(""),
+}
+
+
+@pytest.mark.parametrize("fault", UNSOUND)
+def test_a_game_that_encoding_refuses_is_refused_by_decoding_too(fault):
+    """Its digest is right, so only a look at it shows what it is."""
+    game = UNSOUND[fault]
+    with pytest.raises(UserError):
+        encode_trajectory(game)
+    with pytest.raises(DamagedData, match="A stored game must be sound: "):
+        decode_trajectory(sealed(header_of(game), columns_of(game)))
+
+
+@pytest.mark.parametrize("name", ["legal", "exploratory"])
+def test_bytes_that_are_no_truth_values_are_refused(name):
+    """Numpy would take 2 for true, and compiled code for anything."""
+    game = make_trajectory()
+    array = getattr(game, name).view(np.uint8).copy()
+    array.reshape(-1)[0] = 2
+    broken = columns_of(game, **{name: array.tobytes()})
+    with pytest.raises(DamagedData, match=f"truth values in '{name}'"):
+        decode_trajectory(sealed(header_of(game), broken))
+
+
+HEADERS: dict[str, Any] = {
+    "no steps": ["g", "cut", 0, 2, "u1", [2]],
+    "no actions": ["g", "cut", 3, 0, "u1", [2]],
+    "negative steps": ["g", "cut", -2, 2, "u1", [2]],
+    "negative steps and actions": ["g", "cut", -3, -2, "u1", [2]],
+    "two negative sizes": ["g", "cut", 3, 2, "u1", [-1, -2]],
+    "one negative size": ["g", "cut", 3, 2, "u1", [-2]],
+    "sizes without end": ["g", "cut", 3, 2, "u1", [2**63, 2**63]],
+    "empty, but without end": ["g", "cut", 3, 2, "u1", [0, 2**62, 2**62]],
+    "more dimensions than numpy has": ["g", "cut", 3, 2, "u1", [2, *[1] * 100]],
+    "empty, of more dimensions": ["g", "cut", 3, 2, "u1", [0] * 100],
+    "deep nesting": b"\x91" * 100_000,
+    "an unknown dtype": ["g", "cut", 3, 2, "O", [2]],
+    "an unknown end": ["g", "won", 3, 2, "u1", [2]],
+    "text as steps": ["g", "cut", "3", 2, "u1", [2]],
+    "floats as steps": ["g", "cut", 3.5, 2, "u1", [2]],
+    "no list": {"game_id": "g"},
+}
+
+
+@pytest.mark.parametrize("fault", HEADERS)
+@pytest.mark.parametrize("size", [0, 64, 86, 200])
+def test_a_header_with_impossible_sizes_is_damaged_data(fault, size):
+    """Whatever its sizes multiply to, and however much follows."""
+    with pytest.raises(DamagedData):
+        decode_trajectory(sealed(HEADERS[fault], bytes(size)))
+
+
+@pytest.mark.parametrize("header", [["g", "", 0, 2], ["g", "", -1, -1], ["g", "", 2, 0], ["", 5], [["g"], "", 2, 2]])
+def test_statistics_with_impossible_sizes_are_damaged_data(header):
+    """As games."""
+    with pytest.raises(DamagedData):
+        decode_statistics(sealed(header, bytes(16), b"numzstt\x01"))
+
+
+def test_statistics_that_are_not_finite_are_damaged_data():
+    """As encoding says too."""
+    columns = np.zeros(2, np.int64).tobytes() + np.full(4 + 3, np.nan, np.float32).tobytes()
+    with pytest.raises(DamagedData, match=r"must be sound: .* must be finite"):
+        decode_statistics(sealed(["g", "", 2, 2], columns, b"numzstt\x01"))
+
+
+def test_statistics_of_another_game_are_refused_by_a_game():
+    """Of other steps, or other actions."""
+    for num_steps, num_actions in ((2, 2), (4, 2), (3, 3)):
+        other = make_trajectory(num_steps=num_steps, num_actions=num_actions)
+        statistics = Statistics(
+            game_id="game",
+            policy_target=other.policy_target,
+            root_value=other.root_value,
+            model_version=other.model_version,
+        )
+        with pytest.raises(UserError, match=r"Statistics of game 'game' must be \[3, 2\]"):
+            with_statistics(make_trajectory(), statistics)

@@ -349,3 +349,79 @@ def test_settings_can_be_changed_in_code_too():
     """What a researcher does: replace, check."""
     config = msgspec.structs.replace(load_preset("tictactoe"), learner=LearnerConfig(batch_size=-1))
     assert config.check() == ["learner.batch_size must be 1 or more; got -1."]
+
+
+# ---------------------------------------------------------------------------------------------------- odd numbers
+
+
+def numbers_of(kind: type) -> list[str]:
+    """Every setting of that type, with its group: "learner.learning_rate"."""
+    return sorted(
+        f"{path}{name}"
+        for path, group in GROUPS.items()
+        for name, hint in get_type_hints(group).items()
+        if hint is kind and path
+    )
+
+
+MAY_BE_INFINITE = {"learner.gradient_clip", "runtime.patience_seconds", "runtime.start_patience_seconds"}
+"""As their fields say: infinity switches the limit off."""
+
+
+def test_numbers_of_settings_are_found():
+    """In groups of groups too."""
+    assert {"network.head_scale", "network.value.limit", "search.value_scale"} <= set(numbers_of(float))
+    assert {"network.width", "search.num_simulations"} <= set(numbers_of(int))
+
+
+@pytest.mark.parametrize("path", numbers_of(float))
+def test_a_number_that_is_none_or_without_end_is_refused(path):
+    """Every setting of every group: none reaches a network or a formula."""
+    for value in ("nan", "inf", "-inf", "1e308", "-1e308"):
+        if path in MAY_BE_INFINITE and value in ("inf", "1e308"):
+            load_preset("tictactoe", [f"{path}={value}"])
+            continue
+        with pytest.raises(UserError, match=rf"tictactoe: {path} must be .*; got "):
+            load_preset("tictactoe", [f"{path}={value}"])
+
+
+@pytest.mark.parametrize("path", numbers_of(int))
+def test_a_whole_number_without_end_is_refused(path):
+    """Every one: sizes that no machine has are no traceback of numpy or torch."""
+    for value in (str(10**12), str(10**30), "0x" + "f" * 5000, "9" * 5000):
+        with pytest.raises(UserError, match=r"at most|Expected `int`, got `str`") as refusal:
+            load_preset("tictactoe", [f"{path}={value}"])
+        assert len(str(refusal.value)) < 500
+
+
+def test_networks_that_no_memory_holds_are_refused():
+    """Though each of their sizes would do alone."""
+    for settings in (
+        ["network.width=65536", "network.dynamics_layers=100"],
+        ["network.body=conv", "network.channels=65536", "network.blocks=1"],
+    ):
+        with pytest.raises(UserError, match=r"network must have .* weights at most"):
+            load_preset("tictactoe", settings)
+
+
+ODD_FILES = {
+    "deep nesting": "x = " + "[\n" * 100_000 + "]\n" * 100_000,
+    "deep tables": "x = " + "{a=" * 600 + "1" + "}" * 600,
+    "deep nesting in one line": "x = " + "[" * 100_000,
+    "a number of 5,000 digits": "x = " + "9" * 5000,
+    "a number that Python does not write": "game = 'tictactoe'\n[schedule]\nnum_updates = 0x" + "f" * 1900,
+    "a key of many parts": ".".join("a" * 50_000) + " = 1",
+    "controls": "game = '\\u001b[31mred'\nx = 1",
+    "dates": "game = 1979-05-27",
+}
+
+
+@pytest.mark.parametrize("name", ODD_FILES)
+def test_a_file_of_odd_toml_is_refused_in_a_sentence(tmp_path, name):
+    """At once, and without a traceback."""
+    path = tmp_path / "odd.toml"
+    path.write_text(ODD_FILES[name])
+    with pytest.raises(UserError) as refusal:
+        load_preset(str(path))
+    assert len(str(refusal.value)) < 500
+    assert str(refusal.value).isprintable()

@@ -31,6 +31,9 @@ class Board(abc.ABC):
       symmetries: of the rules, if there are any.
     """
 
+    largest_cell = 2
+    """The largest number that a cell may hold."""
+
     def __init__(self, spec: GameSpec, batch_size: int, num_cells: int, symmetries: Symmetries | None = None) -> None:
         if batch_size < 1:
             raise UserError(f"batch_size must be at least 1; got {batch_size}. Ask for one copy or more.")
@@ -104,7 +107,13 @@ class Board(abc.ABC):
         return np.column_stack([self.board.view(np.uint8), self._to_play + _OVER * ~self._running]).astype(np.uint8)
 
     def place(self, which: NDArray[np.bool_], positions: NDArray[np.uint8]) -> None:
-        """See `Placeable`."""
+        """See `Placeable`; UserError where positions are none that `positions` gives."""
+        given, cells = positions[which], self.board.shape[1]
+        if given.shape[1:] != (cells + 1,) or (given > [self.largest_cell] * cells + [2 * _OVER - 1]).any():
+            raise UserError(
+                f"positions of {self.spec.name!r} must be {cells} cells from 0 to {self.largest_cell} and a player; "
+                f"got {positions.shape} with others."
+            )
         self.board.view(np.uint8)[which] = positions[which, :-1]
         self._to_play[which] = positions[which, -1] % _OVER
         self._running[which] = positions[which, -1] < _OVER
