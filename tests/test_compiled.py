@@ -53,7 +53,8 @@ def use() -> int:
 
 def run(folder: Path, code: str, *, cache: Path | None = None, **variables: str) -> tuple[str, str]:
     """Output and errors of a new interpreter in `folder`, with warnings as errors; it must end well."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("NUMZERO_SAID", "NUMBA_CACHE_DIR")}
+    left_out = ("NUMZERO_SAID", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in left_out}
     environment |= {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
     environment |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "error"}
     environment |= {} if cache is None else {"NUMBA_CACHE_DIR": str(cache)}
@@ -426,7 +427,7 @@ def test_what_a_parent_said_its_children_do_not_say(tmp_path: Path) -> None:
     """A program without a place has one sentence on its error stream, however many workers it starts."""
     (tmp_path / "small.py").write_text(SMALL, encoding="utf-8")
     code = f"{DOUBLE}\nimport subprocess, sys\nsubprocess.run([sys.executable, '-c', {DOUBLE!r}], check=True)"
-    out, err = run(tmp_path, code, HOME=str(tmp_path / "nowhere"), XDG_CACHE_HOME="")
+    out, err = run(tmp_path, code, HOME=str(tmp_path / "nowhere"))
     assert (out.count("4 False"), err.count("\n")) == (2, 1)
     assert "there is no home folder for them" in err
 
@@ -439,7 +440,7 @@ def test_an_agent_plays_where_nothing_can_be_written(tmp_path: Path) -> None:
     for place in [folder / "numzero", *(folder / "numzero").rglob("*")]:
         if place.is_dir():
             (place / "__pycache__").write_text("", encoding="utf-8")  # even root makes no folder there
-    nowhere = {"HOME": "/proc/nonexistent", "XDG_CACHE_HOME": ""}
+    nowhere = {"HOME": "/proc/nonexistent"}
     agent = ROOT / "models" / "tictactoe"
     out, err = run(
         folder, f"from numzero import Agent; print(Agent.load({str(agent)!r}).info.model_version)", **nowhere
