@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple, Protocol
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from numzero.compiled import kernel
 from numzero.errors import UserError
 from numzero.limits import LARGEST_SIZE, SHARE, at_least, beyond
 from numzero.replay.trajectory import Columns
@@ -103,7 +103,7 @@ def fill_value_targets(
         _mix_root_values(games, root_value, config.root_value_share, out)
 
 
-@njit(cache=True)
+@kernel
 def _mix_root_values(games: _Int64Array, root_value: _Float32Array, share: float, out: _Float32Array) -> None:
     """G[t] = (1 - share) G[t] + share v[t]."""
     for game in range(games.shape[0]):
@@ -111,7 +111,7 @@ def _mix_root_values(games: _Int64Array, root_value: _Float32Array, share: float
             out[t] += share * (root_value[t] - out[t])
 
 
-@njit(cache=True)
+@kernel
 def _fill_lambda(
     games: _Int64Array,
     reward: _Float32Array,
@@ -135,7 +135,7 @@ def _fill_lambda(
             out[t] = value
 
 
-@njit(cache=True)
+@kernel
 def _fill_n_step(
     games: _Int64Array,
     reward: _Float32Array,

@@ -13,9 +13,9 @@ from typing import cast
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 
+from numzero.compiled import fast_kernel, fused_kernel, kernel
 from numzero.networks.activations import Compiled
 
 __all__ = ["Elementwise", "Linear", "Norm", "Stage", "backward", "forward", "sum_rows", "write_gradients"]
@@ -171,7 +171,7 @@ def write_gradients(stages: Sequence[Stage], inputs: torch.Tensor) -> None:
 
 # torch's own take 3 to 5 times as long at 64 rows. Sums may be reordered and divisors are not checked, so that loops
 # become vector instructions.
-@njit(cache=True, fastmath={"reassoc", "contract"}, error_model="numpy")
+@fast_kernel
 def normalize(
     x: NDArray[np.float32],
     scale: NDArray[np.float32],
@@ -195,7 +195,7 @@ def normalize(
             y[i, j] = (x[i, j] - mean) * reciprocal * scale[j] + shift[j]
 
 
-@njit(cache=True, fastmath={"reassoc", "contract"}, error_model="numpy")
+@fast_kernel
 def d_normalize(
     d_y: NDArray[np.float32],
     scale: NDArray[np.float32],
@@ -216,7 +216,7 @@ def d_normalize(
             d_x[i, j] = (d_y[i, j] * scale[j] - level - (x[i, j] - mean) * slope) * reciprocal
 
 
-@njit(cache=True, fastmath={"contract"})
+@fused_kernel
 def sum_affine(
     d_y: NDArray[np.float32],
     x: NDArray[np.float32],
@@ -234,7 +234,7 @@ def sum_affine(
             d_shift[j] += d_y[i, j]
 
 
-@njit(cache=True)
+@kernel
 def sum_rows(index: NDArray[np.int32], rows: NDArray[np.float32], total: NDArray[np.float32]) -> None:
     """Fill `total[a]` with the sum of the `rows` whose `index` is a."""
     total[:] = 0.0

@@ -6,9 +6,9 @@ Knows the value transform h and two-hot coding; knows nothing of layers or losse
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from numzero.compiled import kernel
 from numzero.networks.config import SupportConfig
 
 __all__ = ["bin_values", "inverse_h", "two_hot", "value_transform"]
@@ -42,7 +42,7 @@ def bin_values(config: SupportConfig) -> NDArray[np.float32]:
     return (inverse_h(even) if config.transform == "h" else even).astype(np.float32)
 
 
-@njit(cache=True)
+@kernel
 def two_hot(scalar: NDArray[np.float32], bins: NDArray[np.float32]) -> NDArray[np.float32]:
     """Probabilities `[N, bins]` on the two neighbouring bins, whose expectation is `scalar` `[N]`.
 

@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from numzero.compiled import kernel
 from numzero.errors import UserError
 from numzero.limits import at_least, beyond
 from numzero.replay.trajectory import COLUMNS, Statistics, Trajectory, check_trajectory, zero_columns
@@ -529,7 +529,7 @@ def _slots_of(games: _Int64Array) -> _Int64Array:
     return np.concatenate([np.zeros(0, np.int64), *(np.arange(first, final + 1) for first, final in games)])
 
 
-@njit(cache=True)
+@kernel
 def _set_leaves(tree: _Float64Array, slot: _Int64Array, mass: _Float64Array) -> None:
     """Write leaves and add up their ancestors anew, so that no rounding error builds up."""
     for i in range(slot.size):
@@ -541,7 +541,7 @@ def _set_leaves(tree: _Float64Array, slot: _Int64Array, mass: _Float64Array) -> 
             node //= 2
 
 
-@njit(cache=True)
+@kernel
 def _find_leaves(tree: _Float64Array, point: _Float64Array, slot: _Int64Array) -> None:
     """Fill `slot` with the leaves under the points, the leaves laid end to end over [0, tree[1])."""
     num_leaves = tree.size // 2

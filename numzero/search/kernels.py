@@ -1,20 +1,19 @@
 """Every compiled step of the search: reset, select, expand, backup, for B trees at a time.
 
-Knows `Tree` and `Rule`, arrays and numbers; draws no random numbers, calls no model, allocates nothing. All kernels
-live in this one file because Numba's cache does not see changes in other files. Kernels assume what their wrappers
-in `steps.py` have checked.
+Knows `Tree` and `Rule`, arrays and numbers; draws no random numbers, calls no model, allocates nothing. Kernels assume
+what their wrappers in `steps.py` have checked. How they are compiled, and that edits of other files are seen, is the
+business of `numzero/compiled.py`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from numzero.compiled import search_inline, search_kernel
 from numzero.search.dense import (
     DENSE_ACTION,
     DENSE_RESIDUAL,
@@ -56,20 +55,6 @@ LOG2_E, LN_2_HIGH, LN_2_LOW = np.float32(1.44269504088896341), np.float32(0.6933
 EXP_1, EXP_2, EXP_3 = np.float32(1.6666665459e-1), np.float32(4.1665795894e-2), np.float32(8.3334519073e-3)
 EXP_4, EXP_5 = np.float32(1.3981999507e-3), np.float32(1.9875691500e-4)
 
-# `_nrt=False`, which Numba does not document, compiles without its run-time memory manager: a kernel then cannot
-# allocate, and handing twenty arrays from one function to the next costs no atomic reference counts. Inlined as well,
-# the tree alone is five times faster (bench S1). `error_model="numpy"` spares a test for zero at each division.
-# `nogil` lets threads search side by side: 1.8 times the moves on 2 cores at 200 simulations, and no loss alone.
-# What takes few arrays is a kernel of its own even if only kernels call it: LLVM inlines it all the same, and Numba
-# compiles it once (a first search on a machine: 14 s of one core; 31 with everything inlined by Numba).
-_Function = TypeVar("_Function", bound=Callable[..., object])
-_kernel: Callable[[_Function], _Function] = njit(  # type: ignore[call-overload]
-    cache=True, nogil=True, error_model="numpy", _nrt=False
-)
-_inline: Callable[[_Function], _Function] = njit(  # type: ignore[call-overload]
-    inline="always", error_model="numpy", _nrt=False
-)
-
 OUTPUT_NAMES = ("", "value", "policy_logits", "reward", "discount")
 
 
@@ -96,7 +81,7 @@ class Rule(NamedTuple):
     """`[A]` work space of one node."""
 
 
-@_kernel
+@search_kernel
 def _resume(
     tree: Tree,
     rule: Rule,
@@ -133,7 +118,7 @@ def _resume(
     return 0
 
 
-@_inline
+@search_inline
 def _write_root(
     tree: Tree, b: int, latent: Float32Array, logits: Float32Array, value: float, legal: NDArray[np.bool_]
 ) -> None:
@@ -154,7 +139,7 @@ def _write_root(
     _softmax(tree.children_prior[b, ROOT])
 
 
-@_kernel
+@search_kernel
 def _keep_subtree(tree: Tree, action: Int32Array, legal: NDArray[np.bool_], number: Int32Array) -> None:
     for b in range(action.shape[0]):
         root = ROOT if action[b] < 0 else _find_child(tree, b, ROOT, action[b])
@@ -176,7 +161,7 @@ def _keep_subtree(tree: Tree, action: Int32Array, legal: NDArray[np.bool_], numb
         tree.num_nodes[b] = count
 
 
-@_inline
+@search_inline
 def _drop_from_chain(tree: Tree, b: int, parent: int, number: Int32Array) -> None:
     """Take children that are not kept out of the parent's chain."""
     last = UNVISITED
@@ -192,7 +177,7 @@ def _drop_from_chain(tree: Tree, b: int, parent: int, number: Int32Array) -> Non
         child = following
 
 
-@_inline
+@search_inline
 def _move_node(tree: Tree, b: int, old: int, number: Int32Array) -> None:
     """Copy a node to its new, never higher number."""
     new = number[old]
@@ -211,7 +196,7 @@ def _move_node(tree: Tree, b: int, old: int, number: Int32Array) -> None:
         tree.latent[b, new, h] = tree.latent[b, old, h]
 
 
-@_inline
+@search_inline
 def _write_node(tree: Tree, b: int, node: int, value: float, logits: Float32Array) -> None:
     """A fresh node: raw value, logits, no visits, no children."""
     tree.node_visits[b, node] = 0
@@ -223,7 +208,7 @@ def _write_node(tree: Tree, b: int, node: int, value: float, logits: Float32Arra
         tree.children_prior[b, node, a] = logits[b, a]
 
 
-@_kernel
+@search_kernel
 def _softmax(x: Float32Array) -> None:
     """In place; -inf becomes 0."""
     largest = _largest(x)
@@ -234,7 +219,7 @@ def _softmax(x: Float32Array) -> None:
         x[i] *= scale
 
 
-@_inline
+@search_inline
 def _exp(x: np.float32) -> np.float32:
     """Exponential of a float32, within 1e-7 of it, 0 below -87 and without an end at 88; NaN stays NaN.
 
@@ -249,7 +234,7 @@ def _exp(x: np.float32) -> np.float32:
     return series * power if x >= EXP_LOWEST else (ZERO if x < EXP_LOWEST else x)
 
 
-@_kernel
+@search_kernel
 def _sum(x: Float32Array) -> np.float32:
     """The sum, in eight parts: one chain of additions would wait for each of them."""
     a, b, c, d, e, f, g, h = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
@@ -262,7 +247,7 @@ def _sum(x: Float32Array) -> np.float32:
     return ((a + e) + (b + f)) + ((c + g) + (d + h))
 
 
-@_kernel
+@search_kernel
 def _largest(x: Float32Array) -> np.float32:
     """The maximum of one element or more."""
     a, b, c, d = x[0], x[0], x[0], x[0]
@@ -274,7 +259,7 @@ def _largest(x: Float32Array) -> np.float32:
     return max(max(a, b), max(c, d))
 
 
-@_inline
+@search_inline
 def _prefer_by_prior(tree: Tree, b: int) -> None:
     """The legal root actions are tried in the order of their priors."""
     for a in range(tree.root_legal.shape[1]):
@@ -282,7 +267,7 @@ def _prefer_by_prior(tree: Tree, b: int) -> None:
     tree.next_action[b, ROOT] = _next_untried(tree.root_preference[b], UNOPENED)
 
 
-@_inline
+@search_inline
 def _next_untried(preference: NDArray[np.floating], last: int) -> int:
     """The action to be tried after `last` (or first, if `UNOPENED`): the next lower preference, the lowest of equals.
 
@@ -298,7 +283,7 @@ def _next_untried(preference: NDArray[np.floating], last: int) -> int:
     return best_action
 
 
-@_kernel
+@search_kernel
 def _mix_root_prior(tree: Tree, noise: NDArray[np.float64], fraction: float) -> None:
     for b in range(noise.shape[0]):
         for a in range(noise.shape[1]):
@@ -308,7 +293,7 @@ def _mix_root_prior(tree: Tree, noise: NDArray[np.float64], fraction: float) -> 
         _prefer_by_prior(tree, b)
 
 
-@_kernel
+@search_kernel
 def _set_root_gumbel(tree: Tree, logits: Float32Array, gumbel: NDArray[np.float64]) -> None:
     for b in range(logits.shape[0]):
         largest = -np.inf
@@ -321,13 +306,13 @@ def _set_root_gumbel(tree: Tree, logits: Float32Array, gumbel: NDArray[np.float6
         tree.next_action[b, ROOT] = _next_untried(tree.root_preference[b], UNOPENED)
 
 
-@_kernel
+@search_kernel
 def _select(tree: Tree, rule: Rule, parent: Int32Array, action: Int32Array, latent: Float32Array) -> None:
     for b in range(parent.shape[0]):
         _select_in(tree, rule, b, parent, action, latent)
 
 
-@_inline
+@search_inline
 def _select_in(tree: Tree, rule: Rule, b: int, parent: Int32Array, action: Int32Array, latent: Float32Array) -> None:
     """Walk tree b from its root to an edge."""
     node = ROOT
@@ -351,7 +336,7 @@ def _select_in(tree: Tree, rule: Rule, b: int, parent: Int32Array, action: Int32
         latent[b, h] = tree.latent[b, node, h]
 
 
-@_inline
+@search_inline
 def _puct_bounds(tree: Tree, rule: Rule, b: int, node: int) -> tuple[float, float]:
     """The range that Q is scaled by: of the whole tree, or of the node's own value and its visited children."""
     low, high = tree.q_bounds[b, 0], tree.q_bounds[b, 1]
@@ -365,7 +350,7 @@ def _puct_bounds(tree: Tree, rule: Rule, b: int, node: int) -> tuple[float, floa
     return low, high
 
 
-@_inline
+@search_inline
 def _puct_choice(tree: Tree, rule: Rule, b: int, node: int) -> int:
     """The child, or `UNVISITED` for `next_action`, of the largest pUCT score; the lowest action of equals.
 
@@ -388,7 +373,7 @@ def _puct_choice(tree: Tree, rule: Rule, b: int, node: int) -> int:
     return best_child
 
 
-@_inline
+@search_inline
 def _halving_choice(tree: Tree, rule: Rule, b: int) -> int:
     """Sequential halving: among the root's actions that are due, the largest gumbel + logit + sigma(completed Q)."""
     num_legal = 0
@@ -405,7 +390,7 @@ def _halving_choice(tree: Tree, rule: Rule, b: int) -> int:
     return child
 
 
-@_inline
+@search_inline
 def _best_scored(tree: Tree, rule: Rule, b: int, visits: int) -> int:
     """Of the root's children with `visits` visits, the best by gumbel + logit + sigma; `UNVISITED` if none has."""
     low, scale, sigma, _, _ = _sigma_of(tree, rule, b, ROOT)
@@ -424,7 +409,7 @@ def _best_scored(tree: Tree, rule: Rule, b: int, visits: int) -> int:
     return best_child
 
 
-@_inline
+@search_inline
 def _least_visited(tree: Tree, b: int) -> int:
     """Of the root's children the least visited, the lowest action of equals."""
     best = tree.first_child[b, ROOT]
@@ -437,7 +422,7 @@ def _least_visited(tree: Tree, b: int) -> int:
     return int(best)
 
 
-@_kernel
+@search_kernel
 def _halving_winner(tree: Tree, rule: Rule, action: Int32Array) -> None:
     for b in range(action.shape[0]):
         most = 0
@@ -449,7 +434,7 @@ def _halving_winner(tree: Tree, rule: Rule, action: Int32Array) -> None:
         action[b] = tree.next_action[b, ROOT] if winner == UNVISITED else tree.action_from_parent[b, winner]
 
 
-@_kernel
+@search_kernel
 def _root_edges(tree: Tree, visits: Int32Array, q: Float32Array) -> None:
     for b in range(visits.shape[0]):
         for a in range(visits.shape[1]):
@@ -463,7 +448,7 @@ def _root_edges(tree: Tree, visits: Int32Array, q: Float32Array) -> None:
             child = tree.next_sibling[b, child]
 
 
-@_inline
+@search_inline
 def _sigma_of(tree: Tree, rule: Rule, b: int, node: int) -> tuple[float, float, float, float, float]:
     """(low, scale, sigma, v_mix, top): an action's sigma(completed Q) is sigma * _scaled(completed Q, low, scale).
 
@@ -496,19 +481,19 @@ def _sigma_of(tree: Tree, rule: Rule, b: int, node: int) -> tuple[float, float, 
     return low, scale, (rule.visit_offset + most) * rule.value_scale, mixed, _scaled(best, low, scale)
 
 
-@_inline
+@search_inline
 def _at_least_tiny(prior: float) -> float:
     """As float64: interpreted, a float32 would drag the rest of the formula down to its precision."""
     return max(np.float64(prior), TINY)
 
 
-@_inline
+@search_inline
 def _scaled(q: float, low: float, scale: float) -> float:
     """`q` scaled into [0, 1]."""
     return min(max((q - low) * scale, 0.0), 1.0)
 
 
-@_inline
+@search_inline
 def _improved_choice(tree: Tree, rule: Rule, b: int, node: int) -> int:
     """The child, or `UNVISITED` for `next_action`, of largest pi'(a) - N(s,a) / (1 + sum_b N(s,b)).
 
@@ -545,7 +530,7 @@ def _improved_choice(tree: Tree, rule: Rule, b: int, node: int) -> int:
     return best_child
 
 
-@_kernel
+@search_kernel
 def _improved_policy(tree: Tree, rule: Rule, policy: Float32Array, value: Float32Array) -> None:
     for b in range(value.shape[0]):
         low, scale, sigma, mixed, top = _sigma_of(tree, rule, b, ROOT)
@@ -569,7 +554,7 @@ def _improved_policy(tree: Tree, rule: Rule, policy: Float32Array, value: Float3
         value[b] = expected / total
 
 
-@_kernel
+@search_kernel
 def _draw_actions(
     policy: Float32Array, temperature: NDArray[np.float64], number: NDArray[np.float64], action: Int32Array
 ) -> None:
@@ -593,7 +578,7 @@ def _draw_actions(
                     break
 
 
-@_inline
+@search_inline
 def _sharpened(probability: float, largest: float, exponent: float) -> float:
     """(p / largest) ** exponent, and 0 of 0, whatever the exponent."""
     share = np.float64(probability) / np.float64(largest)
@@ -601,7 +586,7 @@ def _sharpened(probability: float, largest: float, exponent: float) -> float:
     return power if share > 0.0 else 0.0
 
 
-@_kernel
+@search_kernel
 def _expand_and_backup(tree: Tree, parent: Int32Array, action: Int32Array, output: RecurrentOutput) -> int:
     for b in range(parent.shape[0]):
         bad = _expand_and_backup_in(tree, b, parent[b], action[b], output)
@@ -610,7 +595,7 @@ def _expand_and_backup(tree: Tree, parent: Int32Array, action: Int32Array, outpu
     return 0
 
 
-@_kernel
+@search_kernel
 def _advance(
     tree: Tree, rule: Rule, parent: Int32Array, action: Int32Array, latent: Float32Array, output: RecurrentOutput
 ) -> int:
@@ -622,7 +607,7 @@ def _advance(
     return 0
 
 
-@_inline
+@search_inline
 def _expand_and_backup_in(tree: Tree, b: int, parent: int, action: int, output: RecurrentOutput) -> int:
     """One evaluated edge of tree b; 0, or the position in OUTPUT_NAMES of an output that is not finite."""
     value = output.value[b]
@@ -640,7 +625,7 @@ def _expand_and_backup_in(tree: Tree, b: int, parent: int, action: int, output: 
     return bad
 
 
-@_inline
+@search_inline
 def _bad_output(reward: float, discount: float, value: float, logits: Float32Array, b: int) -> int:
     """Position in OUTPUT_NAMES of the first output that is not finite, else 0."""
     finite = True
@@ -658,7 +643,7 @@ def _bad_output(reward: float, discount: float, value: float, logits: Float32Arr
     return bad
 
 
-@_inline
+@search_inline
 def _find_child(tree: Tree, b: int, parent: int, action: int) -> int:
     """The node behind the edge if there is one (where the depth limit stopped the walk), else `UNVISITED`."""
     child = tree.first_child[b, parent]
@@ -667,7 +652,7 @@ def _find_child(tree: Tree, b: int, parent: int, action: int) -> int:
     return int(child)
 
 
-@_inline
+@search_inline
 def _add_child(tree: Tree, b: int, parent: int, action: int) -> int:
     """A new node at the head of the parent's chain; the parent's next action moves on."""
     node = tree.num_nodes[b]
@@ -684,7 +669,7 @@ def _add_child(tree: Tree, b: int, parent: int, action: int) -> int:
     return int(node)
 
 
-@_inline
+@search_inline
 def _backup(tree: Tree, b: int, node: int, value: float) -> None:
     """Add `value` to the node and, with rewards and discounts, to all above; refresh Q and bounds on the way."""
     low, high = tree.q_bounds[b, 0], tree.q_bounds[b, 1]
@@ -703,7 +688,7 @@ def _backup(tree: Tree, b: int, node: int, value: float) -> None:
     tree.q_bounds[b, 0], tree.q_bounds[b, 1] = low, high
 
 
-@_kernel
+@search_kernel
 def _simulate_dense(
     tree: Tree,
     rule: Rule,
@@ -727,13 +712,13 @@ def _simulate_dense(
     return 0
 
 
-@_kernel
+@search_kernel
 def _evaluate_dense(dense: DenseModel, latent: Float32Array, action: Int32Array, output: RecurrentOutput) -> None:
     for first in range(0, action.shape[0], ROWS):
         _evaluate_rows(dense, latent, action, output, first, min(first + ROWS, action.shape[0]))
 
 
-@_kernel
+@search_kernel
 def _evaluate_rows(
     dense: DenseModel, latent: Float32Array, action: Int32Array, output: RecurrentOutput, first: int, last: int
 ) -> None:
@@ -764,7 +749,7 @@ def _evaluate_rows(
         _read_heads(dense, dense.work[x, r], output, first + r)
 
 
-@_inline
+@search_inline
 def _read_heads(dense: DenseModel, logits: Float32Array, output: RecurrentOutput, b: int) -> None:
     """Policy logits, and the scalars that the other logits stand for."""
     num_actions, num_values = output.policy_logits.shape[1], dense.value_bins.shape[0]
@@ -778,7 +763,7 @@ def _read_heads(dense: DenseModel, logits: Float32Array, output: RecurrentOutput
     output.discount[b] = _expectation(logits[begin:end], dense.discount_bins) if begin < end else dense.discount
 
 
-@_inline
+@search_inline
 def _activate(dense: DenseModel, layer: int, x: Float32Array) -> None:
     """Every layer that works in place."""
     op = dense.program[layer, 0]
@@ -797,7 +782,7 @@ def _activate(dense: DenseModel, layer: int, x: Float32Array) -> None:
         _scale_range(dense, x)
 
 
-@_inline
+@search_inline
 def _write_summand(dense: DenseModel, layer: int, y: Float32Array, latent: Float32Array, action: int) -> None:
     """Fill `y` with what a product is added to: the bias, the action's row of a table, or the latent that came in."""
     op, size, bias = dense.program[layer, 0], dense.program[layer, 2], dense.program[layer, 4]
@@ -810,7 +795,7 @@ def _write_summand(dense: DenseModel, layer: int, y: Float32Array, latent: Float
             y[j] = dense.weights[row + j]
 
 
-@_inline
+@search_inline
 def _multiply(dense: DenseModel, layer: int, x: Float32Array, y: Float32Array, num_rows: int) -> None:
     """Add x W to `y`, four rows at a time, then the others one by one: each row gets the same bits either way."""
     num_inputs, start = dense.program[layer, 1], dense.program[layer, 3]
@@ -822,7 +807,7 @@ def _multiply(dense: DenseModel, layer: int, x: Float32Array, y: Float32Array, n
         add_product(1, y[r:], x[r:], dense.weights, start, num_inputs, num_outputs)
 
 
-@_inline
+@search_inline
 def _normalise(dense: DenseModel, layer: int, x: Float32Array) -> None:
     """LayerNorm in place."""
     scale, bias = dense.program[layer, 3], dense.program[layer, 4]
@@ -835,7 +820,7 @@ def _normalise(dense: DenseModel, layer: int, x: Float32Array) -> None:
         x[i] = x[i] * factor * dense.weights[scale + i] + dense.weights[bias + i]
 
 
-@_kernel
+@search_kernel
 def _sum_of_squares(x: Float32Array) -> np.float32:
     """As `_sum`."""
     a, b, c, d, e, f, g, h = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
@@ -858,7 +843,7 @@ def _sum_of_squares(x: Float32Array) -> np.float32:
     return ((a + e) + (b + f)) + ((c + g) + (d + h))
 
 
-@_inline
+@search_inline
 def _scale_range(dense: DenseModel, x: Float32Array) -> None:
     """Min-max to [0, 1] in place."""
     low, high = x[0], x[0]
@@ -869,7 +854,7 @@ def _scale_range(dense: DenseModel, x: Float32Array) -> None:
         x[i] = (x[i] - low) / spread
 
 
-@_kernel
+@search_kernel
 def _expectation(logits: Float32Array, bins: Float32Array) -> float:
     """The mean of `bins` under softmax(logits); overwrites the logits."""
     largest = _largest(logits)

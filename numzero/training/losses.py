@@ -6,8 +6,9 @@ Knows logits and goals; knows nothing of networks or batches, and never imports 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from numzero.compiled import fast_kernel
 
 __all__ = ["cross_entropy", "exponentials", "squared_distance"]
 
@@ -30,8 +31,7 @@ def exponentials(logits: _Float32Array, ends: tuple[int, ...]) -> tuple[_Float32
     return logits, np.exp(logits)
 
 
-# Sums may be reordered and divisors are not checked, so that loops become vector instructions.
-@njit(cache=True, fastmath={"reassoc", "contract"}, error_model="numpy")
+@fast_kernel
 def cross_entropy(
     goal: _Float32Array,
     count: _Float32Array,
@@ -64,7 +64,7 @@ def cross_entropy(
     return loss
 
 
-@njit(cache=True, fastmath={"reassoc", "contract"})
+@fast_kernel
 def squared_distance(x: _Float32Array, goal: _Float32Array, count: _Float32Array, gradient: _Float32Array) -> float:
     """The sum of `count` `[N]` times the rows' squared distances; fills its `gradient` `[N, n]` at `x`."""
     loss = 0.0

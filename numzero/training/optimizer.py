@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from numzero.compiled import kernel, reordered_kernel, unchecked_kernel
 
 __all__ = ["AdamW", "norm"]
 
@@ -43,7 +44,7 @@ class AdamW:
         _follow(self.average, self.parameters, np.float32(1.0 - average_decay))
 
 
-@njit(cache=True, error_model="numpy")  # unchecked divisors, so that the loop becomes vector instructions
+@unchecked_kernel
 def _step(
     parameters: _Float32Array,
     scale: np.float32,
@@ -62,13 +63,13 @@ def _step(
         parameters[i] = kept * parameters[i] - step * mean[i] / (np.sqrt(square[i]) * spread + np.float32(EPSILON))
 
 
-@njit(cache=True)
+@kernel
 def _follow(average: _Float32Array, parameters: _Float32Array, share: np.float32) -> None:
     for i in range(parameters.size):
         average[i] += share * (parameters[i] - average[i])
 
 
-@njit(cache=True, fastmath={"reassoc"})  # sums may be reordered, so that they become vector instructions
+@reordered_kernel
 def norm(x: _Float32Array) -> float:
     """The length of a vector, in float64; not finite if any element is not."""
     total = 0.0

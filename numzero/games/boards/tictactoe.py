@@ -9,9 +9,9 @@ import functools
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from numzero.compiled import kernel
 from numzero.errors import UserError
 from numzero.games.base import STAY, GameSpec, SolvedPositions, Symmetries
 from numzero.games.boards.base import Board
@@ -236,7 +236,7 @@ def _read_only(array: NDArray[_T]) -> NDArray[_T]:
     return array
 
 
-@njit(cache=True)
+@kernel
 def _step(
     board: NDArray[np.int8],
     to_play: NDArray[np.int8],
@@ -260,7 +260,7 @@ def _step(
     return True
 
 
-@njit(cache=True)
+@kernel
 def _mark_cell(cells: NDArray[np.int8], mark: int, cell: int) -> tuple[bool, bool]:
     """Write a mark; whether it completed a line, and whether the board is full."""
     cells[cell] = mark
@@ -275,7 +275,7 @@ def _mark_cell(cells: NDArray[np.int8], mark: int, cell: int) -> tuple[bool, boo
     return wins, full
 
 
-@njit(cache=True)
+@kernel
 def _play_randomly(
     board: NDArray[np.int8],
     to_play: NDArray[np.int8],
@@ -301,7 +301,7 @@ def _play_randomly(
                 left[b] = left[b] - 1 if running[b] else num_moves[b]  # not 0: there is a restart to come
 
 
-@njit(cache=True)
+@kernel
 def _nth_empty(cells: NDArray[np.int8], number: float) -> int:
     """The empty cell at `number` in [0, 1) of all empty ones."""
     count = 0
@@ -316,7 +316,7 @@ def _nth_empty(cells: NDArray[np.int8], number: float) -> int:
     return STAY
 
 
-@njit(cache=True)
+@kernel
 def _observe(board: NDArray[np.int8], to_play: NDArray[np.int8], planes: NDArray[np.uint8]) -> None:
     """Fill planes `[B, 3, 9]` with the mover's marks, the opponent's, and empty cells."""
     for b in range(len(board)):
@@ -327,7 +327,7 @@ def _observe(board: NDArray[np.int8], to_play: NDArray[np.int8], planes: NDArray
             planes[b, 2, cell] = mark == EMPTY
 
 
-@njit(cache=True)
+@kernel
 def _mark_legal(board: NDArray[np.int8], running: NDArray[np.bool_], legal: NDArray[np.bool_]) -> None:
     """Fill legal `[B, 9]` with the empty cells of running rows."""
     for b in range(len(board)):
