@@ -74,8 +74,7 @@ def study(
                 f"{result.variant}, seed {result.seed}: {scores} ({took}; {len(whole.missing())} to go)", err=True
             )
 
-    report()
-    whole.run(jobs, report)
+    whole.run(jobs, report, report)
     if as_json:
         click.echo((out / "results.json").read_text("utf-8"), nl=False)
     else:
