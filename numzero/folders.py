@@ -193,6 +193,7 @@ class _FileLock:
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         os.write(self._descriptor, _mark(self.session, os.getpid(), self._kind))
         os.fsync(self._descriptor)
+        sync_folder(path.parent)
 
     def close(self) -> None:
         """Let go; twice is harmless."""
@@ -225,7 +226,6 @@ class FolderLock(_FileLock):
             folder / LOCK, tuple(each.name for each in (kind, *others)), 0 if found is None else int(time.time())
         )
         self.kind = _KINDS[self._kind]
-        sync_folder(folder)
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
