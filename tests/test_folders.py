@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import shutil
 import stat
@@ -22,7 +23,7 @@ from numzero import files, folders
 from numzero.commands import main
 from numzero.errors import UserError
 from numzero.files import strangers, write_folder, write_generation
-from numzero.folders import GAMES, LOCK, RUN, SEED, STUDY, FolderLock, Kind, kind_of
+from numzero.folders import GAMES, LOCK, RUN, SEED, STUDY, FolderLock, Kind, kind_of, store_lock
 from numzero.replay import GAME_NOTE, GameStore
 from numzero.training.run import TrainingRun
 from tests.tiny import RUN as TINY
@@ -452,3 +453,192 @@ def test_numzeros_own_folders_are_used_whatever_else_lies_there(
     planted = [path for each in names if (path := plant(folder, each, CONTENT))]
     with unchanged(folder, planted):
         assert answer(*COMMANDS[name](folder, made)).exit_code == 0
+
+
+def test_selfplay_prunes_only_its_own_weights(made: Path, tmp_path: Path) -> None:
+    """A person's weights/2021 stays, whatever is stored beside it."""
+    folder = tmp_path / "games"
+    for year in ("2021", "2022", "2023", "2024"):
+        (folder / "weights" / year).mkdir(parents=True)
+    assert "is not the folder of self-play that numzero made" in refusal(*COMMANDS["selfplay"](folder, made))
+    assert sorted(os.listdir(folder / "weights")) == ["2021", "2022", "2023", "2024"]
+    assert os.listdir(folder) == ["weights"]
+
+
+@pytest.mark.parametrize("name", [".git/HEAD", "README.md", "notes/diary"])
+def test_an_agents_folder_that_holds_more_is_not_exported_over(name: str, made: Path, tmp_path: Path) -> None:
+    """What was seen is named, nothing is touched; without it the folder is replaced."""
+    folder = tmp_path / "agent"
+    shutil.copytree(made / "agent", folder)
+    path = plant(folder, name, CONTENT)
+    assert path is not None
+    before = contents(folder)
+    said = refusal(*COMMANDS["export"](folder, made))
+    assert name.partition("/")[0] in said
+    assert contents(folder) == before
+    shutil.rmtree(folder / name.partition("/")[0]) if "/" in name else path.unlink()
+    assert answer(*COMMANDS["export"](folder, made)).exit_code == 0
+    assert "agent.onnx" in os.listdir(folder)
+    assert os.listdir(tmp_path) == ["agent"]
+
+
+def test_an_agent_is_exported_into_an_empty_folder_and_into_this_one(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--out .` has a name too, and a link to the folder stays a link."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    for out in (Path("."), tmp_path / "here", tmp_path / "link"):
+        assert answer("export", made / "agent", "--games", 0, "--out", out).exit_code == 0
+        assert "agent.onnx" in os.listdir(tmp_path / "here")
+    assert sorted(os.listdir(tmp_path)) == ["here", "link"]
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_lock_beside_a_bare_store_leaves_the_folder_a_persons(made: Path, tmp_path: Path) -> None:
+    """Games in a folder with other things are searched again there, which makes that folder nobody's but hers."""
+    shutil.copy(made / "games" / "replay.sqlite", tmp_path / "mine.sqlite")
+    shutil.copy(made / "games" / "replay.sqlite", tmp_path / "replay.sqlite")
+    (tmp_path / "notes").write_bytes(CONTENT)
+    for store in (tmp_path / "mine.sqlite", tmp_path):
+        words = ("reanalyze", store, "--workers", 0, "--agent", made / "agent", "--simulations", 1)
+        assert answer(*words).exit_code == 0
+    assert {"mine.sqlite.lock", "replay.sqlite.lock"} <= set(os.listdir(tmp_path))
+    assert LOCK not in os.listdir(tmp_path)
+    with store_lock(tmp_path / "mine.sqlite"):
+        assert "is in use by another process" in refusal("reanalyze", tmp_path / "mine.sqlite", *words[2:])
+    (tmp_path / "mine.sqlite.lock").write_bytes(CONTENT)
+    assert "is not a lock that numzero wrote" in refusal("reanalyze", tmp_path / "mine.sqlite", *words[2:])
+    assert (tmp_path / "mine.sqlite.lock").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("base", ["run", "begun", "games", "study"])
+@pytest.mark.parametrize("lock", [True, False], ids=["an older lock", "no lock"])
+def test_folders_of_earlier_versions_are_still_numzeros(
+    base: str, lock: bool, made: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Their locks did not say a kind; by what lies beside it, or without one by names alone, they are known."""
+    folder = make_place(tmp_path_factory)
+    grow(base, made, folder)
+    for path in [folder / LOCK, folder / "runs" / "preset" / "seed-0" / LOCK]:
+        if path.exists():
+            path.write_bytes(b"session 4 process 77\n") if lock else path.unlink()
+    kind = {"run": RUN, "begun": RUN, "games": GAMES, "study": STUDY}[base]
+    wrong = [other for other in KINDS if {other, kind} not in ({other}, {RUN, SEED})]
+    for other in wrong:
+        with pytest.raises(UserError, match="that numzero made"):
+            FolderLock(folder, other)
+    name = {"run": "resume", "begun": "train", "games": "selfplay", "study": "study"}[base]
+    assert answer(*COMMANDS[name](folder, made)).exit_code == 0
+    with FolderLock(folder, kind) as held:
+        assert held.session == 6 if lock else held.session > 10**9
+
+
+# ---------------------------------------------------------------------------------------------------- bad places
+
+WRITERS = ("train", "train offline", "selfplay", "study", "export", "inspect", "resume", "reanalyze", "report")
+
+
+@pytest.mark.parametrize("place", ["a file", "below a file", "/proc/nope/folder", "long", "a loop"])
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_place_where_no_folder_can_be_is_said_in_a_sentence(
+    name: str, place: str, made: Path, tmp_path: Path
+) -> None:
+    """Below a file, where the system makes none, under a name that is too long, through a link to itself."""
+    (tmp_path / "file").write_bytes(CONTENT)
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    folders = {"a file": tmp_path / "file", "below a file": tmp_path / "file" / "x", "long": tmp_path / ("x" * 300)}
+    folder = folders.get(place, tmp_path / "loop" if place == "a loop" else Path(place))
+    before = contents(tmp_path)
+    refusal(*COMMANDS[name](folder, made))
+    assert contents(tmp_path) == before
+
+
+def refuse_with(code: int, folder: Path, writing: bool, patch: pytest.MonkeyPatch) -> None:
+    """Let the system refuse what is asked of a folder: to write, or whatever it is."""
+
+    def guarded(operation: Callable[..., Any], is_writing: Callable[..., bool]) -> Callable[..., Any]:
+        def attempt(path: Any, *arguments: Any, **keywords: Any) -> Any:
+            is_path = isinstance(path, str | bytes | os.PathLike)
+            inside = is_path and Path(os.path.abspath(os.fsdecode(path))).is_relative_to(folder)
+            if inside and (not writing or is_writing(*arguments, **keywords)):
+                raise OSError(code, os.strerror(code), os.fsdecode(path))
+            return operation(path, *arguments, **keywords)
+
+        return attempt
+
+    for name in ("mkdir", "rename", "replace", "unlink", "rmdir", "link"):
+        patch.setattr(os, name, guarded(getattr(os, name), lambda *a, **k: True))
+    flags = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+    patch.setattr(os, "open", guarded(os.open, lambda given=0, *a, **k: bool(given & flags)))
+    patch.setattr(io, "open", guarded(io.open, lambda mode="r", *a, **k: set(mode) & set("wax+") != set()))
+    if not writing:
+        for name in ("listdir", "scandir"):
+            patch.setattr(os, name, guarded(getattr(os, name), lambda *a, **k: True))
+
+
+@pytest.mark.parametrize(
+    ("code", "writing"),
+    [(errno.EROFS, True), (errno.EACCES, True), (errno.ENOSPC, True), (errno.EACCES, False), (errno.EIO, False)],
+)
+@pytest.mark.parametrize(
+    ("name", "base"),
+    [
+        *(("train", "new"), ("train", "begun"), ("selfplay", "new"), ("selfplay", "games"), ("study", "new")),
+        *(("study", "study"), ("export", "new"), ("export", "agent"), ("inspect", "agent"), ("resume", "run")),
+        *(("report", "run"), ("reanalyze", "run")),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_said_in_a_sentence(
+    name: str,
+    base: str,
+    code: int,
+    writing: bool,
+    made: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A read-only disk, no permission, a disk that fails: exit code 2, and the folder as it was."""
+    folder = make_place(tmp_path_factory)
+    grow(base, made, folder)
+    if code == errno.ENOSPC and name in ("resume", "train") and base != "new":
+        pytest.skip("a run waits for room")
+    before = contents(folder)
+    with monkeypatch.context() as patch:
+        refuse_with(code, folder.parent if name == "export" else folder, writing, patch)
+        said = refusal(*COMMANDS[name](folder, made))
+    assert str(folder.parent) in said
+    assert {n: c for n, c in contents(folder).items() if "replay.sqlite" not in n} == {
+        n: c for n, c in before.items() if "replay.sqlite" not in n
+    }
+
+
+def test_a_bug_with_a_file_keeps_its_traceback(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the user did not name is not hers to mend."""
+
+    def fail(*arguments: object, **keywords: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "/somewhere/else")
+
+    monkeypatch.setattr("numzero.agent.read_folder", fail)
+    assert isinstance(invoke("describe", made / "agent").exception, FileNotFoundError)
+
+
+def test_runs_that_begin_at_once_get_folders_of_their_own(tmp_path: Path) -> None:
+    """Without --run three of them take three numbers, and none is refused."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(ROOT / "cli.py"), "train", "tictactoe", "--json", *tiny()]
+    processes = [
+        subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], errors
+    assert sorted(os.listdir(tmp_path / "runs")) == ["tictactoe-0", "tictactoe-1", "tictactoe-2"]
+
+
+def test_a_refused_run_takes_no_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings that fit no game leave no empty folder."""
+    monkeypatch.chdir(tmp_path)
+    refusal("train", "cartpole", *tiny("network.body=conv"))
+    assert os.listdir(tmp_path / "runs") == []
