@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import hashlib
 import json
 import os
 import re
 import shutil
-import stat
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from numzero.errors import DiskFullError, UserError
+from numzero.folders import LOCK, FolderLock, Kind
+from numzero.paths import explained, is_plain, is_real_folder, sync_folder
 
 __all__ = [
+    "LOCK",
     "MANIFEST",
     "DamagedFilesError",
-    "explained",
+    "FolderLock",
+    "clear",
     "generations",
-    "is_plain",
-    "of_the_users",
     "prune",
     "read_folder",
     "read_newest",
@@ -36,7 +36,8 @@ __all__ = [
     "refuse_strangers",
     "remove_generation",
     "remove_leftovers",
-    "sync_folder",
+    "strangers",
+    "tidy",
     "when_there_is_room",
     "write_file",
     "write_folder",
@@ -56,17 +57,6 @@ _OWN_NAME = re.compile(
     r"(initial|recurrent|agent)\.onnx|(agent|golden|state)\.json|card\.md|(learner|window|reanalyze|role-[\w-]+)\.npz"
 )
 _SEAL = re.compile(rb"# sha256 ([0-9a-f]{64})\n\Z")
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-# What the system says of disks and folders, not of this program: whoever named the path can mend it.
-_OF_THE_USERS = {
-    getattr(errno, name, -1)
-    for name in (
-        *("EACCES", "EPERM", "EROFS", "ENOENT", "ENOTDIR", "EISDIR", "EEXIST", "ENOTEMPTY", "ENAMETOOLONG", "ELOOP"),
-        *("EBUSY", "EIO", "ENXIO", "ENODEV", "ESTALE", "EFBIG", "EMLINK", "EXDEV", "EINVAL", "ENOSYS", "EOPNOTSUPP"),
-        *("ENOTCONN", "EHOSTDOWN", "EREMOTEIO", "ETIMEDOUT", "ETXTBSY", "ENOLCK"),
-    )
-}
-_CANNOT_BE_SYNCED = {getattr(errno, name, -1) for name in ("EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EBADF")}
 _RETRY_SECONDS = 0.5
 _EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
 _AT_FDCWD = -100
@@ -233,7 +223,7 @@ def generations(parent: Path) -> list[tuple[int, Path]]:
     """
     if not parent.is_dir():
         return []
-    paths = [path for path in parent.iterdir() if _GENERATION.fullmatch(path.name) and _is_real_folder(path)]
+    paths = [path for path in parent.iterdir() if _GENERATION.fullmatch(path.name) and is_real_folder(path)]
     return sorted((int(path.name), path) for path in paths)
 
 
@@ -286,7 +276,7 @@ def remove_leftovers(parent: Path, files: Collection[str] = ()) -> None:
 
     Only the holder of the lock may. Of a folder, only what its manifest names.
     """
-    if not _is_real_folder(parent):
+    if not is_real_folder(parent):
         return
     with explained(parent):
         for path in [*parent.iterdir()]:
@@ -304,7 +294,7 @@ def _remove_made(path: Path) -> None:
 
     Whatever stands there instead stays: a link, a file, another's folder.
     """
-    if not _is_real_folder(path):
+    if not is_real_folder(path):
         return
     with explained(path):
         for name in sorted(_own_names(path), key=lambda name: name == MANIFEST):  # last: it says what else is ours
@@ -312,6 +302,27 @@ def _remove_made(path: Path) -> None:
                 (path / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # something else is in it
         path.rmdir()
+
+
+def tidy(folder: Path, kind: Kind) -> None:
+    """Remove what crashed writers left; only the holder of the lock may."""
+    remove_leftovers(folder, kind.names)
+    for name in kind.numbered:
+        remove_leftovers(folder / name)
+
+
+def clear(folder: Path, kind: Kind) -> None:
+    """Remove numzero's own files and numbered folders, and nothing else; only the holder of the lock may."""
+    tidy(folder, kind)
+    for name in kind.numbered:
+        for _, path in generations(folder / name):
+            remove_generation(path)
+        with contextlib.suppress(OSError):  # not there, or something else is in it
+            (folder / name).rmdir()
+    with explained(folder):
+        for name in kind.files:
+            if is_plain(folder / name):
+                (folder / name).unlink(missing_ok=True)
 
 
 def refuse_strangers(path: Path) -> None:
@@ -327,7 +338,7 @@ def strangers(path: Path) -> list[str]:
     """The names in a folder that `write_folder` did not make, or its own where something else stands there."""
     if not os.path.lexists(path):
         return []
-    if not _is_real_folder(path):
+    if not is_real_folder(path):
         return [path.name]
     with explained(path):
         own = _own_names(path)
@@ -347,44 +358,6 @@ def _own_names(path: Path) -> set[str]:
         if own == set() and manifest.stat().st_size:  # not even one name beside it is known: whose is it?
             return set()
     return {name for name in own if isinstance(name, str) and Path(name).name == name} | {MANIFEST}
-
-
-def is_plain(path: Path) -> bool:
-    """Whether `path` is a file itself: no folder, no link to one, no pipe."""
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except OSError:
-        return False
-
-
-def _is_real_folder(path: Path) -> bool:
-    try:
-        return stat.S_ISDIR(path.lstat().st_mode)
-    except OSError:
-        return False
-
-
-def of_the_users(error: OSError) -> bool:
-    """Whether an error tells of a disk or a folder, which whoever named the path can mend."""
-    return error.errno in _OF_THE_USERS or error.errno in _NO_ROOM
-
-
-@contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn what the system says of `path` into a sentence: DiskFullError where it is full, UserError for the rest."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _NO_ROOM:
-            raise DiskFullError(
-                f"there is no room on the disk for {path}; what was there is whole. Free space and it goes on."
-            ) from error
-        if not of_the_users(error):
-            raise
-        raise UserError(
-            f"{path} cannot be used: {str(error.strerror or error).lower()}. See that its folder is one, exists and "
-            "may be written to, or name another."
-        ) from error
 
 
 def when_there_is_room(
@@ -423,17 +396,3 @@ def _write_synced(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def sync_folder(path: Path) -> None:
-    """Make names in a folder lasting, where the system and the file system can."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _CANNOT_BE_SYNCED:
-            raise
-    finally:
-        os.close(descriptor)

@@ -2,7 +2,7 @@
 
 Knows the names that numzero writes in a folder of each kind, and the lock that marks it; knows nothing of what is in
 the files. A command works in a folder only if it is new, empty, or marked as of its kind, and takes the lock before it
-removes anything; what it removes goes by numzero's own names (`files`).
+removes anything; what is removed goes by numzero's own names (`files.clear`).
 """
 
 from __future__ import annotations
@@ -19,20 +19,10 @@ from types import TracebackType
 from typing import NamedTuple
 
 from numzero.errors import UserError
-from numzero.files import (
-    MANIFEST,
-    DamagedFilesError,
-    explained,
-    generations,
-    is_plain,
-    read_sealed,
-    remove_generation,
-    remove_leftovers,
-    sync_folder,
-)
+from numzero.paths import explained, is_plain, sync_folder
 
 __all__ = ["GAMES", "LOCK", "RUN", "SEED", "STORE_FILES", "STORE_NAME", "STUDY", "FolderLock", "Kind"]
-__all__ += ["clear", "kind_of", "refuse_links", "store_lock", "tidy"]
+__all__ += ["kind_of", "store_lock"]
 
 LOCK = "lock"
 """Held by the process that works in a folder, and the folder's mark: it says the kind, how many held it before, and
@@ -70,6 +60,7 @@ STUDY = Kind("study", "a study", (), (), ("results.json", "study.md", "curves.pn
 _KINDS = {kind.name: kind for kind in (RUN, SEED, GAMES, STUDY)}
 _STORE_MARK = "store"
 _SQLITE = b"SQLite format 3\0"
+_SEAL = re.compile(rb"\n# sha256 [0-9a-f]{64}\n\Z")
 
 # Always as long, so that one write replaces it whole.
 _MARK_BYTES = 64
@@ -116,11 +107,11 @@ def kind_of(folder: Path, *kinds: Kind) -> Kind | None:
                 f"{folder} exists already, and is not the folder of {wanted} that numzero made: it holds {seen!r}"
                 f"{'' if mark is not None else f' and no {LOCK} of numzero'}. Name a new or an empty folder."
             )
-    refuse_links(folder, found)
+    _refuse_links(folder, found)
     return found
 
 
-def refuse_links(folder: Path, kind: Kind) -> None:
+def _refuse_links(folder: Path, kind: Kind) -> None:
     """Raise UserError where one of numzero's own names in a folder is a link, or a file for a folder."""
     for name in sorted(kind.names):
         path = folder / name
@@ -131,27 +122,6 @@ def refuse_links(folder: Path, kind: Kind) -> None:
                 f"{path} is not the {'folder' if is_folder else 'file'} that numzero makes there, and numzero follows "
                 "no link. Move it away."
             )
-
-
-def tidy(folder: Path, kind: Kind) -> None:
-    """Remove what crashed writers left; only the holder of the lock may."""
-    remove_leftovers(folder, kind.names)
-    for name in kind.numbered:
-        remove_leftovers(folder / name)
-
-
-def clear(folder: Path, kind: Kind) -> None:
-    """Remove numzero's own files and numbered folders, and nothing else; only the holder of the lock may."""
-    tidy(folder, kind)
-    for name in kind.numbered:
-        for _, path in generations(folder / name):
-            remove_generation(path)
-        with contextlib.suppress(OSError):  # not there, or something else is in it
-            (folder / name).rmdir()
-    with explained(folder):
-        for name in kind.files:
-            if is_plain(folder / name):
-                (folder / name).unlink(missing_ok=True)
 
 
 class _FileLock:
@@ -207,8 +177,7 @@ class FolderLock(_FileLock):
 
     Args:
         folder: made here; or new, empty, or marked.
-        kind: what it shall be.
-        others: what it may be instead.
+        kinds: what it may be; a new one is marked as the first. None given: any.
 
     Raises:
         UserError: it is something else, another process holds it, or it cannot be written to.
@@ -217,14 +186,13 @@ class FolderLock(_FileLock):
     kind: Kind
     """Of the folder."""
 
-    def __init__(self, folder: Path, kind: Kind, *others: Kind) -> None:
-        found = kind_of(folder, kind, *others)
+    def __init__(self, folder: Path, *kinds: Kind) -> None:
+        kinds = kinds or tuple(_KINDS.values())
+        found = kind_of(folder, *kinds)
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
         # Without a count, the seconds since 1970: above every count there was.
-        super().__init__(
-            folder / LOCK, tuple(each.name for each in (kind, *others)), 0 if found is None else int(time.time())
-        )
+        super().__init__(folder / LOCK, tuple(each.name for each in kinds), 0 if found is None else int(time.time()))
         self.kind = _KINDS[self._kind]
 
     @contextlib.contextmanager
@@ -340,8 +308,7 @@ def _looks_like(folder: Path, names: set[str], kind: Kind, mark: _Mark | None) -
         return "config.toml" not in names and _is_store(folder / STORE_NAME)
     if not _is_sealed(folder / "config.toml"):
         return False
-    parents = [folder / name for name in kind.numbered]
-    made = any(is_plain(path / MANIFEST) for each in parents for _, path in generations(each))
+    made = any(is_plain(path) for name in kind.numbered for path in (folder / name).glob("[0-9]*/manifest.json"))
     return mark is not None or made or "metrics.jsonl" in names  # settings alone may be a copy of a run's
 
 
@@ -354,11 +321,12 @@ def _is_store(path: Path) -> bool:
 
 
 def _is_sealed(path: Path) -> bool:
-    try:
-        read_sealed(path)
-    except DamagedFilesError:
+    """Whether a file ends as `files.write_sealed` ends one; whether it is whole says `read_sealed`."""
+    if not is_plain(path):
         return False
-    return True
+    with explained(path), path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 100))
+        return _SEAL.search(file.read()) is not None
 
 
 def _lock(descriptor: int, path: Path) -> bool:

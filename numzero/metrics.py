@@ -15,7 +15,7 @@ from typing import IO, Any
 import msgspec
 
 from numzero.errors import UserError
-from numzero.files import explained
+from numzero.paths import explained
 
 __all__ = ["Diagnosed", "Evaluated", "Event", "Finished", "MetricsFile", "Noted", "Predicted", "Progress", "Started"]
 __all__ += ["history"]

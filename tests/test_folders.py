@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from numzero import files, folders
+from numzero import files
 from numzero.commands import main
 from numzero.errors import UserError
 from numzero.files import strangers, write_folder, write_generation
@@ -196,7 +196,7 @@ def test_a_lock_is_taken_after_a_crash_at_any_moment(tmp_path: Path, monkeypatch
                     finished = True
             with FolderLock(folder, RUN) as lock:
                 assert lock.session > last
-            folders.tidy(folder, RUN)
+            files.tidy(folder, RUN)
             assert os.listdir(folder) == [LOCK]
             if finished:
                 assert num_operations > 3

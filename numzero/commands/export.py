@@ -75,7 +75,8 @@ def export(source: Path, out: Path, games: int, seed: int, check: bool, position
 def _check_out(out: Path) -> None:
     """Refuse, before any work is done, a folder that is neither new nor empty nor an agent's alone."""
     from numzero.errors import UserError
-    from numzero.files import explained, refuse_strangers
+    from numzero.files import refuse_strangers
+    from numzero.paths import explained
 
     with explained(out):
         if os.path.lexists(out) and os.listdir(out) and not (out / "agent.json").is_file():

@@ -25,7 +25,7 @@ from numzero.commands.selfplay import selfplay
 from numzero.commands.study import study
 from numzero.commands.train import resume, train
 from numzero.errors import UserError
-from numzero.files import of_the_users
+from numzero.paths import of_the_users
 
 __all__ = ["main"]
 

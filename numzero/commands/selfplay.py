@@ -76,7 +76,8 @@ def selfplay(
 
     import msgspec
 
-    from numzero.folders import GAMES, STORE_NAME, FolderLock, kind_of, tidy
+    from numzero.files import tidy
+    from numzero.folders import GAMES, STORE_NAME, FolderLock, kind_of
     from numzero.replay import GAME_NOTE, GameStore
     from numzero.runtime.processes import ProcessRuntime
     from numzero.training.selfplay import selfplay as role

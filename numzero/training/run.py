@@ -17,8 +17,8 @@ import numpy as np
 
 from numzero.agent import Agent, AgentInfo, agent_files
 from numzero.errors import UserError
-from numzero.files import read_sealed, write_generation, write_sealed
-from numzero.folders import RUN, SEED, FolderLock, clear, kind_of, tidy
+from numzero.files import clear, read_sealed, tidy, write_generation, write_sealed
+from numzero.folders import RUN, SEED, FolderLock, kind_of
 from numzero.games import symmetries_of
 from numzero.inference import ModelFiles
 from numzero.metrics import Evaluated, Event, Finished, Started

@@ -21,9 +21,10 @@ import msgspec
 
 from numzero.agent import Agent
 from numzero.errors import UserError
-from numzero.files import is_plain, write_file
+from numzero.files import write_file
 from numzero.folders import SEED, STUDY, FolderLock, kind_of
 from numzero.games import reward_threshold
+from numzero.paths import is_plain
 from numzero.training.config import RunConfig, load_config, load_preset, save_config
 from numzero.training.evaluate import AgentPlayer, RandomPlayer, episodes, exhaustive, match
 from numzero.training.results import Results, SeedResult, learning_curve, machine, summarize, with_seconds
