@@ -1,13 +1,13 @@
 """Files that are whole or absent: written under a temporary name, synced, digested, renamed.
 
-Knows bytes, folders, digests, full disks and who works in a folder; knows nothing of what is in the files.
+Knows bytes, folders, digests, full disks and what was written here by itself, which alone it removes; knows nothing of
+what is in the files. Whose a folder is and who works in it says `folders`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import hashlib
 import json
 import os
@@ -16,14 +16,15 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from io import BufferedReader
 from pathlib import Path
-from types import TracebackType
 
 import msgspec
 
 from numzero.errors import DiskFullError, UserError
+from numzero.folders import LOCK, FolderLock, Kind
+from numzero.paths import explained, is_plain, is_real_folder, sync_folder
 
 __all__ = [
     "LARGEST_TEXT",
@@ -32,8 +33,8 @@ __all__ = [
     "UNREADABLE",
     "DamagedFilesError",
     "FolderLock",
+    "clear",
     "generations",
-    "no_room_explained",
     "open_file",
     "own_file",
     "prune",
@@ -41,15 +42,21 @@ __all__ = [
     "read_folder",
     "read_newest",
     "read_sealed",
+    "refuse_strangers",
+    "remove_generation",
     "remove_leftovers",
+    "strangers",
+    "tidy",
     "when_there_is_room",
     "write_file",
     "write_folder",
+    "write_generation",
     "write_sealed",
 ]
 
 MANIFEST = "manifest.json"
-"""Holds the sha256 and the size of every other file of a folder; written last. Older ones hold no sizes."""
+"""Holds the sha256 and the size of every other file of a folder; older ones hold no sizes. Written first, under the
+temporary name: what a crash leaves can be told from what somebody else put there."""
 
 LARGEST_TEXT = 2**24
 """Bytes of a text that is read whole: settings, results, a manifest."""
@@ -60,12 +67,13 @@ MOST_FILES = 1000
 UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 """What msgspec raises for bytes that are not what they should be."""
 
-LOCK = "lock"
-"""Held by the process that works in a folder; says how many did before, and which one it is."""
-
-_LEFTOVER = re.compile(r"\..+\.\d+\.(tmp|old)")
+_GENERATION = re.compile(r"\d{9,}", re.ASCII)
+_LEFTOVER = re.compile(r"\.(.+)\.\d+\.(tmp|old)", re.ASCII)
+# What folders of numzero hold: where a manifest is damaged, these are still known to be its own.
+_OWN_NAME = re.compile(
+    r"(initial|recurrent|agent)\.onnx|(agent|golden|state)\.json|card\.md|(learner|window|reanalyze|role-[\w-]+)\.npz"
+)
 _SEAL = re.compile(rb"# sha256 ([0-9a-f]{64})\n\Z")
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _RETRY_SECONDS = 0.5
 _NAME = re.compile(r"[^\\/:\0-\x1f\x7f-\x9f]{1,255}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -73,7 +81,6 @@ _HELD_UNSEEN = 2**26  # bytes; a larger file is digested before any of it is kep
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFLNK: "a link"}
 _EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
 _AT_FDCWD = -100
-_LOCKED_BYTE = 2**20  # beyond the end of the file: Windows lets nobody else read what is locked
 
 
 class DamagedFilesError(UserError):
@@ -138,16 +145,18 @@ def write_file(path: Path, content: bytes) -> None:
 
     Raises:
         DiskFullError: there is no room; the old file is as it was.
+        UserError: it cannot be written there.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with no_room_explained(path):
+    with explained(path):
+        try:
             _write_synced(temporary, content)
             temporary.replace(path)
-    except (OSError, DiskFullError):
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
 
 
 def write_sealed(path: Path, content: bytes) -> None:
@@ -179,36 +188,77 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
 
     Raises:
         DiskFullError: there is no room; what was there is as it was.
+        UserError: `path` holds what this did not write, or cannot be written.
     """
+    path = Path(os.path.realpath(path))  # a link stays, and "." has a name
+    refuse_strangers(path)
+    with explained(path):
+        temporary = _write_temporary(path, files)
+        if not path.exists():
+            temporary.rename(path)
+            sync_folder(path.parent)
+        elif _exchange(temporary, path):
+            sync_folder(path.parent)
+            _remove_made(temporary)
+        else:
+            old = path.with_name(f".{path.name}.{os.getpid()}.old")
+            _remove_made(old)
+            path.rename(old)
+            temporary.rename(path)
+            sync_folder(path.parent)
+            _remove_made(old)
+
+
+def _write_temporary(path: Path, files: Mapping[str, bytes]) -> Path:
+    """What will be `path`, whole and synced, under another name beside it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)  # left by a crash of a process with the same id, as in containers
+    _remove_made(temporary)  # left by a crash of a process with the same id, as in containers
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary.mkdir()
     try:
-        with no_room_explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.mkdir()
-            for name, content in files.items():
-                _write_synced(temporary / name, content)
-            digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
-            sizes = {name: len(files[name]) for name in digests}
-            manifest = json.dumps({"sha256": digests, "bytes": sizes}, indent=2) + "\n"
-            _write_synced(temporary / MANIFEST, manifest.encode())
-            _sync_folder(temporary)
-    except (OSError, DiskFullError):
-        shutil.rmtree(temporary, ignore_errors=True)
+        _write_synced(temporary / MANIFEST, _manifest_of(files))
+        sync_folder(temporary)  # before any other name: see MANIFEST
+        for name, content in files.items():
+            _write_synced(temporary / name, content)
+        sync_folder(temporary)
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)  # made a moment ago, here
         raise
-    if not path.exists():
-        temporary.rename(path)
-        _sync_folder(path.parent)
-    elif _exchange(temporary, path):
-        _sync_folder(path.parent)
-        shutil.rmtree(temporary, ignore_errors=True)
+    return temporary
+
+
+def _manifest_of(files: Mapping[str, bytes]) -> bytes:
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+    sizes = {name: len(files[name]) for name in digests}
+    return (json.dumps({"sha256": digests, "bytes": sizes}, indent=2) + "\n").encode()
+
+
+def write_generation(parent: Path, number: int, files: Mapping[str, bytes], keep: int) -> None:
+    """Write the folder of `number` in `parent`, and prune the oldest ones.
+
+    Where one is there that holds what somebody else put there, that stays beside the files.
+
+    Raises:
+        DiskFullError: there is no room; what was there is as it was.
+        UserError: it cannot be written there.
+    """
+    path = parent / f"{number:09d}"
+    if strangers(path):
+        _write_beside(path, files)
     else:
-        old = path.with_name(f".{path.name}.{os.getpid()}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        path.rename(old)
-        temporary.rename(path)
-        _sync_folder(path.parent)
-        shutil.rmtree(old, ignore_errors=True)
+        write_folder(path, files)
+    prune(parent, keep)
+
+
+def _write_beside(path: Path, files: Mapping[str, bytes]) -> None:
+    """Replace numzero's own files in a folder that holds others; until the last one is there, none verifies."""
+    in_the_way = [name for name in (*files, MANIFEST) if os.path.lexists(path / name) and not is_plain(path / name)]
+    if path.is_symlink() or not path.is_dir() or in_the_way:
+        raise UserError(f"{path / in_the_way[0] if in_the_way else path} is in the way of a file. Move it away.")
+    remove_generation(path)
+    for name, content in files.items():
+        write_file(path / name, content)
+    write_file(path / MANIFEST, _manifest_of(files))
 
 
 class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
@@ -282,10 +332,14 @@ def _verified(path: Path, digest: str, size: int | None, most: int) -> bytes:
 
 
 def generations(parent: Path) -> list[tuple[int, Path]]:
-    """The numbered folders in `parent`, oldest first; none if there is no such folder."""
+    """The numbered folders in `parent`, oldest first, as `write_generation` names them; none if there is no `parent`.
+
+    A link is none of them, and neither is a number that is written in another way: a person's `2021`.
+    """
     if not parent.is_dir():
         return []
-    return sorted((int(path.name), path) for path in parent.iterdir() if path.name.isdecimal())
+    paths = [path for path in parent.iterdir() if _GENERATION.fullmatch(path.name) and is_real_folder(path)]
+    return sorted((int(path.name), path) for path in paths)
 
 
 def read_newest(
@@ -311,93 +365,117 @@ def read_newest(
 
 
 def prune(parent: Path, keep: int) -> None:
-    """Remove all but the newest `keep` numbered folders of `parent`: renamed first, so that none is ever half there."""
-    for _, path in generations(parent)[::-1][keep:]:
-        old = path.with_name(f".{path.name}.{os.getpid()}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        with contextlib.suppress(FileNotFoundError):
-            path.rename(old)
-        shutil.rmtree(old, ignore_errors=True)
+    """Remove all but the newest `keep` numbered folders of `parent`: renamed first, so that none is ever half there.
 
-
-def remove_leftovers(parent: Path) -> None:
-    """Remove what crashed writers left in `parent` and its folders; only the holder of its lock may."""
-    for folder, names, files in os.walk(parent):
-        for name in filter(_LEFTOVER.fullmatch, names + files):
-            path = Path(folder, name)
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        names[:] = [name for name in names if not _LEFTOVER.fullmatch(name)]
-
-
-class FolderLock:
-    """Held by the one process that works in a folder; the system takes it back when that process ends, however.
-
-    Args:
-        folder: exists.
-
-    Raises:
-        UserError: another process holds it.
+    One that holds what somebody else put there stays; one without a manifest is not looked at.
     """
-
-    session: int
-    """How many held it before: a number that no two holders share."""
-
-    def __init__(self, folder: Path) -> None:
-        is_new = not any(folder.iterdir())
-        self._descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-        try:
-            if not _lock(self._descriptor):
-                raise UserError(
-                    f"{folder} is in use by another process{self._read()[1]}. Stop that one, or name another folder."
-                )
-            before, _ = self._read()
-            # Without a count, the seconds since 1970: above every count there was.
-            self.session = before + 1 if before is not None else 0 if is_new else int(time.time())
-            content = f"session {self.session} process {os.getpid()}\n".encode()
-            with no_room_explained(folder / LOCK):
-                os.lseek(self._descriptor, 0, os.SEEK_SET)
-                os.write(self._descriptor, content)
-                os.ftruncate(self._descriptor, len(content))
-                os.fsync(self._descriptor)
-            _sync_folder(folder)
-        except BaseException:
-            self.close()
-            raise
-
-    def _read(self) -> tuple[int | None, str]:
-        """The session and the process of the last holder, as far as they can be read."""
-        os.lseek(self._descriptor, 0, os.SEEK_SET)
-        found = re.fullmatch(rb"session (\d+) process (\d+)\n", os.read(self._descriptor, 100))
-        return (None, "") if found is None else (int(found[1]), f" ({found[2].decode()})")
-
-    def __enter__(self) -> FolderLock:
-        """Itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Let go."""
-        self.close()
-
-    def close(self) -> None:
-        """Let go; twice is harmless."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+    for _, path in [each for each in generations(parent) if is_plain(each[1] / MANIFEST)][::-1][keep:]:
+        if not strangers(path):
+            _take_away(path)
 
 
-@contextlib.contextmanager
-def no_room_explained(path: Path) -> Iterator[None]:
-    """Turn what a full disk raises into a DiskFullError about `path`."""
+def remove_generation(path: Path) -> None:
+    """Remove a numbered folder; of one that holds what somebody else put there, only numzero's own files."""
+    if strangers(path):
+        _remove_made(path)
+    else:
+        _take_away(path)
+
+
+def _take_away(path: Path) -> None:
+    with explained(path), contextlib.suppress(FileNotFoundError):
+        old = path.with_name(f".{path.name}.{os.getpid()}.old")
+        _remove_made(old)
+        path.rename(old)
+        _remove_made(old)
+
+
+def remove_leftovers(parent: Path, files: Collection[str] = ()) -> None:
+    """Remove what crashed writers left in `parent`: halves of numbered folders, and of `files`.
+
+    Only the holder of the lock may. Of a folder, only what its manifest names.
+    """
+    if not is_real_folder(parent):
+        return
+    with explained(parent):
+        for path in [*parent.iterdir()]:
+            found = _LEFTOVER.fullmatch(path.name)
+            if found is None:
+                continue
+            if _GENERATION.fullmatch(found[1]):
+                _remove_made(path)
+            elif found[1] in files and is_plain(path):
+                path.unlink(missing_ok=True)
+
+
+def _remove_made(path: Path) -> None:
+    """Remove the files that `write_folder` made in a folder, and the folder if nothing else is there.
+
+    Whatever stands there instead stays: a link, a file, another's folder.
+    """
+    if not is_real_folder(path):
+        return
+    with explained(path):
+        for name in sorted(_own_names(path), key=lambda name: name == MANIFEST):  # last: it says what else is ours
+            if is_plain(path / name):
+                (path / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # something else is in it
+        path.rmdir()
+
+
+def tidy(folder: Path, kind: Kind) -> None:
+    """Remove what crashed writers left; only the holder of the lock may."""
+    remove_leftovers(folder, kind.names)
+    for name in kind.numbered:
+        remove_leftovers(folder / name)
+
+
+def clear(folder: Path, kind: Kind) -> None:
+    """Remove numzero's own files and numbered folders, and nothing else; only the holder of the lock may."""
+    tidy(folder, kind)
+    for name in kind.numbered:
+        for _, path in generations(folder / name):
+            remove_generation(path)
+        with contextlib.suppress(OSError):  # not there, or something else is in it
+            (folder / name).rmdir()
+    with explained(folder):
+        for name in kind.files:
+            if is_plain(folder / name):
+                (folder / name).unlink(missing_ok=True)
+
+
+def refuse_strangers(path: Path) -> None:
+    """Raise UserError where `path` is there and is, or holds, what `write_folder` did not write."""
+    if found := strangers(path):
+        raise UserError(
+            f"{path} holds what numzero did not write there: {', '.join(found[:3])}"
+            f"{f' and {len(found) - 3} more' if len(found) > 3 else ''}. Nothing was touched; name another folder."
+        )
+
+
+def strangers(path: Path) -> list[str]:
+    """The names in a folder that `write_folder` did not make, or its own where something else stands there."""
+    if not os.path.lexists(path):
+        return []
+    if not is_real_folder(path):
+        return [path.name]
+    with explained(path):
+        own = _own_names(path)
+        return [name for name in sorted(os.listdir(path)) if name not in own or not is_plain(path / name)]
+
+
+def _own_names(path: Path) -> set[str]:
+    """What `write_folder` made in a folder, by its manifest; where that is damaged, by the names that there are."""
+    manifest = path / MANIFEST
+    if not is_plain(manifest):
+        return set()
+    own = {name for name in os.listdir(path) if _OWN_NAME.fullmatch(name)}
     try:
-        yield
-    except OSError as error:
-        if error.errno not in _NO_ROOM:
-            raise
-        raise DiskFullError(
-            f"there is no room on the disk for {path}; what was there is whole. Free space and it goes on."
-        ) from error
+        own = set(_manifest(path, LARGEST_FOLDER).sha256)
+    except DamagedFilesError:
+        if own == set() and manifest.stat().st_size:  # not even one name beside it is known: whose is it?
+            return set()
+    return own | {MANIFEST}
 
 
 def when_there_is_room(
@@ -423,23 +501,6 @@ def when_there_is_room(
             return True
 
 
-def _lock(descriptor: int) -> bool:
-    """Whether the lock of an open file could be had."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # what flock and locking raise
-        return False
-    return True
-
-
 def _exchange(first: Path, second: Path) -> bool:
     """Swap the names of two folders at once; False where that cannot be done."""
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
@@ -453,13 +514,3 @@ def _write_synced(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    if os.name != "posix":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,8 +15,9 @@ from typing import IO, Any
 
 import msgspec
 
-from numzero.errors import DiskFullError
-from numzero.files import UNREADABLE, no_room_explained, open_file, own_file
+from numzero.errors import UserError
+from numzero.files import UNREADABLE, open_file, own_file
+from numzero.paths import explained
 
 __all__ = ["Diagnosed", "Evaluated", "Event", "Finished", "MetricsFile", "Noted", "Predicted", "Progress", "Started"]
 __all__ += ["history"]
@@ -160,7 +161,8 @@ class MetricsFile:
         with contextlib.suppress(FileNotFoundError):
             own_file(path)
         self._path = path
-        self._file: IO[bytes] = path.open("ab+", buffering=0)
+        with explained(path):
+            self._file: IO[bytes] = path.open("ab+", buffering=0)
         size = self._file.tell()
         self._file.seek(max(0, size - LARGEST_LINE))
         content = self._file.read()
@@ -186,11 +188,11 @@ class MetricsFile:
     def _append(self, line: bytes) -> None:
         size = self._file.seek(0, os.SEEK_END)
         try:
-            with no_room_explained(self._path):
+            with explained(self._path):
                 written = self._file.write(line)
                 if written < len(line):  # the last bytes of a disk
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except (OSError, DiskFullError):
+        except (OSError, UserError):
             self._file.truncate(size)
             raise
 

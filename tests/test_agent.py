@@ -71,12 +71,12 @@ def test_an_agent_comes_back_from_its_folder(tmp_path):
 def test_a_runs_folder_gives_its_newest_agent(tmp_path):
     """By number; and the one before where the newest is damaged, with a warning."""
     for version in (9, 10):
-        write_folder(tmp_path / "agents" / f"{version}", small_agent(seed=version, version=version))
+        write_folder(tmp_path / "agents" / f"{version:09d}", small_agent(seed=version, version=version))
     assert Agent.load(tmp_path).info.training == {"version": 10}
-    (tmp_path / "agents" / "10" / "recurrent.onnx").write_bytes(b"")
+    (tmp_path / "agents" / "000000010" / "recurrent.onnx").write_bytes(b"")
     with pytest.warns(UserWarning, match=r"10/recurrent\.onnx is damaged: .* The generation before it is used"):
         assert Agent.load(tmp_path).info.training == {"version": 9}
-    (tmp_path / "agents" / "9" / "agent.json").unlink()
+    (tmp_path / "agents" / "000000009" / "agent.json").unlink()
     with (
         pytest.warns(UserWarning, match="damaged|cannot be read"),
         pytest.raises(UserError, match=r"no agent of the run .* verifies; train it again or take another run"),

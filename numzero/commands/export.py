@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import time
 import zlib
 from contextlib import closing
@@ -59,13 +60,11 @@ def export(
       python cli.py export runs/ttt --out my-agent --check
       python cli.py export models/tictactoe --out my-copy --games 0 --json
     """
-    from numzero.errors import UserError
     from numzero.files import write_folder
     from numzero.training.embed import AGENT_GRAPH, GOLDEN_FILE, agent_graph, golden_cases
 
     agent = load_agent(source, trust)
-    if out.exists() and not (out / "agent.json").is_file():
-        raise UserError(f"{out} exists and is not an agent's folder. Choose another --out.")
+    _check_out(out)
     started = time.perf_counter()
     graph = agent_graph(agent.info, agent.files)
     seconds = time.perf_counter() - started
@@ -77,6 +76,18 @@ def export(
     write_folder(out, files)
     report = _report(out, files, seconds, parity)
     echo(json.dumps(report) if as_json else "\n".join(_lines(report)))
+
+
+def _check_out(out: Path) -> None:
+    """Refuse, before any work is done, a folder that is neither new nor empty nor an agent's alone."""
+    from numzero.errors import UserError
+    from numzero.files import refuse_strangers
+    from numzero.paths import explained
+
+    with explained(out):
+        if os.path.lexists(out) and os.listdir(out) and not (out / "agent.json").is_file():
+            raise UserError(f"{out} exists and is not an agent's folder. Choose another --out.")
+        refuse_strangers(Path(os.path.realpath(out)))
 
 
 def _check(agent: Agent, source: Path, graph: bytes, count: int, seed: int, trust: Trust) -> Parity:

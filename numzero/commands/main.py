@@ -5,6 +5,9 @@ Knows the commands' names; each command lives in a file of its own subject.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -22,11 +25,14 @@ from numzero.commands.selfplay import selfplay
 from numzero.commands.study import study
 from numzero.commands.train import resume, train
 from numzero.errors import UserError
+from numzero.paths import of_the_users
 
 __all__ = ["main"]
 
 USAGE_EXIT_CODE = 2
 INTERRUPT_EXIT_CODE = 130
+_WORDS = "numzero.words"
+_DEFAULT_FOLDERS = ("runs", "selfplay")
 
 
 class _Refusal(click.ClickException):
@@ -38,13 +44,37 @@ class _Refusal(click.ClickException):
 class _Group(click.Group):
     """Turns what the user can mend into one sentence; a bug keeps its traceback."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_WORDS] = list(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except UserError as error:
             raise _Refusal(str(error)) from None
+        except OSError as error:
+            if not of_the_users(error) or not _was_named(error.filename, ctx.meta[_WORDS]):
+                raise
+            raise _Refusal(
+                f"{os.fsdecode(error.filename)} cannot be used: {str(error.strerror).lower()}. See that it exists and "
+                "that you may read it, or write to it where it is written to; or name another."
+            ) from None
         except KeyboardInterrupt:
             ctx.exit(INTERRUPT_EXIT_CODE)
+
+
+def _was_named(filename: Any, words: Sequence[str]) -> bool:
+    """Whether the file that the system speaks of is one of the user's: named in her words, below one, or above one.
+
+    A command's own default folders count as named.
+    """
+    if not isinstance(filename, str | bytes):
+        return False
+    path = Path(os.path.abspath(os.fsdecode(filename)))
+    parts = [part for word in (*words, *_DEFAULT_FOLDERS) for part in (word, *word.split("=")[1:]) if part]
+    named = [Path(os.path.abspath(part)) for part in parts]
+    return any(path.is_relative_to(each) or each.is_relative_to(path) for each in named)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

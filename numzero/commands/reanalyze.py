@@ -50,7 +50,7 @@ def reanalyze(
     import tempfile
 
     from numzero.agent import Agent
-    from numzero.files import FolderLock
+    from numzero.folders import store_lock
     from numzero.training.offline import find_source
 
     source = find_source(run)
@@ -59,7 +59,7 @@ def reanalyze(
     workers = (os.cpu_count() or 1) if workers is None else workers
     tasks = _tasks(source.store, agent, agent_folder is not None, simulations, positions, max(1, workers))
     with (
-        FolderLock(source.store.parent),
+        store_lock(source.store),
         tempfile.TemporaryDirectory(prefix="numzero-") as weights,
         StatusDisplay(f"reanalyze: {source.store}", quiet=as_json) as display,
     ):

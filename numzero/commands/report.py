@@ -59,15 +59,28 @@ def report(run: Path, out: Path | None, as_json: bool) -> None:
         echo(damage, err=True)
     for finding in found:
         echo(f"{'!' if finding.kind == 'look' else ' '} {finding.name}: {plain(finding.sentence)}")
-    out = run / "report.html" if out is None else out
+    out = _place(run) if out is None else out
+    page = _page(str(run), events, found, (run / "config.toml").read_text("utf-8"))
     write_file(out, page.encode())
     echo(f"All figures are in {out}.")
+
+
+def _place(run: Path) -> Path:
+    """Where the page goes: into no folder of somebody else, and over nobody's own page."""
+    from numzero.errors import UserError
+    from numzero.folders import RUN, SEED, kind_of
+
+    kind_of(run, RUN, SEED)
+    path = run / "report.html"
+    if path.exists() and _FINDINGS.encode() not in path.read_bytes():
+        raise UserError(f"{path} is no page that numzero made. Move it away, or give --out.")
+    return path
 
 
 def _page(name: str, events: Sequence[Event], found: Sequence[Finding], settings: str) -> str:
     from numzero.commands.charts import svg
 
-    parts = [f"<h1>{_shown(name)}</h1>", f"<p>{_shown(_what(events))}</p>", "<h2>Findings</h2>", "<ul>"]
+    parts = [f"<h1>{_shown(name)}</h1>", f"<p>{_shown(_what(events))}</p>", _FINDINGS, "<ul>"]
     parts += [f'<li class="{each.kind}"><b>{_shown(each.name)}</b> {_shown(each.sentence)}</li>' for each in found]
     parts.append("</ul>")
     for heading, explanation, charts in _sections(events):
@@ -83,6 +96,9 @@ def _shown(text: str) -> str:
     """Text of a file as HTML that shows it, and does nothing else."""
     return escape(plain_lines(text))
 
+
+_FINDINGS = "<h2>Findings</h2>"
+"""On each page."""
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">

@@ -81,22 +81,24 @@ def selfplay(
 
     import msgspec
 
-    from numzero.files import FolderLock
+    from numzero.files import tidy
+    from numzero.folders import GAMES, STORE_NAME, FolderLock, kind_of
     from numzero.replay import GAME_NOTE, GameStore
     from numzero.runtime.processes import ProcessRuntime
     from numzero.training.selfplay import selfplay as role
 
+    kind_of(out, GAMES)  # before any work is done
     agent = _agent(game, agent_folder, trusts)
     workers = workers or os.cpu_count() or 1
     workers = min(workers, games or workers)
     seed = secrets.randbits(32) if seed is None else seed
     tasks = _tasks(agent, workers, simulations, batch_size, seed, games)
-    out.mkdir(parents=True, exist_ok=True)
-    with GameStore(out / "replay.sqlite") as store:  # first: it leaves a folder of somebody else alone
-        lock = FolderLock(out)
+    lock = FolderLock(out, GAMES)
+    with lock.kept(), GameStore(out / STORE_NAME) as store:
+        tidy(out, GAMES)
         num_before = store.num_games()
         store.write_note(GAME_NOTE, msgspec.json.encode(agent.info.spec))  # so that others can learn from them
-    runtime = ProcessRuntime(out / "replay.sqlite", out / "weights")
+    runtime = ProcessRuntime(out / STORE_NAME, out / "weights")
     title = (
         f"self-play: {tasks[0].game}, {workers} processes, {tasks[0].search.num_simulations} simulations, seed {seed}"
     )

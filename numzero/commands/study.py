@@ -73,8 +73,7 @@ def study(
             took = f"{duration(result.seconds)}, {result.steps:,} steps"
             echo(f"{result.variant}, seed {result.seed}: {scores} ({took}; {len(whole.missing())} to go)", err=True)
 
-    report()
-    whole.run(jobs, report)
+    whole.run(jobs, report, report)
     if as_json:
         echo((out / "results.json").read_text("utf-8"), nl=False)
     else:

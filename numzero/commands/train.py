@@ -6,7 +6,9 @@ Knows the options and what the display says; `training.run` does the work.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,23 +76,23 @@ def train(
     if offline != (source is not None):
         raise UserError("--offline and --from belong together: train PRESET --from RUN_OR_STORE --offline.")
     config = load_preset(preset, overrides)
-    folder = folder or _free_folder(Path("runs"), Path(preset).stem)
     if offline:
         workers = 0
         reanalyze_workers = reanalyze_workers or 0
-    _work(
-        folder,
-        lambda run_class, on_event: run_class(
-            config,
-            folder,
-            seed=seed,
-            workers=config.processes.workers if workers is None else workers,
-            reanalyze_workers=_reanalyze_workers(config, workers, reanalyze_workers),
-            source=source,
-            on_event=on_event,
-        ),
-        as_json,
-    )
+    with _free_folder(Path("runs"), Path(preset).stem) if folder is None else nullcontext(folder) as place:
+        _work(
+            place,
+            lambda run_class, on_event: run_class(
+                config,
+                place,
+                seed=seed,
+                workers=config.processes.workers if workers is None else workers,
+                reanalyze_workers=_reanalyze_workers(config, workers, reanalyze_workers),
+                source=source,
+                on_event=on_event,
+            ),
+            as_json,
+        )
 
 
 @click.command()
@@ -135,7 +137,7 @@ def _work(folder: Path, make: Callable[[Any, Callable[[Event], None]], Any], as_
     if as_json:
         echo(json.dumps({"run": str(folder), "game": run.config.game, "seed": run.plan.seed, **scores}))
     else:
-        _name_doubts(folder, run.config)
+        _name_doubts(run.folder, run.config)
         echo(
             f"The agent is in {folder}. Try: python cli.py play {shown}, or: python cli.py evaluate {shown}. "
             f"How it learned: python cli.py report {folder}"
@@ -149,11 +151,23 @@ def _reanalyze_workers(config: RunConfig, workers: int | None, asked: int | None
     return 0 if workers == 0 else config.processes.reanalyze_workers
 
 
-def _free_folder(parent: Path, name: str) -> Path:
+@contextmanager
+def _free_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A new folder, made at once so that nobody else takes its number; gone again if nothing came into it."""
+    parent.mkdir(parents=True, exist_ok=True)
     number = 0
-    while (folder := parent / f"{name}-{number}").exists():
-        number += 1
-    return folder
+    while True:
+        folder = Path(os.path.abspath(parent)) / f"{name}-{number}"
+        try:
+            folder.mkdir()
+            break
+        except FileExistsError:
+            number += 1
+    try:
+        yield parent / folder.name
+    finally:
+        with suppress(OSError):  # not empty
+            folder.rmdir()
 
 
 def _name_doubts(folder: Path, config: RunConfig) -> None:

@@ -5,6 +5,7 @@ Knows rows and bytes; knows nothing of what is learned from them.
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import time
@@ -33,6 +34,7 @@ _Decoded = TypeVar("_Decoded", Trajectory, Statistics)
 _APPLICATION_ID = 0x6E7A5245  # "nzRE", so that other programs' databases are told apart
 _SCHEMA_VERSION = 2
 _BUSY_SECONDS = 30.0
+_NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 _PRESENT, _LEFT = 0, 1  # rows of totals: games that are here, games that left to make room
 # The totals spare a limiter, which asks before every learner step, a scan of the whole table.
 _SCHEMA = (
@@ -113,6 +115,7 @@ class GameStore:
         *,
         busy_seconds: float = _BUSY_SECONDS,
         on_damage: Callable[[str], None] | None = None,
+        reading: bool = False,
     ) -> None:
         """Open the store at `path`, or create it; UserError if the file is something else or cannot be used.
 
@@ -120,6 +123,7 @@ class GameStore:
             path: of the file.
             busy_seconds: how long to wait for another process that writes.
             on_damage: hears once of each damaged game, which is then passed over; None raises DamagedData instead.
+            reading: nothing is to be written: no store is made, and one that cannot be written to is read as it is.
         """
         self.path = Path(path)
         self._busy_seconds = busy_seconds
@@ -128,11 +132,20 @@ class GameStore:
         for suffix in _BESIDE:
             with suppress(OSError):  # SQLite finds the words for what is not there or may not be looked at
                 own_file(self.path.with_name(self.path.name + suffix))
+        self._makes = not reading
         with self._explained():
-            self._connection = sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None)
+            try:
+                self._open("rw" if reading else "rwc")
+            except sqlite3.OperationalError as error:
+                if not reading or getattr(error, "sqlite_errorcode", 0) & 0xFF not in _NOT_WRITABLE:
+                    raise
+                self._open("ro&immutable=1")  # on a disk that nobody writes to
+
+    def _open(self, mode: str) -> None:
+        uri = f"{Path(os.path.abspath(self.path)).as_uri()}?mode={mode}"
+        self._connection = sqlite3.connect(uri, timeout=self._busy_seconds, isolation_level=None, uri=True)
         try:
-            with self._explained():
-                self._prepare()
+            self._prepare(is_fixed="immutable" in mode)
         except BaseException:
             self._connection.close()
             raise
@@ -395,7 +408,7 @@ class GameStore:
         except DamagedData as error:
             raise DamagedData(f"Game {game_id!r} in {self.path} is damaged. {error}") from error
 
-    def _prepare(self) -> None:
+    def _prepare(self, *, is_fixed: bool) -> None:
         """Create the tables where the file is empty; refuse another program's file before writing anything to it."""
         # In this order: tables that another process is creating appear together with the mark, so who sees the tables
         # will see the mark (test_store_may_be_created_by_many_at_once).
@@ -403,7 +416,7 @@ class GameStore:
         self._connection.execute("PRAGMA cell_size_check = ON")
         is_empty = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
         application = self._pragma("application_id")
-        if application != _APPLICATION_ID and not is_empty:
+        if application != _APPLICATION_ID and not (is_empty and self._makes):
             raise UserError(f"A replay store must be a file that numzero made; {self.path} is not. Name another file.")
         version = self._pragma("user_version")
         if application == _APPLICATION_ID and version not in (1, _SCHEMA_VERSION):
@@ -413,6 +426,8 @@ class GameStore:
             )
         if application == _APPLICATION_ID:
             self._check_schema()
+        if is_fixed and version == _SCHEMA_VERSION:
+            return
         self._use_wal()
         self._connection.execute("PRAGMA synchronous = NORMAL")
         if application != _APPLICATION_ID or version != _SCHEMA_VERSION:

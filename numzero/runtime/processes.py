@@ -22,7 +22,7 @@ from typing import Any
 
 from numzero import lastwords
 from numzero.errors import UserError
-from numzero.files import prune, write_folder
+from numzero.files import write_generation
 from numzero.replay import GameStore, Trajectory
 from numzero.runtime.base import Notice, Role, RuntimeConfig, State, WorkerStatus, add_counts
 from numzero.runtime.board import Board
@@ -101,8 +101,7 @@ class ProcessRuntime:
 
     def publish(self, version: int, files: Mapping[str, bytes]) -> None:
         """See `Runtime`."""
-        write_folder(self._weights / f"{version:09d}", files)
-        prune(self._weights, WEIGHT_GENERATIONS)
+        write_generation(self._weights, version, files, keep=WEIGHT_GENERATIONS)
 
     def allow(self, role: str, total: int) -> None:
         """See `Runtime`."""

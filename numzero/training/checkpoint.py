@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import shutil
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -22,22 +21,23 @@ from numpy.typing import NDArray
 
 from numzero.errors import UserError, unfit_explained
 from numzero.files import (
-    LOCK,
     UNREADABLE,
     DamagedFilesError,
     generations,
-    prune,
     read_folder,
-    remove_leftovers,
-    write_folder,
+    remove_generation,
+    write_generation,
 )
+from numzero.folders import STORE_NAME
 from numzero.games.base import spec_problems
 from numzero.inference import ModelFiles
+from numzero.metrics import Event, Noted, Started, read_metrics
+from numzero.replay import UNKNOWN_VERSION, GameStore
 from numzero.runtime.base import State
 from numzero.training.plan import RunPlan
 
-__all__ = ["GENERATIONS", "Checkpoint", "RunState", "clear", "forget_later", "generator_state", "never_began"]
-__all__ += ["read_arrays", "read_checkpoint", "restore_generator", "write_checkpoint"]
+__all__ = ["GENERATIONS", "Checkpoint", "RunState", "forget_later", "generator_state", "never_began", "read_arrays"]
+__all__ += ["read_checkpoint", "restore_generator", "write_checkpoint"]
 
 GENERATIONS = 3
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
@@ -91,8 +91,7 @@ def write_checkpoint(parent: Path, updates: int, checkpoint: Checkpoint) -> None
     files = {f"{name}.npz": _npz(state) for name, state in arrays.items()}
     files["initial.onnx"], files["recurrent.onnx"] = checkpoint.published
     files["state.json"] = msgspec.json.encode(checkpoint.state)
-    write_folder(parent / f"{updates:09d}", files)
-    prune(parent, GENERATIONS)
+    write_generation(parent, updates, files, keep=GENERATIONS)
 
 
 def read_checkpoint(parent: Path) -> tuple[int, Checkpoint, list[str]]:
@@ -112,31 +111,33 @@ def read_checkpoint(parent: Path) -> tuple[int, Checkpoint, list[str]]:
 
 
 def never_began(folder: Path) -> bool:
-    """Whether a folder is empty, or holds only what a run had made that was killed before its first checkpoint."""
-    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    made = {"config.toml", "metrics.jsonl", "replay.sqlite", "replay.sqlite-wal", "replay.sqlite-shm"}
-    made |= {"agents", "checkpoints", "weights"}
-    only_ours = names <= {LOCK} or ({LOCK, "config.toml"} <= names and names <= made | {LOCK})
-    return only_ours and not generations(folder / "checkpoints")
+    """Whether a run's folder holds nothing worth keeping: no checkpoint, no agent, and no game that it played itself.
+
+    It was killed before its first checkpoint, then; what it had copied of another's games is there to be copied again.
+    """
+    if any(generations(folder / name) for name in ("agents", "checkpoints")):
+        return False
+    if any(not isinstance(event, Started | Noted) for event in _events(folder / "metrics.jsonl")):
+        return False
+    return not (folder / STORE_NAME).exists() or _holds_only_copies(folder / STORE_NAME)
 
 
-def clear(folder: Path) -> None:
-    """Remove all but the lock, which the caller holds."""
-    remove_leftovers(folder)
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != LOCK:
-            path.unlink()
+def _events(path: Path) -> list[Event]:
+    return read_metrics(path) if path.exists() else []
+
+
+def _holds_only_copies(path: Path) -> bool:
+    """Whether all games of a store are those that learning offline begins with: of unknown weights."""
+    with GameStore(path) as store:
+        return all(row.model_version == UNKNOWN_VERSION for row in store.index())
 
 
 def forget_later(folder: Path, updates: int) -> None:
     """Remove weights, agents and checkpoints of updates that are to be made anew."""
-    shutil.rmtree(folder / "weights", ignore_errors=True)
-    for name in ("agents", "checkpoints"):
+    for name, newest in (("weights", -1), ("agents", updates), ("checkpoints", updates)):
         for number, path in generations(folder / name):
-            if number > updates:
-                shutil.rmtree(path, ignore_errors=True)
+            if number > newest:
+                remove_generation(path)
 
 
 def generator_state(rng: np.random.Generator) -> str:

@@ -14,14 +14,14 @@ import numpy as np
 from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.files import UNREADABLE
+from numzero.folders import STORE_NAME
 from numzero.games import GameSpec
 from numzero.games.base import spec_problems
 from numzero.games.turns import rescaled
-from numzero.replay import GAME_NOTE, UNKNOWN_VERSION, DamagedData, GameStore, Trajectory
+from numzero.replay import GAME_NOTE, UNKNOWN_VERSION, DamagedData, GameRow, GameStore, Trajectory
 
-__all__ = ["STORE_NAME", "Source", "find_source", "import_games"]
+__all__ = ["STORE_NAME", "Source", "check_source", "find_source", "import_games"]
 
-STORE_NAME = "replay.sqlite"
 _BATCH = 256
 
 
@@ -41,7 +41,7 @@ def find_source(path: Path) -> Source:
     file = path / STORE_NAME if path.is_dir() else path.resolve()  # a link that the user names may lead anywhere
     if not file.is_file():
         raise UserError(f"{path} is neither a folder with {STORE_NAME} nor such a file. Name a run or a store.")
-    with GameStore(file) as store:
+    with GameStore(file, reading=True) as store:
         note = store.read_note(GAME_NOTE)
         if store.num_games() == 0:
             raise UserError(f"{file} holds no games. Let a run or `selfplay` store some first.")
@@ -72,16 +72,48 @@ def _fitting(game: Trajectory, spec: GameSpec) -> Trajectory:
     return game
 
 
+def check_source(source: Source, max_steps: int) -> None:
+    """Refuse a source of which `import_games` could copy nothing: a run would wait for its first game for ever.
+
+    Raises:
+        UserError: no game is whole, or not even the newest has `max_steps` or fewer.
+    """
+    with GameStore(source.store, reading=True) as theirs:
+        rows = _newest(theirs, max_steps)
+        if not rows:
+            raise UserError(
+                f"the newest game of {source.store} must fit into the window of {max_steps:,} positions and has "
+                f"{theirs.index()[-1].num_steps:,}. Raise replay.capacity_steps or replay.memory_mb."
+            )
+        if not any(_is_whole(theirs, row) for row in reversed(rows)):
+            raise UserError(
+                f"none of the newest {len(rows):,} games of {source.store} is whole. Put back a copy of the file, or "
+                "name another."
+            )
+
+
+def _is_whole(store: GameStore, row: GameRow) -> bool:
+    try:
+        return bool(store.read_games([row.sequence]))
+    except DamagedData:
+        return False
+
+
+def _newest(store: GameStore, max_steps: int) -> list[GameRow]:
+    """The newest games, `max_steps` together at most, oldest first."""
+    rows = store.index()
+    steps = np.cumsum([row.num_steps for row in reversed(rows)])
+    return rows[len(rows) - int(np.searchsorted(steps, max_steps, side="right")) :]
+
+
 def import_games(source: Source, store: GameStore, gamma: float, max_steps: int) -> tuple[int, int]:
     """Copy the newest games, `max_steps` together at most, into a run's own store; how many, and how many are damaged.
 
     Their statistics count as made by unknown weights, and discounts get this run's gamma.
     """
     num_copied = num_damaged = 0
-    with GameStore(source.store) as theirs:
-        rows = theirs.index()
-        steps = np.cumsum([row.num_steps for row in reversed(rows)])
-        rows = rows[len(rows) - int(np.searchsorted(steps, max_steps, side="right")) :]
+    with GameStore(source.store, reading=True) as theirs:
+        rows = _newest(theirs, max_steps)
         games = []
         for row in rows:
             try:

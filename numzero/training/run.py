@@ -6,8 +6,9 @@ Knows every role and the limiters between them; knows nothing of how a role work
 from __future__ import annotations
 
 import contextlib
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,8 @@ import numpy as np
 
 from numzero.agent import Agent, AgentInfo, agent_files
 from numzero.errors import UserError, unfit_explained
-from numzero.files import (
-    FolderLock,
-    prune,
-    read_sealed,
-    remove_leftovers,
-    write_folder,
-    write_sealed,
-)
+from numzero.files import clear, read_sealed, tidy, write_generation, write_sealed
+from numzero.folders import RUN, SEED, FolderLock, kind_of
 from numzero.games import Trust, symmetries_of, trusted_name
 from numzero.games.turns import model_discount, turn_gamma
 from numzero.inference import ModelFiles
@@ -39,7 +34,6 @@ from numzero.training.checkpoint import (
     GENERATIONS,
     Checkpoint,
     RunState,
-    clear,
     forget_later,
     generator_state,
     never_began,
@@ -54,7 +48,7 @@ from numzero.training.interrupts import Interrupts
 from numzero.training.journal import BUSY_SECONDS, Journal
 from numzero.training.learner import Learner
 from numzero.training.limiter import Limiter
-from numzero.training.offline import STORE_NAME, find_source, import_games
+from numzero.training.offline import STORE_NAME, Source, check_source, find_source, import_games
 from numzero.training.plan import RunPlan, check_plan, make_window, needs_game, spec_of, window_bytes
 from numzero.training.progress import Counts, Meter, as_episodes
 from numzero.training.reanalyze import Reanalyzer, ReanalyzeTask, reanalyze
@@ -79,6 +73,21 @@ class _StopAskedError(Exception):
     """Somebody asked to stop while an evaluation was under way."""
 
 
+def _refuse_begun(folder: Path) -> None:
+    """Raise UserError where a run in that folder has come to anything."""
+    if never_began(folder):
+        return
+    if (folder / "checkpoints").is_dir():
+        raise UserError(
+            f"{folder} exists already. Choose another --run, remove it first, or go on with it: "
+            f"python cli.py resume {folder}"
+        )
+    raise UserError(
+        f"{folder} exists already: a run that has games or agents, and no checkpoints to go on from. They serve as "
+        "before (evaluate, export, train --from); choose another --run for a new one."
+    )
+
+
 class TrainingRun:
     """Trains one agent into one folder.
 
@@ -89,10 +98,11 @@ class TrainingRun:
         workers: self-play processes; 0 plays in this process, reproducibly.
         reanalyze_workers: processes that search stored games again; 0 does it in this process, between updates.
         source: learn from the games of this run or store alone; no environment is made.
+        anew: it is a seed of a study, and what an earlier attempt at it left is removed, however far that came.
         on_event: called with every event, after it was written to metrics.jsonl.
 
     Raises:
-        UserError: the folder exists, or the game is not what the settings need.
+        UserError: the folder is another's or holds a run that began, or the game is not what the settings need.
     """
 
     def __init__(
@@ -105,12 +115,12 @@ class TrainingRun:
         workers: int = 0,
         reanalyze_workers: int = 0,
         source: Path | None = None,
+        anew: bool = False,
     ) -> None:
-        if folder.exists() and not never_began(folder):
-            raise UserError(
-                f"{folder} exists already. Choose another --run, remove it first, or go on with it: "
-                f"python cli.py resume {folder}"
-            )
+        folder = Path(os.path.abspath(folder))  # wherever an environment may go
+        kind = SEED if anew else RUN
+        if kind_of(folder, kind) is not None and not anew:
+            _refuse_begun(folder)
         origin = None if source is None else find_source(source)
         plan = RunPlan(
             seed=seed,
@@ -120,21 +130,27 @@ class TrainingRun:
             spec=spec_of(config) if origin is None else origin.spec,
         )
         self._set_up(config, folder, RunState(plan=plan), on_event)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FolderLock(folder)
-        clear(folder)
-        write_sealed(folder / "config.toml", save_config(config))
-        self._open(None)
         if origin is not None:
-            num_games, num_damaged = import_games(
-                origin, self._store, config.schedule.gamma, self._window.capacity_steps
-            )
-            for game in self._store.read_last(self._window.capacity_steps):
-                self._window.add(game)
-            self._state.sequence = self._store.newest()[0]
-            self._journal.note(
-                "offline", f"{num_games:,} games of {origin.store} were copied; {num_damaged} were damaged."
-            )
+            check_source(origin, self._window.capacity_steps)
+        self._lock = FolderLock(folder, kind)
+        with self._lock.kept():
+            if not anew:
+                _refuse_begun(folder)  # by now, perhaps
+            clear(folder, kind)
+            write_sealed(folder / "config.toml", save_config(config))
+            self._open(None)
+            if origin is not None:
+                self._import(origin)
+
+    def _import(self, origin: Source) -> None:
+        """Copy the games to learn from."""
+        num_games, num_damaged = import_games(
+            origin, self._store, self.config.schedule.gamma, self._window.capacity_steps
+        )
+        for game in self._store.read_last(self._window.capacity_steps):
+            self._window.add(game)
+        self._state.sequence = self._store.newest()[0]
+        self._journal.note("offline", f"{num_games:,} games of {origin.store} were copied; {num_damaged} were damaged.")
 
     @classmethod
     def resume(cls, folder: Path, on_event: Callable[[Event], None], *, trust: Trust = False) -> TrainingRun:
@@ -150,27 +166,33 @@ class TrainingRun:
         """
         if not (folder / "checkpoints").is_dir():
             raise UserError(f"{folder} is not the folder of a run: it has no checkpoints/. Start one with `train`.")
-        lock = FolderLock(folder)
+        folder = Path(os.path.abspath(folder))
+        lock = FolderLock(folder, RUN, SEED)
         run = cls.__new__(cls)
-        try:
-            remove_leftovers(folder)
+        with lock.kept(), run._let_go_if_it_fails():
+            tidy(folder, lock.kind)
             read_sealed(folder / "config.toml")
             updates, checkpoint, problems = read_checkpoint(folder / "checkpoints")
             config = load_config(folder / "config.toml")
             trusted_name(config.game, f"the run in {folder}", trust or not needs_game(config, checkpoint.state.plan))
-            run = cls.__new__(cls)
             run._set_up(config, folder, checkpoint.state, on_event)
             run._lock = lock
             forget_later(folder, updates)
             run._open(checkpoint)
             for problem in problems:
                 run._journal.note("damaged", f"{problem} The checkpoint before it is used.")
+        return run
+
+    @contextlib.contextmanager
+    def _let_go_if_it_fails(self) -> Iterator[None]:
+        """Close what was opened, if the run cannot be taken up."""
+        try:
+            yield
         except BaseException:
-            for file in (vars(run).get("_journal"), vars(run).get("_store"), lock):
+            for file in (vars(self).get("_journal"), vars(self).get("_store")):
                 if file is not None:
                     file.close()
             raise
-        return run
 
     def _set_up(self, config: RunConfig, folder: Path, state: RunState, on_event: Callable[[Event], None]) -> None:
         """Everything that needs no file."""
@@ -482,8 +504,8 @@ class TrainingRun:
         """The average network as the run's newest agent."""
         folder = self.folder / "agents"
         files = self._agent_files(self._model_files(average=True))
-        self._journal.write(lambda: write_folder(folder / f"{self._learner.num_updates_done:09d}", files))
-        prune(folder, GENERATIONS)
+        updates = self._learner.num_updates_done
+        self._journal.write(lambda: write_generation(folder, updates, files, keep=GENERATIONS))
 
     def _save_checkpoint(self, roles: dict[str, Any] | None = None) -> None:
         """All that it takes to go on, and the agent so far; games first, since the checkpoint refers to them."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
-import shutil
 import sys
 import tempfile
 import time
@@ -22,8 +21,10 @@ import msgspec
 
 from numzero.agent import Agent
 from numzero.errors import UserError
-from numzero.files import UNREADABLE, FolderLock, read_file, write_file
+from numzero.files import UNREADABLE, read_file, write_file
+from numzero.folders import SEED, STUDY, FolderLock, kind_of
 from numzero.games import is_solved, reward_threshold, trusted_name
+from numzero.paths import is_plain
 from numzero.training.config import RunConfig, load_config, load_preset, read_config, save_config
 from numzero.training.evaluate import AgentPlayer, RandomPlayer, episodes, exhaustive, match
 from numzero.training.results import Results, SeedResult, learning_curve, machine, summarize, with_seconds
@@ -127,23 +128,31 @@ class Study:
             seeds=seeds,
         )
 
-    def run(self, jobs: int, on_result: Callable[[SeedResult], None]) -> None:
+    def run(
+        self, jobs: int, on_result: Callable[[SeedResult], None], on_start: Callable[[], None] = lambda: None
+    ) -> None:
         """Train what is missing, `jobs` seeds at a time, each in a process on a core of its own if there are several.
 
-        Seeds that `processes` gives workers of their own share all cores.
+        Seeds that `processes` gives workers of their own share all cores. `on_start` is called once the folder is ours.
 
         Raises:
             UserError: a process failed (results of others are kept), or another study runs in this folder.
         """
-        lock = FolderLock(self.folder)
-        try:
+        with FolderLock(self.folder, STUDY):
+            self._check_folder()  # it may have become another's
+            self._begin()
+            on_start()
             self._run(jobs, on_result)
-        finally:
-            lock.close()
+
+    def _begin(self) -> None:
+        """Write down what each variant is."""
+        for variant in self.variants:
+            path = self._variant_folder(variant.name) / "config.toml"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                write_file(path, save_config(self.configs[variant.name]))
 
     def _run(self, jobs: int, on_result: Callable[[SeedResult], None]) -> None:
-        for variant in self.variants:
-            write_file(self._variant_folder(variant.name) / "config.toml", save_config(self.configs[variant.name]))
         for name in dict.fromkeys(name for name, _ in self.missing()):
             rehearse(self.configs[name])
         if jobs == 1:
@@ -185,17 +194,26 @@ class Study:
 
     def _check_folder(self) -> None:
         """Nothing that was trained with other settings may be counted as this study's."""
-        if self.folder.exists() and any(self.folder.iterdir()) and not (self.folder / "runs").is_dir():
-            raise UserError(f"{self.folder} holds something else than a study. Choose another --out.")
+        kind_of(self.folder, STUDY)
         for variant in self.variants:
             path = self._variant_folder(variant.name) / "config.toml"
+            for each, is_right in ((path.parent, path.parent.is_dir()), (path, is_plain(path))):
+                if os.path.lexists(each) and (each.is_symlink() or not is_right):
+                    raise UserError(f"{each} is not what a study makes there, and no link is followed. Move it away.")
             if path.exists() and load_config(path) != self.configs[variant.name]:
                 raise UserError(
                     f"variant {variant.name!r} was begun in {self.folder} with other settings. "
                     "Choose another --out, or another name for the variant."
                 )
-        for variant in self.variants:
-            self._variant_folder(variant.name).mkdir(parents=True, exist_ok=True)
+        for name, seed in self.missing():
+            self._check_seed(self._run_folder(name, seed))
+
+    def _check_seed(self, folder: Path) -> None:
+        """A seed's own files are what its study makes, no links, and its folder is no run of somebody's."""
+        kind_of(folder, SEED)
+        for path in (_result_path(folder), folder.with_name(f"{folder.name}.log")):
+            if os.path.lexists(path) and not is_plain(path):
+                raise UserError(f"{path} is not the file that a study makes there. Move it away.")
 
     def _variant_folder(self, name: str) -> Path:
         return self.folder / "runs" / name
@@ -208,9 +226,7 @@ class Study:
         try:
             result = msgspec.json.decode(read_file(path), type=SeedResult)
         except UNREADABLE as error:
-            raise UserError(
-                f"{path} is not the result of a seed: {error}. Remove it to train the seed again."
-            ) from error
+            raise UserError(f"{path} is not the result of a seed: {error}. Move it away, and it is trained.") from error
         return with_seconds(result, self._run_folder(name, seed) / "metrics.jsonl")
 
     def _result_path(self, name: str, seed: int) -> Path:
@@ -252,7 +268,6 @@ def train_seed(config: RunConfig, folder: Path, variant: str, seed: int) -> Seed
     """Train into `folder`, anew if there is something half done, and write the result beside it."""
     from numzero.training.run import TrainingRun  # torch, which a study's parent can do without
 
-    shutil.rmtree(folder, ignore_errors=True)
     clock, cpu = time.perf_counter(), _cpu_seconds()
     processes = config.processes
     TrainingRun(
@@ -262,6 +277,7 @@ def train_seed(config: RunConfig, folder: Path, variant: str, seed: int) -> Seed
         workers=processes.workers,
         reanalyze_workers=processes.reanalyze_workers,
         on_event=lambda _: None,
+        anew=True,
     ).train()
     seconds, cpu_seconds = time.perf_counter() - clock, _cpu_seconds() - cpu
     agent = Agent.load(folder)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from numzero.errors import DiskFullError
-from numzero.files import FolderLock
+from numzero.folders import GAMES, FolderLock
 from numzero.replay import GameStore
 from numzero.runtime.base import Mailbox, RuntimeConfig
 from numzero.runtime.processes import ProcessRuntime
@@ -34,7 +34,7 @@ def say(sentence: str) -> None:
 
 def main(folder: Path, num_games: int, log: Path) -> None:
     """Play until the store in `folder` holds so many games; every game that was heard of is written to `log`."""
-    with FolderLock(folder) as lock, log.open("a", encoding="utf-8") as heard:
+    with FolderLock(folder, GAMES) as lock, log.open("a", encoding="utf-8") as heard:
         config = RuntimeConfig(patience_seconds=2.0, start_patience_seconds=30.0, max_restarts=100)
         with GameStore(folder / "replay.sqlite") as store:
             before = store.num_games()

@@ -61,19 +61,19 @@ def test_nothing_is_lost_whoever_is_killed(tmp_path: Path, num_faults: int, num_
     runs: list[Chaos] = []
     while (left := num_faults - sum(sum(run.faults.values()) for run in runs)) > 0:
         folder = tmp_path / str(len(runs))
-        folder.mkdir()
-        command = [sys.executable, "-m", "tests.runtime.player", str(folder), str(num_games), str(folder / "heard.txt")]
+        heard = tmp_path / f"heard-{len(runs)}.txt"
+        command = [sys.executable, "-m", "tests.runtime.player", str(folder), str(num_games), str(heard)]
         runs.append(
             Chaos(
                 lambda command=command: command,  # type: ignore[misc]
                 lambda folder=folder: num_stored(folder),  # type: ignore[misc]
-                folder / "log.txt",
+                tmp_path / f"log-{len(runs)}.txt",
                 len(runs),
                 PATIENCE_SECONDS,
             )
         )
         assert runs[-1].run(left)
-        check_games(folder, num_games, folder / "heard.txt")
+        check_games(folder, num_games, heard)
     tell("chaos", runs)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,66 @@ def test_damaged_games_are_passed_over_and_said(played: Path, tmp_path: Path) ->
     (note,) = [event for event in events if isinstance(event, Noted)]
     assert f"{total - 1:,} games" in note.message
     assert "1 were damaged" in note.message
+
+
+def test_a_source_of_which_nothing_could_be_copied_is_refused(played: Path, tmp_path: Path) -> None:
+    """All games damaged, or the newest longer than the window: nothing is made, and nobody waits for ever."""
+    path = tmp_path / "replay.sqlite"
+    path.write_bytes((played / "replay.sqlite").read_bytes())
+    with pytest.raises(UserError, match=r"must fit into the window of \d+ positions and has \d+\. Raise replay"):
+        learn(path, tmp_path / "run", "replay.capacity_steps=2")
+    with GameStore(path) as store:
+        store._connection.execute("UPDATE games SET payload = substr(payload, 1, 50)")
+    with pytest.raises(UserError, match=r"none of the newest \d+ games of .* is whole"):
+        learn(path, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_offline_run_that_was_killed_before_its_first_checkpoint_is_begun_again(
+    played: Path, tmp_path: Path
+) -> None:
+    """Its games are copies, there to be copied again."""
+    folder = tmp_path / "run"
+    config = run_config("cartpole", *SETTINGS)
+    begun = TrainingRun(config, folder, seed=0, on_event=lambda event: None, source=played)
+    for part in (begun._journal, begun._store, begun._runtime, begun._lock):
+        part.close()
+    with GameStore(folder / "replay.sqlite") as store:
+        num_games = store.num_games()
+    assert num_games > 0
+    learn(played, folder)
+    with GameStore(folder / "replay.sqlite") as store:
+        assert store.num_games() == num_games
+
+
+def test_a_store_that_cannot_be_written_to_is_learned_from(
+    played: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a read-only disk SQLite opens no store that is in WAL mode, unless told that nobody writes to it."""
+    path = tmp_path / "replay.sqlite"
+    path.write_bytes((played / "replay.sqlite").read_bytes())
+    real = sqlite3.connect
+
+    def connect(place: str, **keywords: Any) -> sqlite3.Connection:
+        if str(tmp_path / "replay.sqlite") in place and "immutable=1" not in place:
+            (tmp_path / "empty").mkdir(exist_ok=True)
+            return real(f"{(tmp_path / 'empty' / 'none').as_uri()}?mode=ro", **keywords)
+        return real(place, **keywords)
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    learn(path, tmp_path / "run")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["empty", "replay.sqlite", "run"]
+    assert Agent.load(tmp_path / "run").info.model_version == 12
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all, and longer than its header" * 50])
+def test_a_foreign_file_for_a_store_stays_as_it_is(content: bytes, tmp_path: Path) -> None:
+    """An empty one too: no store is made of it."""
+    (tmp_path / "replay.sqlite").write_bytes(content)
+    with pytest.raises(UserError, match="replay"):
+        find_source(tmp_path)
+    assert (tmp_path / "replay.sqlite").read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == ["replay.sqlite"]
 
 
 def test_the_spec_is_found_beside_a_store_that_does_not_say_it(tmp_path: Path) -> None:

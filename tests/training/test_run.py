@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import shutil
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -309,6 +310,44 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_is_begun_again(tmp_pa
         with pytest.raises(UserError, match="exists already"):
             start_run(run_config("tictactoe"), tmp_path / name)
         assert sorted(path.name for path in (tmp_path / name).iterdir()) == others
+
+
+@pytest.mark.parametrize("kept", [("agents", "replay.sqlite"), ("replay.sqlite",), ("agents",), ()])
+def test_a_run_that_has_begun_is_never_cleared(kept: tuple[str, ...], tmp_path: Path) -> None:
+    """Its checkpoints were removed to save disk: agents, games or a log alone are refused, with what may be done."""
+    folder = tmp_path / "run"
+    start_run(run_config("tictactoe", "schedule.num_updates=2"), folder).train()
+    for name in {"checkpoints", "agents"} - {*kept}:
+        shutil.rmtree(folder / name)
+    if "replay.sqlite" not in kept:
+        (folder / "replay.sqlite").unlink()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
+    with pytest.raises(UserError, match="no checkpoints to go on from"):
+        start_run(run_config("tictactoe"), folder)
+    assert {path: path.read_bytes() for path in before} == before
+    if "agents" in kept:
+        assert Agent.load(folder).info.model_version == 2
+
+
+def test_a_run_that_another_process_begins_is_left_alone(tmp_path: Path) -> None:
+    """The lock comes before anything is removed."""
+    begun = start_run(run_config("tictactoe"), tmp_path / "run")
+    settings = (tmp_path / "run" / "config.toml").read_bytes()
+    with pytest.raises(UserError, match="is in use by another process"):
+        start_run(run_config("tictactoe", "schedule.num_updates=2"), tmp_path / "run")
+    assert (tmp_path / "run" / "config.toml").read_bytes() == settings
+    begun.train()
+
+
+def test_a_run_means_the_folder_as_it_was_when_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that goes elsewhere takes nothing of the run with it."""
+    monkeypatch.chdir(tmp_path)
+    run = start_run(run_config("tictactoe", "schedule.num_updates=2"), Path("run"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    run.train()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert Agent.load(tmp_path / "run").info.model_version == 2
 
 
 @pytest.mark.parametrize("overrides", [("network.body='conv'",), ("game='CartPole-v9'",)])

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from numzero.agent import Agent
 from numzero.errors import UserError
+from numzero.folders import SEED, STUDY, FolderLock
 from numzero.metrics import read_metrics
 from numzero.training import study as study_module
 from numzero.training.evaluate import exhaustive
 from numzero.training.results import SeedResult
+from numzero.training.run import TrainingRun
 from numzero.training.scores import evaluation_score
-from numzero.training.study import Study, Variant, parse_variant
+from numzero.training.study import Study, Variant, parse_variant, train_seed
 from tests.tiny import RUN
 
 TINY = (*RUN, "selfplay.batch_size=4", "evaluation.interval=6")
@@ -65,16 +68,51 @@ def test_results_are_those_of_the_final_agent(tmp_path: Path):
 
 
 def test_what_a_crash_left_half_done_is_trained_anew(tmp_path: Path):
-    """A run's folder without a result is no result, and is no obstacle."""
+    """A seed without a result is no result, however far it came, and no obstacle; what is not numzero's stays."""
     study = tiny_study(tmp_path / "s", preset="cartpole", seeds=1)
+    FolderLock(study.folder, STUDY).close()
     left = tmp_path / "s" / "runs" / "preset" / "seed-0"
-    left.mkdir()
-    (left / "metrics.jsonl").write_text("{", encoding="utf-8")
+    config = study.configs["preset"]
+    TrainingRun(config, left, seed=7, on_event=lambda event: None, anew=True).train()
+    (left / "notes").write_text("mine", encoding="utf-8")
+    (left / "agents" / "000000012" / "notes").write_text("mine", encoding="utf-8")
     assert study.missing() == [("preset", 0)]
     study.run(1, lambda result: None)
+    assert read_metrics(left / "metrics.jsonl")[0].seed == 0
+    assert (left / "notes").read_text("utf-8") == "mine"
+    assert (left / "agents" / "000000012" / "notes").read_text("utf-8") == "mine"
+    assert Agent.load(left).info.training["seed"] == 0
     (result,) = study.results()
     assert result.scores.keys() == {"mean return"}
     assert result.steps >= 156
+
+
+def test_a_persons_own_run_where_a_seed_belongs_is_not_trained_over(tmp_path: Path):
+    """A run that no study began is refused before anything is trained, and stays as it is."""
+    left = tmp_path / "s" / "runs" / "preset" / "seed-0"
+    tiny_study(tmp_path / "s", seeds=1).run(1, lambda result: None)
+    shutil.rmtree(left)
+    left.with_name("seed-0.json").unlink()
+    config = tiny_study(tmp_path / "s", seeds=1).configs["preset"]
+    TrainingRun(config, left, seed=7, on_event=lambda event: None).train()
+    with pytest.raises(UserError, match="is the folder of a run, not of a seed of a study"):
+        tiny_study(tmp_path / "s", seeds=1)
+    with pytest.raises(UserError, match="is the folder of a run, not of a seed of a study"):
+        train_seed(config, left, "preset", 0)
+    assert Agent.load(left).info.training["seed"] == 7
+
+
+def test_a_seed_that_another_process_trains_is_left_alone(tmp_path: Path):
+    """The lock comes before anything is removed."""
+    study = tiny_study(tmp_path / "s", seeds=1)
+    FolderLock(study.folder, STUDY).close()
+    left = tmp_path / "s" / "runs" / "preset" / "seed-0"
+    config = study.configs["preset"]
+    held = TrainingRun(config, left, seed=7, on_event=lambda event: None, anew=True)
+    held.train()
+    with FolderLock(left, SEED), pytest.raises(UserError, match="is in use by another process"):
+        study.run(1, lambda result: None)
+    assert Agent.load(left).info.training["seed"] == 7
 
 
 def _but_for_time(result: SeedResult) -> object:
@@ -117,7 +155,7 @@ def test_settings_that_changed_are_refused(tmp_path: Path):
 def test_a_folder_of_something_else_is_refused(tmp_path: Path):
     """Nothing is written between a person's files."""
     (tmp_path / "thesis.tex").write_text("x", encoding="utf-8")
-    with pytest.raises(UserError, match="holds something else than a study"):
+    with pytest.raises(UserError, match=r"not the folder of a study that numzero made: it holds .thesis\.tex."):
         tiny_study(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 

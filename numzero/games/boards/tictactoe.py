@@ -65,7 +65,7 @@ class TicTacToe(Board):
 
     def move(self, action: NDArray[np.int32], reward: NDArray[np.float32], terminated: NDArray[np.bool_]) -> bool:
         """See `Board`."""
-        return _step(self.board, self._to_play, self._running, action, reward, terminated)
+        return bool(_step(self.board, self._to_play, self._running, action, reward, terminated))
 
     def observe(self, observation: NDArray[Any]) -> None:
         """See `Board`."""
