@@ -9,6 +9,7 @@ import dataclasses
 import math
 import numbers
 import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ _MEMORY_UNKNOWN = 2**36
 
 def machine_bytes() -> int:
     """The memory of this machine; 64 GiB where the system does not say."""
-    if not hasattr(os, "sysconf"):  # Windows
+    if sys.platform == "win32":
         return _MEMORY_UNKNOWN
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
