@@ -5,6 +5,7 @@ Knows stores and what is written beside them; starts no environment, not even to
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,7 +39,9 @@ def find_source(path: Path) -> Source:
     Raises:
         UserError: there are none, or nothing says which game they are of.
     """
-    file = path / STORE_NAME if path.is_dir() else path.resolve()  # a link that the user names may lead anywhere
+    file = (
+        path / STORE_NAME if path.is_dir() else Path(os.path.realpath(path))
+    )  # a link that the user names leads anywhere
     if not file.is_file():
         raise UserError(f"{path} is neither a folder with {STORE_NAME} nor such a file. Name a run or a store.")
     with GameStore(file, reading=True) as store:
