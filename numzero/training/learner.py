@@ -1,14 +1,18 @@
-"""The learner: unroll, losses, optimiser, average weights.
+"""The learner: an update of the network, from a batch to new weights.
 
-Knows torch, batches and networks; knows nothing of games, replay or processes. Reads top to bottom as one update.
+Knows torch, batches and networks; knows nothing of games, replay or processes. Reads top to bottom: `Learner.update` is
+the paper's update (Schrittwieser et al. 2020, appendix G), a line for each of its parts, and these follow in that
+order. What is fast is called from here: the unroll (`networks.gradients`), losses and AdamW on arrays.
+
+B windows of K steps; arrays of all their positions lie step by step, `[(K+1) B, ...]`.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -16,15 +20,19 @@ from numpy.typing import NDArray
 
 from numzero.errors import UserError
 from numzero.networks.export import require_finite
-from numzero.networks.gradients import make_unroll
+from numzero.networks.gradients import Unroll, make_unroll
+from numzero.networks.heads import Heads
 from numzero.networks.network import MuZeroNetwork
 from numzero.networks.support import two_hot
+from numzero.outside import load
 from numzero.targets import Batch
 from numzero.training.config import LearnerConfig
 from numzero.training.losses import cross_entropy, exponentials, squared_distance
 from numzero.training.optimizer import AdamW, norm
 
-__all__ = ["Learner", "Update"]
+__all__ = ["Learner", "OwnLoss", "Predictions", "Update"]
+
+_Float32Array = NDArray[np.float32]
 
 
 class Update(NamedTuple):
@@ -32,13 +40,35 @@ class Update(NamedTuple):
 
     losses: dict[str, float]
     """Means over the batch: each weighted part, and `total`."""
-    value_error: NDArray[np.float32]
+    value_error: _Float32Array
     """`[B]` |predicted value - target| at the sampled position."""
-    policy_surprise: NDArray[np.float32]
+    policy_surprise: _Float32Array
     """`[B]` KL(policy target || policy) at the sampled position; 0 where there is no policy target."""
-    outputs: NDArray[np.float32]
-    """`[K+1, B, A + value bins + reward bins]` each head's probabilities, before the update; the reward's at position 0
-    say nothing."""
+    outputs: _Float32Array
+    """`[K+1, B, outputs]` each head's probabilities, before the update; those of heads of a step at position 0 say
+    nothing."""
+
+
+class Predictions(NamedTuple):
+    """What a loss of one's own looks at."""
+
+    latents: torch.Tensor
+    """`[K+1, B, *H]` unrolled from the sampled positions."""
+    logits: dict[str, torch.Tensor]
+    """Of each head, `[K+1, B, size]`: policy, value, reward."""
+    weights: torch.Tensor
+    """`[K+1, B]` how much each position counts in the learner's own losses."""
+
+
+OwnLoss = Callable[[Predictions, Batch], torch.Tensor]
+"""`learner.loss`: from predictions, and the batch with all of its arrays as tensors `[B, K+1, ...]`, to a scalar.
+
+Its gradient at latents and logits is autograd's, and joins that of the other losses:
+
+    def entropy_bonus(predictions, batch):
+        log_policy = predictions.logits["policy"].log_softmax(-1)  # [K+1, B, A]
+        return (predictions.weights * (log_policy.exp() * log_policy).sum(-1)).sum()
+"""
 
 
 class NonFiniteLossError(UserError):
@@ -70,12 +100,61 @@ class Learner:
             parameter.grad = gradient
         self._unroll = make_unroll(network, config.dynamics_gradient_scale)
         self._goals = make_unroll(self.average, config.dynamics_gradient_scale)
+        self._own_loss: OwnLoss | None = load(config.loss, "learner.loss") if config.loss else None
         self._optimizer = AdamW(self._parameters.numpy(), self._average_parameters.numpy(), config.weight_decay)
 
     @property
     def num_parameters(self) -> int:
         """Size of the network."""
         return self._parameters.numel()
+
+    def update(self, batch: Batch) -> Update:
+        """One step on one batch.
+
+        Raises:
+            NonFiniteLossError: the loss or its gradient is not finite; weights and optimiser are as before.
+        """
+        update = self._gradient(batch)
+        gradient = self._gradients.numpy()  # [P]
+        length = norm(gradient)
+        self._require_finite(length, update.losses)
+        scale = min(1.0, self._config.gradient_clip / max(length, 1e-30))
+        self._optimizer.step(gradient, scale, self.learning_rate(), self.num_updates_done, self._average_decay())
+        self.num_updates_done += 1
+        return update
+
+    def _gradient(self, batch: Batch) -> Update:
+        """Fill the gradient of the total loss."""
+        config, heads = self._config, self.network.heads
+        observation, action = (
+            torch.from_numpy(batch.observation),
+            torch.from_numpy(batch.action),
+        )  # [B, K+1, *O], [B, K]
+        latents, outputs = self._unroll.forward(observation[:, 0], action)  # [(K+1) B, *H], [(K+1) B, outputs]
+        weights = position_weights(batch)  # [K+1, B]
+        losses, probability, d_outputs = head_losses(heads, config, batch, weights, outputs.numpy())
+        d_latents = None  # [(K+1) B, *H]
+        if config.consistency_weight > 0.0:
+            counted = config.consistency_weight * batch.observation_mask.T * weights
+            losses["consistency"], d_latents = consistency_loss(self._goals, observation, latents, counted)
+        if self._own_loss is not None and config.loss_weight > 0.0:
+            d_latents = torch.zeros_like(latents) if d_latents is None else d_latents
+            predictions = split_predictions(heads, latents, outputs, torch.from_numpy(weights))
+            losses["own"] = own_loss(self._own_loss, config, predictions, batch, d_latents, torch.from_numpy(d_outputs))
+        self._unroll.backward(d_latents, torch.from_numpy(d_outputs))
+        losses["total"] = sum(losses.values())
+        probability = probability.reshape(*weights.shape, -1)  # [K+1, B, outputs]
+        value_error = np.abs(heads["value"].expectation(probability[0]) - batch.value_target[:, 0])
+        surprise = _divergence(batch.policy_target[:, 0], probability[0, :, heads["policy"].columns])
+        return Update(losses, value_error, surprise, probability)
+
+    def _require_finite(self, length: float, losses: dict[str, float]) -> None:
+        if not math.isfinite(length + losses["total"]):
+            parts = ", ".join(f"{name} {loss:g}" for name, loss in losses.items())
+            raise NonFiniteLossError(
+                f"update {self.num_updates_done}: the gradient is not finite (losses: {parts}). "
+                "Lower learner.learning_rate or check the game's rewards and observations."
+            )
 
     def learning_rate(self) -> float:
         """Of the next update: linear warm-up, then a cosine down to the final share."""
@@ -86,79 +165,9 @@ class Learner:
         cosine = 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
         return config.learning_rate * (config.final_learning_rate + (1.0 - config.final_learning_rate) * cosine)
 
-    def update(self, batch: Batch) -> Update:
-        """One step on one batch.
-
-        Raises:
-            NonFiniteLossError: the loss or its gradient is not finite; weights and optimiser are as before.
-        """
-        update = self._gradient(batch)
-        gradient = self._gradients.numpy()
-        length = norm(gradient)
-        if not math.isfinite(length + update.losses["total"]):
-            parts = ", ".join(f"{name} {loss:g}" for name, loss in update.losses.items())
-            raise NonFiniteLossError(
-                f"update {self.num_updates_done}: the gradient is not finite (losses: {parts}). "
-                "Lower learner.learning_rate or check the game's rewards and observations."
-            )
-        scale = min(1.0, self._config.gradient_clip / max(length, 1e-30))
-        # Early on the average is a plain mean: a fixed decay would keep the random start for long.
-        decay = min(self._config.average_decay, (1.0 + self.num_updates_done) / (10.0 + self.num_updates_done))
-        self._optimizer.step(gradient, scale, self.learning_rate(), self.num_updates_done, decay)
-        self.num_updates_done += 1
-        return update
-
-    def _gradient(self, batch: Batch) -> Update:
-        """Fill the gradient of the total loss, and say what there is to say."""
-        observation = torch.from_numpy(batch.observation)  # [B, K+1, *O]
-        latents, outputs = self._unroll.forward(observation[:, 0], torch.from_numpy(batch.action))
-        # The first position counts fully, the K unrolled ones 1/K each (MuZero, appendix G); rows by importance.
-        num_rows, unroll_steps = batch.action.shape
-        count = np.empty((unroll_steps + 1, num_rows), np.float32)
-        count[0] = batch.weight / num_rows
-        count[1:] = count[0] / unroll_steps
-        losses, probability, d_outputs = self._head_losses(batch, count, outputs.numpy())
-        d_latents = None
-        if self._config.consistency_weight > 0.0:
-            count *= self._config.consistency_weight * batch.observation_mask.T
-            losses["consistency"], d_latents = self._consistency_loss(observation, latents, count)
-        self._unroll.backward(d_latents, torch.from_numpy(d_outputs))
-        losses["total"] = sum(losses.values())
-        probability = probability.reshape(unroll_steps + 1, num_rows, -1)
-        value_error = np.abs(self.network.heads["value"].expectation(probability[0]) - batch.value_target[:, 0])
-        return Update(losses, value_error, _divergence(batch.policy_target[:, 0], probability[0]), probability)
-
-    def _head_losses(
-        self, batch: Batch, count: NDArray[np.float32], outputs: NDArray[np.float32]
-    ) -> tuple[dict[str, float], NDArray[np.float32], NDArray[np.float32]]:
-        """Each head's loss; `[(K+1) B, outputs]` the probabilities, and the gradient at the logits."""
-        heads = self.network.heads.values()
-        logits, power = exponentials(outputs, tuple(head.columns.stop for head in heads))
-        gradient = np.zeros_like(outputs)
-        losses = {}
-        for head in heads:
-            target, mask = getattr(batch, f"{head.name}_target"), getattr(batch, f"{head.name}_mask")
-            weight, first = getattr(self._config, f"{head.name}_weight"), int(head.of_step)
-            counts = weight * count[first:] * mask.T
-            goal = _stack(target) if head.bins is None else two_hot(_stack(target), head.bins)
-            place = first * len(batch.action), head.begin
-            losses[head.name] = cross_entropy(goal, counts.reshape(-1), place, logits, power, gradient)
-        return losses, power, gradient
-
-    def _consistency_loss(
-        self, observation: torch.Tensor, latents: torch.Tensor, count: NDArray[np.float32]
-    ) -> tuple[float, torch.Tensor]:
-        """Squared distance of unrolled latents to the average network's own of the real observations, and its gradient.
-
-        Self-consistency as in EfficientZero (Ye et al. 2021, section 4.1), with the average network as target in place
-        of a projector and a stop-gradient. count: `[K+1, B]`, position 0 not read.
-        """
-        num_rows = count.shape[1]
-        later = observation[:, 1:].transpose(0, 1).flatten(0, 1)  # [K B, *O]
-        goal = self._goals.represent(later)
-        gradient = torch.zeros_like(latents)
-        found, goals, slope = (x.flatten(1).numpy() for x in (latents[num_rows:], goal, gradient[num_rows:]))
-        return squared_distance(found, goals, count[1:].reshape(-1), slope), gradient
+    def _average_decay(self) -> float:
+        """Early on the average is a plain mean: a fixed decay would keep the random start for long."""
+        return min(self._config.average_decay, (1.0 + self.num_updates_done) / (10.0 + self.num_updates_done))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that `restore` needs to go on with the same bits; copies.
@@ -195,6 +204,94 @@ class Learner:
         }
 
 
+def position_weights(batch: Batch) -> _Float32Array:
+    """`[K+1, B]` how much each position counts.
+
+    The first counts fully, the K unrolled ones 1/K each (MuZero, appendix G); rows by importance.
+    """
+    num_rows, unroll_steps = batch.action.shape
+    weights = np.empty((unroll_steps + 1, num_rows), np.float32)
+    weights[0] = batch.weight / num_rows
+    weights[1:] = weights[0] / unroll_steps
+    return weights
+
+
+def head_losses(
+    heads: Heads, config: LearnerConfig, batch: Batch, weights: _Float32Array, outputs: _Float32Array
+) -> tuple[dict[str, float], _Float32Array, _Float32Array]:
+    """Each head's cross-entropy, all positions together; probabilities and gradient, `[(K+1) B, outputs]`.
+
+    weights: `[K+1, B]`. outputs: `[(K+1) B, outputs]` logits.
+    """
+    logits, power = exponentials(outputs, tuple(head.columns.stop for head in heads.values()))
+    gradient, losses = np.zeros_like(outputs), {}
+    for name, head in heads.items():
+        target, mask = getattr(batch, f"{name}_target"), getattr(batch, f"{name}_mask")  # [B, K+1 or K, ...]
+        first = int(head.of_step)  # steps begin with the first unrolled position
+        count = getattr(config, f"{name}_weight") * weights[first:] * mask.T  # [K+1 or K, B]
+        goal = _stack(target) if head.bins is None else two_hot(_stack(target), head.bins)  # [(K+1 or K) B, size]
+        place = first * len(batch.action), head.begin  # first row and column of the goal's in the outputs
+        losses[name] = cross_entropy(goal, count.reshape(-1), place, logits, power, gradient)
+    return losses, power, gradient
+
+
+def consistency_loss(
+    goals: Unroll, observation: torch.Tensor, latents: torch.Tensor, weights: _Float32Array
+) -> tuple[float, torch.Tensor]:
+    """Squared distance of unrolled latents to another network's own of the real observations, and its gradient.
+
+    Self-consistency as in EfficientZero (Ye et al. 2021, section 4.1), with the average network as target in place
+    of a projector and a stop-gradient.
+
+    Args:
+        goals: of that network.
+        observation: `[B, K+1, *O]`.
+        latents: `[(K+1) B, *H]`.
+        weights: `[K+1, B]`, position 0 not read.
+    """
+    num_rows = weights.shape[1]
+    later = observation[:, 1:].transpose(0, 1).flatten(0, 1)  # [K B, *O]
+    goal = goals.represent(later)  # [K B, *H]
+    gradient = torch.zeros_like(latents)  # [(K+1) B, *H]
+    found, wanted, slope = (x.flatten(1).numpy() for x in (latents[num_rows:], goal, gradient[num_rows:]))
+    return squared_distance(found, wanted, weights[1:].reshape(-1), slope), gradient
+
+
+def split_predictions(heads: Heads, latents: torch.Tensor, outputs: torch.Tensor, weights: torch.Tensor) -> Predictions:
+    """Latents and logits step by step, in copies that want gradients."""
+    latents = latents.reshape(*weights.shape, *latents.shape[1:]).clone().requires_grad_()  # [K+1, B, *H]
+    outputs = outputs.reshape(*weights.shape, -1)  # [K+1, B, outputs]
+    logits = {name: outputs[..., head.columns].clone().requires_grad_() for name, head in heads.items()}
+    return Predictions(latents, logits, weights)
+
+
+def own_loss(
+    loss: OwnLoss,
+    config: LearnerConfig,
+    predictions: Predictions,
+    batch: Batch,
+    d_latents: torch.Tensor,
+    d_outputs: torch.Tensor,
+) -> float:
+    """The user's loss; adds its gradient to those at latents `[(K+1) B, *H]` and outputs `[(K+1) B, outputs]`.
+
+    Raises:
+        UserError: it does not return a scalar that depends on the predictions.
+    """
+    result = loss(predictions, Batch(*cast(Any, map(torch.from_numpy, batch))))
+    if not isinstance(result, torch.Tensor) or result.ndim != 0 or not result.requires_grad:
+        raise UserError(
+            f"learner.loss {config.loss} must return a scalar tensor that depends on latents or logits; got {result!r}."
+        )
+    result = config.loss_weight * result
+    gradients = torch.autograd.grad(
+        result, [predictions.latents, *predictions.logits.values()], allow_unused=True, materialize_grads=True
+    )
+    d_latents += gradients[0].reshape(d_latents.shape)
+    d_outputs += torch.cat(gradients[1:], dim=-1).reshape(d_outputs.shape)  # the heads lie one behind the other
+    return float(result.detach())
+
+
 def _flatten(module: torch.nn.Module) -> torch.Tensor:
     """Make every parameter a view of one vector, and return the vector."""
     flat = torch.cat([parameter.detach().reshape(-1) for parameter in module.parameters()])
@@ -209,14 +306,14 @@ def _views(flat: torch.Tensor, module: torch.nn.Module) -> list[torch.Tensor]:
     return [piece.view_as(parameter) for piece, parameter in zip(pieces, module.parameters(), strict=True)]
 
 
-def _divergence(target: NDArray[np.float32], probability: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`[B]` KL of `target` `[B, A]` from the first A columns of `probability`; 0 where a target is empty."""
-    found = np.maximum(probability[:, : target.shape[1]], np.finfo(np.float32).tiny)
+def _divergence(target: _Float32Array, probability: _Float32Array) -> _Float32Array:
+    """`[B]` KL of `target` from `probability`, both `[B, A]`; 0 where a target is empty."""
+    found = np.maximum(probability, np.finfo(np.float32).tiny)
     ratio = np.divide(target, found, out=np.ones_like(target), where=target > 0.0)
     divergence = (target * np.log(ratio)).sum(axis=1)
     return np.asarray(np.maximum(divergence, 0.0), np.float32)
 
 
-def _stack(array: NDArray[np.float32]) -> NDArray[np.float32]:
+def _stack(array: _Float32Array) -> _Float32Array:
     """`[B, K, ...]` to `[K B, ...]`, the order of stacked latents."""
     return np.ascontiguousarray(array.swapaxes(0, 1)).reshape(-1, *array.shape[2:])
