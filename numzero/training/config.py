@@ -68,7 +68,7 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A loss of your own that is added, as module:function (see `training.learner.own_loss`); "": none. To put it in
     place of another, set that one's weight to 0."""
     loss_weight: float = 1.0
-    """Of that loss."""
+    """Of your own loss; 0: off."""
     dynamics_gradient_scale: float = 0.5
     """The gradient is multiplied by it at each dynamics step; MuZero 0.5."""
     symmetries: bool = True
