@@ -44,6 +44,7 @@ def load(name: str, setting: str) -> Any:
 
 def _module(place: str, setting: str) -> ModuleType:
     try:
+        importlib.invalidate_caches()  # the file may be younger than the last look into its folder
         with _current_folder():
             return importlib.import_module(place)
     except ModuleNotFoundError as error:

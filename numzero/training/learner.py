@@ -126,27 +126,21 @@ class Learner:
     def _gradient(self, batch: Batch) -> Update:
         """Fill the gradient of the total loss."""
         config, heads = self._config, self.network.heads
-        observation, action = (
-            torch.from_numpy(batch.observation),
-            torch.from_numpy(batch.action),
-        )  # [B, K+1, *O], [B, K]
-        latents, outputs = self._unroll.forward(observation[:, 0], action)  # [(K+1) B, *H], [(K+1) B, outputs]
         weights = position_weights(batch)  # [K+1, B]
+        first = torch.from_numpy(batch.observation)[:, 0]  # [B, *O]
+        latents, outputs = self._unroll.forward(first, torch.from_numpy(batch.action))  # [(K+1) B, *H], [.., outputs]
         losses, probability, d_outputs = head_losses(heads, config, batch, weights, outputs.numpy())
         d_latents = None  # [(K+1) B, *H]
         if config.consistency_weight > 0.0:
-            counted = config.consistency_weight * batch.observation_mask.T * weights
-            losses["consistency"], d_latents = consistency_loss(self._goals, observation, latents, counted)
+            losses["consistency"], d_latents = consistency_loss(self._goals, config, batch, weights, latents)
         if self._own_loss is not None and config.loss_weight > 0.0:
-            d_latents = torch.zeros_like(latents) if d_latents is None else d_latents
-            predictions = split_predictions(heads, latents, outputs, torch.from_numpy(weights))
-            losses["own"] = own_loss(self._own_loss, config, predictions, batch, d_latents, torch.from_numpy(d_outputs))
+            predictions = split_predictions(heads, latents, outputs, weights)
+            losses["own"], d_own = own_loss(self._own_loss, config, batch, predictions)
+            d_latents = d_own[0] if d_latents is None else d_latents.add_(d_own[0])
+            d_outputs += d_own[1].numpy()
         self._unroll.backward(d_latents, torch.from_numpy(d_outputs))
         losses["total"] = sum(losses.values())
-        probability = probability.reshape(*weights.shape, -1)  # [K+1, B, outputs]
-        value_error = np.abs(heads["value"].expectation(probability[0]) - batch.value_target[:, 0])
-        surprise = _divergence(batch.policy_target[:, 0], probability[0, :, heads["policy"].columns])
-        return Update(losses, value_error, surprise, probability)
+        return describe(heads, batch, losses, probability.reshape(*weights.shape, -1))  # [K+1, B, outputs]
 
     def _require_finite(self, length: float, losses: dict[str, float]) -> None:
         if not math.isfinite(length + losses["total"]):
@@ -236,60 +230,56 @@ def head_losses(
 
 
 def consistency_loss(
-    goals: Unroll, observation: torch.Tensor, latents: torch.Tensor, weights: _Float32Array
+    goals: Unroll, config: LearnerConfig, batch: Batch, weights: _Float32Array, latents: torch.Tensor
 ) -> tuple[float, torch.Tensor]:
     """Squared distance of unrolled latents to another network's own of the real observations, and its gradient.
 
     Self-consistency as in EfficientZero (Ye et al. 2021, section 4.1), with the average network as target in place
-    of a projector and a stop-gradient.
-
-    Args:
-        goals: of that network.
-        observation: `[B, K+1, *O]`.
-        latents: `[(K+1) B, *H]`.
-        weights: `[K+1, B]`, position 0 not read.
+    of a projector and a stop-gradient. goals: of that network. weights: `[K+1, B]`. latents: `[(K+1) B, *H]`.
     """
-    num_rows = weights.shape[1]
-    later = observation[:, 1:].transpose(0, 1).flatten(0, 1)  # [K B, *O]
+    num_rows = len(batch.action)
+    count = config.consistency_weight * batch.observation_mask.T[1:] * weights[1:]  # [K, B]
+    later = torch.from_numpy(batch.observation)[:, 1:].transpose(0, 1).flatten(0, 1)  # [K B, *O]
     goal = goals.represent(later)  # [K B, *H]
-    gradient = torch.zeros_like(latents)  # [(K+1) B, *H]
+    gradient = torch.zeros_like(latents)  # [(K+1) B, *H], 0 at the first positions
     found, wanted, slope = (x.flatten(1).numpy() for x in (latents[num_rows:], goal, gradient[num_rows:]))
-    return squared_distance(found, wanted, weights[1:].reshape(-1), slope), gradient
+    return squared_distance(found, wanted, count.reshape(-1), slope), gradient
 
 
-def split_predictions(heads: Heads, latents: torch.Tensor, outputs: torch.Tensor, weights: torch.Tensor) -> Predictions:
-    """Latents and logits step by step, in copies that want gradients."""
+def split_predictions(
+    heads: Heads, latents: torch.Tensor, outputs: torch.Tensor, weights: _Float32Array
+) -> Predictions:
+    """Latents `[(K+1) B, *H]` and outputs `[(K+1) B, outputs]` step by step, in copies that want gradients."""
     latents = latents.reshape(*weights.shape, *latents.shape[1:]).clone().requires_grad_()  # [K+1, B, *H]
     outputs = outputs.reshape(*weights.shape, -1)  # [K+1, B, outputs]
     logits = {name: outputs[..., head.columns].clone().requires_grad_() for name, head in heads.items()}
-    return Predictions(latents, logits, weights)
+    return Predictions(latents, logits, torch.from_numpy(weights))
 
 
 def own_loss(
-    loss: OwnLoss,
-    config: LearnerConfig,
-    predictions: Predictions,
-    batch: Batch,
-    d_latents: torch.Tensor,
-    d_outputs: torch.Tensor,
-) -> float:
-    """The user's loss; adds its gradient to those at latents `[(K+1) B, *H]` and outputs `[(K+1) B, outputs]`.
+    loss: OwnLoss, config: LearnerConfig, batch: Batch, predictions: Predictions
+) -> tuple[float, tuple[torch.Tensor, torch.Tensor]]:
+    """The user's loss, and its gradients at latents `[(K+1) B, *H]` and outputs `[(K+1) B, outputs]`.
 
     Raises:
         UserError: it does not return a scalar that depends on the predictions.
     """
-    result = loss(predictions, Batch(*cast(Any, map(torch.from_numpy, batch))))
+    result = loss(predictions, type(batch)(*cast(Any, map(torch.from_numpy, batch))))
     if not isinstance(result, torch.Tensor) or result.ndim != 0 or not result.requires_grad:
         raise UserError(
             f"learner.loss {config.loss} must return a scalar tensor that depends on latents or logits; got {result!r}."
         )
     result = config.loss_weight * result
-    gradients = torch.autograd.grad(
-        result, [predictions.latents, *predictions.logits.values()], allow_unused=True, materialize_grads=True
-    )
-    d_latents += gradients[0].reshape(d_latents.shape)
-    d_outputs += torch.cat(gradients[1:], dim=-1).reshape(d_outputs.shape)  # the heads lie one behind the other
-    return float(result.detach())
+    inputs = [predictions.latents, *predictions.logits.values()]  # heads in the order of their columns
+    d_latents, *d_logits = torch.autograd.grad(result, inputs, allow_unused=True, materialize_grads=True)
+    return float(result.detach()), (d_latents.flatten(0, 1), torch.cat(d_logits, dim=-1).flatten(0, 1))
+
+
+def describe(heads: Heads, batch: Batch, losses: dict[str, float], probability: _Float32Array) -> Update:
+    """What there is to know of an update, from `probability` `[K+1, B, outputs]`."""
+    value_error = np.abs(heads["value"].expectation(probability[0]) - batch.value_target[:, 0])  # [B]
+    surprise = _divergence(batch.policy_target[:, 0], probability[0, :, heads["policy"].columns])  # [B]
+    return Update(losses, value_error, surprise, probability)
 
 
 def _flatten(module: torch.nn.Module) -> torch.Tensor:

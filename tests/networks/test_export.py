@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from numzero.graphs.weights import replace_weights
 from numzero.inference import ModelFiles, OnnxModel
+from numzero.networks.activations import ACTIVATIONS
 from numzero.networks.bodies.mlp import MlpPrediction
 from numzero.networks.config import network_config
 from numzero.networks.export import PARITY_TOLERANCE, Exporter, ParityError, check_parity
@@ -94,6 +95,13 @@ def test_depth_is_exported_too(representation_layers, deep):
     """Bodies without a representation layer and with several of each; the exporter compares them itself."""
     depth = {"dynamics_layers": deep, "prediction_layers": deep, "representation_layers": representation_layers}
     network = small_network(2, **depth)
+    assert check_parity(network, Exporter(network, 1.0).files(network, 0)) <= PARITY_TOLERANCE
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_every_activation_is_exported(activation):
+    """Whether it says how or not; also behind LayerNorm."""
+    network = small_network(2, activation=activation, hidden_norm=True)
     assert check_parity(network, Exporter(network, 1.0).files(network, 0)) <= PARITY_TOLERANCE
 
 

@@ -22,7 +22,7 @@ from tests.reference.agents import BOARD, NUM_ACTIONS, small_config, small_netwo
 
 PLAIN = st.fixed_dictionaries(
     {
-        "activation": st.sampled_from(["relu", "silu"]),
+        "activation": st.sampled_from(sorted(ACTIVATIONS)),
         "hidden_norm": st.booleans(),
         "observation_scaling": st.sampled_from(["none", "symlog"]),
         "representation_layers": st.integers(0, 2),
