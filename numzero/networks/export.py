@@ -22,10 +22,11 @@ from numzero.networks.config import NetworkConfig
 from numzero.networks.layers import NetworkGraph, NoNodesError
 from numzero.networks.network import MuZeroNetwork, make_network
 from numzero.networks.traced import TRACED_PREFIX, traced_graphs
-from numzero.networks.trials import random_weights
+from numzero.networks.trials import MAGNITUDES, TRIAL_SCALES, random_weights
 
 __all__ = ["Exporter", "NonFiniteWeightsError", "ParityError", "check_parity", "parity_with", "require_finite"]
 
+NUM_TRIALS = 16
 PARITY_TOLERANCE = 1e-4
 """Largest difference between torch and onnxruntime that an export may show, relative to 1 + the largest of its kind."""
 
@@ -65,10 +66,13 @@ class Exporter:
     def __init__(self, network: MuZeroNetwork, discount: float) -> None:
         self._discount = discount
         self._prefix = ""
-        with random_weights(network):  # under those of a fresh network much could be wrong and not show
+        with random_weights(network, TRIAL_SCALES[0]):  # no two alike: torch's exporter would take them for one
             self._template = self._write(network)
-            check_parity(network, self._template)
-        check_parity(network, self._with_weights(network, 0))  # others now: nothing of the first was built in
+        for scale in TRIAL_SCALES:  # under the weights of a fresh network much could be wrong and not show
+            with random_weights(network, scale):
+                if _is_finite(network):  # else it is too deep for such weights
+                    check_parity(network, self._with_weights(network, 0))
+        check_parity(network, self._with_weights(network, 0))
 
     def _write(self, network: MuZeroNetwork) -> ModelFiles:
         """Both graphs, by the layers or by torch."""
@@ -130,16 +134,14 @@ def _mean(logits: Value, bins: NDArray[np.float32]) -> Value:
 
 
 @torch.no_grad()
-def check_parity(network: MuZeroNetwork, files: ModelFiles, *, num_rows: int = 16) -> float:
+def check_parity(network: MuZeroNetwork, files: ModelFiles, *, num_rows: int = NUM_TRIALS) -> float:
     """The largest difference between torch and onnxruntime over random inputs, relative to each output's largest.
 
     Raises:
         ParityError: it is above `PARITY_TOLERANCE`.
     """
-    rng = np.random.default_rng(0)
     model = OnnxModel(files, kernels=False)
-    observation = rng.normal(size=(num_rows, *network.observation_shape)).astype(np.float32)
-    action = rng.integers(network.num_actions, size=num_rows).astype(np.int32)
+    observation, action = _trial_inputs(network, num_rows)
     root = model.initial(observation)
     latent = network.represent(torch.from_numpy(observation))
     differences = _differences(network, root._asdict(), latent)
@@ -169,6 +171,23 @@ def parity_with(
         raise ParityError(f"the settings make {count} parameters; there are {parameters.size}.")
     torch.nn.utils.vector_to_parameters(torch.from_numpy(parameters), network.parameters())
     return check_parity(network, files)
+
+
+def _trial_inputs(network: MuZeroNetwork, num_rows: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Random observations, of several sizes, and actions."""
+    rng = np.random.default_rng(0)
+    observation = rng.normal(size=(num_rows, *network.observation_shape))
+    rows = np.resize(MAGNITUDES, num_rows).reshape(-1, *[1] * len(network.observation_shape))
+    action = rng.integers(network.num_actions, size=num_rows)
+    return (observation * rows).astype(np.float32), action.astype(np.int32)
+
+
+@torch.no_grad()
+def _is_finite(network: MuZeroNetwork) -> bool:
+    """Whether the outputs are that `check_parity` compares."""
+    observation, action = map(torch.from_numpy, _trial_inputs(network, NUM_TRIALS))
+    latent = network.dynamics(network.represent(observation), action)
+    return bool(network.prediction(latent).isfinite().all())
 
 
 def _differences(

@@ -15,7 +15,7 @@ import torch
 from numzero.networks.by_hand import Linear, Stage, backward, forward, sum_rows, write_gradients
 from numzero.networks.layers import DynamicsStages
 from numzero.networks.network import MuZeroNetwork
-from numzero.networks.trials import random_weights
+from numzero.networks.trials import MAGNITUDES, TRIAL_SCALES, random_weights
 
 __all__ = ["AutogradUnroll", "ByHandUnroll", "Unroll", "make_unroll"]
 
@@ -56,23 +56,24 @@ def make_unroll(network: MuZeroNetwork, gradient_scale: float) -> Unroll:
 AGREEMENT = 1e-4
 """Largest difference between gradients by hand and autograd's, and between their outputs, relative to the largest
 number of an array. Correct ones differ by some 1e-6; another function, or another constant in one, by more."""
-NOTHING = 1e-5
+NOTHING = 3e-5
 """A difference that says nothing: where gradients are 0 but for rounding, as behind LayerNorm of two numbers."""
-TRIAL_ROWS, TRIAL_STEPS = 3, 2
+TRIAL_ROWS, TRIAL_STEPS = len(MAGNITUDES), 2
 
 
 def _agree(network: MuZeroNetwork, by_hand: Unroll, automatic: Unroll) -> bool:
-    """Whether both compute the same of random windows, with random weights; some 30 ms for a width of 128."""
-    generator = torch.Generator().manual_seed(0)
-    with random_weights(network):
-        for _ in range(2):  # the second time, buffers hold numbers already
-            observation = torch.randn(TRIAL_ROWS, *network.observation_shape, generator=generator)
+    """Whether both compute the same of random windows, with random weights; some 50 ms for a width of 128."""
+    generator, trials = torch.Generator().manual_seed(0), []
+    for scale in TRIAL_SCALES:
+        with random_weights(network, scale):
+            rows = torch.tensor(MAGNITUDES).reshape(-1, *[1] * len(network.observation_shape))
+            observation = rows * torch.randn(TRIAL_ROWS, *network.observation_shape, generator=generator)
             size = TRIAL_ROWS, TRIAL_STEPS
             action = torch.randint(network.num_actions, size, generator=generator, dtype=torch.int32)
             found, expected = (_results(network, unroll, observation, action) for unroll in (by_hand, automatic))
-            if not all(map(_close, found, expected)):
-                return False
-    return True
+        if all(bool(array.isfinite().all()) for array in expected):  # else the network is too deep for such weights
+            trials.append(all(map(_close, found, expected)))
+    return all(trials) and len(trials) > 0
 
 
 def _results(

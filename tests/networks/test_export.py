@@ -19,6 +19,7 @@ from numzero.networks.bodies.mlp import MlpPrediction
 from numzero.networks.config import network_config
 from numzero.networks.export import PARITY_TOLERANCE, Exporter, ParityError, check_parity
 from numzero.networks.heads import num_outputs
+from numzero.networks.inputs import Symlog
 from numzero.networks.layers import Dense, HiddenLayer
 from numzero.networks.network import MuZeroNetwork, make_network
 from numzero.runtime.usage import resident_bytes
@@ -183,16 +184,27 @@ def gelu_layer(self: HiddenLayer, x: torch.Tensor, extra: torch.Tensor | None = 
     return functional.gelu(self.dense(x, extra))
 
 
+def relu6_layer(self: HiddenLayer, x: torch.Tensor, extra: torch.Tensor | None = None) -> torch.Tensor:
+    return functional.relu6(self.dense(x, extra))
+
+
+def clipped(self: Symlog, x: torch.Tensor) -> torch.Tensor:
+    return x.sign() * x.abs().clamp_max(8.0).log1p()
+
+
 def doubled(self: MlpPrediction, x: torch.Tensor) -> torch.Tensor:
     return self.output(2.0 * self.hidden(x))
 
 
-@pytest.mark.parametrize(("kind", "forward"), [(HiddenLayer, gelu_layer), (MlpPrediction, doubled)])
+CHANGED = [(HiddenLayer, gelu_layer), (HiddenLayer, relu6_layer), (Symlog, clipped), (MlpPrediction, doubled)]
+
+
+@pytest.mark.parametrize(("kind", "forward"), CHANGED)
 @pytest.mark.parametrize("head_scale", [0.0, 1.0])
 def test_a_layer_that_was_changed_and_not_its_nodes_is_refused(monkeypatch, kind, forward, head_scale):
     """Also behind fresh heads, whose weights of 0 hide what is before them until training has begun."""
     monkeypatch.setattr(kind, "forward", forward)
-    network = make_network(BOARD, NUM_ACTIONS, small_config(head_scale=head_scale), seed=0)
+    network = make_network(BOARD, NUM_ACTIONS, small_config(head_scale=head_scale, observation_scaling="symlog"), 0)
     with pytest.raises(ParityError, match="torch and ONNX differ by"):
         Exporter(network, 1.0)
 
