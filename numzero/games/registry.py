@@ -16,8 +16,9 @@ import msgspec
 
 from numzero.errors import UserError, nearest
 from numzero.games.base import Game, GameSpec, Placeable, Solved, Symmetries
-from numzero.games.outside import find_outside, is_outside
+from numzero.games.bring import module_of
 from numzero.games.still import StillGame
+from numzero.outside import is_outside
 
 __all__ = ["game_spec", "is_placeable", "is_solved", "make_game", "rehearsal_game", "reward_threshold", "symmetries_of"]
 
@@ -114,8 +115,9 @@ def _board_maker(name: str) -> _Maker | None:
         return maker
     if not is_outside(name):
         return _installed_maker(name)
-    found = find_outside(name)[1]
-    return found if _makes_batches(found) else None  # type: ignore[return-value]
+    brought, wanted = module_of(name)
+    found: _Maker | None = getattr(brought, wanted, None)
+    return found if _makes_batches(found) else None
 
 
 def _installed_maker(name: str) -> _Maker | None:

@@ -7,8 +7,7 @@ and is believed only where it gives the same numbers.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol, cast
 
 import torch
@@ -16,6 +15,7 @@ import torch
 from numzero.networks.by_hand import Linear, Stage, backward, forward, sum_rows, write_gradients
 from numzero.networks.layers import DynamicsStages
 from numzero.networks.network import MuZeroNetwork
+from numzero.networks.trials import MAGNITUDES, TRIAL_SCALES, random_weights
 
 __all__ = ["AutogradUnroll", "ByHandUnroll", "Unroll", "make_unroll"]
 
@@ -56,23 +56,24 @@ def make_unroll(network: MuZeroNetwork, gradient_scale: float) -> Unroll:
 AGREEMENT = 1e-4
 """Largest difference between gradients by hand and autograd's, and between their outputs, relative to the largest
 number of an array. Correct ones differ by some 1e-6; another function, or another constant in one, by more."""
-NOTHING = 1e-6
+NOTHING = 3e-5
 """A difference that says nothing: where gradients are 0 but for rounding, as behind LayerNorm of two numbers."""
-TRIAL_ROWS, TRIAL_STEPS = 3, 2
+TRIAL_ROWS, TRIAL_STEPS = len(MAGNITUDES), 2
 
 
 def _agree(network: MuZeroNetwork, by_hand: Unroll, automatic: Unroll) -> bool:
-    """Whether both compute the same of random windows, with random weights; some 30 ms for a width of 128."""
-    generator = torch.Generator().manual_seed(0)
-    with _random_weights(network, generator):
-        for _ in range(2):  # the second time, buffers hold numbers already
-            observation = torch.randn(TRIAL_ROWS, *network.observation_shape, generator=generator)
+    """Whether both compute the same of random windows, with random weights; some 50 ms for a width of 128."""
+    generator, trials = torch.Generator().manual_seed(0), []
+    for scale in TRIAL_SCALES:
+        with random_weights(network, scale):
+            rows = torch.tensor(MAGNITUDES).reshape(-1, *[1] * len(network.observation_shape))
+            observation = rows * torch.randn(TRIAL_ROWS, *network.observation_shape, generator=generator)
             size = TRIAL_ROWS, TRIAL_STEPS
             action = torch.randint(network.num_actions, size, generator=generator, dtype=torch.int32)
             found, expected = (_results(network, unroll, observation, action) for unroll in (by_hand, automatic))
-            if not all(map(_close, found, expected)):
-                return False
-    return True
+        if all(bool(array.isfinite().all()) for array in expected):  # else the network is too deep for such weights
+            trials.append(all(map(_close, found, expected)))
+    return all(trials) and len(trials) > 0
 
 
 def _results(
@@ -90,24 +91,6 @@ def _results(
 
 def _close(one: torch.Tensor, other: torch.Tensor) -> bool:
     return bool((one - other).abs().max() <= AGREEMENT * other.abs().max() + NOTHING)  # False of NaN
-
-
-@contextlib.contextmanager
-def _random_weights(network: MuZeroNetwork, generator: torch.Generator) -> Iterator[None]:
-    """Weights under which everything matters (fresh heads are 0), and afterwards exactly those that were there."""
-    parameters = list(network.parameters())
-    kept = [parameter.detach().clone() for parameter in parameters]
-    with torch.no_grad():
-        try:
-            for parameter in parameters:
-                parameter.normal_(std=parameter.shape[-1] ** -0.5 if parameter.ndim > 1 else 1.0, generator=generator)
-            with torch.enable_grad():
-                yield
-        finally:
-            for parameter, before in zip(parameters, kept, strict=True):
-                parameter.copy_(before)
-                if parameter.grad is not None:
-                    parameter.grad.zero_()
 
 
 class AutogradUnroll:

@@ -32,6 +32,7 @@ class MuZeroNetwork(nn.Module):
         self.observation_shape = observation_shape
         self.num_actions = num_actions
         self.heads = heads_of(num_actions, config, turn_gamma)
+        self._bins = {name: torch.from_numpy(head.bins) for name, head in self.heads.items() if head.bins is not None}
         self.inputs = make_inputs(config)
         body = make_body(observation_shape, num_actions, num_outputs(self.heads), config.body)
         self.latent_shape, self.representation, self.dynamics, self.prediction = body
@@ -47,8 +48,8 @@ class MuZeroNetwork(nn.Module):
 
     def decode(self, name: str, logits: torch.Tensor) -> torch.Tensor:
         """What a head's logits `[N, size]` mean: scalars `[N]`, or themselves."""
-        bins = self.heads[name].bins
-        return logits if bins is None else logits.softmax(-1) @ torch.from_numpy(bins).to(logits.dtype)
+        bins = self._bins.get(name)
+        return logits if bins is None else logits.softmax(-1) @ bins.to(logits.dtype)
 
 
 def make_network(

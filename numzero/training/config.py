@@ -20,6 +20,7 @@ from numzero.files import read_file
 from numzero.limits import ABOVE_0, ANY_ABOVE_0, BELOW_1, LARGEST_BUDGET, LARGEST_SIZE, Limit, at_least, beyond
 from numzero.networks.config import (
     NetworkConfig,
+    OutsideConfig,
     body_settings,
     choose_body,
     modern_path,
@@ -35,7 +36,8 @@ from numzero.training.reanalyze import ReanalyzeConfig
 from numzero.training.selfplay import SelfPlayConfig
 
 __all__ = ["EvaluationConfig", "LearnerConfig", "ProcessConfig", "ReanalyzeConfig", "RunConfig"]
-__all__ += ["ScheduleConfig", "load_config", "load_preset", "preset_names", "read_config", "save_config"]
+__all__ += ["ScheduleConfig", "load_config", "load_preset", "outside_code", "preset_names", "read_config"]
+__all__ += ["save_config"]
 
 
 LARGEST_SETTINGS = 2**18
@@ -73,6 +75,11 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Of the cross-entropy of whether the turn passes, in games whose turns vary; MuZero knows none."""
     consistency_weight: float = 0.0
     """Of the unrolled latents' distance to encodings of the real observations; EfficientZero 2 (cosine); 0: off."""
+    loss: str = ""
+    """A loss of your own that is added, as module:function (see `training.learner.own_loss`); "": none. To put it in
+    place of another, set that one's weight to 0."""
+    loss_weight: float = 1.0
+    """Of your own loss; 0: off."""
     dynamics_gradient_scale: float = 0.5
     """The gradient is multiplied by it at each dynamics step; MuZero 0.5."""
     symmetries: bool = True
@@ -80,7 +87,10 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
-        return beyond(
+        problems = (
+            [] if ":" in self.loss or not self.loss else [f"learner.loss must be module:function; got {self.loss!r}."]
+        )
+        return problems + beyond(
             self,
             "learner",
             batch_size=at_least(1, LARGEST_SIZE),
@@ -95,6 +105,7 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
             reward_weight=at_least(0),
             discount_weight=at_least(0),
             consistency_weight=at_least(0),
+            loss_weight=at_least(0),
             dynamics_gradient_scale=at_least(0),
         )
 
@@ -203,6 +214,17 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
             part = getattr(self, field.name)
             problems += part.check() if hasattr(part, "check") else []
         return problems
+
+
+def outside_code(config: RunConfig) -> list[str]:
+    """The names of what these settings would have imported, but for the game, which is judged with all games.
+
+    Settings that the user did not write herself (those in the folder of a run, of a study) must not have it run unless
+    she says that she trusts them.
+    """
+    body = config.network.body
+    names = [body.name] if isinstance(body, OutsideConfig) else []
+    return [*names, config.learner.loss] if config.learner.loss else names
 
 
 def preset_names() -> list[str]:

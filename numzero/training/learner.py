@@ -1,14 +1,18 @@
-"""The learner: unroll, losses, optimiser, average weights.
+"""The learner: an update of the network, from a batch to new weights.
 
-Knows torch, batches and networks; knows nothing of games, replay or processes. Reads top to bottom as one update.
+Knows torch, batches and networks; knows nothing of games, replay or processes. Reads top to bottom: `Learner.update` is
+the paper's update (Schrittwieser et al. 2020, appendix G), a line for each of its parts, and these follow in that
+order. What is fast is called from here: the unroll (`networks.gradients`), losses and AdamW on arrays.
+
+B windows of K steps; arrays of all their positions lie step by step, `[(K+1) B, ...]`.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -16,15 +20,19 @@ from numpy.typing import NDArray
 
 from numzero.errors import UserError
 from numzero.networks.export import require_finite
-from numzero.networks.gradients import make_unroll
+from numzero.networks.gradients import Unroll, make_unroll
+from numzero.networks.heads import Heads
 from numzero.networks.network import MuZeroNetwork
 from numzero.networks.support import two_hot
+from numzero.outside import load
 from numzero.targets import Batch
 from numzero.training.config import LearnerConfig
 from numzero.training.losses import cross_entropy, exponentials, squared_distance
 from numzero.training.optimizer import AdamW, norm
 
-__all__ = ["Learner", "Update"]
+__all__ = ["Learner", "OwnLoss", "Predictions", "Update"]
+
+_Float32Array = NDArray[np.float32]
 
 
 class Update(NamedTuple):
@@ -32,13 +40,35 @@ class Update(NamedTuple):
 
     losses: dict[str, float]
     """Means over the batch: each weighted part, and `total`."""
-    value_error: NDArray[np.float32]
+    value_error: _Float32Array
     """`[B]` |predicted value - target| at the sampled position."""
-    policy_surprise: NDArray[np.float32]
+    policy_surprise: _Float32Array
     """`[B]` KL(policy target || policy) at the sampled position; 0 where there is no policy target."""
-    outputs: NDArray[np.float32]
-    """`[K+1, B, A + value bins + reward bins]` each head's probabilities, before the update; the reward's at position 0
-    say nothing."""
+    outputs: _Float32Array
+    """`[K+1, B, outputs]` each head's probabilities, before the update; those of heads of a step at position 0 say
+    nothing."""
+
+
+class Predictions(NamedTuple):
+    """What a loss of one's own looks at."""
+
+    latents: torch.Tensor
+    """`[K+1, B, *H]` unrolled from the sampled positions."""
+    logits: dict[str, torch.Tensor]
+    """Of each head, `[K+1, B, size]`: policy, value, reward."""
+    weights: torch.Tensor
+    """`[K+1, B]` how much each position counts in the learner's own losses."""
+
+
+OwnLoss = Callable[[Predictions, Batch], torch.Tensor]
+"""`learner.loss`: from predictions, and the batch with all of its arrays as tensors `[B, K+1, ...]`, to a scalar.
+
+Its gradient at latents and logits is autograd's, and joins that of the other losses:
+
+    def entropy_bonus(predictions, batch):
+        log_policy = predictions.logits["policy"].log_softmax(-1)  # [K+1, B, A]
+        return (predictions.weights * (log_policy.exp() * log_policy).sum(-1)).sum()
+"""
 
 
 class NonFiniteLossError(UserError):
@@ -70,12 +100,55 @@ class Learner:
             parameter.grad = gradient
         self._unroll = make_unroll(network, config.dynamics_gradient_scale)
         self._goals = make_unroll(self.average, config.dynamics_gradient_scale)
+        self._own_loss: OwnLoss | None = load(config.loss, "learner.loss") if config.loss else None
         self._optimizer = AdamW(self._parameters.numpy(), self._average_parameters.numpy(), config.weight_decay)
 
     @property
     def num_parameters(self) -> int:
         """Size of the network."""
         return self._parameters.numel()
+
+    def update(self, batch: Batch) -> Update:
+        """One step on one batch.
+
+        Raises:
+            NonFiniteLossError: the loss or its gradient is not finite; weights and optimiser are as before.
+        """
+        update = self._gradient(batch)
+        gradient = self._gradients.numpy()  # [P]
+        length = norm(gradient)
+        self._require_finite(length, update.losses)
+        scale = min(1.0, self._config.gradient_clip / max(length, 1e-30))
+        self._optimizer.step(gradient, scale, self.learning_rate(), self.num_updates_done, self._average_decay())
+        self.num_updates_done += 1
+        return update
+
+    def _gradient(self, batch: Batch) -> Update:
+        """Fill the gradient of the total loss."""
+        config, heads = self._config, self.network.heads
+        weights = position_weights(batch)  # [K+1, B]
+        first = torch.from_numpy(batch.observation)[:, 0]  # [B, *O]
+        latents, outputs = self._unroll.forward(first, torch.from_numpy(batch.action))  # [(K+1) B, *H], [.., outputs]
+        losses, probability, d_outputs = head_losses(heads, config, batch, weights, outputs.numpy())
+        d_latents = None  # [(K+1) B, *H]
+        if config.consistency_weight > 0.0:
+            losses["consistency"], d_latents = consistency_loss(self._goals, config, batch, weights, latents)
+        if self._own_loss is not None and config.loss_weight > 0.0:
+            predictions = split_predictions(heads, latents, outputs, weights)
+            losses["own"], d_own = own_loss(self._own_loss, config, batch, predictions)
+            d_latents = d_own[0] if d_latents is None else d_latents.add_(d_own[0])
+            d_outputs += d_own[1].numpy()
+        self._unroll.backward(d_latents, torch.from_numpy(d_outputs))
+        losses["total"] = sum(losses.values())
+        return describe(heads, batch, losses, probability.reshape(*weights.shape, -1))  # [K+1, B, outputs]
+
+    def _require_finite(self, length: float, losses: dict[str, float]) -> None:
+        if not math.isfinite(length + losses["total"]):
+            parts = ", ".join(f"{name} {loss:g}" for name, loss in losses.items())
+            raise NonFiniteLossError(
+                f"update {self.num_updates_done}: the gradient is not finite (losses: {parts}). "
+                "Lower learner.learning_rate or check the game's rewards and observations."
+            )
 
     def learning_rate(self) -> float:
         """Of the next update: linear warm-up, then a cosine down to the final share."""
@@ -86,79 +159,9 @@ class Learner:
         cosine = 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
         return config.learning_rate * (config.final_learning_rate + (1.0 - config.final_learning_rate) * cosine)
 
-    def update(self, batch: Batch) -> Update:
-        """One step on one batch.
-
-        Raises:
-            NonFiniteLossError: the loss or its gradient is not finite; weights and optimiser are as before.
-        """
-        update = self._gradient(batch)
-        gradient = self._gradients.numpy()
-        length = norm(gradient)
-        if not math.isfinite(length + update.losses["total"]):
-            parts = ", ".join(f"{name} {loss:g}" for name, loss in update.losses.items())
-            raise NonFiniteLossError(
-                f"update {self.num_updates_done}: the gradient is not finite (losses: {parts}). "
-                "Lower learner.learning_rate or check the game's rewards and observations."
-            )
-        scale = min(1.0, self._config.gradient_clip / max(length, 1e-30))
-        # Early on the average is a plain mean: a fixed decay would keep the random start for long.
-        decay = min(self._config.average_decay, (1.0 + self.num_updates_done) / (10.0 + self.num_updates_done))
-        self._optimizer.step(gradient, scale, self.learning_rate(), self.num_updates_done, decay)
-        self.num_updates_done += 1
-        return update
-
-    def _gradient(self, batch: Batch) -> Update:
-        """Fill the gradient of the total loss, and say what there is to say."""
-        observation = torch.from_numpy(batch.observation)  # [B, K+1, *O]
-        latents, outputs = self._unroll.forward(observation[:, 0], torch.from_numpy(batch.action))
-        # The first position counts fully, the K unrolled ones 1/K each (MuZero, appendix G); rows by importance.
-        num_rows, unroll_steps = batch.action.shape
-        count = np.empty((unroll_steps + 1, num_rows), np.float32)
-        count[0] = batch.weight / num_rows
-        count[1:] = count[0] / unroll_steps
-        losses, probability, d_outputs = self._head_losses(batch, count, outputs.numpy())
-        d_latents = None
-        if self._config.consistency_weight > 0.0:
-            count *= self._config.consistency_weight * batch.observation_mask.T
-            losses["consistency"], d_latents = self._consistency_loss(observation, latents, count)
-        self._unroll.backward(d_latents, torch.from_numpy(d_outputs))
-        losses["total"] = sum(losses.values())
-        probability = probability.reshape(unroll_steps + 1, num_rows, -1)
-        value_error = np.abs(self.network.heads["value"].expectation(probability[0]) - batch.value_target[:, 0])
-        return Update(losses, value_error, _divergence(batch.policy_target[:, 0], probability[0]), probability)
-
-    def _head_losses(
-        self, batch: Batch, count: NDArray[np.float32], outputs: NDArray[np.float32]
-    ) -> tuple[dict[str, float], NDArray[np.float32], NDArray[np.float32]]:
-        """Each head's loss; `[(K+1) B, outputs]` the probabilities, and the gradient at the logits."""
-        heads = self.network.heads.values()
-        logits, power = exponentials(outputs, tuple(head.columns.stop for head in heads))
-        gradient = np.zeros_like(outputs)
-        losses = {}
-        for head in heads:
-            target, mask = getattr(batch, f"{head.name}_target"), getattr(batch, f"{head.name}_mask")
-            weight, first = getattr(self._config, f"{head.name}_weight"), int(head.of_step)
-            counts = weight * count[first:] * mask.T
-            goal = _stack(target) if head.bins is None else two_hot(_stack(target), head.bins)
-            place = first * len(batch.action), head.begin
-            losses[head.name] = cross_entropy(goal, counts.reshape(-1), place, logits, power, gradient)
-        return losses, power, gradient
-
-    def _consistency_loss(
-        self, observation: torch.Tensor, latents: torch.Tensor, count: NDArray[np.float32]
-    ) -> tuple[float, torch.Tensor]:
-        """Squared distance of unrolled latents to the average network's own of the real observations, and its gradient.
-
-        Self-consistency as in EfficientZero (Ye et al. 2021, section 4.1), with the average network as target in place
-        of a projector and a stop-gradient. count: `[K+1, B]`, position 0 not read.
-        """
-        num_rows = count.shape[1]
-        later = observation[:, 1:].transpose(0, 1).flatten(0, 1)  # [K B, *O]
-        goal = self._goals.represent(later)
-        gradient = torch.zeros_like(latents)
-        found, goals, slope = (x.flatten(1).numpy() for x in (latents[num_rows:], goal, gradient[num_rows:]))
-        return squared_distance(found, goals, count[1:].reshape(-1), slope), gradient
+    def _average_decay(self) -> float:
+        """Early on the average is a plain mean: a fixed decay would keep the random start for long."""
+        return min(self._config.average_decay, (1.0 + self.num_updates_done) / (10.0 + self.num_updates_done))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that `restore` needs to go on with the same bits; copies.
@@ -201,6 +204,90 @@ class Learner:
         }
 
 
+def position_weights(batch: Batch) -> _Float32Array:
+    """`[K+1, B]` how much each position counts.
+
+    The first counts fully, the K unrolled ones 1/K each (MuZero, appendix G); rows by importance.
+    """
+    num_rows, unroll_steps = batch.action.shape
+    weights = np.empty((unroll_steps + 1, num_rows), np.float32)
+    weights[0] = batch.weight / num_rows
+    weights[1:] = weights[0] / unroll_steps
+    return weights
+
+
+def head_losses(
+    heads: Heads, config: LearnerConfig, batch: Batch, weights: _Float32Array, outputs: _Float32Array
+) -> tuple[dict[str, float], _Float32Array, _Float32Array]:
+    """Each head's cross-entropy, all positions together; probabilities and gradient, `[(K+1) B, outputs]`.
+
+    weights: `[K+1, B]`. outputs: `[(K+1) B, outputs]` logits.
+    """
+    logits, power = exponentials(outputs, tuple(head.columns.stop for head in heads.values()))
+    gradient, losses = np.zeros_like(outputs), {}
+    for name, head in heads.items():
+        target, mask = getattr(batch, f"{name}_target"), getattr(batch, f"{name}_mask")  # [B, K+1 or K, ...]
+        first = int(head.of_step)  # steps begin with the first unrolled position
+        count = getattr(config, f"{name}_weight") * weights[first:] * mask.T  # [K+1 or K, B]
+        goal = _stack(target) if head.bins is None else two_hot(_stack(target), head.bins)  # [(K+1 or K) B, size]
+        place = first * len(batch.action), head.begin  # first row and column of the goal's in the outputs
+        losses[name] = cross_entropy(goal, count.reshape(-1), place, logits, power, gradient)
+    return losses, power, gradient
+
+
+def consistency_loss(
+    goals: Unroll, config: LearnerConfig, batch: Batch, weights: _Float32Array, latents: torch.Tensor
+) -> tuple[float, torch.Tensor]:
+    """Squared distance of unrolled latents to another network's own of the real observations, and its gradient.
+
+    Self-consistency as in EfficientZero (Ye et al. 2021, section 4.1), with the average network as target in place
+    of a projector and a stop-gradient. goals: of that network. weights: `[K+1, B]`. latents: `[(K+1) B, *H]`.
+    """
+    num_rows = len(batch.action)
+    count = config.consistency_weight * batch.observation_mask.T[1:] * weights[1:]  # [K, B]
+    later = torch.from_numpy(batch.observation)[:, 1:].transpose(0, 1).flatten(0, 1)  # [K B, *O]
+    goal = goals.represent(later)  # [K B, *H]
+    gradient = torch.zeros_like(latents)  # [(K+1) B, *H], 0 at the first positions
+    found, wanted, slope = (x.flatten(1).numpy() for x in (latents[num_rows:], goal, gradient[num_rows:]))
+    return squared_distance(found, wanted, count.reshape(-1), slope), gradient
+
+
+def split_predictions(
+    heads: Heads, latents: torch.Tensor, outputs: torch.Tensor, weights: _Float32Array
+) -> Predictions:
+    """Latents `[(K+1) B, *H]` and outputs `[(K+1) B, outputs]` step by step, in copies that want gradients."""
+    latents = latents.reshape(*weights.shape, *latents.shape[1:]).clone().requires_grad_()  # [K+1, B, *H]
+    outputs = outputs.reshape(*weights.shape, -1)  # [K+1, B, outputs]
+    logits = {name: outputs[..., head.columns].clone().requires_grad_() for name, head in heads.items()}
+    return Predictions(latents, logits, torch.from_numpy(weights))
+
+
+def own_loss(
+    loss: OwnLoss, config: LearnerConfig, batch: Batch, predictions: Predictions
+) -> tuple[float, tuple[torch.Tensor, torch.Tensor]]:
+    """The user's loss, and its gradients at latents `[(K+1) B, *H]` and outputs `[(K+1) B, outputs]`.
+
+    Raises:
+        UserError: it does not return a scalar that depends on the predictions.
+    """
+    result = loss(predictions, type(batch)(*cast(Any, map(torch.from_numpy, batch))))
+    if not isinstance(result, torch.Tensor) or result.ndim != 0 or not result.requires_grad:
+        raise UserError(
+            f"learner.loss {config.loss} must return a scalar tensor that depends on latents or logits; got {result!r}."
+        )
+    result = config.loss_weight * result
+    inputs = [predictions.latents, *predictions.logits.values()]  # heads in the order of their columns
+    d_latents, *d_logits = torch.autograd.grad(result, inputs, allow_unused=True, materialize_grads=True)
+    return float(result.detach()), (d_latents.flatten(0, 1), torch.cat(d_logits, dim=-1).flatten(0, 1))
+
+
+def describe(heads: Heads, batch: Batch, losses: dict[str, float], probability: _Float32Array) -> Update:
+    """What there is to know of an update, from `probability` `[K+1, B, outputs]`."""
+    value_error = np.abs(heads["value"].expectation(probability[0]) - batch.value_target[:, 0])  # [B]
+    surprise = _divergence(batch.policy_target[:, 0], probability[0, :, heads["policy"].columns])  # [B]
+    return Update(losses, value_error, surprise, probability)
+
+
 def _flatten(module: torch.nn.Module) -> torch.Tensor:
     """Make every parameter a view of one vector, and return the vector."""
     flat = torch.cat([parameter.detach().reshape(-1) for parameter in module.parameters()])
@@ -215,14 +302,14 @@ def _views(flat: torch.Tensor, module: torch.nn.Module) -> list[torch.Tensor]:
     return [piece.view_as(parameter) for piece, parameter in zip(pieces, module.parameters(), strict=True)]
 
 
-def _divergence(target: NDArray[np.float32], probability: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`[B]` KL of `target` `[B, A]` from the first A columns of `probability`; 0 where a target is empty."""
-    found = np.maximum(probability[:, : target.shape[1]], np.finfo(np.float32).tiny)
+def _divergence(target: _Float32Array, probability: _Float32Array) -> _Float32Array:
+    """`[B]` KL of `target` from `probability`, both `[B, A]`; 0 where a target is empty."""
+    found = np.maximum(probability, np.finfo(np.float32).tiny)
     ratio = np.divide(target, found, out=np.ones_like(target), where=target > 0.0)
     divergence = (target * np.log(ratio)).sum(axis=1)
     return np.asarray(np.maximum(divergence, 0.0), np.float32)
 
 
-def _stack(array: NDArray[np.float32]) -> NDArray[np.float32]:
+def _stack(array: _Float32Array) -> _Float32Array:
     """`[B, K, ...]` to `[K B, ...]`, the order of stacked latents."""
     return np.ascontiguousarray(array.swapaxes(0, 1)).reshape(-1, *array.shape[2:])

@@ -10,16 +10,20 @@ import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from numzero.graphs.weights import replace_weights
 from numzero.inference import ModelFiles, OnnxModel
+from numzero.networks.activations import ACTIVATIONS
+from numzero.networks.bodies.mlp import MlpPrediction
 from numzero.networks.config import network_config
 from numzero.networks.export import PARITY_TOLERANCE, Exporter, ParityError, check_parity
 from numzero.networks.heads import num_outputs
-from numzero.networks.layers import Dense
+from numzero.networks.inputs import Symlog
+from numzero.networks.layers import Dense, HiddenLayer
 from numzero.networks.network import MuZeroNetwork, make_network
 from numzero.runtime.usage import resident_bytes
-from tests.reference.agents import BOARD, NUM_ACTIONS, small_network
+from tests.reference.agents import BOARD, NUM_ACTIONS, small_config, small_network
 
 NODES = {  # initial and recurrent without any option, measured; nodes are what a search on small networks pays for
     "mlp": (11, 13),
@@ -95,6 +99,13 @@ def test_depth_is_exported_too(representation_layers, deep):
     assert check_parity(network, Exporter(network, 1.0).files(network, 0)) <= PARITY_TOLERANCE
 
 
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_every_activation_is_exported(activation):
+    """Whether it says how or not; also behind LayerNorm."""
+    network = small_network(2, activation=activation, hidden_norm=True)
+    assert check_parity(network, Exporter(network, 1.0).files(network, 0)) <= PARITY_TOLERANCE
+
+
 @pytest.mark.parametrize("body", ["mlp", "conv"])
 def test_publishing_new_weights_equals_a_fresh_export(body):
     """Byte for byte: replaced initializers leave no trace of the weights that the template was made of."""
@@ -165,5 +176,46 @@ def test_an_exporter_with_a_wrong_graph_refuses_to_be_made(monkeypatch):
         return honest(self, graph, x, extra) * 1.01
 
     monkeypatch.setattr(Dense, "emit", wrong)
+    with pytest.raises(ParityError, match="torch and ONNX differ by"):
+        Exporter(small_network(), 1.0)
+
+
+def gelu_layer(self: HiddenLayer, x: torch.Tensor, extra: torch.Tensor | None = None) -> torch.Tensor:
+    return functional.gelu(self.dense(x, extra))
+
+
+def relu6_layer(self: HiddenLayer, x: torch.Tensor, extra: torch.Tensor | None = None) -> torch.Tensor:
+    return functional.relu6(self.dense(x, extra))
+
+
+def clipped(self: Symlog, x: torch.Tensor) -> torch.Tensor:
+    return x.sign() * x.abs().clamp_max(8.0).log1p()
+
+
+def doubled(self: MlpPrediction, x: torch.Tensor) -> torch.Tensor:
+    return self.output(2.0 * self.hidden(x))
+
+
+CHANGED = [(HiddenLayer, gelu_layer), (HiddenLayer, relu6_layer), (Symlog, clipped), (MlpPrediction, doubled)]
+
+
+@pytest.mark.parametrize(("kind", "forward"), CHANGED)
+@pytest.mark.parametrize("head_scale", [0.0, 1.0])
+def test_a_layer_that_was_changed_and_not_its_nodes_is_refused(monkeypatch, kind, forward, head_scale):
+    """Also behind fresh heads, whose weights of 0 hide what is before them until training has begun."""
+    monkeypatch.setattr(kind, "forward", forward)
+    network = make_network(BOARD, NUM_ACTIONS, small_config(head_scale=head_scale, observation_scaling="symlog"), 0)
+    with pytest.raises(ParityError, match="torch and ONNX differ by"):
+        Exporter(network, 1.0)
+
+
+def test_weights_that_are_built_into_a_graph_are_found(monkeypatch):
+    """A constant in the place of a parameter agrees with the first weights and with no others."""
+
+    def frozen(self, graph, x, extra=None):
+        weight = graph.constant(self.weight.detach().numpy().copy())
+        return graph.op("Gemm", x, weight, extra or graph.weight(self.bias), transB=1)
+
+    monkeypatch.setattr(Dense, "emit", frozen)
     with pytest.raises(ParityError, match="torch and ONNX differ by"):
         Exporter(small_network(), 1.0)

@@ -22,7 +22,7 @@ from tests.reference.agents import BOARD, NUM_ACTIONS, small_config, small_netwo
 
 PLAIN = st.fixed_dictionaries(
     {
-        "activation": st.sampled_from(["relu", "silu"]),
+        "activation": st.sampled_from(sorted(ACTIVATIONS)),
         "hidden_norm": st.booleans(),
         "observation_scaling": st.sampled_from(["none", "symlog"]),
         "representation_layers": st.integers(0, 2),
@@ -152,8 +152,12 @@ def gelu_layer(self: HiddenLayer, x: torch.Tensor, extra: torch.Tensor | None = 
     return functional.gelu(self.dense(x, extra))
 
 
+def relu6_layer(self: HiddenLayer, x: torch.Tensor, extra: torch.Tensor | None = None) -> torch.Tensor:
+    return functional.relu6(self.dense(x, extra))
+
+
 def softer_norm(self: LatentScale, x: torch.Tensor) -> torch.Tensor:
-    return functional.layer_norm(x, self.shape, eps=1e-3)
+    return functional.layer_norm(x, self.shape, eps=2e-5)
 
 
 def clipped(self: MlpPrediction, x: torch.Tensor) -> torch.Tensor:
@@ -167,7 +171,13 @@ def detached(self: MlpDynamics, latent: torch.Tensor, action: torch.Tensor) -> t
 
 @pytest.mark.parametrize(
     ("kind", "forward"),
-    [(HiddenLayer, gelu_layer), (LatentScale, softer_norm), (MlpPrediction, clipped), (MlpDynamics, detached)],
+    [
+        (HiddenLayer, gelu_layer),
+        (HiddenLayer, relu6_layer),
+        (LatentScale, softer_norm),
+        (MlpPrediction, clipped),
+        (MlpDynamics, detached),
+    ],
 )
 def test_a_layer_that_was_changed_is_differentiated_by_autograd(monkeypatch, kind, forward):
     """Another activation, another constant, another output, another way of the gradient alone: the numbers tell."""

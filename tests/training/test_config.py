@@ -20,6 +20,7 @@ from numzero.training.config import (
     RunConfig,
     load_config,
     load_preset,
+    outside_code,
     preset_names,
     save_config,
 )
@@ -314,6 +315,8 @@ def test_an_override_below_a_value_is_refused():
         ("learner.learning_rate=nan", "learner.learning_rate must be above 0; got nan."),
         ("learner.gradient_clip=0", "learner.gradient_clip must be above 0; got 0.0."),
         ("learner.value_weight=-1", "learner.value_weight must be 0 or more; got -1.0."),
+        ("learner.loss=mine", "learner.loss must be module:function; got 'mine'."),
+        ("learner.loss_weight=-1", "learner.loss_weight must be 0 or more; got -1.0."),
         ("learner.warmup_updates=-1", "learner.warmup_updates must be 0 or more; got -1."),
         ("learner.average_decay=1", "learner.average_decay must be from 0 to below 1; got 1.0."),
         ("reanalyze.fraction=-1", "reanalyze.fraction must be 0 or more; got -1.0."),
@@ -349,6 +352,24 @@ def test_settings_can_be_changed_in_code_too():
     """What a researcher does: replace, check."""
     config = msgspec.structs.replace(load_preset("tictactoe"), learner=LearnerConfig(batch_size=-1))
     assert config.check() == ["learner.batch_size must be 1 or more; got -1."]
+
+
+def test_code_that_settings_name_is_told():
+    """So that whoever reads a stranger's settings can ask first; the game's is told by its own rule."""
+    assert outside_code(load_preset("tictactoe")) == []
+    config = load_preset("cartpole", ["network.body=mine:Body", "learner.loss=losses.py:mine"])
+    assert outside_code(config) == ["mine:Body", "losses.py:mine"]
+    assert outside_code(load_preset("cartpole", ["learner.loss=a:b"])) == ["a:b"]
+
+
+def test_settings_are_read_without_running_what_they_name(tmp_path):
+    """Reading, checking and writing a file imports nothing that it names."""
+    (tmp_path / "trap.py").write_text("raise SystemExit('run')\n", encoding="utf-8")
+    trap = f"{tmp_path}/trap.py:Body"
+    config = load_preset("cartpole", [f"network.body={trap}", f"learner.loss={trap}"])
+    assert config.check() == []
+    (tmp_path / "config.toml").write_bytes(save_config(config))
+    assert outside_code(load_config(tmp_path / "config.toml")) == [trap, trap]
 
 
 # ---------------------------------------------------------------------------------------------------- odd numbers

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from numzero.errors import UserError
 from numzero.networks.export import Exporter, NonFiniteWeightsError
+from numzero.networks.layers import HiddenLayer
+from numzero.outside import load
 from numzero.targets import Batch
 from numzero.training.config import LearnerConfig
-from numzero.training.learner import Learner, NonFiniteLossError
+from numzero.training.learner import Learner, NonFiniteLossError, Predictions, position_weights
 from tests.reference import learner as reference
 from tests.reference.agents import BOARD, NUM_ACTIONS, small_network
 
@@ -146,6 +148,24 @@ def test_gradients_are_the_twins(network, scale):
         assert size > 1e-4, f"{name} has no gradient to compare"
 
 
+def test_a_changed_layer_is_learned_with_its_own_gradient(monkeypatch):
+    """Whatever was made fast before: the fast way is compared when the learner is made, and refused."""
+
+    def gelu_layer(self, x, extra=None):
+        return torch.nn.functional.gelu(self.dense(x, extra))
+
+    monkeypatch.setattr(HiddenLayer, "forward", gelu_layer)
+    learner, batch = make_learner(2), random_batch(3)
+    found = named(learner, gradient_of(learner, batch))
+    expected = reference.gradients(learner.network, learner.average, batch, learner._config)
+    losses, _ = reference.losses(learner.network, learner.average, batch, learner._config)
+    assert learner._gradient(batch).losses == pytest.approx(losses, rel=1e-4, abs=1e-5)
+    for name, gradient in expected.items():
+        if ".norm." not in name:
+            size = np.abs(gradient).max()
+            np.testing.assert_allclose(found[name], gradient, rtol=1e-3, atol=1e-4 * size + 1e-6, err_msg=name)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_each_dynamics_input_halves_the_gradient(steps):
     """A loss `steps` actions ahead reaches the representation with 0.5 ** steps of its gradient."""
@@ -222,6 +242,116 @@ def test_consistency_does_not_train_the_average_network():
     assert np.abs(gradient).max() > 0
     assert all(parameter.grad is None for parameter in learner.average.parameters())
     assert torch.equal(learner._average_parameters, before)
+
+
+# ----------------------------------------------------------------------------------------------- losses of one's own
+
+OWN_LOSSES = """
+import torch
+
+
+def entropy(predictions, batch):
+    log_policy = predictions.logits["policy"].log_softmax(-1)
+    return (predictions.weights * (log_policy.exp() * log_policy).sum(-1)).sum()
+
+
+def everything(predictions, batch):
+    value = (predictions.logits["value"].softmax(-1) ** 2).sum(-1)
+    reward = predictions.logits["reward"][1:].tanh().sum(-1).mul(batch.reward_target.T).sum()
+    size = predictions.latents.flatten(2).square().sum(-1)
+    return (predictions.weights * (value + 0.1 * size) * batch.value_mask.T).sum() + 0.01 * reward + entropy(
+        predictions, batch
+    )
+
+
+def policy(predictions, batch):
+    entropy = -(batch.policy_target * predictions.logits["policy"].log_softmax(-1).transpose(0, 1)).sum(-1)
+    return (predictions.weights.T * batch.policy_mask * entropy).sum()
+
+
+def number(predictions, batch):
+    return 3.0
+
+
+def constant(predictions, batch):
+    return torch.tensor(3.0)
+
+
+def rows(predictions, batch):
+    return predictions.latents.flatten(2).sum(-1)
+
+
+def infinite(predictions, batch):
+    return predictions.latents.sum() * float("inf")
+"""
+
+
+@pytest.fixture
+def own_losses(tmp_path):
+    """The name of the file."""
+    (tmp_path / "losses.py").write_text(OWN_LOSSES, encoding="utf-8")
+    return str(tmp_path / "losses.py")
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("consistency", [0.0, 0.5])
+@pytest.mark.parametrize("name", ["entropy", "everything"])
+def test_a_loss_of_ones_own_adds_its_gradient(own_losses, network, consistency, name):
+    """Of every parameter: what autograd finds for the function itself through the whole unroll, times its weight."""
+    batch, scale = random_batch(4), 0.5
+    plain = make_learner(2, network=network, consistency_weight=consistency)
+    changes = {"loss": f"{own_losses}:{name}", "loss_weight": 0.25}
+    learner = make_learner(2, network=network, consistency_weight=consistency, **changes)
+    without, found = gradient_of(plain, batch), gradient_of(learner, batch)
+    losses = learner._gradient(batch).losses
+    others = plain._gradient(batch).losses
+
+    observation, action = torch.from_numpy(batch.observation), torch.from_numpy(batch.action)
+    latents = [learner.network.represent(observation[:, 0])]
+    for k in range(action.shape[1]):
+        x = latents[-1] * scale + latents[-1].detach() * (1.0 - scale)
+        latents.append(learner.network.dynamics(x, action[:, k]))
+    heads = [learner.network.predict(latent) for latent in latents]
+    logits = {head: torch.stack([each[head] for each in heads]) for head in heads[0]}
+    weights = torch.from_numpy(position_weights(batch))
+    tensors = batch._replace(**{field: torch.from_numpy(array) for field, array in batch._asdict().items()})
+    loss = 0.25 * load(changes["loss"], "")(Predictions(torch.stack(latents), logits, weights), tensors)
+    expected = torch.autograd.grad(loss, list(learner.network.parameters()), allow_unused=True, materialize_grads=True)
+    expected = torch.cat([gradient.reshape(-1) for gradient in expected]).numpy()
+
+    assert np.abs(expected).max() > 1e-4
+    np.testing.assert_allclose(found - without, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max() + 1e-6)
+    assert losses["own"] == pytest.approx(float(loss.detach()), rel=1e-4)
+    assert losses["total"] == pytest.approx(others["total"] + losses["own"], rel=1e-5)
+
+
+def test_a_loss_of_ones_own_can_stand_in_for_another(own_losses):
+    """The policy's cross-entropy, written by the user, with the learner's own switched off."""
+    batch = random_batch(5)
+    expected = gradient_of(make_learner(1), batch)
+    learner = make_learner(1, policy_weight=0.0, loss=f"{own_losses}:policy")
+    np.testing.assert_allclose(gradient_of(learner, batch), expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())
+    off = make_learner(1, loss=f"{own_losses}:infinite", loss_weight=0.0)
+    np.testing.assert_array_equal(gradient_of(off, batch), expected)
+
+
+@pytest.mark.parametrize("name", ["number", "constant", "rows"])
+def test_a_loss_of_ones_own_must_be_a_scalar_that_can_be_learned_from(own_losses, name):
+    """Anything else is refused with what it returned."""
+    learner = make_learner(loss=f"{own_losses}:{name}")
+    with pytest.raises(UserError, match=rf"learner.loss .*:{name} must return a scalar tensor that depends on latents"):
+        learner.update(random_batch())
+
+
+def test_a_loss_of_ones_own_that_is_not_finite_changes_nothing(own_losses):
+    """As with the learner's own; and a name that leads nowhere is refused before anything is trained."""
+    learner = make_learner(loss=f"{own_losses}:infinite")
+    before = weights_of(learner)
+    with pytest.raises(NonFiniteLossError, match="own"):
+        learner.update(random_batch())
+    assert weights_of(learner) == before
+    with pytest.raises(UserError, match=r"learner.loss: .* has no 'infinit'. Did you mean 'infinite'"):
+        make_learner(loss=f"{own_losses}:infinit")
 
 
 # ---------------------------------------------------------------------------------------------------- one update

@@ -8,15 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 
 from numzero.agent import Agent
 from numzero.errors import UserError
-from numzero.files import generations, read_folder
+from numzero.files import generations, read_folder, write_sealed
 from numzero.metrics import Evaluated, Event, Finished, Noted, Progress, Started, history, read_metrics
 from numzero.replay import GameStore, encode_trajectory
 from numzero.training.config import RunConfig
@@ -110,6 +112,29 @@ def test_a_killed_run_ends_with_the_bits_of_one_never_stopped(tmp_path: Path) ->
     shutil.rmtree(tmp_path / "killed" / "checkpoints" / "000000009")  # it had not come to write it
     resumed(tmp_path / "killed").train()
     assert_same(contents(tmp_path / "killed"), contents(tmp_path / "whole"))
+
+
+def rewrite_as_before(folder: Path) -> None:
+    """Settings as runs had them when a body was a word among the settings of all bodies."""
+    tables = tomllib.loads((folder / "config.toml").read_text("utf-8"))
+    body = tables["network"].pop("body")
+    others = {"channels": 32, "blocks": 2, "head_channels": 4}
+    tables["network"] |= {"body": body.pop("kind"), **body, **others}
+    for name in ("loss", "loss_weight"):
+        del tables["learner"][name]
+    write_sealed(folder / "config.toml", tomli_w.dumps(tables).encode())
+
+
+def test_a_run_made_before_bodies_were_structs_goes_on_with_its_bits(tmp_path: Path) -> None:
+    """Its settings mean what they meant."""
+    config = run_config("tictactoe", "schedule.checkpoint_interval=5")
+    new_run(config, tmp_path / "whole").train()
+    with pytest.raises(KeyboardInterrupt):
+        Stopper(7).attach(new_run(config, tmp_path / "stopped")).train()
+    rewrite_as_before(tmp_path / "stopped")
+    assert 'body = "mlp"' in (tmp_path / "stopped" / "config.toml").read_text("utf-8")
+    resumed(tmp_path / "stopped").train()
+    assert_same(contents(tmp_path / "stopped"), contents(tmp_path / "whole"))
 
 
 KILLED = """

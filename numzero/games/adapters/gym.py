@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from numzero import lastwords
 from numzero.errors import EnvironmentFault, UserError, nearest
 from numzero.games.base import STAY, GameSpec, StepResult, require_legal, require_mask
-from numzero.games.outside import find_outside, is_outside
+from numzero.games.bring import module_of
+from numzero.outside import is_outside
 
 __all__ = ["GymGame", "registered_ids"]
 
@@ -238,7 +239,8 @@ def _shown(raw: object) -> str:
 def _make_environment(env_id: str, copy: int) -> _Environment:
     """One environment by id or by "module:Name"."""
     lastwords.enter("making", env_id, copy, 0)
-    module, factory, name = find_outside(env_id) if is_outside(env_id) else (None, None, env_id)
+    module, name = module_of(env_id) if is_outside(env_id) else (None, env_id)
+    factory = getattr(module, name, None)
     if factory is None and name not in gymnasium.registry:
         offered = registered_ids() if module is None else [*registered_ids(), *_environment_classes(module)]
         raise UserError(
