@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from numzero.commands.display import duration
 from numzero.commands.train import score_line
+from numzero.runtime.family import no_orphans
 
 if TYPE_CHECKING:
     from numzero.agent import Agent, Decision
@@ -37,6 +39,7 @@ __all__ = ["describe_presets", "evaluate", "measure", "play", "scores_only"]
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides openings and episodes.")
 @click.option("--exhaustive", is_flag=True, help="Also judge every position of a solved game (tictactoe).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@no_orphans(ends_rest=True)
 def evaluate(
     agent: Path, opponent: str | None, games: int, simulations: int | None, seed: int, exhaustive: bool, as_json: bool
 ) -> None:
@@ -153,11 +156,8 @@ def play(
     from numzero.games import make_game
 
     loaded = Agent.load(agent)
-    game = make_game(loaded.info.spec.name, 1)
-    try:
+    with no_orphans(ends_rest=True), closing(make_game(loaded.info.spec.name, 1)) as game:
         _play(loaded, game, simulations, -1 if watch else int(second), np.random.default_rng(seed))
-    finally:
-        game.close()
 
 
 def _play(agent: Agent, game: Game, simulations: int | None, person: int, rng: np.random.Generator) -> None:

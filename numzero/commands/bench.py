@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from numzero.runtime.family import no_orphans
+
 __all__ = ["bench"]
 
 
@@ -84,6 +86,7 @@ def _row(result: dict[str, Any]) -> str:
     "--seconds", type=click.FloatRange(min=0.2), default=5.0, show_default=True, help="Time for each measurement."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@no_orphans(ends_rest=True)
 def selfplay_rates(workers: tuple[int, ...], seconds: float, as_json: bool) -> None:
     """Self-play end to end, and where its time goes: network, tree, game, storage, rest.
 
@@ -125,6 +128,7 @@ def selfplay_rates(workers: tuple[int, ...], seconds: float, as_json: bool) -> N
     "--cold/--no-cold", default=True, help="Also time a first move without compiled kernels (seconds to a minute)."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@no_orphans(ends_rest=True)
 def agent_latency(folder: Path | None, simulations: tuple[int, ...], seconds: float, cold: bool, as_json: bool) -> None:
     """How long a move of an AGENT takes (by default the one that ships for tic-tac-toe), and the first of a process.
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from numzero.commands.agents import measure, scores_only
 from numzero.commands.train import score_line
+from numzero.runtime.family import no_orphans
 
 if TYPE_CHECKING:
     from numzero.agent import Agent
@@ -40,6 +41,7 @@ __all__ = ["export"]
     "--positions", type=click.IntRange(min=1), default=1000, show_default=True, help="Searched to compare, by --check."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@no_orphans(ends_rest=True)
 def export(source: Path, out: Path, games: int, seed: int, check: bool, positions: int, as_json: bool) -> None:
     """Write the newest agent of a run (or copy an agent) to a folder of its own, with a card of what it can do.
 

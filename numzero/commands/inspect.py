@@ -14,6 +14,7 @@ import click
 import numpy as np
 
 from numzero.commands.tree_picture import Node, as_json, as_text, lay_out, png, require_pillow, svg
+from numzero.runtime.family import no_orphans
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,6 +48,7 @@ DEEPEST = 100
     "--out", type=click.Path(path_type=Path), help="Also draw the tree into this file: .svg, or .png (needs Pillow)."
 )
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object with the nested tree.")
+@no_orphans(ends_rest=True)
 def inspect(
     agent: Path,
     simulations: int | None,

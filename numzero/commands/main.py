@@ -22,11 +22,11 @@ from numzero.commands.selfplay import selfplay
 from numzero.commands.study import study
 from numzero.commands.train import resume, train
 from numzero.errors import UserError
+from numzero.interrupts import EXIT_CODE, raised
 
 __all__ = ["main"]
 
 USAGE_EXIT_CODE = 2
-INTERRUPT_EXIT_CODE = 130
 
 
 class _Refusal(click.ClickException):
@@ -36,15 +36,19 @@ class _Refusal(click.ClickException):
 
 
 class _Group(click.Group):
-    """Turns what the user can mend into one sentence; a bug keeps its traceback."""
+    """Turns what the user can mend, and ^C, into one sentence; a bug keeps its traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with raised():
+                return super().invoke(ctx)
         except UserError as error:
             raise _Refusal(str(error)) from None
-        except KeyboardInterrupt:
-            ctx.exit(INTERRUPT_EXIT_CODE)
+        except (KeyboardInterrupt, click.Abort) as error:
+            if isinstance(error, click.Abort) and not isinstance(error.__context__, KeyboardInterrupt):
+                raise  # the end of the input at a prompt
+            click.echo(str(error) or "Stopped.", err=True)
+            ctx.exit(EXIT_CODE)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

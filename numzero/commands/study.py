@@ -17,6 +17,7 @@ import click
 from numzero.commands.display import duration
 from numzero.commands.results import reached
 from numzero.commands.tables import number, table
+from numzero.runtime.family import no_orphans
 
 if TYPE_CHECKING:
     from numzero.commands.charts import Chart
@@ -41,6 +42,7 @@ __all__ = ["study"]
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a setting of all variants.")
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Seeds at a time, a core each.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
+@no_orphans(ends_rest=True)
 def study(
     preset: str, seeds: int, out: Path, variants: tuple[str, ...], overrides: tuple[str, ...], jobs: int, as_json: bool
 ) -> None:
@@ -75,7 +77,10 @@ def study(
             )
 
     report()
-    whole.run(jobs, report)
+    try:
+        whole.run(jobs, report)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("Stopped. To go on: the same command again.") from None
     if as_json:
         click.echo((out / "results.json").read_text("utf-8"), nl=False)
     else:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from numzero.commands.display import StatusDisplay, duration
+from numzero.runtime.family import no_orphans
 
 if TYPE_CHECKING:
     from numzero.metrics import Evaluated, Event, Progress, Started
@@ -45,6 +46,7 @@ __all__ = ["resume", "train"]
 @click.option("--offline", is_flag=True, help="Learn from stored games alone; no environment is started.")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a setting; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print the final scores as one JSON object.")
+@no_orphans(ends_rest=True)
 def train(
     preset: str,
     folder: Path | None,
@@ -94,6 +96,7 @@ def train(
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the final scores as one JSON object.")
+@no_orphans(ends_rest=True)
 def resume(run: Path, as_json: bool) -> None:
     """Go on with a RUN that was stopped, by ^C, a crash or a power cut, from its newest checkpoint.
 
@@ -122,12 +125,10 @@ def _work(folder: Path, make: Callable[[Any, Callable[[Event], None]], Any], as_
         try:
             scores = run.train()
         except KeyboardInterrupt:
-            click.echo(
+            raise KeyboardInterrupt(
                 f"Stopped. To go on: python cli.py resume {folder}. "
-                f"The agent so far is there too: python cli.py evaluate {folder}.",
-                err=True,
-            )
-            raise
+                f"The agent so far is there too: python cli.py evaluate {folder}."
+            ) from None
     if as_json:
         click.echo(json.dumps({"run": str(folder), "game": run.config.game, "seed": run.plan.seed, **scores}))
     else:

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from numzero.training.interrupts import Interrupts
+from numzero.interrupts import Interrupts
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals to this process")
 
