@@ -73,11 +73,30 @@ def held_back() -> Iterator[None]:
     from multiprocessing import resource_tracker
 
     resource_tracker.ensure_running()  # its own start would end the holding back
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # what is started has this mask too
+    _held.is_on = True  # other threads may take a signal all the same, and then Python's handler runs in this one
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _held.is_on = False
+        numbers, _held.numbers = _held.numbers, []
+        try:
+            for number in numbers:
+                signal.raise_signal(number)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Held:
+    """What came while a process was started."""
+
+    is_on = False
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+
+
+_held = _Held()
 
 
 class Interrupts:
@@ -190,7 +209,14 @@ def _install(handler: _Handler) -> dict[int, Any]:
     if threading.current_thread() is not threading.main_thread():
         return {}
     heard = [number for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
-    return {number: signal.signal(number, handler) for number in heard}
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        if _held.is_on:
+            _held.numbers.append(number)
+        else:
+            handler(number, frame)
+
+    return {number: signal.signal(number, hear) for number in heard}
 
 
 def _restore(before: dict[int, Any]) -> None:
