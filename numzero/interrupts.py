@@ -18,6 +18,9 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+if sys.platform != "win32":
+    import termios  # here: an import in a handler may break the one that it interrupts
+
 __all__ = ["EXIT_CODE", "SIGNALS", "Interrupts", "hear_again", "held_back", "leave_at_once", "pass_over", "raised"]
 
 EXIT_CODE = 130
@@ -177,7 +180,10 @@ class _Raise:
         time.sleep(RETRY_SECONDS)
         if self._waits:
             self._tries_again = True
-            signal.raise_signal(number)
+            if sys.platform == "win32":
+                signal.raise_signal(number)
+            else:  # so that it does not sleep on
+                signal.pthread_kill(threading.main_thread().ident or 0, number)
 
     def forget(self) -> None:
         """What waits has been answered otherwise."""
@@ -251,12 +257,9 @@ def _leave_lost_terminal() -> None:
 
 
 def _is_lost_terminal(descriptor: int) -> bool:
-    if sys.platform == "win32":
-        return False
-    import termios
-
-    try:
-        termios.tcgetattr(descriptor)
-    except termios.error as error:
-        return bool(error.args[0] == errno.EIO)
+    if sys.platform != "win32":
+        try:
+            termios.tcgetattr(descriptor)
+        except termios.error as error:
+            return bool(error.args[0] == errno.EIO)
     return False
