@@ -1,6 +1,8 @@
 """The command line, run from a checkout: `python cli.py --help`. An installed copy has the same as `numzero`."""
 
-from numzero.commands import main
-
 if __name__ == "__main__":  # spawned workers import this file again
-    main()
+    try:
+        from numzero.__main__ import run
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    run()

@@ -5,13 +5,18 @@ environment when it is imported; importing numzero sets that, for this process a
 is set to something already. In a program that imports onnxruntime before numzero it comes too late: set it yourself.
 """
 
+from __future__ import annotations
+
+import importlib
 import os
+from typing import TYPE_CHECKING, Any
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the imports below bring in onnxruntime
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before anything below brings in onnxruntime
 
-from numzero.agent import Agent, AgentGame, AgentInfo, BatchDecision, Decision
-from numzero.errors import UserError
-from numzero.search import Search, SearchConfig, SearchResult
+if TYPE_CHECKING:
+    from numzero.agent import Agent, AgentGame, AgentInfo, BatchDecision, Decision
+    from numzero.errors import UserError
+    from numzero.search import Search, SearchConfig, SearchResult
 
 __version__ = "0.1.0"
 
@@ -27,3 +32,27 @@ __all__ = [
     "UserError",
     "__version__",
 ]
+
+_HOMES = {
+    "numzero.agent": ("Agent", "AgentGame", "AgentInfo", "BatchDecision", "Decision"),
+    "numzero.errors": ("UserError",),
+    "numzero.search": ("Search", "SearchConfig", "SearchResult"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, or a module that has some, is imported when it is first used: NumPy and Numba take a while.
+
+    The command line hears ^C meanwhile (see `__main__`), which it could not if they came with this package.
+    """
+    for home, names in _HOMES.items():
+        if home == f"{__name__}.{name}":
+            return importlib.import_module(home)
+        if name in names:
+            return getattr(importlib.import_module(home), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What is there, loaded or not."""
+    return sorted({*globals(), *__all__})

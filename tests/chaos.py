@@ -167,6 +167,21 @@ def await_end(pids: list[int]) -> None:
         time.sleep(0.01)
 
 
+def await_all(pids: list[int], seconds: float = 10.0) -> None:
+    """All of them must end by themselves."""
+    deadline = time.monotonic() + seconds
+    while left := [pid for pid in pids if is_alive(pid)]:
+        assert time.monotonic() < deadline, f"{left} still run"
+        time.sleep(0.02)
+
+
+def kill_all(pids: list[int]) -> None:
+    """Whoever is left when a test has failed."""
+    for pid in filter(is_alive, pids):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def tell(what: str, runs: list[Chaos]) -> None:
     """Print the figures of some runs."""
     faults: Counter[str] = sum((run.faults for run in runs), Counter())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from numzero.commands.display import duration, echo
 from numzero.commands.train import score_line
 from numzero.commands.trust import load_agent, takes_trust
+from numzero.runtime.family import no_orphans
 
 if TYPE_CHECKING:
     from numzero.agent import Agent, Decision
@@ -40,6 +42,7 @@ __all__ = ["describe_presets", "evaluate", "measure", "play", "scores_only"]
 @click.option("--exhaustive", is_flag=True, help="Also judge every position of a solved game, as tictactoe is.")
 @takes_trust
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@no_orphans(ends_rest=True)
 def evaluate(
     agent: Path,
     opponent: str | None,
@@ -170,11 +173,8 @@ def play(
     from numzero.games import make_game
 
     loaded = load_agent(agent, trust)
-    game = make_game(loaded.info.spec.name, 1)
-    try:
+    with no_orphans(ends_rest=True), closing(make_game(loaded.info.spec.name, 1)) as game:
         _play(loaded, game, simulations, -1 if watch else int(second), np.random.default_rng(seed))
-    finally:
-        game.close()
 
 
 def _play(agent: Agent, game: Game, simulations: int | None, person: int, rng: np.random.Generator) -> None:

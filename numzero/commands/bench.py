@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from numzero.commands.trust import load_agent, takes_trust
+from numzero.runtime.family import no_orphans
 
 if TYPE_CHECKING:
     from numzero.games import Trust
@@ -89,6 +90,7 @@ def _row(result: dict[str, Any]) -> str:
     "--seconds", type=click.FloatRange(min=0.2), default=5.0, show_default=True, help="Time for each measurement."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@no_orphans(ends_rest=True)
 def selfplay_rates(workers: tuple[int, ...], seconds: float, as_json: bool) -> None:
     """Self-play end to end, and where its time goes: network, tree, game, storage, rest.
 
@@ -131,6 +133,7 @@ def selfplay_rates(workers: tuple[int, ...], seconds: float, as_json: bool) -> N
 )
 @takes_trust
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@no_orphans(ends_rest=True)
 def agent_latency(
     folder: Path | None, simulations: tuple[int, ...], seconds: float, cold: bool, trust: Trust, as_json: bool
 ) -> None:

@@ -82,7 +82,10 @@ class StatusDisplay:
         if self._live is not None:
             self._live.console.print(plain_lines(line), markup=False, highlight=False)
         elif not self._quiet:
-            print(plain_lines(line), file=sys.stderr, flush=True)
+            try:
+                print(plain_lines(line), file=sys.stderr, flush=True)
+            except OSError:  # who read along is gone, by the same ^C perhaps; the work is not to end by that
+                self._quiet = True
 
     def _table(self, rows: Mapping[str, str]) -> Table:
         table = Table(title=Text(plain(self._title)), title_justify="left", show_header=False, box=None, padding=(0, 2))

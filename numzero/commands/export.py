@@ -22,6 +22,7 @@ from numzero.commands.display import echo
 from numzero.commands.tables import words
 from numzero.commands.train import score_line
 from numzero.commands.trust import load_agent, takes_trust
+from numzero.runtime.family import no_orphans
 
 if TYPE_CHECKING:
     from numzero.agent import Agent
@@ -46,6 +47,7 @@ __all__ = ["export"]
 )
 @takes_trust
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@no_orphans(ends_rest=True)
 def export(
     source: Path, out: Path, games: int, seed: int, check: bool, positions: int, trust: Trust, as_json: bool
 ) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from numzero.commands.display import echo
 from numzero.commands.tree_picture import Node, as_json, as_text, lay_out, png, require_pillow, svg
 from numzero.commands.trust import load_agent, takes_trust
+from numzero.runtime.family import no_orphans
 from numzero.text import plain
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ DEEPEST = 100
 )
 @takes_trust
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object with the nested tree.")
+@no_orphans(ends_rest=True)
 def inspect(
     agent: Path,
     simulations: int | None,

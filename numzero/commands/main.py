@@ -25,12 +25,12 @@ from numzero.commands.selfplay import selfplay
 from numzero.commands.study import study
 from numzero.commands.train import resume, train
 from numzero.errors import UserError
+from numzero.interrupts import EXIT_CODE, raised
 from numzero.paths import of_the_users
 
 __all__ = ["main"]
 
 USAGE_EXIT_CODE = 2
-INTERRUPT_EXIT_CODE = 130
 _WORDS = "numzero.words"
 _DEFAULT_FOLDERS = ("runs", "selfplay")
 
@@ -42,7 +42,7 @@ class _Refusal(click.ClickException):
 
 
 class _Group(click.Group):
-    """Turns what the user can mend into one sentence; a bug keeps its traceback."""
+    """Turns what the user can mend, and ^C, into one sentence; a bug keeps its traceback."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[_WORDS] = list(args)
@@ -50,7 +50,8 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with raised():
+                return super().invoke(ctx)
         except UserError as error:
             raise _Refusal(str(error)) from None
         except OSError as error:
@@ -60,8 +61,11 @@ class _Group(click.Group):
                 f"{os.fsdecode(error.filename)} cannot be used: {str(error.strerror).lower()}. See that it exists and "
                 "that you may read it, or write to it where it is written to; or name another."
             ) from None
-        except KeyboardInterrupt:
-            ctx.exit(INTERRUPT_EXIT_CODE)
+        except (KeyboardInterrupt, click.Abort) as error:
+            if isinstance(error, click.Abort) and not isinstance(error.__context__, KeyboardInterrupt):
+                raise  # the end of the input at a prompt
+            click.echo(str(error) or "Stopped.", err=True)
+            ctx.exit(EXIT_CODE)
 
 
 def _was_named(filename: Any, words: Sequence[str]) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from numzero.commands.display import StatusDisplay, duration, echo
+from numzero.runtime.family import no_orphans
 
 if TYPE_CHECKING:
     from numzero.agent import Agent
@@ -33,6 +34,7 @@ __all__ = ["reanalyze"]
     "--batch", "positions", type=click.IntRange(1, 65536), default=256, show_default=True, help="Positions at a time."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the totals as one JSON object.")
+@no_orphans(ends_rest=True)
 def reanalyze(
     run: Path, agent_folder: Path | None, simulations: int | None, workers: int | None, positions: int, as_json: bool
 ) -> None:
@@ -109,27 +111,30 @@ def _runtime(store: Path, weights: Path, workers: int) -> Runtime:
 
 
 def _refresh(runtime: Runtime, agent: Agent, tasks: list[ReanalyzeTask], display: StatusDisplay) -> dict[str, Any]:
-    """Let the workers sweep until nothing is out of date, or ^C."""
+    """Let the workers sweep until nothing is out of date, or it is asked to stop."""
+    from numzero.interrupts import Interrupts
     from numzero.replay import GameStore
     from numzero.runtime.base import UNLIMITED
     from numzero.training.reanalyze import count_out_of_date
     from numzero.training.reanalyze import reanalyze as role
 
     version = agent.info.model_version
-    with GameStore(tasks[0].store) as store:
+    interrupts = Interrupts()
+    with GameStore(tasks[0].store) as store, interrupts.heard():
         left = count_out_of_date(store, tasks[0].agent, version)
         started = time.perf_counter()
         totals: dict[str, Any] = {"games": 0, "positions": 0, "seconds": 0.0, "left": left}
         try:
-            runtime.publish(version, agent.folder_files())
-            runtime.start(role, tasks, unit="positions")
-            runtime.allow(role.__name__, UNLIMITED)
-            while runtime.running():
+            with interrupts.at_once():
+                runtime.publish(version, agent.folder_files())
+                runtime.start(role, tasks, unit="positions")
+                runtime.allow(role.__name__, UNLIMITED)
+            while runtime.running() and not interrupts.requested:
                 runtime.poll(0.5)
                 _add(totals, runtime.take_counts(), time.perf_counter() - started)
                 display.show(_rows(totals, left))
-        except KeyboardInterrupt:
-            display.say("stopping: storing what is finished")
+            if interrupts.requested:
+                display.say("stopping: storing what is finished")
         finally:
             runtime.stop()
             _add(totals, runtime.take_counts(), time.perf_counter() - started)

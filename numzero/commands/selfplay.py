@@ -15,6 +15,7 @@ import click
 
 from numzero.commands.display import StatusDisplay, duration, echo
 from numzero.commands.trust import load_agent, trust_option
+from numzero.runtime.family import no_orphans
 
 if TYPE_CHECKING:
     from numzero.agent import Agent
@@ -54,6 +55,7 @@ __all__ = ["selfplay"]
 @click.option("--games", type=click.IntRange(min=1), help="End after so many finished games.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="End after so many minutes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the totals as one JSON object.")
+@no_orphans(ends_rest=True)
 def selfplay(
     workers: int | None,
     game: str | None,
@@ -211,18 +213,21 @@ def _play(
     display: StatusDisplay,
     minutes: float | None,
 ) -> None:
-    """Start the processes, add up what they say, and stop them at the end or on ^C."""
+    """Start the processes, add up what they say, and stop them at the end or when asked."""
+    from numzero.interrupts import Interrupts
     from numzero.runtime.base import UNLIMITED
     from numzero.training.selfplay import warm_up
 
-    display.say("preparing kernels (the first time on a machine takes a minute)")
-    warm_up(tasks[0], agent.files)
-    runtime.publish(agent.info.model_version, agent.folder_files())
-    runtime.allow(role.__name__, UNLIMITED)
-    runtime.start(role, tasks)
-    started: float | None = None  # rates are of play, without the start of the processes
-    try:
-        while runtime.running():
+    interrupts = Interrupts()
+    with interrupts.heard():
+        display.say("preparing kernels (the first time on a machine takes a minute)")
+        with interrupts.at_once():
+            warm_up(tasks[0], agent.files)
+            runtime.publish(agent.info.model_version, agent.folder_files())
+            runtime.allow(role.__name__, UNLIMITED)
+            runtime.start(role, tasks)
+        started: float | None = None  # rates are of play, without the start of the processes
+        while runtime.running() and not interrupts.requested:
             runtime.poll(0.5)
             for notice in runtime.take_notices():
                 display.say(notice.message)
@@ -234,9 +239,9 @@ def _play(
             display.show(totals.rows())
             if minutes is not None and totals.seconds >= 60.0 * minutes:
                 break
-    except KeyboardInterrupt:
-        display.say("stopping: storing finished games")
-    runtime.stop()
+        if interrupts.requested:
+            display.say("stopping: storing finished games")
+        runtime.stop()
     totals.add(runtime.take_counts())
     if started is not None:
         totals.seconds = time.perf_counter() - started

@@ -17,6 +17,7 @@ import click
 from numzero.commands.display import duration, echo
 from numzero.commands.results import reached
 from numzero.commands.tables import code, number, table, words
+from numzero.runtime.family import no_orphans
 from numzero.text import plain
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ __all__ = ["study"]
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a setting of all variants.")
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Seeds at a time, a core each.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
+@no_orphans(ends_rest=True)
 def study(
     preset: str, seeds: int, out: Path, variants: tuple[str, ...], overrides: tuple[str, ...], jobs: int, as_json: bool
 ) -> None:
@@ -73,7 +75,10 @@ def study(
             took = f"{duration(result.seconds)}, {result.steps:,} steps"
             echo(f"{result.variant}, seed {result.seed}: {scores} ({took}; {len(whole.missing())} to go)", err=True)
 
-    whole.run(jobs, report, report)
+    try:
+        whole.run(jobs, report, report)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("Stopped. To go on: the same command again.") from None
     if as_json:
         echo((out / "results.json").read_text("utf-8"), nl=False)
     else:

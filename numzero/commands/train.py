@@ -16,6 +16,7 @@ import click
 
 from numzero.commands.display import StatusDisplay, duration, echo
 from numzero.commands.trust import env_words, takes_trust
+from numzero.runtime.family import no_orphans
 
 if TYPE_CHECKING:
     from numzero.games import Trust
@@ -49,6 +50,7 @@ __all__ = ["resume", "train"]
 @click.option("--offline", is_flag=True, help="Learn from stored games alone; no environment is started.")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a setting; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print the final scores as one JSON object.")
+@no_orphans(ends_rest=True)
 def train(
     preset: str,
     folder: Path | None,
@@ -99,6 +101,7 @@ def train(
 @click.argument("run", type=click.Path(path_type=Path))
 @takes_trust
 @click.option("--json", "as_json", is_flag=True, help="Print the final scores as one JSON object.")
+@no_orphans(ends_rest=True)
 def resume(run: Path, trust: Trust, as_json: bool) -> None:
     """Go on with a RUN that was stopped, by ^C, a crash or a power cut, from its newest checkpoint.
 
@@ -128,12 +131,10 @@ def _work(folder: Path, make: Callable[[Any, Callable[[Event], None]], Any], as_
         try:
             scores = run.train()
         except KeyboardInterrupt:
-            echo(
+            raise KeyboardInterrupt(
                 f"Stopped. To go on: python cli.py resume {shown}. "
-                f"The agent so far is there too: python cli.py evaluate {shown}.",
-                err=True,
-            )
-            raise
+                f"The agent so far is there too: python cli.py evaluate {shown}."
+            ) from None
     if as_json:
         echo(json.dumps({"run": str(folder), "game": run.config.game, "seed": run.plan.seed, **scores}))
     else:

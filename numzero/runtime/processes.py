@@ -15,15 +15,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from multiprocessing import resource_tracker
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from numzero import lastwords
 from numzero.errors import UserError
 from numzero.files import write_generation
+from numzero.interrupts import held_back
 from numzero.replay import GameStore, Trajectory
+from numzero.runtime import family
 from numzero.runtime.base import Notice, Role, RuntimeConfig, State, WorkerStatus, add_counts
 from numzero.runtime.board import Board
 from numzero.runtime.usage import cpu_ticks
@@ -82,6 +83,8 @@ class ProcessRuntime:
         self._last_look = time.monotonic()
         self._stopping = False
         self._store: GameStore | None = None
+        self._watched = contextlib.ExitStack()
+        self._family = ""  # of all workers; each is a family within it
         self.sequence = first_sequence  # of the newest game that was collected
 
     def start(
@@ -93,8 +96,12 @@ class ProcessRuntime:
         board = self._boards[name] = Board(len(tasks), self._context)
         board.allow(self._allowed.get(name, 0))
         patience = self._config.patience_seconds if patience_seconds is None else patience_seconds
+        if not self._workers:
+            self._watched.enter_context(family.no_orphans())
+            self._family = family.child_name()
+        place = self._store_path, self._weights, os.getpid(), self._family
         for row, task in enumerate(tasks):
-            birth = Birth(role, task, unit, self._first_life, {}, row, self._store_path, self._weights, os.getpid())
+            birth = Birth(role, task, unit, self._first_life, {}, row, *place)
             worker = _Worker(f"numzero-{name}-{row}", birth, board, patience)
             self._workers.append(worker)
             worker.start(self._context, self._heard)
@@ -178,15 +185,21 @@ class ProcessRuntime:
                 self.poll(0.1)
             except (UserError, RuntimeError) as error:
                 self._notices.append(Notice("runtime", "failed", str(error)))
-        for worker in self._workers:
-            worker.end()
+        self._end_workers()
 
     def close(self) -> None:
         """Kill what still runs and let go of the store."""
-        for worker in self._workers:
-            worker.end()
+        self._end_workers()
+        self._watched.close()
         if self._store is not None:
             self._store.close()
+
+    def _end_workers(self) -> None:
+        """All of them, and in the end what their environments started and put out of sight."""
+        for worker in self._workers:
+            worker.end()
+        family.end(self._family)
+        self._family = ""
 
     def _note_damage(self, sentence: str) -> None:
         self._notices.append(Notice("store", "damaged", sentence))
@@ -232,6 +245,7 @@ class ProcessRuntime:
         """Say how a worker ended, and see when to replace it."""
         kind, sentence = worker.obituary()
         worker.end()
+        family.end(worker.family)
         self._notices.append(Notice(worker.name, kind, sentence))
         if self._stopping:
             worker.finished = True
@@ -259,6 +273,7 @@ class _Worker:
         self.deaths = 0  # since it last got somewhere
         self.due = 0.0
         self._birth = birth._replace(life=birth.life - 1)
+        self._all_family = birth.family
         self._board = board
         self._patience_seconds = patience_seconds
         self._told: dict[str, int | float] = {}
@@ -274,15 +289,22 @@ class _Worker:
         """The number of its present life."""
         return self._birth.life
 
+    @property
+    def family(self) -> str:
+        """The name of its present life's family."""
+        return self._birth.family
+
     def start(self, context: Any, heard: queue.SimpleQueue[Any]) -> None:
         """Begin the next life."""
-        self._birth = birth = self._birth._replace(life=self._birth.life + 1, told=dict(self._told))
+        life = self._birth.life + 1
+        within = self._all_family and f"{self._all_family}.{self.name}-{life}"
+        self._birth = birth = self._birth._replace(life=life, told=dict(self._told), family=within)
         self._board.begin(birth.row, int(self._told.get(birth.unit, 0)))
         self.silent, self.fault, self._hung, self._ended = False, "", False, None
         self._signs, self._without_sign, self._starting, self._started = 0, 0.0, 0.0, time.monotonic()
         ours, theirs = context.Pipe(duplex=False)
         self.process = context.Process(target=work, args=(birth, self._board, theirs), name=self.name, daemon=True)
-        with _interrupts_held_back():
+        with held_back():
             self.process.start()
         theirs.close()
         # A thread, so that a process that is stopped in the middle of a message holds up nobody.
@@ -376,17 +398,3 @@ def _forward(pipe: Any, worker: _Worker, life: int, heard: queue.SimpleQueue[Any
         while True:
             heard.put((worker, life, *pipe.recv()))
     heard.put((worker, life, "silence", None))
-
-
-@contextlib.contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """A process started inside never sees ^C, not even before its first line runs; ours sees it afterwards."""
-    if sys.platform == "win32":
-        yield
-        return
-    resource_tracker.ensure_running()  # its own start would end the holding back
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -5,11 +5,8 @@ Knows its pipe, its row on the board, the store's file and the weights' folder; 
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
-import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -17,10 +14,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from numzero import lastwords
+from numzero import interrupts, lastwords
 from numzero.errors import DiskFullError, EnvironmentFault, UserError
 from numzero.files import read_newest
 from numzero.replay import GameStore, StoreBusyError, Trajectory
+from numzero.runtime import family
 from numzero.runtime.base import Role, State, add_counts
 from numzero.runtime.board import Board
 from numzero.runtime.usage import resident_bytes
@@ -39,7 +37,6 @@ LAST_TRIES_SECONDS = 10.0
 """When it was told to stop, a worker waits for another that writes no longer than that."""
 RETRY_SECONDS = 0.5
 """A worker tries a full disk again so often."""
-PR_SET_PDEATHSIG = 1
 
 
 class Birth(NamedTuple):
@@ -55,15 +52,17 @@ class Birth(NamedTuple):
     weights: Path
     parent: int
     """Id of the supervisor's process."""
+    family: str
+    """Name of the worker's family: itself, and what its environment starts."""
 
 
 def work(birth: Birth, board: Board, pipe: Connection) -> None:
     """A worker's main function: what ended its role is the last thing it says."""
-    _end_with_parent(birth.parent)
+    family.join(birth.family, birth.parent)
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)  # with what its environment starts it is a group, which the supervisor ends as one
-    for number in (signal.SIGINT, signal.SIGTERM):  # both may reach the whole group; the parent says when to stop
-        signal.signal(number, signal.SIG_IGN)
+    interrupts.pass_over()
+    multiprocessing.current_process().daemon = False  # an environment may have processes too
     lastwords.keep_in(board.place(birth.row))
     mailbox = None
     try:
@@ -192,11 +191,3 @@ class _ProcessMailbox:
 
     def _note_memory(self) -> None:
         self._board.memory_bytes[self._row] = resident_bytes()
-
-
-def _end_with_parent(parent: int) -> None:
-    """Ask Linux to kill this process when its parent dies; elsewhere it notices a moment later."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before this one was ready
-        os._exit(1)

@@ -22,11 +22,13 @@ from numzero.folders import RUN, SEED, FolderLock, kind_of
 from numzero.games import Trust, symmetries_of, trusted_name
 from numzero.games.turns import model_discount, turn_gamma
 from numzero.inference import ModelFiles
+from numzero.interrupts import Interrupts
 from numzero.metrics import Evaluated, Event, Finished, Started
 from numzero.networks.export import Exporter
 from numzero.networks.network import make_network
 from numzero.replay import GAME_NOTE, MEBIBYTE, GameStore
 from numzero.runtime.base import Runtime
+from numzero.runtime.family import no_orphans
 from numzero.runtime.inline import InlineRuntime
 from numzero.runtime.processes import ProcessRuntime
 from numzero.training.batches import draw_batch
@@ -44,7 +46,6 @@ from numzero.training.checkpoint import (
 from numzero.training.config import RunConfig, load_config, save_config
 from numzero.training.diagnosis import diagnose
 from numzero.training.evaluate import EvaluationTask, Progress, evaluate, evaluation
-from numzero.training.interrupts import Interrupts
 from numzero.training.journal import BUSY_SECONDS, Journal
 from numzero.training.learner import Learner
 from numzero.training.limiter import Limiter
@@ -275,11 +276,12 @@ class TrainingRun:
     def train(self) -> dict[str, Any]:
         """Run to the end of the schedule; the final evaluation's scores (none where it learned offline).
 
-        ^C and SIGTERM end it between two updates, with a checkpoint, and raise KeyboardInterrupt; a second one does
-        not wait, and leaves the checkpoint before.
+        ^C, SIGTERM and SIGHUP end it between two updates, with a checkpoint, and raise KeyboardInterrupt; a second ^C
+        or SIGTERM does not wait, and leaves the checkpoint before.
         """
         try:
-            return self._train()
+            with no_orphans():
+                return self._train()
         finally:
             self._journal.close()
             self._store.close()
@@ -317,14 +319,17 @@ class TrainingRun:
             self._save_checkpoint()
         else:
             self._hand_out(self._published)
+        with self._interrupts.at_once():  # compiling may take a minute, and the checkpoint is there
+            self._start_roles()
+
+    def _start_roles(self) -> None:
         config, plan = self.config, self.plan
         if not plan.offline:
             tasks = [
                 SelfPlayTask(config.game, config.search, config.selfplay, config.schedule.gamma, plan.seed, actor)
                 for actor in range(max(1, plan.workers))
             ]
-            if plan.workers:
-                warm_up(tasks[0], self._model_files())
+            warm_up(tasks[0], self._model_files())
             self._runtime.start(selfplay, tasks)
         if plan.reanalyze_workers:
             self._runtime.start(reanalyze, self._reanalyze_tasks(), unit="positions")

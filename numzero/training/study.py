@@ -14,8 +14,8 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -24,7 +24,9 @@ from numzero.errors import UserError
 from numzero.files import UNREADABLE, read_file, write_file
 from numzero.folders import SEED, STUDY, FolderLock, kind_of
 from numzero.games import is_solved, reward_threshold, trusted_name
+from numzero.interrupts import EXIT_CODE, Interrupts, hear_again, held_back
 from numzero.paths import is_plain
+from numzero.runtime import family
 from numzero.training.config import RunConfig, load_config, load_preset, read_config, save_config
 from numzero.training.evaluate import AgentPlayer, RandomPlayer, episodes, exhaustive, match
 from numzero.training.results import Results, SeedResult, learning_curve, machine, summarize, with_seconds
@@ -38,6 +40,8 @@ FINAL_SEED = 2_000_003
 """Of the episodes and games that final agents are judged by; others than those of evaluations while training."""
 EXHAUSTIVE_SIMULATIONS = (0, 8)
 POLL_SECONDS = 0.2
+STOP_SECONDS = 10.0
+"""A trainer that has not ended this long after it was told to is killed; its seed is trained anew in any case."""
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +141,7 @@ class Study:
 
         Raises:
             UserError: a process failed (results of others are kept), or another study runs in this folder.
+            KeyboardInterrupt: it was asked to stop; nothing runs any more, and seeds under way are trained anew.
         """
         with FolderLock(self.folder, STUDY):
             self._check_folder()  # it may have become another's
@@ -162,35 +167,37 @@ class Study:
             self._run_processes(jobs, on_result)
 
     def _run_processes(self, jobs: int, on_result: Callable[[SeedResult], None]) -> None:
-        waiting, running = self.missing(), dict[int, tuple[SpawnProcess, str, int]]()
-        cores = _cores()
-        context, failed = multiprocessing.get_context("spawn"), list[str]()  # after a fork torch hangs
-        try:
-            while waiting or running:
-                for place in range(min(jobs, len(running) + len(waiting))):
-                    if place not in running and waiting:
-                        name, seed = waiting.pop(0)
-                        pinned = cores and not self.configs[name].processes.several
-                        core = cores[place % len(cores)] if pinned else None
-                        arguments = (save_config(self.configs[name]), self._run_folder(name, seed), name, seed, core)
-                        process = context.Process(target=_job, args=arguments)
-                        process.start()
-                        running[place] = process, name, seed
-                time.sleep(POLL_SECONDS)
-                for place, (process, name, seed) in [*running.items()]:
-                    if process.exitcode is None:
-                        continue
-                    del running[place]
-                    if process.exitcode == 0:
-                        on_result(self._result(name, seed))
-                    else:
-                        failed.append(f"{name} seed {seed} (see {self._run_folder(name, seed)}.log)")
-        finally:
-            for process, _, _ in running.values():
-                process.terminate()
-                process.join()
+        waiting, running, failed = self.missing(), dict[int, _Trainer](), list[str]()
+        cores, interrupts = _cores(), Interrupts()
+        with family.no_orphans(), interrupts.heard():
+            try:
+                while (waiting or running) and not interrupts.requested:
+                    for place in range(min(jobs, len(running) + len(waiting))):
+                        if place not in running and waiting:
+                            core = cores[place % len(cores)] if cores else None
+                            running[place] = self._start(*waiting.pop(0), core)
+                    time.sleep(POLL_SECONDS)
+                    for place, trainer in [*running.items()]:
+                        if not trainer.ended():
+                            continue
+                        del running[place]
+                        if trainer.process.exitcode == 0:
+                            on_result(self._result(trainer.variant, trainer.seed))
+                        else:
+                            log = f"{self._run_folder(trainer.variant, trainer.seed)}.log"
+                            failed.append(f"{trainer.variant} seed {trainer.seed} (see {log})")
+            finally:
+                _stop([*running.values()])
+        if interrupts.requested:
+            raise KeyboardInterrupt
         if failed:
             raise UserError(f"training failed for {'; '.join(failed)}. The same command tries these again.")
+
+    def _start(self, name: str, seed: int, core: int | None) -> _Trainer:
+        """Train one seed in a process of its own, kept on a core if it has no workers."""
+        config = self.configs[name]
+        core = None if config.processes.several else core
+        return _Trainer(save_config(config), self._run_folder(name, seed), name, seed, core)
 
     def _check_folder(self) -> None:
         """Nothing that was trained with other settings may be counted as this study's."""
@@ -244,8 +251,53 @@ def _cores() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 
 
-def _job(config: bytes, folder: Path, variant: str, seed: int, core: int | None) -> None:
-    """One seed in a process of its own, which says in a log what goes wrong."""
+class _Trainer:
+    """A process that trains one seed, and ends with this one."""
+
+    def __init__(self, config: bytes, folder: Path, variant: str, seed: int, core: int | None) -> None:
+        self.variant, self.seed = variant, seed
+        self._family = family.child_name()
+        context = multiprocessing.get_context("spawn")  # after a fork torch hangs
+        arguments = (self._family, os.getpid(), config, folder, variant, seed, core)
+        self.process = context.Process(target=_job, args=arguments)
+        with held_back():
+            self.process.start()
+
+    def ended(self) -> bool:
+        """Whether it has, and then nothing of it is left."""
+        if self.process.exitcode is None:
+            return False
+        family.end(self._family)
+        return True
+
+
+def _stop(trainers: Sequence[_Trainer]) -> None:
+    """End them, gently at first."""
+    for trainer in trainers:
+        trainer.process.terminate()
+    deadline = time.monotonic() + STOP_SECONDS
+    try:
+        for trainer in trainers:
+            trainer.process.join(max(0.0, deadline - time.monotonic()))
+    finally:
+        for trainer in trainers:
+            trainer.process.kill()
+            trainer.process.join()
+            trainer.ended()
+
+
+def _job(name: str, parent: int, *work: Any) -> None:
+    """A trainer's main function: does its work as a member of a family, until it is told to stop."""
+    family.join(name, parent)
+    try:
+        hear_again()
+        _train_on_core(*work)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_CODE)
+
+
+def _train_on_core(config: bytes, folder: Path, variant: str, seed: int, core: int | None) -> None:
+    """One seed in this process, which says in a log what goes wrong."""
     if sys.platform == "linux" and core is not None:
         os.sched_setaffinity(0, {core})
     with folder.with_name(f"{folder.name}.log").open("w", encoding="utf-8") as log:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sqlite3
@@ -107,6 +108,44 @@ def start_server(task: Task, mailbox: Mailbox) -> Iterator[None]:
     while not mailbox.stopping():
         mailbox.wait()
         yield
+
+
+ORPHAN = """
+import os, pathlib, sys, time
+if os.fork():
+    os._exit(0)
+os.setsid()
+(pathlib.Path(sys.argv[1]) / f"pid-{os.getpid()}").touch()
+time.sleep(600)
+"""
+
+
+def start_daemon(task: Task, mailbox: Mailbox) -> Iterator[None]:
+    """Start a process that nobody is the parent of; it leaves its id in the folder of the task's name."""
+    subprocess.run([sys.executable, "-S", "-c", ORPHAN, task.name], check=True)
+    yield from idle(task, mailbox)
+
+
+def start_group(task: Task, mailbox: Mailbox) -> Iterator[None]:
+    """Start a child in a session of its own."""
+    code = ORPHAN.replace("if os.fork():", "if False:").replace("os.setsid()", "")
+    subprocess.Popen([sys.executable, "-S", "-c", code, task.name], start_new_session=True)
+    yield from idle(task, mailbox)
+
+
+def end_children(task: Task, mailbox: Mailbox) -> Iterator[None]:
+    """Start processes in three ways, end them by SIGTERM, and say how they ended."""
+    child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
+    others = [multiprocessing.get_context(how).Process(target=time.sleep, args=(600,)) for how in ("spawn", "fork")]
+    for other in others:
+        other.start()
+    time.sleep(0.5)
+    for each in (child, *others):
+        each.terminate()
+    for other in others:
+        other.join(60)
+    mailbox.report({"codes": [child.wait(60), *(other.exitcode for other in others)]})
+    yield from idle(task, mailbox)
 
 
 def stuck(task: Task, mailbox: Mailbox) -> Iterator[None]:
