@@ -19,10 +19,11 @@ from numzero.agent import Agent, agent_files
 from numzero.commands import main
 from numzero.commands.trust import env_words
 from numzero.errors import UserError
-from numzero.files import write_folder
+from numzero.files import write_folder, write_sealed
+from numzero.folders import STUDY, FolderLock
 from numzero.latency import bench_agent
 from numzero.runtime.inline import InlineRuntime
-from numzero.training.config import save_config
+from numzero.training.config import load_config, save_config
 from numzero.training.embed import golden_cases
 from numzero.training.evaluate import EvaluationTask, evaluate, evaluation
 from numzero.training.run import TrainingRun
@@ -216,6 +217,7 @@ def test_games_of_another_folder_do_not_name_the_game(planted: Planted) -> None:
 def test_a_studys_folder_does_not_name_the_game(planted: Planted) -> None:
     """Settings that lie in it are compared with the user's before anything is made."""
     folder = planted.cwd / "study" / "runs" / "preset"
+    FolderLock(planted.cwd / "study", STUDY).close()  # a stranger's mark is as good as ours
     folder.mkdir(parents=True)
     (folder / "config.toml").write_bytes((planted.cwd / "planted.toml").read_bytes())
     result = planted.invoke("study cartpole --seeds 1 --out study")
@@ -310,3 +312,18 @@ def test_what_a_run_suggests_can_be_typed() -> None:
 def test_a_described_stranger_is_json(planted: Planted) -> None:
     """The name is shown, and no more."""
     assert json.loads(planted.invoke("describe AGENT --json").stdout)["spec"]["name"] == GAME
+
+
+@pytest.mark.parametrize("setting", ["network.body", "learner.loss"])
+def test_code_that_a_runs_settings_name_needs_trust(setting: str, tmp_path: Path, monkeypatch) -> None:
+    """A body or a loss of a stranger's is imported by `resume` only with --trust."""
+    monkeypatch.chdir(tmp_path)
+    TrainingRun(run_config("tictactoe"), tmp_path / "run", seed=0, on_event=lambda _: None).train()
+    (tmp_path / "planted_code.py").write_text(PLANTED.replace("Corridor as Game", "Corridor as Code"))
+    planted = load_config(tmp_path / "run" / "config.toml", [f"{setting}={tmp_path / 'planted_code.py'}:Code"])
+    write_sealed(tmp_path / "run" / "config.toml", save_config(planted))
+    for words in (["resume", "run"], ["resume", "run", "--env", "tictactoe"]):
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 2, result.output
+        assert "a folder may name no code of its own" in result.output
+        assert not (tmp_path / "imported").exists()
