@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
 from hypothesis import settings
+
+LONG_FORM_SECONDS = 4 * 3600
+"""The limit of tests that are marked `slow`; that of the others is in pyproject.toml."""
 
 # No deadline: the first example of a property may compile a kernel, and a busy machine is not a failure.
 settings.register_profile("default", deadline=None)
@@ -22,3 +26,10 @@ def hear_signals() -> None:
 
 
 hear_signals()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long forms have a limit of their own."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(LONG_FORM_SECONDS))
