@@ -40,7 +40,8 @@ def trusted_name(name: str, source: str, trust: Trust = False) -> str:
         raise UserError(
             f"a folder may name only games that are registered, and {source} names {_shown(name)}: making that would "
             f"import module {_shown(name.rpartition(':')[0])} and run its code. If you want that, name the game "
-            "yourself by --env, or say --trust (in Python: trust=...)."
+            "yourself, or trust whatever the folder names (in Python: trust=...).",
+            arguments=("env", "trust"),
         )
     return name
 

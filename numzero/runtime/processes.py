@@ -373,7 +373,7 @@ class _Worker:
         if self._hung:
             return "hung", f"worker {self.name} showed no sign of life for {self._silence():.0f} s{where}; killed."
         killed = sys.platform != "win32" and self.process.exitcode == -signal.SIGKILL
-        hint = " Memory may have run out: use fewer --workers." if killed else ""
+        hint = " Memory may have run out: use fewer workers." if killed else ""
         return "died", f"worker {self.name} died{where} (exit code {self.process.exitcode}).{hint}"
 
     def end(self) -> None:
