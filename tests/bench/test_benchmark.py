@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from numzero.bench import clock
 from numzero.bench.search import WORKLOADS, StubModel, Workload, bench_search
 from numzero.commands import bench, main
 from numzero.search import Search, SearchConfig, memory_bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -149,3 +150,16 @@ def test_a_study_needs_a_preset_that_exists(tmp_path: Path):
     result = invoke("study", "cartpool", "--out", tmp_path / "s")
     assert (result.exit_code, "cartpole" in result.stderr) == (2, True)
     assert not (tmp_path / "s").exists()
+
+
+def test_a_study_trains_where_pillow_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The picture is left out, which is said once; page and results are whole."""
+    monkeypatch.setattr(study_module, "rehearse", lambda config: None)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    settings = [word for each in (*RUN, "selfplay.batch_size=4", "evaluation.interval=6") for word in ("--set", each)]
+    result = invoke("study", "cartpole", "--seeds", "2", "--out", tmp_path / "s", *settings)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("curves.png is left out: Pillow, which draws it, is not installed") == 1
+    assert len(read_results(tmp_path / "s" / "results.json").seeds) == 2
+    assert "curves.png" not in (tmp_path / "s" / "study.md").read_text("utf-8")
+    assert not (tmp_path / "s" / "curves.png").exists()
