@@ -21,12 +21,12 @@ from numzero.commands import main
 from numzero.commands.trust import env_words
 from numzero.errors import UserError
 from numzero.exporting.embed import golden_cases
-from numzero.files import write_folder
+from numzero.files import write_folder, write_sealed
 from numzero.folders import STUDY, FolderLock
 from numzero.judging.evaluate import evaluate
 from numzero.runtime.inline import InlineRuntime
 from numzero.studies.study import final_scores
-from numzero.training.config import save_config
+from numzero.training.config import load_config, save_config
 from numzero.training.evaluate import EvaluationTask, evaluation
 from numzero.training.run import TrainingRun
 from tests.test_commands import COMMANDS
@@ -313,3 +313,18 @@ def test_what_a_run_suggests_can_be_typed() -> None:
 def test_a_described_stranger_is_json(planted: Planted) -> None:
     """The name is shown, and no more."""
     assert json.loads(planted.invoke("describe AGENT --json").stdout)["spec"]["name"] == GAME
+
+
+@pytest.mark.parametrize("setting", ["network.body", "learner.loss"])
+def test_code_that_a_runs_settings_name_needs_trust(setting: str, tmp_path: Path, monkeypatch) -> None:
+    """A body or a loss of a stranger's is imported by `resume` only with --trust."""
+    monkeypatch.chdir(tmp_path)
+    TrainingRun(run_config("tictactoe"), tmp_path / "run", seed=0, on_event=lambda _: None).train()
+    (tmp_path / "planted_code.py").write_text(PLANTED.replace("Corridor as Game", "Corridor as Code"))
+    planted = load_config(tmp_path / "run" / "config.toml", [f"{setting}={tmp_path / 'planted_code.py'}:Code"])
+    write_sealed(tmp_path / "run" / "config.toml", save_config(planted))
+    for words in (["resume", "run"], ["resume", "run", "--env", "tictactoe"]):
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 2, result.output
+        assert "a folder may name no code of its own" in result.output
+        assert not (tmp_path / "imported").exists()

@@ -1,6 +1,6 @@
 """A study: the same training from many seeds, with variants of its settings side by side, and what came of each.
 
-Knows runs, their final agents and the files of single seeds; what is counted over them is in `training.results`. Every
+Knows runs, their final agents and the files of single seeds; what is counted over them is in `results`. Every
 finished seed is one file, so a study that was stopped goes on where it was.
 """
 

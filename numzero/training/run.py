@@ -19,7 +19,7 @@ from numzero.agent import Agent, AgentInfo, agent_files
 from numzero.errors import UserError, unfit_explained
 from numzero.files import clear, read_sealed, tidy, write_generation, write_sealed
 from numzero.folders import RUN, SEED, FolderLock, kind_of
-from numzero.games import Trust, symmetries_of, trusted_name
+from numzero.games import Trust, symmetries_of, trusted_code, trusted_name
 from numzero.games.turns import model_discount, turn_gamma
 from numzero.inference import ModelFiles
 from numzero.interrupts import Interrupts
@@ -44,7 +44,7 @@ from numzero.training.checkpoint import (
     restore_generator,
     write_checkpoint,
 )
-from numzero.training.config import RunConfig, load_config, save_config
+from numzero.training.config import RunConfig, load_config, outside_code, save_config
 from numzero.training.diagnosis import diagnose
 from numzero.training.evaluate import EvaluationTask, evaluation
 from numzero.training.journal import BUSY_SECONDS, Journal
@@ -178,6 +178,7 @@ class TrainingRun:
             updates, checkpoint, problems = read_checkpoint(folder / "checkpoints")
             config = load_config(folder / "config.toml")
             trusted_name(config.game, f"the run in {folder}", trust or not needs_game(config, checkpoint.state.plan))
+            trusted_code(outside_code(config), f"the run in {folder}", trust)
             run._set_up(config, folder, checkpoint.state, on_event)
             run._lock = lock
             forget_later(folder, updates)
