@@ -20,7 +20,16 @@ class UserError(ValueError):
 
     The command line prints it and exits with code 2. Anything else that is raised is a bug and keeps its traceback.
     What it quotes of files is shown without control characters, wherever it is shown.
+
+    Args:
+        sentence: in the library's words.
+        arguments: names of the caller's arguments that the way out speaks of; the command line adds its own names for
+            those that it takes.
     """
+
+    def __init__(self, sentence: str = "", *, arguments: tuple[str, ...] = ()) -> None:
+        super().__init__(sentence)
+        self.arguments = arguments
 
     def __str__(self) -> str:
         """The sentence."""

@@ -24,7 +24,8 @@ from click.testing import CliRunner, Result
 
 from numzero.agent import Agent
 from numzero.commands import main
-from numzero.commands.display import StatusDisplay, duration
+from numzero.commands.display import StatusDisplay
+from numzero.drawing.words import duration
 from numzero.errors import UserError
 from numzero.files import read_folder
 from numzero.metrics import read_metrics
@@ -79,8 +80,12 @@ def agents(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def all_commands(command: click.Command = main, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     yield path, command
-    for name, inner in getattr(command, "commands", {}).items():
-        yield from all_commands(inner, (*path, name))
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield from all_commands(inner, (*path, name))
 
 
 COMMANDS = dict(all_commands())
@@ -301,11 +306,11 @@ def test_an_export_that_falls_short_leaves_nothing_behind(
     agents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A graph that moves otherwise than Numba's search is refused in one sentence, and no folder is made."""
-    from numzero.training import embed
+    from numzero.exporting import folder
 
     other = Agent.load(agents / "other")
-    honest = embed.agent_graph
-    monkeypatch.setattr(embed, "agent_graph", lambda info, _: honest(info, other.files))
+    honest = folder.agent_graph
+    monkeypatch.setattr(folder, "agent_graph", lambda info, _: honest(info, other.files))
     options = ("--games", 0, "--check", "--positions", 20)
     result = invoke("export", agents / "tictactoe", "--out", tmp_path / "new", *options)
     assert result.exit_code == 2

@@ -22,9 +22,9 @@ from numzero.errors import UserError
 from numzero.files import MANIFEST, DamagedFilesError, read_file, read_folder, read_sealed, write_folder, write_sealed
 from numzero.metrics import MetricsFile, read_metrics
 from numzero.replay import GameStore
+from numzero.studies.results import read_results
 from numzero.training.config import load_config, load_preset, save_config
 from numzero.training.offline import find_source
-from numzero.training.results import read_results
 from tests.tiny import write_agent
 
 OLD = {"weights.bin": b"old weights", "info.json": b"{}"}

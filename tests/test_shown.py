@@ -19,16 +19,16 @@ from click.testing import CliRunner, Result
 from numzero import commands
 from numzero.agent import Agent, agent_files
 from numzero.commands import display, main
-from numzero.commands.charts import Chart, Line
-from numzero.commands.charts import svg as chart_svg
-from numzero.commands.export import _card
-from numzero.commands.study import _markdown
-from numzero.commands.tree_picture import Node, as_text, lay_out, svg
+from numzero.drawing.charts import Chart, Line
+from numzero.drawing.charts import svg as chart_svg
+from numzero.drawing.trees import Node, as_text, lay_out, svg
+from numzero.exporting.card import card
 from numzero.files import write_folder, write_sealed
 from numzero.games import make_game
 from numzero.metrics import Evaluated, Finished, MetricsFile, Noted, Progress, Started
+from numzero.studies.outcome import study_page
+from numzero.studies.results import Results, SeedResult
 from numzero.training.config import load_preset, save_config
-from numzero.training.results import Results, SeedResult
 from tests.tiny import make_agent, write_agent
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\rsafe\u202e\u2066<script>alert(1)</script>&`**x**`[a](javascript:b)\x00\ud800"
@@ -197,12 +197,12 @@ def test_markdown_pages_hold_no_markup_of_a_file():
     spec = msgspec.structs.replace(agent.info.spec, name=EVIL, action_names=(EVIL,) * 9)
     evil = Agent.__new__(Agent)
     evil.info = msgspec.structs.replace(agent.info, spec=spec, training={EVIL: EVIL})
-    from numzero.commands.results import markdown
-    from numzero.training.results import summarize
+    from numzero.studies.results import summarize
+    from numzero.studies.table import results_table
 
     whole = evil_results()
     whole = msgspec.structs.replace(whole, summaries=summarize(whole.seeds, None))
-    for page in (_card(evil, {EVIL: EVIL}), _markdown(whole), markdown([whole])):
+    for page in (card(evil, {EVIL: EVIL}), study_page(whole), results_table([whole])):
         assert not STEERING.search(page)
         block = re.compile(r"^```sh\n[^\n]*\n```$", re.MULTILINE)
         left = rendered(block.sub("", page).replace("![Learning curves](curves.png)", ""))
@@ -257,7 +257,7 @@ def test_a_warning_about_a_damaged_agent_says_nothing_to_the_terminal(tmp_path):
     for version in (1, 2):
         write_agent(tmp_path / "run" / "agents" / f"{version:09d}")
     manifest = {"sha256": {f"{EVIL_JSON}": "0" * 64}}
-    (tmp_path / "run" / "agents" / "000000002" / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "run" / "agents" / f"{2:09d}" / "manifest.json").write_text(json.dumps(manifest))
     with pytest.warns(UserWarning, match="must name files of its own folder") as warned:
         Agent.load(tmp_path / "run").act(np.zeros(make_game("tictactoe", 1).spec.observation_shape))
     assert not STEERING.search(str(warned[0].message))

@@ -16,18 +16,19 @@ import pytest
 from click.testing import CliRunner, Result
 
 from numzero.agent import Agent, agent_files
+from numzero.bench.latency import bench_agent
 from numzero.commands import main
 from numzero.commands.trust import env_words
 from numzero.errors import UserError
+from numzero.exporting.embed import golden_cases
 from numzero.files import write_folder, write_sealed
 from numzero.folders import STUDY, FolderLock
-from numzero.latency import bench_agent
+from numzero.judging.evaluate import evaluate
 from numzero.runtime.inline import InlineRuntime
+from numzero.studies.study import final_scores
 from numzero.training.config import load_config, save_config
-from numzero.training.embed import golden_cases
-from numzero.training.evaluate import EvaluationTask, evaluate, evaluation
+from numzero.training.evaluate import EvaluationTask, evaluation
 from numzero.training.run import TrainingRun
-from numzero.training.study import final_scores
 from tests.test_commands import COMMANDS
 from tests.tiny import CORRIDOR, make_agent, run_config, write_agent
 
@@ -217,7 +218,7 @@ def test_games_of_another_folder_do_not_name_the_game(planted: Planted) -> None:
 def test_a_studys_folder_does_not_name_the_game(planted: Planted) -> None:
     """Settings that lie in it are compared with the user's before anything is made."""
     folder = planted.cwd / "study" / "runs" / "preset"
-    FolderLock(planted.cwd / "study", STUDY).close()  # a stranger's mark is as good as ours
+    FolderLock(planted.cwd / "study", STUDY).close()
     folder.mkdir(parents=True)
     (folder / "config.toml").write_bytes((planted.cwd / "planted.toml").read_bytes())
     result = planted.invoke("study cartpole --seeds 1 --out study")

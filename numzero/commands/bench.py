@@ -1,21 +1,24 @@
 """`bench`: how fast numzero is on this machine.
 
-Knows options and tables; `benchmark` and `latency` measure.
+Knows options and tables; the package `bench` measures.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from numzero.commands.trust import load_agent, takes_trust
+from numzero import api
+from numzero.bench.latency import bench_agent, first_call
+from numzero.bench.learner import LEARNER_PRESETS, bench_learner
+from numzero.bench.search import WORKLOADS, bench_search
+from numzero.bench.selfplay import SELFPLAY_PRESETS, bench_selfplay
+from numzero.commands.trust import takes_trust
+from numzero.games import Trust
 from numzero.runtime.family import no_orphans
-
-if TYPE_CHECKING:
-    from numzero.games import Trust
 
 __all__ = ["bench"]
 
@@ -58,8 +61,6 @@ def search(batches: tuple[int, ...], rule: str, seconds: float, as_json: bool) -
     Example:
       python cli.py bench search --json
     """
-    from numzero.benchmark import WORKLOADS, bench_search
-
     results = []
     if not as_json:
         click.echo("workload  batch  simulations/s  network alone/s  ratio  tree us/simulation  bytes/tree  run by")
@@ -98,8 +99,6 @@ def selfplay_rates(workers: tuple[int, ...], seconds: float, as_json: bool) -> N
     Example:
       python cli.py bench selfplay --workers 1 --json
     """
-    from numzero.benchmark import SELFPLAY_PRESETS, bench_selfplay
-
     results = []
     if not as_json:
         click.echo("preset     workers  games/s  moves/s  simulations/s  network  tree  game  storage  rest")
@@ -147,11 +146,8 @@ def agent_latency(
       python cli.py bench agent
       python cli.py bench agent models/cartpole --simulations 16 --no-cold --json
     """
-    from numzero.commands.selfplay import shipped_agent
-    from numzero.latency import bench_agent, first_call
-
-    folder = shipped_agent("tictactoe") if folder is None else folder
-    load_agent(folder, trust)
+    folder = api.shipped_agent("tictactoe") if folder is None else folder
+    api.load_agent(folder, trust)
     results = bench_agent(folder, simulations, seconds, trust)
     first = {"warm": first_call(folder, cold=False)} | ({"cold": first_call(folder, cold=True)} if cold else {})
     if as_json:
@@ -188,8 +184,6 @@ def learner_rates(batches: tuple[int, ...], seconds: float, as_json: bool) -> No
     Example:
       python cli.py bench learner --batch 256 --json
     """
-    from numzero.benchmark import LEARNER_PRESETS, bench_learner
-
     results = []
     if not as_json:
         click.echo("preset     batch  updates/s  arithmetic alone/s  ratio  making a batch/update")

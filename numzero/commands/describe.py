@@ -1,23 +1,21 @@
 """`describe`: what an agent's folder says of itself.
 
-Knows the words and the order in which they are shown; `agent` reads the folder and refuses what is damaged or foreign.
+Knows the words and the order in which they are shown; `api` reads the folder and refuses what is damaged or foreign.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from numzero import api
+from numzero.agent import AgentInfo
 from numzero.commands.display import echo
 from numzero.text import plain
-
-if TYPE_CHECKING:
-    from numzero.agent import AgentInfo
 
 __all__ = ["describe"]
 
@@ -37,11 +35,7 @@ def describe(agent: Path, as_json: bool) -> None:
       python cli.py describe models/tictactoe
       python cli.py describe models/cartpole --json
     """
-    from numzero.agent import Agent, read_agent
-
-    files = read_agent(agent)
-    info = Agent.from_files(files, agent).info
-    report = _report(info, files)
+    info, report = api.describe(agent)
     if as_json:
         echo(json.dumps(report))
         return
@@ -51,18 +45,6 @@ def describe(agent: Path, as_json: bool) -> None:
     for name, lines in rows.items():
         for i, line in enumerate(lines):
             echo(f"  {name if i == 0 else '':{width}}  {plain(line)}")
-
-
-def _report(info: AgentInfo, files: dict[str, bytes]) -> dict[str, Any]:
-    """Plain values: the folder's own file, and size and digest of each of its files."""
-    import msgspec
-
-    digests = {
-        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        for name, content in sorted(files.items())
-    }
-    report: dict[str, Any] = msgspec.to_builtins(info)
-    return {**report, "files": digests}
 
 
 def _rows(info: AgentInfo, report: dict[str, Any]) -> dict[str, list[str]]:

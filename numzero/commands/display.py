@@ -18,7 +18,7 @@ from rich.text import Text
 
 from numzero.text import plain, plain_lines
 
-__all__ = ["StatusDisplay", "duration", "echo"]
+__all__ = ["StatusDisplay", "echo"]
 
 PLAIN_SECONDS = 5.0
 """Without a terminal a line is printed this often."""
@@ -27,15 +27,6 @@ PLAIN_SECONDS = 5.0
 def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
     """Print; what a terminal would obey is shown instead, for much of what is printed comes from files of others."""
     click.echo(plain_lines(text), err=err, nl=nl)
-
-
-def duration(seconds: float) -> str:
-    """A length of time for people: 42 s, 3:05 min, 2:10 h."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"
-    return f"{int(seconds) // 3600}:{int(seconds) % 3600 // 60:02d} h"
 
 
 class StatusDisplay:

@@ -1,11 +1,12 @@
 """The group of all commands, and the edge where an error becomes one sentence.
 
-Knows the commands' names; each command lives in a file of its own subject.
+Knows the commands' names and first sentences; each is imported from a file of its own when it is used.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,21 +14,11 @@ from typing import Any
 import click
 
 import numzero
-from numzero.commands.agents import describe_presets, evaluate, play
-from numzero.commands.bench import bench
-from numzero.commands.describe import describe
-from numzero.commands.display import echo
-from numzero.commands.export import export
-from numzero.commands.inspect import inspect
-from numzero.commands.reanalyze import reanalyze
-from numzero.commands.report import report
-from numzero.commands.results import results
-from numzero.commands.selfplay import selfplay
-from numzero.commands.study import study
-from numzero.commands.train import resume, train
+from numzero.commands.lazy import LazyCommand, LazyGroup
 from numzero.errors import UserError
 from numzero.interrupts import EXIT_CODE, raised
 from numzero.paths import of_the_users
+from numzero.text import plain_lines
 
 __all__ = ["main"]
 
@@ -42,7 +33,7 @@ class _Refusal(click.ClickException):
     exit_code = USAGE_EXIT_CODE
 
 
-class _Group(click.Group):
+class _Group(LazyGroup):
     """Turns what the user can mend, and ^C, into one sentence; a bug keeps its traceback."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -54,7 +45,7 @@ class _Group(click.Group):
             with raised():
                 return super().invoke(ctx)
         except UserError as error:
-            raise _Refusal(str(error)) from None
+            raise _Refusal(_in_options(error, self._command_of(ctx))) from None
         except OSError as error:
             if not of_the_users(error) or not _was_named(error.filename, ctx.meta[_WORDS]):
                 raise
@@ -65,8 +56,31 @@ class _Group(click.Group):
         except (KeyboardInterrupt, click.Abort) as error:
             if isinstance(error, click.Abort) and not isinstance(error.__context__, KeyboardInterrupt):
                 raise  # the end of the input at a prompt
-            echo(str(error) or "Stopped.", err=True)
+            print(plain_lines(str(error) or "Stopped."), file=sys.stderr, flush=True)
             ctx.exit(EXIT_CODE)
+
+    def _command_of(self, ctx: click.Context) -> click.Command:
+        """The command that the words name."""
+        command: click.Command = self
+        for word in ctx.meta[_WORDS]:
+            if not isinstance(command, click.Group):
+                break
+            command = command.get_command(ctx, word) or command
+        return command
+
+
+def _in_options(error: UserError, command: click.Command) -> str:
+    """The library's sentence, and how the arguments that it speaks of are called here."""
+    options = [
+        max(parameter.opts, key=len)
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and _names(parameter) & set(error.arguments)
+    ]
+    return f"{error} See {' and '.join(options)}." if options else str(error)
+
+
+def _names(option: click.Option) -> set[str]:
+    return {str(option.name), *(each.lstrip("-").replace("-", "_") for each in option.opts)}
 
 
 def _was_named(filename: Any, words: Sequence[str]) -> bool:
@@ -82,7 +96,60 @@ def _was_named(filename: Any, words: Sequence[str]) -> bool:
     return any(path.is_relative_to(each) or each.is_relative_to(path) for each in named)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def _command(place: str, help: str) -> LazyCommand:
+    return LazyCommand(f"numzero.commands.{place}", help)
+
+
+_COMMANDS = {
+    "bench": _command("bench:bench", "Measure speed on this machine, as ratios within one run."),
+    "describe": _command(
+        "describe:describe",
+        "Say what the AGENT in a folder (or a run's newest agent) plays, sees and does, and verify its files.",
+    ),
+    "evaluate": _command(
+        "evaluate:evaluate", "Measure the AGENT in a folder (or a run's newest agent), without noise."
+    ),
+    "export": _command(
+        "export:export",
+        "Write the newest agent of a run (or copy an agent) to a folder of its own, with a card of what it can do.",
+    ),
+    "inspect": _command(
+        "inspect:inspect",
+        "Show what the search of the AGENT in a folder (or of a run's newest agent) sees in one position.",
+    ),
+    "play": _command(
+        "play:play", "Play against the AGENT in a folder, here in the terminal or, with --web, in the browser."
+    ),
+    "presets": _command("presets:presets", "List the presets, or show every setting of the one NAMEd."),
+    "reanalyze": _command(
+        "reanalyze:reanalyze",
+        "Give all games of a RUN fresh policy targets and root values, searched by its newest (or another) agent.",
+    ),
+    "report": _command(
+        "report:report",
+        "Say how the RUN in a folder learned, or why it did not: findings here, and all figures as one HTML page.",
+    ),
+    "results": _command(
+        "results:results",
+        "Show the results.json FILES of studies as one Markdown table, with the machine and the command of each.",
+    ),
+    "resume": _command(
+        "train:resume", "Go on with a RUN that was stopped, by ^C, a crash or a power cut, from its newest checkpoint."
+    ),
+    "selfplay": _command(
+        "selfplay:selfplay", "Play games with an agent in many processes, until ^C, and store every finished one."
+    ),
+    "study": _command(
+        "study:study",
+        "Train a PRESET (or a TOML file) from many seeds, judge the final agents, and write what came out.",
+    ),
+    "train": _command("train:train", "Train an agent by a PRESET (see `presets`) or a TOML file with the same fields."),
+}
+
+
+@click.group(
+    cls=_Group, lazy=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(numzero.__version__, prog_name="numzero")
 def main() -> None:
     """MuZero on ordinary CPUs: train an agent, play with it, embed it.
@@ -92,23 +159,3 @@ def main() -> None:
       python cli.py train tictactoe --run runs/ttt
       python cli.py play runs/ttt
     """
-
-
-_COMMANDS = (
-    train,
-    resume,
-    reanalyze,
-    report,
-    study,
-    results,
-    selfplay,
-    evaluate,
-    play,
-    inspect,
-    describe,
-    export,
-    bench,
-    describe_presets,
-)
-for command in _COMMANDS:
-    main.add_command(command)

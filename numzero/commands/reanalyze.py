@@ -1,24 +1,20 @@
 """`reanalyze`: search a run's stored games again with an agent.
 
-Knows the options and what the display says; `training.reanalyze` searches and a runtime runs it.
+Knows the options and what the display says; `api` makes the session, which does the work.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
-from numzero.commands.display import StatusDisplay, duration, echo
+from numzero import api
+from numzero.commands.display import StatusDisplay, echo
+from numzero.drawing.words import duration
 from numzero.runtime.family import no_orphans
-
-if TYPE_CHECKING:
-    from numzero.agent import Agent
-    from numzero.runtime.base import Runtime
-    from numzero.training.reanalyze import ReanalyzeTask
+from numzero.training.refresh import RefreshTotals
 
 __all__ = ["reanalyze"]
 
@@ -48,113 +44,27 @@ def reanalyze(
       python cli.py reanalyze runs/cp
       python cli.py reanalyze runs/cp --agent models/cartpole --workers 2
     """
-    import os
-    import tempfile
-
-    from numzero.agent import Agent
-    from numzero.folders import store_lock
-    from numzero.training.offline import find_source
-
-    source = find_source(run)
-    agent = Agent.load(run if agent_folder is None else agent_folder)
-    _check_game(agent, source.spec.name)
-    workers = (os.cpu_count() or 1) if workers is None else workers
-    tasks = _tasks(source.store, agent, agent_folder is not None, simulations, positions, max(1, workers))
-    with (
-        store_lock(source.store),
-        tempfile.TemporaryDirectory(prefix="numzero-") as weights,
-        StatusDisplay(f"reanalyze: {source.store}", quiet=as_json) as display,
-    ):
-        runtime = _runtime(source.store, Path(weights), workers)
-        totals = _refresh(runtime, agent, tasks, display)
+    session = api.prepare_reanalyze(run, agent_folder, simulations=simulations, workers=workers, positions=positions)
+    with StatusDisplay(f"reanalyze: {session.store}", quiet=as_json) as display:
+        totals = session.run(show=lambda so_far: display.show(_rows(so_far)), say=display.say)
+        display.show(_rows(totals), now=True)
     if as_json:
-        echo(json.dumps({"store": str(source.store), "agent_updates": agent.info.model_version, **totals}))
+        counts = {name: getattr(totals, name) for name in ("games", "positions", "seconds", "left")}
+        updates = session.agent.info.model_version
+        echo(json.dumps({"store": str(session.store), "agent_updates": updates, **counts}))
     else:
         echo(
-            f"{totals['games']:,} games of {source.store} have fresh statistics ({totals['positions']:,} positions, "
-            f"{duration(totals['seconds'])}); {totals['left']:,} are left"
-            + (": run the command again to go on." if totals["left"] else ".")
+            f"{totals.games:,} games of {session.store} have fresh statistics ({totals.positions:,} positions, "
+            f"{duration(totals.seconds)}); {totals.left:,} are left"
+            + (": run the command again to go on." if totals.left else ".")
         )
 
 
-def _check_game(agent: Agent, game: str) -> None:
-    from numzero.errors import UserError
-
-    if agent.info.spec.name != game:
-        raise UserError(f"the agent plays {agent.info.spec.name}, the games are of {game}. Name one that plays it.")
-
-
-def _tasks(
-    store: Path, agent: Agent, is_foreign: bool, simulations: int | None, positions: int, count: int
-) -> list[ReanalyzeTask]:
-    import dataclasses
-    import hashlib
-
-    from numzero.training.reanalyze import ReanalyzeTask
-
-    search = agent.info.search
-    if simulations is not None:
-        search = dataclasses.replace(search, num_simulations=simulations)
-    # A run's weights are told apart by their version; another agent by what it is made of.
-    made_of = hashlib.sha256(agent.files.initial + agent.files.recurrent + repr(search).encode()).hexdigest()[:16]
-    name = made_of if is_foreign or simulations is not None else ""
-    return [ReanalyzeTask(str(store), search, positions, i, count, agent=name, once=True) for i in range(count)]
-
-
-def _runtime(store: Path, weights: Path, workers: int) -> Runtime:
-    from numzero.runtime.inline import InlineRuntime
-    from numzero.runtime.processes import ProcessRuntime
-
-    if workers == 0:
-        return InlineRuntime(store)
-    return ProcessRuntime(store, weights)
-
-
-def _refresh(runtime: Runtime, agent: Agent, tasks: list[ReanalyzeTask], display: StatusDisplay) -> dict[str, Any]:
-    """Let the workers sweep until nothing is out of date, or it is asked to stop."""
-    from numzero.interrupts import Interrupts
-    from numzero.replay import GameStore
-    from numzero.runtime.base import UNLIMITED
-    from numzero.training.reanalyze import count_out_of_date
-    from numzero.training.reanalyze import reanalyze as role
-
-    version = agent.info.model_version
-    interrupts = Interrupts()
-    with GameStore(tasks[0].store) as store, interrupts.heard():
-        left = count_out_of_date(store, tasks[0].agent, version)
-        started = time.perf_counter()
-        totals: dict[str, Any] = {"games": 0, "positions": 0, "seconds": 0.0, "left": left}
-        try:
-            with interrupts.at_once():
-                runtime.publish(version, agent.folder_files())
-                runtime.start(role, tasks, unit="positions")
-                runtime.allow(role.__name__, UNLIMITED)
-            while runtime.running() and not interrupts.requested:
-                runtime.poll(0.5)
-                _add(totals, runtime.take_counts(), time.perf_counter() - started)
-                display.show(_rows(totals, left))
-            if interrupts.requested:
-                display.say("stopping: storing what is finished")
-        finally:
-            runtime.stop()
-            _add(totals, runtime.take_counts(), time.perf_counter() - started)
-            runtime.close()
-        display.show(_rows(totals, left), now=True)
-        totals["left"] = count_out_of_date(store, tasks[0].agent, version)
-    return totals
-
-
-def _add(totals: dict[str, Any], counts: dict[str, Any], seconds: float) -> None:
-    totals["games"] += counts.get("refreshed", 0)
-    totals["positions"] += counts.get("reanalyzed", 0)
-    totals["seconds"] = seconds
-
-
-def _rows(totals: dict[str, Any], left: int) -> dict[str, str]:
-    seconds = max(totals["seconds"], 1e-9)
-    to_go = seconds * (left - totals["games"]) / totals["games"] if totals["games"] else None
+def _rows(totals: RefreshTotals) -> dict[str, str]:
+    seconds, due = max(totals.seconds, 1e-9), totals.out_of_date
+    to_go = seconds * (due - totals.games) / totals.games if totals.games else None
     return {
-        "games": f"{totals['games']:,} of {left:,}",
-        "positions": f"{totals['positions']:,} ({totals['positions'] / seconds:,.0f}/s)",
+        "games": f"{totals.games:,} of {due:,}",
+        "positions": f"{totals.positions:,} ({totals.positions / seconds:,.0f}/s)",
         "time": duration(seconds) + ("" if to_go is None else f", {duration(to_go)} to go"),
     }

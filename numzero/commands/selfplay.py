@@ -1,25 +1,22 @@
 """`selfplay`: many processes play an agent's games and store them.
 
-Knows the options and what the display says; `training.selfplay` plays and `runtime.processes` runs it.
+Knows the options and what the display says; `api` makes the session, which does the work.
 """
 
 from __future__ import annotations
 
 import json
-import secrets
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from numzero.commands.display import StatusDisplay, duration, echo
-from numzero.commands.trust import load_agent, trust_option
+from numzero import api
+from numzero.commands.display import StatusDisplay, echo
+from numzero.commands.trust import trust_option
+from numzero.drawing.words import duration
 from numzero.runtime.family import no_orphans
-
-if TYPE_CHECKING:
-    from numzero.agent import Agent
-    from numzero.training.selfplay import SelfPlayTask
+from numzero.training.play_many import SelfPlaySession, SelfPlayTotals
 
 __all__ = ["selfplay"]
 
@@ -79,192 +76,55 @@ def selfplay(
       python cli.py selfplay --workers 16
       python cli.py selfplay --env CartPole-v1 --games 100 --out cartpole-games
     """
-    import os
-
-    import msgspec
-
-    from numzero.files import tidy
-    from numzero.folders import GAMES, STORE_NAME, FolderLock, kind_of
-    from numzero.replay import GAME_NOTE, GameStore
-    from numzero.runtime.processes import ProcessRuntime
-    from numzero.training.selfplay import selfplay as role
-
-    kind_of(out, GAMES)  # before any work is done
-    agent = _agent(game, agent_folder, trusts)
-    workers = workers or os.cpu_count() or 1
-    workers = min(workers, games or workers)
-    seed = secrets.randbits(32) if seed is None else seed
-    tasks = _tasks(agent, workers, simulations, batch_size, seed, games)
-    lock = FolderLock(out, GAMES)
-    with lock.kept(), GameStore(out / STORE_NAME) as store:
-        tidy(out, GAMES)
-        num_before = store.num_games()
-        store.write_note(GAME_NOTE, msgspec.json.encode(agent.info.spec))  # so that others can learn from them
-    runtime = ProcessRuntime(out / STORE_NAME, out / "weights")
-    title = (
-        f"self-play: {tasks[0].game}, {workers} processes, {tasks[0].search.num_simulations} simulations, seed {seed}"
+    session = api.prepare_selfplay(
+        out,
+        agent_folder,
+        game=game,
+        trust=trusts,
+        workers=workers,
+        simulations=simulations,
+        batch_size=batch_size,
+        seed=seed,
+        games=games,
     )
-    totals = _Totals()
+    task = session.task
+    title = (
+        f"self-play: {task.game}, {session.workers} processes, {task.search.num_simulations} simulations, "
+        f"seed {session.seed}"
+    )
     with StatusDisplay(title, quiet=as_json) as display:
         display.say(title)
-        try:
-            _play(runtime, role, tasks, agent, totals, display, minutes)
-        finally:
-            runtime.close()
-            lock.close()
-    with GameStore(out / "replay.sqlite") as store:
-        num_stored = store.num_games() - num_before
-    _tell(totals, out, num_stored, seed, tasks[0], workers, as_json)
+        totals = session.run(minutes=minutes, show=lambda so_far: display.show(_rows(so_far)), say=display.say)
+        display.show(_rows(totals), now=True)
+    if as_json:
+        echo(json.dumps(_summary(session)))
+    else:
+        echo(f"{session.num_stored:,} games of {task.game} stored in {session.store} (seed {session.seed})")
 
 
-def shipped_agent(game: str) -> Path:
-    """The folder of the agent that ships for `game`.
-
-    Raises:
-        UserError: none ships.
-    """
-    from numzero.agent import Agent
-    from numzero.errors import UserError
-
-    folder = Path(__file__).resolve().parents[2] / "models"
-    known = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if (path / "agent.json").is_file():
-            name = Agent.load(path).info.spec.name
-            if name == game:
-                return path
-            known.append(name)
-    shipped = f"agents ship for {', '.join(known)}" if known else f"no agents are in {folder.name}/ beside the package"
-    raise UserError(f"no agent ships for {game!r} ({shipped}). Train one, then give its folder with --agent.")
+def _rows(totals: SelfPlayTotals) -> dict[str, str]:
+    rates, mean = totals.rates(), totals.mean_return()
+    return {
+        "games": f"{totals.games:,} ({rates['games_per_second']:,.1f}/s)",
+        "moves": f"{totals.steps:,} ({rates['moves_per_second']:,.0f}/s)",
+        "simulations": f"{totals.simulations:,} ({rates['simulations_per_second']:,.0f}/s)",
+        "mean return": "-" if mean is None else f"{mean:.2f}",
+        "time": duration(totals.seconds),
+    }
 
 
-def _agent(game: str | None, folder: Path | None, trusts: bool) -> Agent:
-    """The agent to play with; its game must be the one asked for."""
-    from numzero.games import make_game
-
-    if folder is None and game is not None:
-        make_game(game, 1).close()  # an unknown name says so, with the nearest one, before any search for agents
-    return load_agent(folder or shipped_agent(game or "tictactoe"), trusts if game is None else game)
-
-
-def _tasks(
-    agent: Agent, workers: int, simulations: int | None, batch_size: int, seed: int, games: int | None
-) -> list[SelfPlayTask]:
-    import dataclasses
-    import hashlib
-
-    from numzero.training.selfplay import SelfPlayConfig, SelfPlayTask
-
-    search = agent.info.search
-    if simulations is not None:
-        search = dataclasses.replace(search, num_simulations=simulations)
-    quotas: list[int | None] = [None] * workers
-    if games is not None:
-        quotas = [games // workers + (i < games % workers) for i in range(workers)]
-    config = SelfPlayConfig(batch_size=batch_size)
-    played = hashlib.sha256(agent.files.initial + agent.files.recurrent + repr((search, batch_size)).encode())
-    label = f"{played.hexdigest()[:8]}-"  # the same seed with another agent or budget is another game
-    name, gamma = agent.info.spec.name, agent.info.discount
-    return [SelfPlayTask(name, search, config, gamma, seed, i, quota, label) for i, quota in enumerate(quotas)]
-
-
-class _Totals:
-    """What all processes did so far."""
-
-    def __init__(self) -> None:
-        self.games = 0
-        self.steps = 0
-        self.simulations = 0
-        self.total_reward = 0.0
-        self.seconds = 0.0
-
-    def add(self, counts: dict[str, Any]) -> None:
-        episodes = counts.get("episodes", ())
-        self.games += len(episodes)
-        self.total_reward += sum(episode.total_reward for episode in episodes)
-        self.steps += counts.get("steps", 0)
-        self.simulations += counts.get("simulations", 0)
-
-    def rates(self) -> dict[str, float]:
-        seconds = max(self.seconds, 1e-9)
-        return {
-            "games_per_second": self.games / seconds,
-            "moves_per_second": self.steps / seconds,
-            "simulations_per_second": self.simulations / seconds,
-        }
-
-    def rows(self) -> dict[str, str]:
-        rates = self.rates()
-        return {
-            "games": f"{self.games:,} ({rates['games_per_second']:,.1f}/s)",
-            "moves": f"{self.steps:,} ({rates['moves_per_second']:,.0f}/s)",
-            "simulations": f"{self.simulations:,} ({rates['simulations_per_second']:,.0f}/s)",
-            "mean return": f"{self.total_reward / self.games:.2f}" if self.games else "-",
-            "time": duration(self.seconds),
-        }
-
-
-def _play(
-    runtime: Any,
-    role: Any,
-    tasks: list[SelfPlayTask],
-    agent: Agent,
-    totals: _Totals,
-    display: StatusDisplay,
-    minutes: float | None,
-) -> None:
-    """Start the processes, add up what they say, and stop them at the end or when asked."""
-    from numzero.interrupts import Interrupts
-    from numzero.runtime.base import UNLIMITED
-    from numzero.training.selfplay import warm_up
-
-    interrupts = Interrupts()
-    with interrupts.heard():
-        display.say("preparing kernels (the first time on a machine takes a minute)")
-        with interrupts.at_once():
-            warm_up(tasks[0], agent.files)
-            runtime.publish(agent.info.model_version, agent.folder_files())
-            runtime.allow(role.__name__, UNLIMITED)
-            runtime.start(role, tasks)
-        started: float | None = None  # rates are of play, without the start of the processes
-        while runtime.running() and not interrupts.requested:
-            runtime.poll(0.5)
-            for notice in runtime.take_notices():
-                display.say(notice.message)
-            counts = runtime.take_counts()
-            if started is None and counts:
-                started = time.perf_counter()
-            totals.add(counts)
-            totals.seconds = 0.0 if started is None else time.perf_counter() - started
-            display.show(totals.rows())
-            if minutes is not None and totals.seconds >= 60.0 * minutes:
-                break
-        if interrupts.requested:
-            display.say("stopping: storing finished games")
-        runtime.stop()
-    totals.add(runtime.take_counts())
-    if started is not None:
-        totals.seconds = time.perf_counter() - started
-    display.show(totals.rows(), now=True)
-
-
-def _tell(
-    totals: _Totals, out: Path, num_stored: int, seed: int, task: SelfPlayTask, workers: int, as_json: bool
-) -> None:
-    if not as_json:
-        echo(f"{num_stored:,} games of {task.game} stored in {out / 'replay.sqlite'} (seed {seed})")
-        return
-    summary = {
-        "game": task.game,
-        "workers": workers,
-        "simulations": task.search.num_simulations,
-        "seed": seed,
+def _summary(session: SelfPlaySession) -> dict[str, Any]:
+    totals = session.totals
+    return {
+        "game": session.task.game,
+        "workers": session.workers,
+        "simulations": session.task.search.num_simulations,
+        "seed": session.seed,
         "games": totals.games,
         "moves": totals.steps,
         "seconds": totals.seconds,
         **totals.rates(),
-        "mean_return": totals.total_reward / totals.games if totals.games else None,
-        "stored": num_stored,
-        "store": str(out / "replay.sqlite"),
+        "mean_return": totals.mean_return(),
+        "stored": session.num_stored,
+        "store": str(session.store),
     }
-    echo(json.dumps(summary))

@@ -1,27 +1,31 @@
 """`train` and `resume`: from a preset to an agent.
 
-Knows the options and what the display says; `training.run` does the work.
+Knows the options and what the display says; `api` makes the run, which does the work.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from numzero.commands.display import StatusDisplay, duration, echo
+from numzero import api
+from numzero.commands.display import StatusDisplay, echo
+from numzero.commands.program import program
 from numzero.commands.trust import env_words, takes_trust
+from numzero.drawing.words import duration, score_line
+from numzero.errors import UserError
+from numzero.games import Trust
+from numzero.metrics import Evaluated, Event, Finished, Noted, Progress, Started
 from numzero.runtime.family import no_orphans
+from numzero.training.config import load_preset
 
-if TYPE_CHECKING:
-    from numzero.games import Trust
-    from numzero.metrics import Evaluated, Event, Progress, Started
-    from numzero.training.config import RunConfig
+if TYPE_CHECKING:  # it imports torch
+    from numzero.training.run import TrainingRun
 
 __all__ = ["resume", "train"]
 
@@ -72,24 +76,18 @@ def train(
       python cli.py train cartpole --workers 1 --reanalyze-workers 1
       python cli.py train cartpole --from runs/cp --offline
     """
-    from numzero.errors import UserError
-    from numzero.training.config import load_preset
-
     if offline != (source is not None):
         raise UserError("--offline and --from belong together: train PRESET --from RUN_OR_STORE --offline.")
     config = load_preset(preset, overrides)
-    if offline:
-        workers = 0
-        reanalyze_workers = reanalyze_workers or 0
-    with _free_folder(Path("runs"), Path(preset).stem) if folder is None else nullcontext(folder) as place:
+    with api.free_folder(Path("runs"), Path(preset).stem) if folder is None else nullcontext(folder) as place:
         _work(
             place,
-            lambda run_class, on_event: run_class(
+            lambda on_event: api.prepare_train(
                 config,
                 place,
                 seed=seed,
-                workers=config.processes.workers if workers is None else workers,
-                reanalyze_workers=_reanalyze_workers(config, workers, reanalyze_workers),
+                workers=0 if offline else workers,
+                reanalyze_workers=reanalyze_workers,
                 source=source,
                 on_event=on_event,
             ),
@@ -112,78 +110,34 @@ def resume(run: Path, trust: Trust, as_json: bool) -> None:
     Example:
       python cli.py resume runs/ttt
     """
-    _work(run, lambda run_class, on_event: run_class.resume(run, on_event, trust=trust), as_json)
+    _work(run, lambda on_event: api.prepare_resume(run, trust=trust, on_event=on_event), as_json)
 
 
-def _work(folder: Path, make: Callable[[Any, Callable[[Event], None]], Any], as_json: bool) -> None:
+def _work(folder: Path, make: Callable[[Callable[[Event], None]], TrainingRun], as_json: bool) -> None:
     """Make a run, show how it goes, and say how it ended."""
-    from numzero.errors import UserError
-
-    try:
-        from numzero.training.run import TrainingRun
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"training needs {error.name}, which is not installed: pip install 'numzero[train]'."
-        ) from error
     with StatusDisplay(f"numzero: {folder}", quiet=as_json) as display:
-        run = make(TrainingRun, lambda event: _show(display, event))
+        run = make(lambda event: _show(display, event))
         shown = f"{folder}{env_words(run.config.game)}"
         try:
             scores = run.train()
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"Stopped. To go on: python cli.py resume {shown}. "
-                f"The agent so far is there too: python cli.py evaluate {shown}."
+                f"Stopped. To go on: {program()} resume {shown}. "
+                f"The agent so far is there too: {program()} evaluate {shown}."
             ) from None
     if as_json:
         echo(json.dumps({"run": str(folder), "game": run.config.game, "seed": run.plan.seed, **scores}))
-    else:
-        _name_doubts(run.folder, run.config)
-        echo(
-            f"The agent is in {folder}. Try: python cli.py play {shown}, or: python cli.py evaluate {shown}. "
-            f"How it learned: python cli.py report {folder}"
-        )
-
-
-def _reanalyze_workers(config: RunConfig, workers: int | None, asked: int | None) -> int:
-    """As asked for, else the preset's; none where everything is done in one process."""
-    if asked is not None:
-        return asked
-    return 0 if workers == 0 else config.processes.reanalyze_workers
-
-
-@contextmanager
-def _free_folder(parent: Path, name: str) -> Iterator[Path]:
-    """A new folder, made at once so that nobody else takes its number; gone again if nothing came into it."""
-    parent.mkdir(parents=True, exist_ok=True)
-    number = 0
-    while True:
-        folder = Path(os.path.abspath(parent)) / f"{name}-{number}"
-        try:
-            folder.mkdir()
-            break
-        except FileExistsError:
-            number += 1
-    try:
-        yield parent / folder.name
-    finally:
-        with suppress(OSError):  # not empty
-            folder.rmdir()
-
-
-def _name_doubts(folder: Path, config: RunConfig) -> None:
-    """What of the run's figures deserves a look, a line each."""
-    from numzero.metrics import history, read_metrics
-    from numzero.training.findings import findings
-
-    for finding in findings(history(read_metrics(folder / "metrics.jsonl")), config):
+        return
+    for finding in api.report(run.folder).findings:
         if finding.kind == "look":
             echo(f"! {finding.name}: {finding.sentence}")
+    echo(
+        f"The agent is in {folder}. Try: {program()} play {shown}, or: {program()} evaluate {shown}. "
+        f"How it learned: {program()} report {folder}"
+    )
 
 
 def _show(display: StatusDisplay, event: Event) -> None:
-    from numzero.metrics import Evaluated, Finished, Noted, Progress, Started
-
     if isinstance(event, Started):
         display.say(_start_line(event))
     elif isinstance(event, Progress):
@@ -235,18 +189,3 @@ def _rows(event: Progress) -> dict[str, str]:
 
 def _evaluation_line(event: Evaluated) -> str:
     return f"evaluation after {event.updates:,} updates, {event.steps:,} steps: {score_line(event.scores)}"
-
-
-def score_line(scores: dict[str, Any]) -> str:
-    """Scores for people: nested counts become words."""
-    parts = []
-    for name, value in scores.items():
-        if isinstance(value, dict):
-            parts.append(f"{name.replace('_', ' ')} " + "/".join(str(inner) for inner in value.values()))
-        else:
-            parts.append(
-                f"{name.replace('_', ' ')} {value:.1f}"
-                if isinstance(value, float)
-                else f"{name.replace('_', ' ')} {value}"
-            )
-    return ", ".join(parts)

@@ -8,16 +8,11 @@ from __future__ import annotations
 import functools
 import shlex
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from numzero.agent import Agent
-    from numzero.games import Trust
-
-__all__ = ["env_words", "load_agent", "takes_trust", "trust_option"]
+__all__ = ["env_words", "takes_trust", "trust_option"]
 
 _Function = Callable[..., Any]
 
@@ -36,20 +31,6 @@ def takes_trust(function: _Function) -> _Function:
         return function(*arguments, trust=trusts if env is None else env, **options)
 
     return command
-
-
-def load_agent(folder: Path, trust: Trust) -> Agent:
-    """The agent in a folder, whose game may be made.
-
-    Raises:
-        UserError: as `Agent.load` and `trusted_name`.
-    """
-    from numzero.agent import Agent
-    from numzero.games import trusted_name
-
-    agent = Agent.load(folder)
-    trusted_name(agent.info.spec.name, f"the agent in {folder}", trust)
-    return agent
 
 
 def env_words(game: str) -> str:

@@ -18,17 +18,15 @@ import time
 import webbrowser
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 
+from numzero.agent import Agent, read_agent
 from numzero.commands.display import echo
 from numzero.errors import UserError
-
-if TYPE_CHECKING:
-    from numzero.agent import Agent
-    from numzero.games import Trust
+from numzero.games import Trust, trusted_name
 
 __all__ = ["PAGE", "WebServer", "serve"]
 
@@ -79,7 +77,7 @@ def serve(
         port: on 127.0.0.1; 0 takes a free one.
         open_browser: show the page at once.
         simulations: what the page begins with; None takes the agent's own.
-        side: whom the person plays at first: "X", "O", or "" for nobody.
+        side: what the person plays at first: "X", "O", or "" where the agent plays both.
         trust: the name that the user gave the game, if she did; nothing else is served, so nothing must be trusted.
     """
     server = WebServer(folder, port=port, simulations=simulations, side=side, trust=trust)
@@ -108,9 +106,6 @@ class WebServer(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, folder: Path, *, port: int, simulations: int | None, side: str, trust: Trust = False) -> None:
-        from numzero.agent import Agent, read_agent
-        from numzero.games import trusted_name
-
         files = read_agent(folder)
         self.agent = Agent.from_files(files, folder)
         if self.agent.info.spec.name != GAME:
@@ -211,7 +206,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def setup(self) -> None:
-        """Let nobody keep the connection by sending little or nothing."""
+        """Let no client keep the connection by sending little or nothing."""
         super().setup()
         self.rfile.close()
         self._received = _Received(self.connection)
@@ -266,7 +261,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return False
 
     def _refuse(self, status: HTTPStatus, sentence: str) -> None:
-        """Say why and end the connection: what else was sent is read by nobody."""
+        """Say why and end the connection: what else was sent is not read."""
         self.close_connection = True
         self._answer(status, f"{sentence}\n".encode(), ".txt")
         self._received.end = time.monotonic() + GOODBYE_SECONDS

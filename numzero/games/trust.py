@@ -42,7 +42,8 @@ def trusted_name(name: str, source: str, trust: Trust = False) -> str:
         raise UserError(
             f"a folder may name only games that are registered, and {source} names {_shown(name)}: making that would "
             f"import module {_shown(name.rpartition(':')[0])} and run its code. If you want that, name the game "
-            "yourself by --env, or say --trust (in Python: trust=...)."
+            "yourself, or trust whatever the folder names (in Python: trust=...).",
+            arguments=("env", "trust"),
         )
     return name
 
@@ -61,7 +62,8 @@ def trusted_code(names: Sequence[str], source: str, trust: Trust = False) -> Non
     if names and trust is not True:
         raise UserError(
             f"a folder may name no code of its own, and {source} names {', '.join(_shown(name) for name in names)}. "
-            "If you want that imported and run, say --trust (in Python: trust=True)."
+            "If you want that imported and run, trust whatever the folder names (in Python: trust=True).",
+            arguments=("trust",),
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero import lastwords
+from numzero import crash_context
 from numzero.runtime.base import UNLIMITED
 
 __all__ = ["Board"]
@@ -24,7 +24,7 @@ _WORKER = np.dtype(
         ("signs", "<i8"),
         ("waiting_seconds", "<f8"),
         ("memory_bytes", "<i8"),
-        ("place", f"V{lastwords.SIZE}"),
+        ("place", f"V{crash_context.SIZE}"),
     ]
 )
 
@@ -64,7 +64,7 @@ class Board:
     def place(self, row: int) -> memoryview:
         """Where a worker keeps its last words."""
         at = _ROLE.itemsize + row * _WORKER.itemsize + _WORKER.fields["place"][1]  # type: ignore[index]
-        return np.frombuffer(self._memory, np.uint8).data[at : at + lastwords.SIZE]
+        return np.frombuffer(self._memory, np.uint8).data[at : at + crash_context.SIZE]
 
     def allow(self, total: int) -> None:
         """Set what all workers together may do."""
@@ -88,4 +88,4 @@ class Board:
         self.signs[row] = 0
         self.waiting_seconds[row] = 0.0
         self.memory_bytes[row] = 0
-        self.place(row)[:] = bytes(lastwords.SIZE)
+        self.place(row)[:] = bytes(crash_context.SIZE)

@@ -164,7 +164,7 @@ class ScheduleConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProcessConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How the roles share the machine, unless `--workers` and `--reanalyze-workers` say otherwise."""
+    """How the roles share the machine, unless the caller says otherwise."""
 
     workers: int = 0
     """Self-play processes; 0: everything in one process, bit for bit reproducible. Paper: 3,000 (boards)."""
@@ -321,7 +321,9 @@ def _parsed(override: str) -> tuple[list[str], Any]:
     """Path and value of one "search.num_simulations=32"; the value is TOML, or a bare word as a string."""
     path, equals, text = override.partition("=")
     if not equals or not path.strip():
-        raise UserError(f"--set takes path=value, like search.num_simulations=32; got {override!r}.")
+        raise UserError(
+            f"a setting is path=value, like search.num_simulations=32; got {override!r}.", arguments=("overrides",)
+        )
     try:
         value = _tables(f"value = {text}", override)["value"]
     except UserError:
@@ -339,7 +341,7 @@ def _override(raw: dict[str, Any], path: list[str], value: Any) -> None:
     for parent in parents:
         table = table.setdefault(parent, {})
         if not isinstance(table, dict):
-            raise UserError(f"--set {'.'.join(path)}: {parent!r} is a value, not a group of settings.")
+            raise UserError(f"setting {'.'.join(path)}: {parent!r} is a value, not a group of settings.")
     table[last] = value
 
 

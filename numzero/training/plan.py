@@ -44,12 +44,19 @@ def check_plan(config: RunConfig, plan: RunPlan) -> None:
     if plan.spec.name != config.game:
         raise UserError(f"these are games of {plan.spec.name}, the settings are for {config.game}. Take its preset.")
     if plan.workers and plan.offline:
-        raise UserError("--offline plays no games; leave --workers out. --reanalyze-workers are welcome.")
+        raise UserError(
+            "learning offline plays no games; leave self-play workers out. Reanalyze workers are welcome.",
+            arguments=("workers", "reanalyze_workers"),
+        )
     if plan.reanalyze_workers and not plan.workers and not plan.offline:
-        raise UserError("--reanalyze-workers need --workers 1 or more: with 0 everything is done in one process.")
+        raise UserError(
+            "reanalyze workers need self-play workers, 1 or more: with 0 everything is done in one process.",
+            arguments=("workers", "reanalyze_workers"),
+        )
     if plan.reanalyze_workers and config.reanalyze.fraction == 0.0:
         raise UserError(
-            "--reanalyze-workers have nothing to do at reanalyze.fraction 0. Add --set reanalyze.fraction=1."
+            "reanalyze workers have nothing to do at reanalyze.fraction 0. Set it to 1.",
+            arguments=("reanalyze_workers", "overrides"),
         )
     if not plan.offline and config.selfplay.stored_start_share > 0.0 and not is_placeable(config.game):
         raise UserError(

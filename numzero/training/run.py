@@ -23,6 +23,7 @@ from numzero.games import Trust, symmetries_of, trusted_code, trusted_name
 from numzero.games.turns import model_discount, turn_gamma
 from numzero.inference import ModelFiles
 from numzero.interrupts import Interrupts
+from numzero.judging.evaluate import Progress, evaluate
 from numzero.metrics import Evaluated, Event, Finished, Started
 from numzero.networks.export import Exporter
 from numzero.networks.network import make_network
@@ -45,7 +46,7 @@ from numzero.training.checkpoint import (
 )
 from numzero.training.config import RunConfig, load_config, outside_code, save_config
 from numzero.training.diagnosis import diagnose
-from numzero.training.evaluate import EvaluationTask, Progress, evaluate, evaluation
+from numzero.training.evaluate import EvaluationTask, evaluation
 from numzero.training.journal import BUSY_SECONDS, Journal
 from numzero.training.learner import Learner
 from numzero.training.limiter import Limiter
@@ -80,12 +81,13 @@ def _refuse_begun(folder: Path) -> None:
         return
     if (folder / "checkpoints").is_dir():
         raise UserError(
-            f"{folder} exists already. Choose another --run, remove it first, or go on with it: "
-            f"python cli.py resume {folder}"
+            f"{folder} exists already. Choose another folder, remove it first, or resume the run in it.",
+            arguments=("run",),
         )
     raise UserError(
         f"{folder} exists already: a run that has games or agents, and no checkpoints to go on from. They serve as "
-        "before (evaluate, export, train --from); choose another --run for a new one."
+        "before (to evaluate, to export, to learn from offline); choose another folder for a new one.",
+        arguments=("run",),
     )
 
 

@@ -24,7 +24,9 @@ IMPORTING = [
 @pytest.mark.parametrize("name", IMPORTING)
 def test_a_name_that_would_import_a_module_needs_the_users_word(name: str) -> None:
     """Without it the module stays unloaded, and the sentence says what was named and what to say."""
-    with pytest.raises(UserError, match=r"^a folder may name only .* --env, or say --trust") as refused:
+    with pytest.raises(
+        UserError, match=r"^a folder may name only .* yourself, or trust whatever the folder names"
+    ) as refused:
         trusted_name(name, "the agent in x")
     assert f"the agent in x names {name!r}" in str(refused.value)
     assert "antigravity" not in sys.modules

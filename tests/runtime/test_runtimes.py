@@ -211,7 +211,7 @@ def test_a_killed_worker_is_replaced_and_its_games_are_kept(processes: Bench) ->
     assert time.monotonic() - killed < 2.0, "replaced within two seconds"
     (died, replaced), name = processes.notices, processes.notices[0].worker
     assert (died.kind, replaced.kind, replaced.worker) == ("died", "replaced", name)
-    assert died.message == f"worker {name} died (exit code -9). Memory may have run out: use fewer --workers."
+    assert died.message == f"worker {name} died (exit code -9). Memory may have run out: use fewer workers."
     processes.runtime.allow("play", 60)
     processes.poll(lambda: processes.counts["steps"] >= 60 and len(processes.counts["pids"]) == 3)
     assert {status.name: status.life for status in processes.runtime.workers()}[name] == 1

@@ -282,7 +282,7 @@ def test_the_last_of_several_overrides_counts():
 @pytest.mark.parametrize("override", ["search.num_simulations", "", "=5", "  =5"])
 def test_an_override_without_a_path_and_a_value_is_refused(override):
     """The message shows how it is written."""
-    with pytest.raises(UserError, match=r"--set takes path=value, like search\.num_simulations=32; got "):
+    with pytest.raises(UserError, match=r"a setting is path=value, like search\.num_simulations=32; got "):
         load_preset("tictactoe", [override])
 
 

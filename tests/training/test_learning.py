@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from numzero.agent import Agent
+from numzero.judging.evaluate import evaluate, exhaustive
 from numzero.metrics import Evaluated, Event
 from numzero.training.config import load_preset
-from numzero.training.evaluate import evaluate, exhaustive
 from numzero.training.run import TrainingRun
 
 pytestmark = pytest.mark.learning

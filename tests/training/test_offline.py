@@ -211,7 +211,7 @@ def _game() -> Any:
     ("overrides", "arguments", "sentence"),
     [
         (("game=tictactoe",), {}, "these are games of .*Corridor, the settings are for tictactoe"),
-        ((), {"workers": 1}, "--offline plays no games; leave --workers out"),
+        ((), {"workers": 1}, "learning offline plays no games; leave self-play workers out"),
         (("reanalyze.fraction=0",), {"reanalyze_workers": 1}, r"nothing to do at reanalyze\.fraction 0"),
         (("replay.disk_mb=1",), {}, r"replay\.disk_mb must hold the window's games"),
     ],

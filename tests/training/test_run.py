@@ -177,7 +177,7 @@ def test_all_roles_in_processes_of_their_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "arguments", "sentence"),
     [
-        (("reanalyze.fraction=1",), {"reanalyze_workers": 1}, "--reanalyze-workers need --workers 1 or more"),
+        (("reanalyze.fraction=1",), {"reanalyze_workers": 1}, "reanalyze workers need self-play workers, 1 or more"),
         ((), {"workers": 1, "reanalyze_workers": 1}, r"nothing to do at reanalyze\.fraction 0"),
         (
             ("game='CartPole-v1'", "selfplay.stored_start_share=0.5"),

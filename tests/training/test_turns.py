@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from numzero.agent import Agent
+from numzero.exporting.embed import agent_graph
 from numzero.inference import OnnxModel, OnnxSearch
+from numzero.judging.evaluate import evaluate
 from numzero.search import Search, SearchConfig
-from numzero.training.embed import agent_graph
-from numzero.training.evaluate import evaluate
 from numzero.training.run import TrainingRun
 from tests.games.turns import Twice
 from tests.tiny import files_for, run_config

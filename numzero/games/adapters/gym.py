@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero import lastwords
+from numzero import crash_context
 from numzero.errors import EnvironmentFault, UserError, nearest
 from numzero.games.base import STAY, GameSpec, StepResult, require_legal, require_mask
 from numzero.games.bring import module_of
@@ -154,13 +154,13 @@ class GymGame:
 
     def _call(self, method: str, row: int, function: Callable[..., object], *arguments: int, **keywords: int) -> object:
         """What a method of an environment returns; what it raises becomes an EnvironmentFault."""
-        lastwords.enter(method, self.spec.name, row, int(self._num_steps[row]))
+        crash_context.enter(method, self.spec.name, row, int(self._num_steps[row]))
         try:
             returned = function(*arguments, **keywords)
         except (Exception, SystemExit) as error:
-            lastwords.leave()
+            crash_context.leave()
             raise self._wrong(method, "return, not raise", f"{type(error).__name__}: {error}", row) from error
-        lastwords.leave()
+        crash_context.leave()
         return returned
 
     def _unpack(self, method: str, returned: object, count: int, row: int) -> tuple[Any, ...]:
@@ -238,7 +238,7 @@ def _shown(raw: object) -> str:
 
 def _make_environment(env_id: str, copy: int) -> _Environment:
     """One environment by id or by "module:Name"."""
-    lastwords.enter("making", env_id, copy, 0)
+    crash_context.enter("making", env_id, copy, 0)
     module, name = module_of(env_id) if is_outside(env_id) else (None, env_id)
     factory = getattr(module, name, None)
     if factory is None and name not in gymnasium.registry:
@@ -260,7 +260,7 @@ def _make_environment(env_id: str, copy: int) -> _Environment:
         raise UserError(
             f"environment {env_id!r} must be a gymnasium.Env; got {type(env).__name__}. Name a subclass of it."
         )
-    lastwords.leave()
+    crash_context.leave()
     return env
 
 

@@ -30,7 +30,7 @@ def make_body(observation_shape: tuple[int, ...], num_actions: int, num_outputs:
     if len(observation_shape) != 3:
         raise UserError(
             f"network.body = 'conv' needs observations [channels, height, width]; this game's are "
-            f"{list(observation_shape)}. Use --set network.body=mlp."
+            f"{list(observation_shape)}. Set network.body to mlp."
         )
     latent_shape = (config.channels, *observation_shape[1:])
     scale = LatentScale(latent_shape, config.latent_scaling)

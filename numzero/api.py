@@ -1,0 +1,415 @@
+"""What one does with numzero, a function each: what commands call and a notebook imports.
+
+Knows how parts are put together for a purpose; knows nothing of options, terminals and what is printed. Agents come as
+folders. A function that makes the game of a folder takes `trust`; see `numzero.games.trusted_name`. Whatever is wrong
+with what was given is a `UserError`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from numzero.agent import Agent, AgentInfo, Decision, read_agent
+from numzero.errors import UserError
+from numzero.exporting.folder import export
+from numzero.folders import GAMES, kind_of
+from numzero.games import Game, Trust, make_game, trusted_name
+from numzero.judging.evaluate import Progress, measure
+from numzero.judging.opponents import named_opponent
+from numzero.judging.play import play_episode
+from numzero.judging.positions import Sight, look
+from numzero.metrics import Event
+from numzero.studies.report import Report, read_report
+from numzero.studies.study import Study, parse_variant
+from numzero.training.config import RunConfig, load_preset
+from numzero.training.play_many import SelfPlaySession, SelfPlayTotals
+from numzero.training.refresh import RefreshSession, RefreshTotals
+
+if TYPE_CHECKING:
+    from numzero.training.run import TrainingRun
+
+__all__ = ["describe", "evaluate", "export", "free_folder", "inspect", "load_agent", "play", "prepare_reanalyze"]
+__all__ += ["prepare_resume", "prepare_selfplay", "prepare_study", "prepare_train", "reanalyze", "report", "resume"]
+__all__ += ["selfplay", "shipped_agent", "study", "train"]
+
+MODELS = Path(__file__).resolve().parents[1] / "models"
+"""Agents that ship, beside the package in a checkout."""
+
+
+def _unheard(event: Event) -> None:
+    """For callers that gave no `on_event`."""
+
+
+# ---------------------------------------------------------------------------------------------------- training
+
+
+def train(
+    preset: str | RunConfig,
+    folder: Path,
+    *,
+    seed: int = 0,
+    workers: int | None = None,
+    reanalyze_workers: int | None = None,
+    source: Path | None = None,
+    overrides: Sequence[str] = (),
+    on_event: Callable[[Event], None] = _unheard,
+) -> dict[str, Any]:
+    """Train an agent into a folder; returns the scores of its final evaluation (none where it learned offline).
+
+    Args:
+        preset: a preset's name, the path of a TOML file with the same fields, or settings.
+        folder: of the run; new or empty.
+        seed: decides all that is drawn.
+        workers: self-play processes; 0: everything in this one, bit for bit reproducible; None: as the preset says.
+        reanalyze_workers: processes that search stored games again; None: as the preset says.
+        source: learn from the games of this run or store alone; no environment is started.
+        overrides: settings as "path=value".
+        on_event: called with every event of the run.
+
+    Raises:
+        UserError: something given is wrong, or training is not installed.
+        KeyboardInterrupt: it was asked to stop; `resume` goes on.
+    """
+    run = prepare_train(
+        preset,
+        folder,
+        seed=seed,
+        workers=workers,
+        reanalyze_workers=reanalyze_workers,
+        source=source,
+        overrides=overrides,
+        on_event=on_event,
+    )
+    return run.train()
+
+
+def prepare_train(
+    preset: str | RunConfig,
+    folder: Path,
+    *,
+    seed: int = 0,
+    workers: int | None = None,
+    reanalyze_workers: int | None = None,
+    source: Path | None = None,
+    overrides: Sequence[str] = (),
+    on_event: Callable[[Event], None] = _unheard,
+) -> TrainingRun:
+    """As `train`, but the run, whose `train` is yet to be called."""
+    config = load_preset(preset, overrides) if isinstance(preset, str) else preset
+    if source is not None:
+        workers, reanalyze_workers = workers or 0, reanalyze_workers or 0
+    if reanalyze_workers is None:  # none where everything is done in one process
+        reanalyze_workers = 0 if workers == 0 else config.processes.reanalyze_workers
+    return _training_run()(
+        config,
+        folder,
+        seed=seed,
+        workers=config.processes.workers if workers is None else workers,
+        reanalyze_workers=reanalyze_workers,
+        source=source,
+        on_event=on_event,
+    )
+
+
+def resume(folder: Path, *, trust: Trust = False, on_event: Callable[[Event], None] = _unheard) -> dict[str, Any]:
+    """Go on with a run that was stopped; returns the scores of its final evaluation.
+
+    Raises:
+        UserError: it is no run, its game is not trusted, or training is not installed.
+        KeyboardInterrupt: it was asked to stop.
+    """
+    return prepare_resume(folder, trust=trust, on_event=on_event).train()
+
+
+def prepare_resume(folder: Path, *, trust: Trust = False, on_event: Callable[[Event], None] = _unheard) -> TrainingRun:
+    """As `resume`, but the run, whose `train` is yet to be called."""
+    return _training_run().resume(folder, on_event, trust=trust)
+
+
+def _training_run() -> type[TrainingRun]:
+    """Imported when it is needed: it needs torch, which takes seconds, and which need not be installed."""
+    try:
+        from numzero.training.run import TrainingRun
+    except ModuleNotFoundError as error:
+        raise _not_installed(str(error.name)) from error
+    return TrainingRun
+
+
+def _not_installed(name: str) -> UserError:
+    return UserError(f"training needs {name}, which is not installed: pip install 'numzero[train]'.")
+
+
+@contextmanager
+def free_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A new folder `name`-N, made at once so that no other process takes its number; gone if nothing came into it."""
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 0
+    while True:
+        folder = Path(os.path.abspath(parent)) / f"{name}-{number}"
+        try:
+            folder.mkdir()
+            break
+        except FileExistsError:
+            number += 1
+    try:
+        yield parent / folder.name
+    finally:
+        with suppress(OSError):  # not empty
+            folder.rmdir()
+
+
+def reanalyze(
+    run: Path,
+    agent: Path | None = None,
+    *,
+    simulations: int | None = None,
+    workers: int | None = None,
+    positions: int = 256,
+    show: Callable[[RefreshTotals], None] = lambda totals: None,
+) -> RefreshTotals:
+    """Search a run's stored games again with its newest agent, or with another; see `RefreshSession`."""
+    session = prepare_reanalyze(run, agent, simulations=simulations, workers=workers, positions=positions)
+    return session.run(show=show)
+
+
+prepare_reanalyze = RefreshSession
+"""As `reanalyze`, but the session, whose `run` is yet to be called."""
+
+
+def selfplay(
+    out: Path,
+    agent: Path | None = None,
+    *,
+    game: str | None = None,
+    trust: Trust = False,
+    workers: int | None = None,
+    simulations: int | None = None,
+    batch_size: int = 64,
+    seed: int | None = None,
+    games: int | None = None,
+    minutes: float | None = None,
+    show: Callable[[SelfPlayTotals], None] = lambda totals: None,
+) -> SelfPlayTotals:
+    """Play games with an agent in many processes and store them; see `prepare_selfplay`.
+
+    It ends after so many `games` or `minutes`, whatever comes first, or by ^C.
+    """
+    session = prepare_selfplay(
+        out,
+        agent,
+        game=game,
+        trust=trust,
+        workers=workers,
+        simulations=simulations,
+        batch_size=batch_size,
+        seed=seed,
+        games=games,
+    )
+    return session.run(minutes=minutes, show=show)
+
+
+def prepare_selfplay(
+    out: Path,
+    agent: Path | None = None,
+    *,
+    game: str | None = None,
+    trust: Trust = False,
+    **options: Any,
+) -> SelfPlaySession:
+    """A session of self-play, whose `run` is yet to be called.
+
+    Args:
+        out: the folder of the games.
+        agent: the folder of the one that plays; None: the one that ships for `game`.
+        game: must be the agent's; None: whatever that plays, and tic-tac-toe where no agent is given.
+        trust: in the game that the agent's folder names, where `game` does not.
+        options: see `SelfPlaySession`.
+    """
+    kind_of(out, GAMES)  # before any work is done
+    if agent is None and game is not None:
+        make_game(game, 1).close()  # an unknown name says so, with the nearest one, before any search for agents
+    folder = shipped_agent(game or "tictactoe") if agent is None else agent
+    return SelfPlaySession(load_agent(folder, trust if game is None else game), out, **options)
+
+
+def study(
+    preset: str,
+    folder: Path,
+    *,
+    seeds: int = 10,
+    variants: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    jobs: int = 1,
+) -> Study:
+    """Train a preset, and variants of it, from many seeds; returns the study, whose `results` are what came out.
+
+    Args:
+        preset: a preset's name, or the path of a TOML file.
+        folder: of the study; one that was begun goes on.
+        seeds: how many, from 0 on.
+        variants: each "name:path=value,path=value".
+        overrides: settings of all variants, as "path=value".
+        jobs: seeds at a time, a core each.
+    """
+    whole = prepare_study(preset, folder, seeds=seeds, variants=variants, overrides=overrides)
+    whole.run(jobs, lambda result: None)
+    return whole
+
+
+def prepare_study(
+    preset: str, folder: Path, *, seeds: int = 10, variants: Sequence[str] = (), overrides: Sequence[str] = ()
+) -> Study:
+    """As `study`, but its `run` is yet to be called."""
+    if importlib.util.find_spec("torch") is None:
+        raise _not_installed("torch")
+    return Study(preset, overrides, [parse_variant(text) for text in variants], seeds, folder)
+
+
+def report(run: Path) -> Report:
+    """How a run learned, or why it did not."""
+    return read_report(run)
+
+
+# ---------------------------------------------------------------------------------------------------- agents
+
+
+def load_agent(folder: Path, trust: Trust = False) -> Agent:
+    """The agent in a folder, whose game may be made; see `Agent.load` and `trusted_name`."""
+    agent = Agent.load(folder)
+    trusted_name(agent.info.spec.name, f"the agent in {folder}", trust)
+    return agent
+
+
+def shipped_agent(game: str) -> Path:
+    """The folder of the agent that ships for `game`.
+
+    Raises:
+        UserError: none ships.
+    """
+    known = []
+    for path in sorted(MODELS.iterdir()) if MODELS.is_dir() else []:
+        if (path / "agent.json").is_file():
+            name = Agent.load(path).info.spec.name
+            if name == game:
+                return path
+            known.append(name)
+    shipped = f"agents ship for {', '.join(known)}" if known else f"no agents are in {MODELS.name}/ beside the package"
+    raise UserError(f"no agent ships for {game!r} ({shipped}). Train one, then name its folder.", arguments=("agent",))
+
+
+def evaluate(
+    agent: Path,
+    opponent: str | Path | None = None,
+    *,
+    games: int = 100,
+    simulations: int | None = None,
+    seed: int = 0,
+    exhaustive: bool = False,
+    trust: Trust = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Measure an agent, without noise.
+
+    Args:
+        agent: its folder, or a run's.
+        opponent: "random", "minimax" or an agent's folder; None: random, where two play.
+        games: or episodes.
+        simulations: per move; 0: the bare policy; None: the agent's own.
+        seed: decides openings and episodes.
+        exhaustive: also judge every position of a solved game.
+        trust: see `trusted_name`.
+        progress: called with (done, total).
+
+    Returns:
+        `game`, `games`, `simulations`, `seed`, `seconds`, and the scores.
+    """
+    loaded = load_agent(agent, trust)
+    player = None if opponent is None else named_opponent(opponent, loaded, simulations)
+    return measure(
+        loaded,
+        player,
+        games=games,
+        simulations=simulations,
+        seed=seed,
+        all_positions=exhaustive,
+        progress=progress,
+        trust=trust,
+    )
+
+
+def play(
+    agent: Path,
+    choose: Callable[[Game, int, Decision], int | None],
+    *,
+    simulations: int | None = None,
+    seed: int | None = None,
+    trust: Trust = False,
+    ended: Callable[[Game, NDArray[np.float64]], None] = lambda game, total: None,
+) -> NDArray[np.float64] | None:
+    """Play one episode of an agent's game; returns each player's rewards, `[2]`, or None if `choose` left.
+
+    Args:
+        agent: its folder, or a run's.
+        choose: is told the game, whose move it is and what the agent would do; returns an action, or None to leave.
+        simulations: per move; None: the agent's own.
+        seed: of the episode; None: a new one.
+        trust: see `trusted_name`.
+        ended: called with the game and the rewards when the episode is over.
+    """
+    loaded = load_agent(agent, trust)
+    with closing(make_game(loaded.info.spec.name, 1)) as game:
+        rng = np.random.default_rng(seed)
+        total = play_episode(loaded, game, lambda mover, said: choose(game, mover, said), rng, simulations=simulations)
+        if total is not None:
+            ended(game, total)
+        return total
+
+
+def inspect(
+    agent: Path,
+    moves: Sequence[str] = (),
+    *,
+    simulations: int | None = None,
+    depth: int = 3,
+    children: int = 4,
+    seed: int = 0,
+    trust: Trust = False,
+) -> Sight:
+    """What an agent's search sees in one position.
+
+    Args:
+        agent: its folder, or a run's.
+        moves: names of the actions that lead to the position.
+        simulations: of the search; None: the agent's own.
+        depth: moves below the root to keep.
+        children: moves to keep in each node, the most visited.
+        seed: of the episode's start.
+        trust: see `trusted_name`.
+    """
+    loaded = load_agent(agent, trust)
+    return look(loaded, moves, simulations=simulations, depth=depth, num_children=children, seed=seed, trust=trust)
+
+
+def describe(agent: Path) -> tuple[AgentInfo, dict[str, Any]]:
+    """What an agent's folder says of itself, after its files were verified.
+
+    Returns:
+        It, and the same in plain values, with `files`: size and digest of each.
+    """
+    files = read_agent(agent)
+    info = Agent.from_files(files, agent).info
+    digests = {
+        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in sorted(files.items())
+    }
+    return info, {**msgspec.to_builtins(info), "files": digests}

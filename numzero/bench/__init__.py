@@ -1,0 +1,1 @@
+"""What `bench` measures: ratios within one run, on this machine."""

@@ -1,0 +1,79 @@
+"""Updates of a network against their matrix products alone.
+
+Knows presets, batches and clocks; needs torch and onnx only when it is asked to measure.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from numzero.bench.clock import median_times
+from numzero.games import GameSpec, make_game
+from numzero.replay import Trajectory, Window, layout
+from numzero.targets import Batch
+from numzero.training.config import load_preset
+
+__all__ = ["LEARNER_PRESETS", "bench_learner"]
+
+LEARNER_PRESETS = ("tictactoe", "cartpole")
+
+
+def bench_learner(preset: str, batch_size: int, seconds: float) -> dict[str, Any]:
+    """Time updates of a preset's network, making their batches, and the matrix products of an update alone.
+
+    Returns:
+        `updates_per_second`; `arithmetic_per_second`, how often the products alone could be made; `ratio` of the two,
+        1 at best; `batch_share`, the time it takes to draw and gather a batch over that of an update.
+    """
+    from numzero.networks.arithmetic import update_products
+    from numzero.networks.network import make_network
+    from numzero.training.batches import draw_batch
+    from numzero.training.learner import Learner
+
+    config = load_preset(preset)
+    game = make_game(config.game, 1)
+    spec, symmetries = game.spec, game.symmetries
+    game.close()
+    network = make_network(spec.observation_shape, spec.num_actions, config.network, seed=0)
+    learner = Learner(network, config.learner, num_updates=10**9)
+    config = msgspec.structs.replace(config, learner=msgspec.structs.replace(config.learner, batch_size=batch_size))
+    rng, window = np.random.default_rng(0), _random_window(spec)
+    consistency = config.learner.consistency_weight > 0.0
+    products = update_products(network, batch_size, config.targets.unroll_steps, consistency=consistency)
+
+    def draw() -> Batch:
+        return draw_batch(window, config, symmetries, rng)[0]
+
+    batch = draw()
+    update, drawing, arithmetic = median_times([lambda: learner.update(batch), draw, products], seconds)
+    return {
+        "preset": preset,
+        "batch": batch_size,
+        "parameters": learner.num_parameters,
+        "updates_per_second": 1.0 / update,
+        "arithmetic_per_second": 1.0 / arithmetic,
+        "ratio": update / arithmetic,
+        "batch_share": drawing / update,
+    }
+
+
+def _random_window(spec: GameSpec) -> Window:
+    """Games of random numbers, as long as they are made of: what they hold changes no time."""
+    rng, num_actions, length = np.random.default_rng(0), spec.num_actions, 9
+    window = Window(4096, spec.observation_shape, spec.observation_dtype, num_actions)
+    fields = layout(length, num_actions, spec.observation_shape, np.dtype(spec.observation_dtype))
+    for number in range(4096 // (length + 1)):
+        arrays = {field.name: np.ones(field.shape, field.dtype) for field in fields}
+        arrays |= {
+            "observation": rng.integers(0, 2, arrays["observation"].shape).astype(spec.observation_dtype),
+            "action": rng.integers(0, num_actions, length, dtype=np.int32),
+            "reward": rng.uniform(-1, 1, length).astype(np.float32),
+            "policy_target": rng.dirichlet(np.ones(num_actions), length).astype(np.float32),
+            "root_value": rng.uniform(-1, 1, length + 1).astype(np.float32),
+            "exploratory": np.zeros(length, np.bool_),
+        }
+        window.add(Trajectory(game_id=str(number), ended="truncated", **arrays))
+    return window

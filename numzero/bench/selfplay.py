@@ -1,0 +1,166 @@
+"""Self-play end to end, and where its time goes.
+
+Knows the role, the runtime and clocks; needs torch and onnx only to make networks.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from numzero.bench.clock import median_times
+from numzero.games import make_game
+from numzero.games.turns import model_discount
+from numzero.inference import OnnxModel
+from numzero.runtime.base import UNLIMITED, Mailbox, add_counts
+from numzero.runtime.processes import ProcessRuntime
+from numzero.search.policies import dense_output
+from numzero.search.steps import evaluate_dense
+from numzero.training.config import load_preset
+from numzero.training.selfplay import SelfPlayTask, selfplay, warm_up
+
+__all__ = ["SELFPLAY_PRESETS", "bench_selfplay", "timed_selfplay"]
+
+SELFPLAY_PRESETS = ("tictactoe", "cartpole")
+
+
+class _Clock:
+    """Seconds spent in each part of self-play."""
+
+    def __init__(self) -> None:
+        self.seconds = {"network_seconds": 0.0, "game_seconds": 0.0, "storage_seconds": 0.0}
+
+    def timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, whose time is added to `part`."""
+
+        def run(*arguments: Any) -> Any:
+            started = time.perf_counter()
+            result = function(*arguments)
+            self.seconds[part] += time.perf_counter() - started
+            return result
+
+        return run
+
+
+class _Timed:
+    """Something whose named methods are timed; all else passes through."""
+
+    def __init__(self, inner: Any, clock: _Clock, part: str, methods: tuple[str, ...]) -> None:
+        self._inner = inner
+        for name in methods:
+            if hasattr(inner, name):
+                setattr(self, name, clock.timed(part, getattr(inner, name)))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def timed_selfplay(task: SelfPlayTask, mailbox: Mailbox) -> Iterator[None]:
+    """The self-play role, watched by a clock: reports also the seconds of each part and of all."""
+    clock = _Clock()
+    box = _Timed(mailbox, clock, "storage_seconds", ("deliver", "report", "flush"))
+    last = time.perf_counter()
+    role = selfplay(
+        task,
+        box,
+        make=lambda name, size: _Timed(make_game(name, size), clock, "game_seconds", _GAME_METHODS),
+        load=lambda files: _Timed(OnnxModel(files), clock, "network_seconds", ("initial", "recurrent")),
+    )
+    for _ in role:
+        now = time.perf_counter()
+        mailbox.report({**clock.seconds, "seconds": now - last})
+        last, clock.seconds = now, dict.fromkeys(clock.seconds, 0.0)
+        yield
+
+
+_GAME_METHODS = ("reset", "step", "observation", "legal", "to_play", "play_randomly")
+
+
+def bench_selfplay(preset: str, workers: int, seconds: float) -> dict[str, Any]:
+    """Play a preset's games with untrained weights in `workers` processes, and say where their time goes.
+
+    Returns:
+        `games_per_second`, `moves_per_second`, `simulations_per_second` of all workers together, and shares of their
+        time: `network` (inside the kernels, what as many evaluations take by themselves), `tree` (the rest of the
+        search), `game`, `storage`, `rest`.
+    """
+    from numzero.networks.export import Exporter
+    from numzero.networks.network import make_network
+
+    config = load_preset(preset)
+    game = make_game(config.game, 1)
+    spec = game.spec
+    game.close()
+    network = make_network(spec.observation_shape, spec.num_actions, config.network, seed=0)
+    gamma = config.schedule.gamma
+    files = Exporter(network, model_discount(spec, gamma)).files(network, 0)
+    settings = msgspec.structs.replace(config.selfplay, batch_size=BENCH_GAMES)
+    tasks = [SelfPlayTask(config.game, config.search, settings, gamma, 0, actor) for actor in range(workers)]
+    warm_up(tasks[0], files)
+    with tempfile.TemporaryDirectory() as folder:
+        runtime = ProcessRuntime(Path(folder) / "replay.sqlite", Path(folder) / "weights")
+        try:
+            runtime.publish(0, {"initial.onnx": files.initial, "recurrent.onnx": files.recurrent})
+            runtime.allow(timed_selfplay.__name__, UNLIMITED)
+            runtime.start(timed_selfplay, tasks)
+            total = _count_for(runtime, workers, seconds)
+        finally:
+            runtime.close()
+    inside = total.get("simulations", 0) * _evaluation_seconds(OnnxModel(files))
+    total["network_seconds"] = total.get("network_seconds", 0.0) + inside
+    return {"preset": preset, "workers": workers, **_selfplay_figures(total, workers)}
+
+
+BENCH_GAMES = 64
+"""Games in lockstep per worker."""
+EVALUATION_SECONDS = 0.2
+"""For timing the network that the kernels evaluate."""
+
+
+def _evaluation_seconds(model: OnnxModel) -> float:
+    """How long the kernels take to evaluate the network once, in a batch like self-play's; 0 if they do not."""
+    dense = model.dense()
+    if dense is None:
+        return 0.0
+    latent = np.random.default_rng(0).normal(size=(BENCH_GAMES, *model.latent_shape)).astype(np.float32)
+    action = np.zeros(BENCH_GAMES, np.int32)
+    output = dense_output(latent, model.num_actions)
+    (seconds,) = median_times([lambda: evaluate_dense(dense, latent, action, output)], EVALUATION_SECONDS)
+    return seconds / BENCH_GAMES
+
+
+def _count_for(runtime: ProcessRuntime, workers: int, seconds: float) -> dict[str, Any]:
+    """What all workers report within `seconds` of the first report of each."""
+    warming = 0
+    while warming < workers and runtime.running():
+        runtime.poll(1.0)
+        warming += bool(runtime.take_counts())
+    total: dict[str, Any] = {}
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end and runtime.running():
+        runtime.poll(0.2)
+        add_counts(total, runtime.take_counts())
+    runtime.stop()
+    return total
+
+
+def _selfplay_figures(total: dict[str, Any], workers: int) -> dict[str, float]:
+    worked = max(total.get("seconds", 0.0), 1e-9)
+    elapsed = worked / workers
+    parts = {name: total.get(f"{name}_seconds", 0.0) for name in ("network", "game", "storage")}
+    search_seconds = total.get("search_seconds", 0.0)
+    parts["network"] = min(parts["network"], search_seconds)  # timed in part at another, perhaps busier, moment
+    parts["tree"] = search_seconds - parts["network"]
+    parts["rest"] = worked - sum(parts.values())
+    return {
+        "games_per_second": len(total.get("episodes", ())) / elapsed,
+        "moves_per_second": total.get("steps", 0) / elapsed,
+        "simulations_per_second": total.get("simulations", 0) / elapsed,
+        **{name: seconds / worked for name, seconds in sorted(parts.items())},
+    }

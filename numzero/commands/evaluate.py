@@ -1,0 +1,85 @@
+"""`evaluate`: how good an agent is.
+
+Knows options and what is printed; `api` measures.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from numzero import api
+from numzero.commands.display import echo
+from numzero.commands.trust import takes_trust
+from numzero.drawing.words import duration, score_line
+from numzero.games import Trust
+from numzero.judging.evaluate import Progress, scores_only
+from numzero.runtime.family import no_orphans
+
+__all__ = ["evaluate"]
+
+
+@click.command()
+@click.argument("agent", type=click.Path(path_type=Path))
+@click.option(
+    "--opponent",
+    help="random, minimax (of solved games, as tictactoe), or an agent's folder; default: random. Two players only.",
+)
+@click.option("--games", type=click.IntRange(min=1), default=100, show_default=True, help="Games or episodes.")
+@click.option(
+    "--simulations", type=click.IntRange(min=0), help="Per move; 0: the bare policy; default: the agent's own."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides openings and episodes.")
+@click.option("--exhaustive", is_flag=True, help="Also judge every position of a solved game, as tictactoe is.")
+@takes_trust
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@no_orphans(ends_rest=True)
+def evaluate(
+    agent: Path,
+    opponent: str | None,
+    games: int,
+    simulations: int | None,
+    seed: int,
+    exhaustive: bool,
+    trust: Trust,
+    as_json: bool,
+) -> None:
+    """Measure the AGENT in a folder (or a run's newest agent), without noise.
+
+    \b
+    Example:
+      python cli.py evaluate models/tictactoe --opponent minimax --games 1000 --simulations 25
+      python cli.py evaluate models/cartpole --games 100 --json
+    """
+    result = api.evaluate(
+        agent,
+        opponent,
+        games=games,
+        simulations=simulations,
+        seed=seed,
+        exhaustive=exhaustive,
+        trust=trust,
+        progress=_progress_line(),
+    )
+    if as_json:
+        echo(json.dumps(result))
+        return
+    scores = scores_only(result)
+    against = f" against {opponent or 'random'}" if "wins" in scores else ""
+    head = f"{result['game']}, {games} games{against}, {result['simulations']} simulations, seed {seed}"
+    echo(f"{head}, {duration(result['seconds'])}: {score_line(scores)}")
+
+
+def _progress_line() -> Progress | None:
+    """Overwrites one line of a terminal with how far an evaluation is; None where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(done: int, total: int) -> None:
+        end = "\n" if done == total else ""
+        print(f"\r{done:,} of {total:,} ", end=end, file=sys.stderr, flush=True)
+
+    return show

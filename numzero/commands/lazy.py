@@ -1,0 +1,68 @@
+"""Commands that are imported when they are used: click's documented LazyGroup.
+
+Knows names, places and first sentences of commands, so that a list of them needs none; knows no command.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import click
+
+from numzero.commands.program import in_words_of_the_user
+
+__all__ = ["LazyCommand", "LazyGroup"]
+
+
+class LazyCommand(NamedTuple):
+    """A command that may not be imported yet."""
+
+    place: str
+    """"module:name"."""
+    help: str
+    """The first sentence of its help, which a test compares."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports each of its commands when it is asked for; see "Lazily Loading Subcommands" in click's docs.
+
+    Args:
+        lazy: the commands by name.
+    """
+
+    def __init__(self, *arguments: Any, lazy: Mapping[str, LazyCommand], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._lazy = lazy
+        self.help = in_words_of_the_user(self.help or "")
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, sorted; imports nothing."""
+        return sorted({*super().list_commands(ctx), *self._lazy})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now if it was not."""
+        if cmd_name in self._lazy and cmd_name not in self.commands:
+            module, _, name = self._lazy[cmd_name].place.partition(":")
+            command = getattr(importlib.import_module(module), name)
+            _adapt_help(command)
+            self.add_command(command, cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, as click writes it; imports nothing."""
+        names = self.list_commands(ctx)
+        limit = formatter.width - 6 - max(map(len, names))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self._listed(name).get_short_help_str(limit)) for name in names])
+
+    def _listed(self, name: str) -> click.Command:
+        return click.Command(name, help=self._lazy[name].help) if name in self._lazy else self.commands[name]
+
+
+def _adapt_help(command: click.Command) -> None:
+    """Let examples call the program as the user does."""
+    command.help = in_words_of_the_user(command.help or "")
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        _adapt_help(inner)

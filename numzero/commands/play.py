@@ -1,0 +1,122 @@
+"""`play`: a person against an agent, in the terminal or in the browser.
+
+Knows prompts and lines; `api` plays, and `web` serves the page.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from numzero import api
+from numzero.agent import Decision
+from numzero.commands.display import echo
+from numzero.commands.trust import takes_trust
+from numzero.commands.web import serve
+from numzero.games import Game, Trust
+from numzero.runtime.family import no_orphans
+
+__all__ = ["play"]
+
+
+@click.command()
+@click.argument("agent", type=click.Path(path_type=Path))
+@click.option("--simulations", type=click.IntRange(min=0), help="Per move; default: the agent's own.")
+@click.option("--second", is_flag=True, help="You move second.")
+@click.option("--watch", is_flag=True, help="The agent plays every move.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of the episode; default: a new one.")
+@click.option("--web", is_flag=True, help="In the browser (tictactoe): serve a page on this machine until ^C.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the page; default: a free one.")
+@click.option("--no-open", is_flag=True, help="Do not open the browser.")
+@takes_trust
+def play(
+    agent: Path,
+    simulations: int | None,
+    second: bool,
+    watch: bool,
+    seed: int | None,
+    web: bool,
+    port: int,
+    no_open: bool,
+    trust: Trust,
+) -> None:
+    """Play against the AGENT in a folder, here in the terminal or, with --web, in the browser.
+
+    At the prompt give an action's name; `hint` shows what the search thinks, `agent` lets it move for you, `quit` ends.
+    Where there is one player you act yourself, or watch the agent with --watch.
+
+    \b
+    Example:
+      python cli.py play models/tictactoe
+      python cli.py play models/cartpole --watch
+      python cli.py play models/tictactoe --web
+    """
+    if web:
+        side = "" if watch else "O" if second else "X"
+        serve(agent, port=port, open_browser=not no_open, simulations=simulations, side=side, trust=trust)
+        return
+    person = -1 if watch else int(second)
+    with no_orphans(ends_rest=True):
+        _play(agent, simulations, person, seed, trust)
+
+
+def _play(agent: Path, simulations: int | None, person: int, seed: int | None, trust: Trust) -> None:
+    """One game; `person` is the player at the keyboard, -1 where the agent plays all."""
+
+    def choose(game: Game, mover: int, decision: Decision) -> int | None:
+        click.echo(game.render(0))  # a game draws as it likes: it is code, not a file
+        if mover == person:
+            return _ask(game, decision)
+        who = "The agent plays" if game.spec.num_players == 2 else "Action"
+        echo(f"{who} {game.spec.action_names[decision.action]}")
+        return decision.action
+
+    def ended(game: Game, total: NDArray[np.float64]) -> None:
+        click.echo(game.render(0))
+        echo(_result(game, total, person))
+
+    if api.play(agent, choose, simulations=simulations, seed=seed, trust=trust, ended=ended) is None:
+        echo("You left the game.")
+
+
+def _ask(game: Game, decision: Decision) -> int | None:
+    """The action a person chooses, or None to leave."""
+    names = game.spec.action_names
+    legal = game.legal()[0]
+    while True:
+        answer = click.prompt("Your move (or: hint, agent, quit)", prompt_suffix=" > ").strip()
+        if answer in {"quit", "q"} - set(names):
+            return None
+        if answer == "agent":
+            return decision.action
+        if answer == "hint":
+            _hint(game, decision)
+        elif answer in names and legal[names.index(answer)]:
+            return names.index(answer)
+        else:
+            echo(f"{answer!r} is not a legal move; legal are {', '.join(np.asarray(names)[legal])}.")
+
+
+def _hint(game: Game, decision: Decision) -> None:
+    """What the search thinks of each legal action."""
+    names = game.spec.action_names
+    echo(f"value {decision.value:+.3f}; expects {' '.join(names[a] for a in decision.principal_variation)}")
+    echo("action  visits       Q  policy")
+    for action in np.flatnonzero(game.legal()[0]):
+        q = decision.q_values[action]
+        shown = "      -" if np.isnan(q) else f"{q:+7.3f}"
+        echo(f"{names[action]:>6}  {decision.visit_counts[action]:6d} {shown}  {decision.policy[action]:6.3f}")
+
+
+def _result(game: Game, total: NDArray[np.float64], person: int) -> str:
+    if game.spec.num_players == 1:
+        return f"The episode is over: return {total[0]:.1f}."
+    if total[0] == total[1]:
+        return "A draw."
+    winner = int(total[1] > total[0])
+    if person < 0:
+        return f"Player {winner + 1} wins."
+    return "You win." if winner == person else "The agent wins."

@@ -1,0 +1,25 @@
+"""Pillow, which draws PNG, where it is installed.
+
+Knows whether it is there; pictures as SVG need nothing.
+"""
+
+from __future__ import annotations
+
+from numzero.errors import UserError
+
+__all__ = ["has_pillow", "require_pillow"]
+
+
+def has_pillow() -> bool:
+    """Whether Pillow is installed."""
+    try:
+        import PIL.ImageFont  # noqa: F401  (an extra, asked for only here)
+    except ModuleNotFoundError:
+        return False
+    return True
+
+
+def require_pillow() -> None:
+    """Raise UserError unless Pillow is installed."""
+    if not has_pillow():
+        raise UserError("a PNG needs Pillow, which is not installed: pip install 'numzero[png]', or ask for an .svg.")

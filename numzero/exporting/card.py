@@ -1,0 +1,61 @@
+"""The card of an agent: what it is and how good, for people.
+
+Knows Markdown and what is measured for it; knows nothing of files.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numzero.agent import Agent
+from numzero.drawing.tables import words
+from numzero.drawing.words import score_line
+from numzero.games import Trust, is_solved
+from numzero.judging.evaluate import measure, scores_only
+from numzero.judging.opponents import named_opponent
+
+__all__ = ["card", "card_scores"]
+
+
+def card_scores(agent: Agent, games: int, seed: int, trust: Trust) -> dict[str, str]:
+    """Measured lines for the card: what was played, and how it went."""
+    if agent.info.spec.num_players == 1:
+        return {f"{games} episodes": _line(measure(agent, games=games, seed=seed, trust=trust))}
+    solved = is_solved(agent.info.spec.name)
+    lines = {}
+    for opponent in ("random", "minimax") if solved else ("random",):
+        player = named_opponent(opponent, agent)
+        lines[f"{games} games against {opponent}"] = _line(measure(agent, player, games=games, seed=seed, trust=trust))
+    for simulations in (0, 8, 25) if solved else ():
+        result = measure(agent, games=2, simulations=simulations, seed=seed, all_positions=True, trust=trust)
+        name = "bare policy" if simulations == 0 else f"{simulations} simulations"
+        lines[f"positions whose exact value its move keeps, {name}"] = (
+            f"{result['optimal']:,} of {result['positions']:,}"
+        )
+    return lines
+
+
+def _line(result: dict[str, Any]) -> str:
+    return score_line(scores_only(result))
+
+
+def card(agent: Agent, scores: dict[str, str]) -> str:
+    """What an agent is, how it was trained, and what was measured, as Markdown."""
+    info = agent.info
+    lines = [
+        f"# {words(info.spec.name)}",
+        "",
+        f"A numzero agent: observations {list(info.spec.observation_shape)}, {info.spec.num_actions} actions "
+        f"({words(', '.join(info.spec.action_names))}), {info.spec.num_players} player(s), discount {info.discount}.",
+        f"Searches by rule `{info.search.rule}` with {info.search.num_simulations} simulations unless told otherwise.",
+        "",
+        "## How it was trained",
+        "",
+        *(f"- {words(name.replace('_', ' '))}: {words(str(value))}" for name, value in info.training.items()),
+        "",
+        "## Measured by `export`, without noise",
+        "",
+        *(f"- {words(name)}: {words(value)}" for name, value in scores.items()),
+        "",
+    ]
+    return "\n".join(lines)

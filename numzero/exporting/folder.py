@@ -1,0 +1,105 @@
+"""An agent's folder for other apps.
+
+Knows what lies in it and when it may be written; how each file is made is in the files beside this one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import time
+import zlib
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numzero.agent import Agent
+from numzero.errors import UserError
+from numzero.exporting.card import card, card_scores
+from numzero.exporting.embed import AGENT_GRAPH, GOLDEN_FILE, agent_graph, golden_cases, play_positions
+from numzero.exporting.parity import Parity, check_agent
+from numzero.files import refuse_strangers, write_folder
+from numzero.games import Trust, trusted_name
+from numzero.paths import explained
+
+__all__ = ["export"]
+
+
+def export(
+    source: Path,
+    out: Path,
+    *,
+    games: int = 100,
+    seed: int = 0,
+    check: bool = False,
+    positions: int = 1000,
+    trust: Trust = False,
+) -> dict[str, Any]:
+    """Write the newest agent of a run (or copy an agent) to a folder of its own, with a card of what it can do.
+
+    Args:
+        source: the folder of the agent, or of the run.
+        out: replaced if it is an agent's.
+        games: to measure for the card; 0: no scores.
+        seed: of games and positions.
+        check: compare torch, ONNX and Numba first, and write nothing unless they agree.
+        positions: searched to compare.
+        trust: see `trusted_name`.
+
+    Returns:
+        `out`; `bytes` of each file and `compressed_bytes` of graphs; `graph_seconds`, in which agent.onnx was made;
+        `golden_cases`; `check`, what was compared, or None.
+
+    Raises:
+        UserError: the game is not trusted, `out` is another's, or what was compared differs.
+    """
+    agent = Agent.load(source)
+    trusted_name(agent.info.spec.name, f"the agent in {source}", trust)
+    _check_out(out)
+    started = time.perf_counter()
+    graph = agent_graph(agent.info, agent.files)
+    seconds = time.perf_counter() - started
+    parity = _check(agent, source, graph, positions, seed, trust) if check else None
+    files = agent.folder_files()
+    files[AGENT_GRAPH] = graph
+    files[GOLDEN_FILE] = golden_cases(agent.info, agent.files, seed, trust)
+    files["card.md"] = card(agent, card_scores(agent, games, seed, trust) if games else {}).encode()
+    write_folder(out, files)
+    return _report(out, files, seconds, parity)
+
+
+def _check_out(out: Path) -> None:
+    """Refuse, before any work is done, a folder that is neither new nor empty nor an agent's alone."""
+    with explained(out):
+        if os.path.lexists(out) and os.listdir(out) and not (out / "agent.json").is_file():
+            raise UserError(f"{out} exists and is not an agent's folder. Choose another.", arguments=("out",))
+        refuse_strangers(Path(os.path.realpath(out)))
+
+
+def _check(agent: Agent, source: Path, graph: bytes, count: int, seed: int, trust: Trust) -> Parity:
+    """What the comparison found, if the agent may be exported."""
+    with closing(play_positions(agent.info, agent.files, np.random.default_rng([seed, 3]), trust)) as played:
+        positions = list(itertools.islice(played, count))
+    parity = check_agent(source, agent.info, agent.files, graph, positions, trust)
+    if refusal := parity.refusal():
+        raise UserError(f"{refusal} Nothing was written.")
+    return parity
+
+
+def _report(out: Path, files: dict[str, bytes], seconds: float, parity: Parity | None) -> dict[str, Any]:
+    """All that there is to know of it, as plain values."""
+    compressed = {name: len(zlib.compress(content, 9)) for name, content in files.items() if name.endswith(".onnx")}
+    found = None
+    if parity is not None:
+        found = {**parity._asdict(), "largest_error": parity.largest_error, "search": parity.search._asdict()}
+    return {
+        "out": str(out),
+        "bytes": {name: len(content) for name, content in files.items()},
+        "compressed_bytes": compressed,
+        "graph_seconds": round(seconds, 4),
+        "golden_cases": len(json.loads(files[GOLDEN_FILE])["cases"]),
+        "check": found,
+    }

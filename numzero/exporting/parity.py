@@ -1,0 +1,176 @@
+"""Whether torch, ONNX and Numba agree on an agent: its networks' outputs, and the moves of its search.
+
+Knows what is compared and how much may differ; knows nothing of how any of the three computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numzero.agent import AgentInfo
+from numzero.errors import UserError, unfit_explained
+from numzero.exporting.embed import Position, agent_graph, numba_search
+from numzero.files import generations, read_folder
+from numzero.games import Trust, trusted_code
+from numzero.games.turns import turn_gamma
+from numzero.inference import FoundMove, ModelFiles, OnnxModel, OnnxSearch
+from numzero.search import SearchResult
+from numzero.search.model import RecurrentOutput
+from numzero.search.steps import evaluate_dense
+from numzero.training.checkpoint import read_arrays
+from numzero.training.config import load_config, outside_code
+
+__all__ = ["CHECK_SIMULATIONS", "NEAR_TIE", "Parity", "SearchParity", "check_agent", "compare_searches"]
+
+NEAR_TIE = 1e-5
+"""A choice won by less may fall otherwise where sums are added up in another order."""
+TOLERANCE = 1e-4
+"""Largest difference of two numbers, relative to 1 + the largest number of their kind: in a game whose values reach
+hundreds, those near 0 are sums of such, and no more exact."""
+CHECK_SIMULATIONS = (1, 8, 16, 50)
+"""Budgets of the searches compared, in turn."""
+
+
+class SearchParity(NamedTuple):
+    """How `agent.onnx` and the Numba search did on the same positions."""
+
+    positions: int
+    equal_moves: int
+    equal_visits: int
+    """Same visits of every action and same move."""
+    near_ties: int
+    """Not so, but some choice of the search was won by less than `NEAR_TIE`."""
+    different: int
+    """Not so, and without that excuse."""
+    largest_error: float
+    """Of Q and value where visits are equal, relative to 1 + the largest of these."""
+
+
+class Parity(NamedTuple):
+    """What a check found; an error is None where there was nothing to compare with, and then the reason is told."""
+
+    torch_error: float | None
+    """ONNX networks against the run's torch weights."""
+    torch_reason: str
+    numba_error: float | None
+    """ONNX networks against Numba's evaluation of them."""
+    numba_reason: str
+    search: SearchParity
+
+    @property
+    def largest_error(self) -> float:
+        """Of all that was compared; NaN if any is, which Python's max() would pass over."""
+        return float(np.max([self.torch_error or 0.0, self.numba_error or 0.0, self.search.largest_error]))
+
+    def refusal(self) -> str:
+        """Why the export must not be used, in a sentence; "" if it may."""
+        if not self.largest_error <= TOLERANCE:
+            return f"torch, ONNX and Numba differ by {self.largest_error:.2g}; at most {TOLERANCE} is allowed."
+        if self.search.different:
+            return (
+                f"agent.onnx searches otherwise than Numba in {self.search.different:,} of {self.search.positions:,} "
+                "positions that are no near ties."
+            )
+        return ""
+
+
+def check_agent(
+    source: Path,
+    info: AgentInfo,
+    model: ModelFiles,
+    content: bytes,
+    positions: Sequence[Position],
+    trust: Trust = False,
+) -> Parity:
+    """Compare everything there is of an agent from `source`, a run's folder or an agent's; `content`: agent.onnx.
+
+    Raises:
+        UserError: the run's settings name code of their own, and `trust` does not cover it; see `trusted_code`.
+    """
+    torch_error, torch_reason = _torch_error(source, info, model, trust)
+    numba_error, numba_reason = _numba_error(OnnxModel(model), positions)
+    search = compare_searches(info, model, content, positions)
+    return Parity(torch_error, torch_reason, numba_error, numba_reason, search)
+
+
+def compare_searches(
+    info: AgentInfo,
+    model: ModelFiles,
+    content: bytes,
+    positions: Sequence[Position],
+    budgets: Sequence[int] = CHECK_SIMULATIONS,
+) -> SearchParity:
+    """Search every position in the graph and by Numba, with each of the budgets in turn."""
+    graph = OnnxSearch(content)
+    judge = OnnxSearch(agent_graph(info, model, with_margin=True))
+    numba = {budget: numba_search(info, model, budget) for budget in budgets}
+    moves = visits = near_ties = 0
+    values: list[tuple[NDArray[np.floating], NDArray[np.floating]]] = []
+    for i, position in enumerate(positions):
+        budget = budgets[i % len(budgets)]
+        found = graph.run(*position, budget)
+        expected = numba[budget].run(position.observation[None], position.legal[None])
+        same_move = found.action == int(expected.action[0])
+        moves += same_move
+        if same_move and np.array_equal(found.visit_counts, expected.visit_counts[0]):
+            visits += 1
+            values.append(_values(found, expected))
+        else:
+            near_ties += judge.run(*position, budget).margin < NEAR_TIE
+    count, largest = len(positions), 0.0
+    if values:
+        largest = _difference(*(np.concatenate(each) for each in zip(*values, strict=True)))
+    return SearchParity(count, moves, visits, near_ties, count - visits - near_ties, largest)
+
+
+def _values(found: FoundMove, expected: SearchResult) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Q and value of both, but for actions whose Q neither knows; one that only one of them knows makes NaN."""
+    one = np.append(found.q_values, found.value)
+    other = np.append(expected.q_values[0], expected.root_value[0])
+    known = ~(np.isnan(one) & np.isnan(other))
+    return one[known], other[known]
+
+
+def _numba_error(model: OnnxModel, positions: Sequence[Position]) -> tuple[float | None, str]:
+    """ONNX's recurrent network against the same layers in Numba, one step from each position."""
+    dense = model.dense()
+    if dense is None:
+        return None, "these networks are not plain layers: Numba's search runs them in onnxruntime too"
+    latent = model.initial(np.stack([position.observation for position in positions])).latent.copy()
+    action = np.random.default_rng(0).integers(model.num_actions, size=len(positions), dtype=np.int32)
+    expected = RecurrentOutput(*(output.copy() for output in model.recurrent(latent, action)))
+    found = RecurrentOutput(*(np.zeros_like(output) for output in expected))
+    evaluate_dense(dense, latent, action, found)
+    return max(_difference(*pair) for pair in zip(found, expected, strict=True)), ""
+
+
+def _torch_error(source: Path, info: AgentInfo, model: ModelFiles, trust: Trust) -> tuple[float | None, str]:
+    """ONNX networks against the weights in the run's checkpoint of the same update, where there is one."""
+    if not generations(source / "agents"):
+        return None, f"{source} is an agent's folder; only a run keeps the weights that torch learned"
+    folder = source / "checkpoints" / f"{info.model_version:09d}"
+    if not folder.is_dir():
+        return None, f"the run keeps no checkpoint of update {info.model_version}"
+    from numzero.networks.export import ParityError, parity_with
+
+    with unfit_explained(f"the checkpoint {folder}"):
+        parameters: NDArray[Any] = read_arrays(read_folder(folder)["learner.npz"])["average_parameters"]
+    config = load_config(source / "config.toml")
+    trusted_code(outside_code(config), f"the run in {source}", trust)
+    try:
+        turns = turn_gamma(info.spec, info.discount)
+        return parity_with(
+            parameters, info.spec.observation_shape, info.spec.num_actions, config.network, model, turns
+        ), ""
+    except ParityError as error:
+        raise UserError(f"the networks are not the run's: {error}") from error
+
+
+def _difference(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+    """The largest, relative to 1 + the largest of `other`."""
+    return float(np.abs(one - other).max(initial=0.0) / (1.0 + np.abs(other).max(initial=0.0)))

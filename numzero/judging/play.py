@@ -1,0 +1,49 @@
+"""One episode of an agent's game, with somebody who chooses the moves.
+
+Knows turns and rewards; knows nothing of who chooses, nor of what is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numzero.agent import Agent, Decision
+from numzero.games import Game
+
+__all__ = ["play_episode"]
+
+
+def play_episode(
+    agent: Agent,
+    game: Game,
+    choose: Callable[[int, Decision], int | None],
+    rng: np.random.Generator,
+    *,
+    simulations: int | None = None,
+) -> NDArray[np.float64] | None:
+    """Play copy 0 of `game` from a reset to its end.
+
+    Args:
+        agent: searches every position.
+        game: one copy.
+        choose: is told whose move it is and what the agent would do; returns an action, or None to leave.
+        rng: decides the reset.
+        simulations: of each search; None: the agent's own.
+
+    Returns:
+        `[2]` the rewards of each player, summed up; None if `choose` left.
+    """
+    game.reset(np.ones(1, np.bool_), rng)
+    total, ended = np.zeros(2), False
+    while not ended:
+        mover = int(game.to_play()[0])
+        action = choose(mover, agent.act(game.observation()[0], game.legal()[0], simulations=simulations))
+        if action is None:
+            return None
+        step = game.step(np.array([action], np.int32))
+        total[mover] += float(step.reward[0])
+        ended = bool(step.terminated[0] | step.truncated[0])
+    return total

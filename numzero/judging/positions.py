@@ -1,0 +1,108 @@
+"""What an agent's search sees in one position of its game.
+
+Knows the way to a position and how its tree is read out; knows nothing of how it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numzero.agent import Agent
+from numzero.drawing.reading import read_tree
+from numzero.drawing.trees import Node
+from numzero.errors import UserError
+from numzero.games import Game, Trust, make_game, trusted_name
+from numzero.search import principal_variation
+
+__all__ = ["Sight", "look"]
+
+
+class Sight(NamedTuple):
+    """What was searched, and what came of it."""
+
+    found: dict[str, Any]
+    """`game`, `moves`, `seed`, `board`, `player`, `rule`, `simulations`, `action`, `value`, `principal_variation`."""
+    tree: Node
+    num_players: int
+
+    def title(self) -> list[str]:
+        """The same in two lines."""
+        found = self.found
+        after = f" after {', '.join(found['moves'])}" if found["moves"] else ""
+        mover = f"player {found['player'] + 1} to move, " if self.num_players == 2 else ""
+        plural = "" if found["simulations"] == 1 else "s"
+        return [
+            f"{found['game']}{after}: {mover}{found['simulations']} simulation{plural} by rule {found['rule']}, "
+            f"seed {found['seed']}",
+            f"value {found['value']:+.3f}; expects {' '.join(found['principal_variation'])}",
+        ]
+
+
+def look(
+    agent: Agent,
+    moves: Sequence[str] = (),
+    *,
+    simulations: int | None = None,
+    depth: int = 3,
+    num_children: int = 4,
+    seed: int = 0,
+    trust: Trust = False,
+) -> Sight:
+    """Search the position that `moves` lead to from the reset of `seed`; see `read_tree` for what of it is kept.
+
+    Raises:
+        UserError: a move is unknown or not legal, the game is over before the search, or it is not trusted.
+    """
+    spec = agent.info.spec
+    with closing(make_game(trusted_name(spec.name, "the agent", trust), 1)) as game:
+        _play(game, moves, seed)
+        result = agent.search(game.observation(), game.legal(), simulations=simulations)
+        line = principal_variation(result.tree, 0, int(result.action[0]))
+        names = game.spec.action_names
+        found = {
+            "game": spec.name,
+            "moves": list(moves),
+            "seed": seed,
+            "board": game.render(0),
+            "player": int(game.to_play()[0]),
+            "rule": agent.info.search.rule,
+            "simulations": result.num_simulations,
+            "action": names[line[0]],
+            "value": float(result.root_value[0]),
+            "principal_variation": [names[action] for action in line],
+        }
+        return Sight(
+            found, read_tree(result.tree, 0, names, line, depth=depth, num_children=num_children), spec.num_players
+        )
+
+
+def _play(game: Game, moves: Sequence[str], seed: int) -> None:
+    """Play `moves` from a reset."""
+    game.reset(np.ones(1, np.bool_), np.random.default_rng(seed))
+    over, num_played = False, 0
+    while num_played < len(moves) and not over:
+        over = _step(game, num_played + 1, moves[num_played])
+        num_played += 1
+    if over:
+        raise UserError(
+            f"moves must lead to a position where a move is left; {game.spec.name} was over after "
+            f"{num_played} of {len(moves)}. Give fewer.",
+            arguments=("moves",),
+        )
+
+
+def _step(game: Game, number: int, move: str) -> bool:
+    """Make one move; whether the game is over then."""
+    names, legal = game.spec.action_names, game.legal()[0]
+    if move not in names or not legal[names.index(move)]:
+        raise UserError(
+            f"moves must be legal one after the other; move {number}, {move!r}, is not one of the legal ones in "
+            f"{game.spec.name}: {', '.join(np.asarray(names)[legal])}.",
+            arguments=("moves",),
+        )
+    step = game.step(np.array([names.index(move)], np.int32))
+    return bool(step.terminated[0] | step.truncated[0])

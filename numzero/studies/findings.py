@@ -1,0 +1,246 @@
+"""What a run's figures mean: sentences for a person whose run does not learn, with what to try.
+
+Knows events and settings; knows nothing of how they are shown. Every limit here is a rule of thumb, and says so by
+being a finding, not an error.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from numzero.judging.measures import evaluation_score
+from numzero.metrics import Diagnosed, Evaluated, Event, Finished, Predicted, Progress, Started
+from numzero.training.config import RunConfig
+
+__all__ = ["Finding", "findings", "relative_error"]
+
+LAST_SHARE = 0.25
+"""Findings are about the last quarter of the diagnoses."""
+TINY_SPREAD = 1e-3
+SMALL_SPREAD = 0.02
+"""Targets that differ by less than one, or by less than the other of their mean, are all the same."""
+
+
+class Finding(NamedTuple):
+    """One figure, and what it means."""
+
+    kind: Literal["good", "look"]
+    """`look`: this may be why the run does not learn."""
+    name: str
+    """What is judged, in a few words."""
+    sentence: str
+    """The figure and its meaning; for `look`, also what to try."""
+
+
+def findings(events: Sequence[Event], config: RunConfig) -> list[Finding]:
+    """All that can be said of a run, what deserves a look first."""
+    found: list[Finding] = []
+    diagnosed = [event for event in events if isinstance(event, Diagnosed)]
+    if diagnosed:
+        last = diagnosed[-max(1, round(LAST_SHARE * len(diagnosed))) :]
+        for judge in (_value, _reward, _unroll, _policy, _search, _agreement):
+            found += judge(last, config)
+    else:
+        found.append(
+            Finding("look", "too short", "The run ended before its first diagnosis: there is little to judge.")
+        )
+    for whole in (_end, _scores, _ratio, _age, _waiting):
+        found += whole(events, config)
+    return sorted(found, key=lambda finding: finding.kind != "look")
+
+
+def relative_error(predicted: Predicted, k: int) -> float | None:
+    """The error at unroll step k (from 0) over that of a constant: 1 says nothing, 0 is exact.
+
+    None where the targets are all the same.
+    """
+    spread = predicted.spread[k]
+    return predicted.error[k] / spread if spread > max(TINY_SPREAD, SMALL_SPREAD * abs(predicted.target[k])) else None
+
+
+def _mean(last: Sequence[Diagnosed], figure: Callable[[Diagnosed], float | None]) -> float | None:
+    found = [x for x in map(figure, last) if x is not None]
+    return statistics.fmean(found) if found else None
+
+
+def _value(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
+    error = _mean(last, lambda event: relative_error(event.value, 0))
+    if error is None:
+        yield Finding("good", "value", "The value targets hardly differ from one position to another.")
+    elif error < 0.7:
+        yield Finding("good", "value", f"The value's error is {error:.0%} of what a constant would have.")
+    else:
+        yield Finding(
+            "look",
+            "value",
+            f"The value's error is {error:.0%} of what a constant would have: the network hardly knows good positions "
+            "from bad ones. Search then improves nothing. Try more updates per step (schedule.samples_per_step), a "
+            "higher learner.learning_rate, value targets that look further (targets.kind), and check that "
+            f"returns fit network.value.limit ({config.network.value.limit:g} after the transform).",
+        )
+
+
+def _reward(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
+    error = _mean(last, lambda event: relative_error(event.reward, 0))
+    if error is None:
+        yield Finding("good", "reward", "The reward is the same at nearly every step; there is little to predict.")
+    elif error < 0.7:
+        yield Finding("good", "reward", f"The reward's error is {error:.0%} of what a constant would have.")
+    else:
+        yield Finding(
+            "look",
+            "reward",
+            f"The reward's error is {error:.0%} of what a constant would have: the model does not know what moves "
+            "earn. Try a higher learner.reward_weight or a wider network (network.body.width); check that rewards "
+            "depend on what is observed, and fit network.reward.limit "
+            f"({config.network.reward.limit:g} after the transform).",
+        )
+
+
+def _unroll(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
+    end = config.targets.unroll_steps
+    near, far = (_mean(last, lambda event, k=k: event.value.error[k]) for k in (0, end))  # type: ignore[misc]
+    if near is None or far is None or near < TINY_SPREAD:
+        return
+    if far / near < 2.0:
+        yield Finding(
+            "good", "unroll", f"{end} imagined steps ahead the value's error is {far / near:.1f} times that here."
+        )
+    else:
+        yield Finding(
+            "look",
+            "unroll",
+            f"{end} imagined steps ahead the value's error is {far / near:.1f} times that here: the model loses track. "
+            f"Try learner.consistency_weight (now {config.learner.consistency_weight:g}; 0.5 to 2), a wider "
+            "network.body.latent_size, or observations that say more (speeds, the last moves).",
+        )
+
+
+def _policy(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
+    entropy = _mean(last, lambda event: event.policy_entropy / event.uniform_entropy if event.uniform_entropy else None)
+    if entropy is None:
+        return
+    if entropy > 0.9:
+        yield Finding(
+            "look",
+            "policy",
+            f"The policy's entropy is {entropy:.0%} of a uniform one: it has learned no preference. Where the search's "
+            "is high too, see there; else train more, or raise learner.policy_weight.",
+        )
+    elif entropy < 0.02:
+        yield Finding(
+            "look",
+            "policy",
+            f"The policy's entropy is {entropy:.1%} of a uniform one: nearly certain everywhere. Fine for a solved "
+            "task; if scores are poor it settled too early: raise noise or randomness of moves (search, selfplay), or "
+            "lower search.value_scale.",
+        )
+    else:
+        yield Finding("good", "policy", f"The policy's entropy is {entropy:.0%} of a uniform one.")
+
+
+def _search(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
+    entropy = _mean(last, lambda event: event.search_entropy / event.uniform_entropy if event.uniform_entropy else None)
+    if entropy is not None and entropy > 0.85:
+        yield Finding(
+            "look",
+            "search",
+            f"The search's own policy has {entropy:.0%} of a uniform one's entropy: it finds no action better than "
+            "others, so the policy learns nothing. Rewards may be too rare, or differences of value too small: try "
+            "search.value_scale higher, more search.num_simulations, or a discount (schedule.gamma) nearer to 1.",
+        )
+
+
+def _agreement(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
+    share = _mean(last, lambda event: event.search_agreement)
+    if share is None:
+        return
+    if share > 0.5:
+        yield Finding(
+            "good", "agreement", f"Policy and search agree on the best action in {share:.0%} of the positions."
+        )
+    else:
+        yield Finding(
+            "look",
+            "agreement",
+            f"Policy and search agree on the best action in {share:.0%} of the positions only: the policy lags behind, "
+            "or targets contradict each other because they are old. Try more updates per step "
+            "(schedule.samples_per_step), a smaller replay.capacity_steps, or reanalyze.",
+        )
+
+
+def _end(events: Sequence[Event], config: RunConfig) -> Iterator[Finding]:
+    finished = [event for event in events if isinstance(event, Finished | Started)]  # a run may be taken up again
+    last = finished[-1] if finished else None
+    if not isinstance(last, Finished):
+        yield Finding("look", "end", "The run has not ended, or was killed: the figures are those so far.")
+    elif last.reason != "finished":
+        done, wanted = last.updates, config.schedule.num_updates
+        yield Finding("look", "end", f"The run was {last.reason} after {done:,} of {wanted:,} updates.")
+
+
+def _scores(events: Sequence[Event], config: RunConfig) -> Iterator[Finding]:
+    scores = [(event.updates, evaluation_score(event.scores)) for event in events if isinstance(event, Evaluated)]
+    if len(scores) < 2:
+        return
+    (best_at, best), (_, last) = max(scores, key=lambda each: each[1]), scores[-1]
+    span = best - min(score for _, score in scores)
+    if span > 0.0 and best - last > 0.2 * span:
+        yield Finding(
+            "look",
+            "score",
+            f"The last evaluation, {last:.4g}, is below the best, {best:.4g} after {best_at:,} updates. A solved task "
+            "stops showing failures, so replay forgets them: try a larger replay.capacity_steps, a learning rate that "
+            f"falls further (learner.final_learning_rate), or more evaluation.games than {config.evaluation.games}.",
+        )
+    else:
+        yield Finding("good", "score", f"The last evaluation, {last:.4g}, is about the best one.")
+
+
+def _ratio(events: Sequence[Event], config: RunConfig) -> Iterator[Finding]:
+    ratios = [event.samples_per_step for event in events if isinstance(event, Progress) and event.updates]
+    found, wanted = ratios[-1] if ratios else None, config.schedule.samples_per_step
+    if found is not None and found < 0.5 * wanted:
+        yield Finding(
+            "look",
+            "replay ratio",
+            f"{found:.2g} samples were learned from per environment step, where schedule.samples_per_step asks for "
+            f"{wanted:g}: the run is too short for its schedule.start_steps.",
+        )
+
+
+def _age(events: Sequence[Event], config: RunConfig) -> Iterator[Finding]:
+    ages = [e.target_age for e in events if isinstance(e, Progress) and e.updates and e.target_age is not None]
+    if not ages:
+        return
+    share = ages[-1] / config.schedule.num_updates
+    if share < 0.25:
+        yield Finding("good", "age", f"Targets are {ages[-1]:,.0f} updates old, {share:.0%} of the run.")
+    else:
+        yield Finding(
+            "look",
+            "age",
+            f"Targets are {ages[-1]:,.0f} updates old, {share:.0%} of the run: much is learned from what weak networks "
+            "said. Try reanalyze.fraction, or a smaller replay.capacity_steps.",
+        )
+
+
+def _waiting(events: Sequence[Event], config: RunConfig) -> Iterator[Finding]:
+    """Of runs with processes of their own, over the last quarter; in one process roles share its time."""
+    started = [event for event in events if isinstance(event, Started)]
+    busy = [event.busy for event in events if isinstance(event, Progress) and event.busy]
+    if not busy or not started or not started[-1].workers:
+        return
+    last = busy[-max(1, round(LAST_SHARE * len(busy))) :]
+    learner, actors = (statistics.fmean(each.get(role, 0.0) for each in last) for role in ("learner", "selfplay"))
+    said = f"The learner is at work {learner:.0%} of the time, self-play {actors:.0%}"
+    if learner < 0.6 and actors > 0.8:
+        yield Finding(
+            "look", "waiting", f"{said}: the learner waits for games. More self-play workers would make it faster."
+        )
+    elif actors < 0.3:
+        yield Finding("good", "waiting", f"{said}: fewer self-play workers would do.")
+    else:
+        yield Finding("good", "waiting", f"{said}.")

@@ -1,0 +1,263 @@
+"""One HTML page that says how a run learned.
+
+Knows which figures are shown, and the page; `findings` judges the figures, `drawing` draws them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from html import escape
+from pathlib import Path
+from typing import NamedTuple
+
+from numzero.drawing.charts import Chart, Line, svg
+from numzero.drawing.words import duration, score_line
+from numzero.errors import UserError, unfit_explained
+from numzero.files import read_file, write_file
+from numzero.folders import RUN, SEED, kind_of
+from numzero.judging.measures import evaluation_score
+from numzero.metrics import (
+    Diagnosed,
+    Evaluated,
+    Event,
+    Predicted,
+    Progress,
+    Started,
+    history,
+    read_metrics,
+)
+from numzero.studies.findings import Finding, findings, relative_error
+from numzero.text import plain_lines
+from numzero.training.config import load_config
+
+__all__ = ["Report", "read_report", "write_page"]
+
+
+class Report(NamedTuple):
+    """What a run's figures say."""
+
+    findings: list[Finding]
+    damages: list[str]
+    """Sentences about lines of metrics.jsonl that could not be read."""
+    page: str
+    """HTML that needs no other file and no network."""
+
+
+def read_report(run: Path) -> Report:
+    """How the run in a folder learned, or why it did not; it may still be training.
+
+    Raises:
+        UserError: it is no run, or its files cannot be understood.
+    """
+    if not (run / "metrics.jsonl").is_file():
+        raise UserError(f"{run} is no run: it has no metrics.jsonl. Name a folder that was trained into.")
+    damages: list[str] = []
+    events = history(read_metrics(run / "metrics.jsonl", damages.append))
+    config = load_config(run / "config.toml")
+    with unfit_explained(f"what {run / 'metrics.jsonl'} says"):
+        found = findings(events, config)
+        page = _page(str(run), events, found, read_file(run / "config.toml").decode())
+    return Report(found, damages, page)
+
+
+def write_page(report: Report, run: Path, out: Path | None = None) -> Path:
+    """Write the page to `out`, or into the run's folder; returns where it is.
+
+    Raises:
+        UserError: the run's folder is another's, or holds a page that numzero did not make.
+    """
+    out = _place(run) if out is None else out
+    write_file(out, report.page.encode())
+    return out
+
+
+def _place(run: Path) -> Path:
+    """Where the page goes: never into another's folder, nor over a page that somebody else wrote."""
+    kind_of(run, RUN, SEED)
+    path = run / "report.html"
+    if path.exists() and _FINDINGS.encode() not in path.read_bytes():
+        raise UserError(f"{path} is no page that numzero made. Move it away, or name another.", arguments=("out",))
+    return path
+
+
+def _page(name: str, events: Sequence[Event], found: Sequence[Finding], settings: str) -> str:
+    parts = [f"<h1>{_shown(name)}</h1>", f"<p>{_shown(_what(events))}</p>", _FINDINGS, "<ul>"]
+    parts += [f'<li class="{each.kind}"><b>{_shown(each.name)}</b> {_shown(each.sentence)}</li>' for each in found]
+    parts.append("</ul>")
+    for heading, explanation, charts in _sections(events):
+        drawn = [chart for chart in charts if any(len(line.x) for line in chart.lines)]
+        if drawn:
+            parts += [f"<h2>{escape(heading)}</h2>", f"<p>{escape(explanation)}</p>", '<div class="charts">']
+            parts += [*map(svg, drawn), "</div>"]
+    parts.append(f"<details><summary>All settings</summary><pre>{_shown(settings)}</pre></details>")
+    return _PAGE.format(title=_shown(name), style=_STYLE, body="\n".join(parts))
+
+
+def _shown(text: str) -> str:
+    """Text of a file as HTML that shows it, and does nothing else."""
+    return escape(plain_lines(text))
+
+
+_FINDINGS = "<h2>Findings</h2>"
+"""On each page."""
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 960px; margin: 2em auto;
+  padding: 0 1em; }
+h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; }
+ul { list-style: none; padding: 0; } li { padding: .4em .8em; margin: .3em 0; border-left: 4px solid #009e73; }
+li.look { border-color: #d55e00; background: #fdf3ec; }
+.charts { display: flex; flex-wrap: wrap; gap: 12px; } svg { max-width: 100%; height: auto; }
+pre { background: #f6f6f6; padding: 1em; overflow: auto; font-size: 13px; }
+"""
+
+
+def _what(events: Sequence[Event]) -> str:
+    """One paragraph: what was trained, how far, and how good it is."""
+    words = []
+    for event in events:
+        if isinstance(event, Started):
+            processes = f"{event.workers} self-play processes" if event.workers else "one process"
+            words = [f"{event.game}, seed {event.seed}, {event.num_parameters:,} parameters, {processes}."]
+    if progress := [event for event in events if isinstance(event, Progress)]:
+        last = progress[-1]
+        words.append(f"{last.updates:,} updates and {last.steps:,} environment steps in {duration(last.seconds)}.")
+    if scores := [event.scores for event in events if isinstance(event, Evaluated)]:
+        words.append(f"Last evaluation: {score_line(scores[-1])}.")
+    return " ".join(words)
+
+
+def _sections(events: Sequence[Event]) -> list[tuple[str, str, list[Chart]]]:
+    """Headings, what to look for, and charts."""
+    progress = [event for event in events if isinstance(event, Progress)]
+    diagnosed = _thinned([event for event in events if isinstance(event, Diagnosed)])
+    return [
+        ("Scores", "Of evaluations, without noise; returns in training lag behind.", _score_charts(events, progress)),
+        (
+            "The model along its unroll",
+            "Errors of value and reward over those of a constant: 1 says nothing, 0 is exact. Lines that part mean a "
+            "model that loses track of the game as it imagines further.",
+            [
+                *_unroll_charts(diagnosed, "value", 0, lambda event: event.value),
+                *_unroll_charts(diagnosed, "reward", 1, lambda event: event.reward),
+            ],
+        ),
+        (
+            "Policy and search",
+            "The policy's entropy falls towards the search's as it learns; where the search's stays near uniform, "
+            "search finds no difference between actions.",
+            _policy_charts(diagnosed),
+        ),
+        ("Losses", "As weighted in the total, means since the line before.", _loss_charts(progress)),
+        ("Speed", "Where the time goes, and what is learned from how often.", _speed_charts(progress)),
+    ]
+
+
+MOST_POINTS = 200
+
+
+def _thinned(events: list[Diagnosed]) -> list[Diagnosed]:
+    """So few that lines stay readable, the last included."""
+    step = -(-len(events) // MOST_POINTS) or 1
+    return events[::-1][::step][::-1]
+
+
+def _score_charts(events: Sequence[Event], progress: Sequence[Progress]) -> list[Chart]:
+    points = [(event.steps, evaluation_score(event.scores)) for event in events if isinstance(event, Evaluated)]
+    lines = [Line("evaluation", *_columns(points))]
+    if returns := [(event.steps, event.mean_return) for event in progress if event.mean_return is not None]:
+        lines.append(Line("mean return in training", *_columns(returns)))
+    lengths = [(event.steps, event.mean_length) for event in progress if event.mean_length is not None]
+    return [
+        Chart("Score", "environment steps", lines),
+        Chart("Length of episodes", "environment steps", [Line("", *_columns(lengths))], y_from_zero=True),
+    ]
+
+
+def _unroll_charts(
+    diagnosed: Sequence[Diagnosed], name: str, first: int, part: Callable[[Diagnosed], Predicted]
+) -> list[Chart]:
+    """Errors by unroll step, and means of predictions and targets; `part` begins with unroll step `first`."""
+    errors, means = [], []
+    steps = range(len(part(diagnosed[-1]).error)) if diagnosed else range(0)
+    for k in steps:
+        points = [(event.updates, relative_error(part(event), k)) for event in diagnosed]
+        errors.append(Line(f"k = {k + first}", *_columns([(x, y) for x, y in points if y is not None])))
+    for k, color in ((0, 0), (len(steps) - 1, 1)) if steps else ():
+        predicted = [(event.updates, part(event).mean[k]) for event in diagnosed]
+        targets = [(event.updates, part(event).target[k]) for event in diagnosed]
+        means.append(Line(f"predicted, k = {k + first}", *_columns(predicted), color=color))
+        means.append(Line("target", *_columns(targets), dashed=True, color=color))
+    top = max([1.2, *(y for line in errors for y in line.y if y < 2.0)])
+    return [
+        Chart(f"Error of the {name}, relative", "updates", errors, y_range=(0.0, top)),
+        Chart(f"Mean {name}: predicted against observed", "updates", means),
+    ]
+
+
+def _policy_charts(diagnosed: Sequence[Diagnosed]) -> list[Chart]:
+    updates = [event.updates for event in diagnosed]
+    entropies = [
+        Line("policy", updates, [event.policy_entropy for event in diagnosed]),
+        Line("search", updates, [event.search_entropy for event in diagnosed]),
+        Line("uniform", updates, [event.uniform_entropy for event in diagnosed], dashed=True, color=6),
+    ]
+    agreement = [Line("", updates, [event.search_agreement for event in diagnosed])]
+    return [
+        Chart("Entropy, in nats", "updates", entropies, y_from_zero=True),
+        Chart("Share of positions where policy and search agree", "updates", agreement, y_range=(0.0, 1.0)),
+    ]
+
+
+def _loss_charts(progress: Sequence[Progress]) -> list[Chart]:
+    names = list(dict.fromkeys(name for event in progress for name in event.losses))
+    points = {name: [(e.updates, e.losses[name]) for e in progress if name in e.losses] for name in names}
+    rate = points.pop("learning_rate", [])
+    return [
+        Chart("Losses", "updates", [Line(name, *_columns(each)) for name, each in points.items()], y_from_zero=True),
+        Chart("Learning rate", "updates", [Line("", *_columns(rate))], y_from_zero=True),
+    ]
+
+
+def _speed_charts(progress: Sequence[Progress]) -> list[Chart]:
+    seconds = [event.seconds for event in progress]
+    roles = list(dict.fromkeys(role for event in progress for role in event.busy))
+    shares = [Line(role, *_columns([(e.seconds, e.busy[role]) for e in progress if role in e.busy])) for role in roles]
+    memory = list(dict.fromkeys(role for event in progress for role in event.memory_mb))
+    rates = [
+        Line("updates/s", seconds, [event.updates_per_second for event in progress]),
+        Line("environment steps/s", seconds, [event.steps_per_second for event in progress]),
+    ]
+    ratio = [(event.seconds, event.samples_per_step) for event in progress if event.samples_per_step is not None]
+    targets = [(event.updates, event.target_age) for event in progress if event.target_age is not None]
+    weights = [(event.updates, event.weights_age) for event in progress if event.weights_age is not None]
+    ages = [Line("targets in the window", *_columns(targets)), Line("weights of the newest games", *_columns(weights))]
+    return [
+        Chart("Share of time at work; the rest is waiting", "seconds", shares, y_range=(0.0, 1.0)),
+        Chart("Rates", "seconds", rates, y_from_zero=True),
+        Chart("Age, in updates", "updates", ages, y_from_zero=True),
+        Chart("Samples learned from per environment step", "seconds", [Line("", *_columns(ratio))], y_from_zero=True),
+        Chart(
+            "Memory, in MiB",
+            "seconds",
+            [Line(r, *_columns([(e.seconds, e.memory_mb[r]) for e in progress if r in e.memory_mb])) for r in memory],
+            y_from_zero=True,
+        ),
+    ]
+
+
+def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in points], [y for _, y in points]

@@ -1,0 +1,377 @@
+"""A study: the same training from many seeds, with variants of its settings side by side, and what came of each.
+
+Knows runs, their final agents and the files of single seeds; what is counted over them is in `results`. Every
+finished seed is one file, so a study that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from numzero.agent import Agent
+from numzero.errors import UserError
+from numzero.files import UNREADABLE, read_file, write_file
+from numzero.folders import SEED, STUDY, FolderLock, kind_of
+from numzero.games import is_solved, reward_threshold, trusted_name
+from numzero.interrupts import EXIT_CODE, Interrupts, hear_again, held_back
+from numzero.judging.evaluate import episodes, exhaustive, match
+from numzero.judging.measures import evaluation_score
+from numzero.judging.opponents import AgentPlayer, RandomPlayer
+from numzero.paths import is_plain
+from numzero.runtime import family
+from numzero.studies.results import Results, SeedResult, learning_curve, machine, summarize, with_seconds
+from numzero.training.config import RunConfig, load_config, load_preset, read_config, save_config
+
+__all__ = ["Study", "Variant", "final_scores", "parse_variant", "rehearse", "train_seed"]
+
+FINAL_EPISODES = 100
+FINAL_GAMES = 400
+FINAL_SEED = 2_000_003
+"""Of the episodes and games that final agents are judged by; others than those of evaluations while training."""
+EXHAUSTIVE_SIMULATIONS = (0, 8)
+POLL_SECONDS = 0.2
+STOP_SECONDS = 10.0
+"""A trainer that has not ended this long after it was told to is killed; its seed is trained anew in any case."""
+
+
+class Variant(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings under a name."""
+
+    name: str
+    overrides: tuple[str, ...] = ()
+    """Each "path=value", over the preset's."""
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+
+
+def parse_variant(text: str) -> Variant:
+    """Read "name:path=value,path=value"; a comma inside a value is no end of it.
+
+    Raises:
+        UserError: the form is another.
+    """
+    name, _, settings = text.partition(":")
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            "a variant is name:path=value,path=value with a name of letters, digits, '-', '_', '+' and '.'; "
+            f"got {text!r}. Write for example few:search.num_simulations=4.",
+            arguments=("variants",),
+        )
+    overrides = tuple(part for part in re.split(r",(?=[A-Za-z_][\w.]*=)", settings) if part)
+    if not overrides:
+        raise UserError(f"variant {name!r} changes no setting. Write {name}:path=value.", arguments=("variants",))
+    return Variant(name=name, overrides=overrides)
+
+
+class Study:
+    """Trains every variant from every seed, into a folder.
+
+    Args:
+        preset: a preset's name, or the path of a TOML file.
+        overrides: settings of all variants.
+        variants: after the preset itself, which always comes first.
+        seeds: how many, from 0 on.
+        folder: made here, or that of the same study begun earlier, to which seeds and variants may be added.
+
+    Raises:
+        UserError: a setting is wrong, two variants have one name, or the folder holds something else.
+    """
+
+    def __init__(
+        self, preset: str, overrides: Sequence[str], variants: Sequence[Variant], seeds: int, folder: Path
+    ) -> None:
+        self.preset = preset
+        self.overrides = tuple(overrides)
+        self.variants = (Variant(name="preset"), *variants)
+        self.seeds = seeds
+        self.folder = folder
+        names = [variant.name for variant in self.variants]
+        if len(set(names)) < len(names):
+            raise UserError(
+                f"each variant needs a name of its own, other than 'preset'; got {', '.join(names[1:])}.",
+                arguments=("variants",),
+            )
+        self.configs: dict[str, RunConfig] = {
+            variant.name: load_preset(preset, [*overrides, *variant.overrides]) for variant in self.variants
+        }
+        self._check_folder()
+
+    def missing(self) -> list[tuple[str, int]]:
+        """Variants and seeds that have no result yet, seed by seed, so that variants can be compared early."""
+        wanted = ((variant.name, seed) for seed in range(self.seeds) for variant in self.variants)
+        return [(name, seed) for name, seed in wanted if not self._result_path(name, seed).exists()]
+
+    def results(self) -> list[SeedResult]:
+        """Those there are, variant by variant, seed by seed."""
+        wanted = [(variant.name, seed) for variant in self.variants for seed in range(self.seeds)]
+        return [self._result(name, seed) for name, seed in wanted if self._result_path(name, seed).exists()]
+
+    @cached_property
+    def threshold(self) -> float | None:
+        """The score that solves the preset's task, or None if it has none."""
+        return reward_threshold(self.configs[self.variants[0].name].game)
+
+    def outcome(self, command: str) -> Results:
+        """All that there is so far; `command` is what makes it."""
+        seeds = self.results()
+        return Results(
+            preset=Path(self.preset).name,
+            game=self.configs[self.variants[0].name].game,
+            command=command,
+            machine=machine(),
+            settings={variant.name: [*self.overrides, *variant.overrides] for variant in self.variants},
+            threshold=self.threshold,
+            summaries=summarize(seeds, self.threshold),
+            seeds=seeds,
+        )
+
+    def run(
+        self, jobs: int, on_result: Callable[[SeedResult], None], on_start: Callable[[], None] = lambda: None
+    ) -> None:
+        """Train what is missing, `jobs` seeds at a time, each in a process on a core of its own if there are several.
+
+        Seeds that `processes` gives workers of their own share all cores. `on_start` is called once the folder is ours.
+
+        Raises:
+            UserError: a process failed (results of others are kept), or another study runs in this folder.
+            KeyboardInterrupt: it was asked to stop; nothing runs any more, and seeds under way are trained anew.
+        """
+        with FolderLock(self.folder, STUDY):
+            self._check_folder()  # it may have become another's
+            self._begin()
+            on_start()
+            self._run(jobs, on_result)
+
+    def _begin(self) -> None:
+        """Write down what each variant is."""
+        for variant in self.variants:
+            path = self._variant_folder(variant.name) / "config.toml"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                write_file(path, save_config(self.configs[variant.name]))
+
+    def _run(self, jobs: int, on_result: Callable[[SeedResult], None]) -> None:
+        for name in dict.fromkeys(name for name, _ in self.missing()):
+            rehearse(self.configs[name])
+        if jobs == 1:
+            for name, seed in self.missing():
+                on_result(train_seed(self.configs[name], self._run_folder(name, seed), name, seed))
+        else:
+            self._run_processes(jobs, on_result)
+
+    def _run_processes(self, jobs: int, on_result: Callable[[SeedResult], None]) -> None:
+        waiting, running, failed = self.missing(), dict[int, _Trainer](), list[str]()
+        cores, interrupts = _cores(), Interrupts()
+        with family.no_orphans(), interrupts.heard():
+            try:
+                while (waiting or running) and not interrupts.requested:
+                    for place in range(min(jobs, len(running) + len(waiting))):
+                        if place not in running and waiting:
+                            core = cores[place % len(cores)] if cores else None
+                            running[place] = self._start(*waiting.pop(0), core)
+                    time.sleep(POLL_SECONDS)
+                    for place, trainer in [*running.items()]:
+                        if not trainer.ended():
+                            continue
+                        del running[place]
+                        if trainer.process.exitcode == 0:
+                            on_result(self._result(trainer.variant, trainer.seed))
+                        else:
+                            log = f"{self._run_folder(trainer.variant, trainer.seed)}.log"
+                            failed.append(f"{trainer.variant} seed {trainer.seed} (see {log})")
+            finally:
+                _stop([*running.values()])
+        if interrupts.requested:
+            raise KeyboardInterrupt
+        if failed:
+            raise UserError(f"training failed for {'; '.join(failed)}. The same command tries these again.")
+
+    def _start(self, name: str, seed: int, core: int | None) -> _Trainer:
+        """Train one seed in a process of its own, kept on a core if it has no workers."""
+        config = self.configs[name]
+        core = None if config.processes.several else core
+        return _Trainer(save_config(config), self._run_folder(name, seed), name, seed, core)
+
+    def _check_folder(self) -> None:
+        """Nothing that was trained with other settings may be counted as this study's."""
+        kind_of(self.folder, STUDY)
+        for variant in self.variants:
+            path = self._variant_folder(variant.name) / "config.toml"
+            for each, is_right in ((path.parent, path.parent.is_dir()), (path, is_plain(path))):
+                if os.path.lexists(each) and (each.is_symlink() or not is_right):
+                    raise UserError(f"{each} is not what a study makes there, and no link is followed. Move it away.")
+            if path.exists() and load_config(path) != self.configs[variant.name]:
+                raise UserError(
+                    f"variant {variant.name!r} was begun in {self.folder} with other settings. "
+                    "Choose another folder, or another name for the variant.",
+                    arguments=("out",),
+                )
+        for name, seed in self.missing():
+            self._check_seed(self._run_folder(name, seed))
+
+    def _check_seed(self, folder: Path) -> None:
+        """A seed's own files are what its study makes, no links, and its folder is no run of somebody's."""
+        kind_of(folder, SEED)
+        for path in (_result_path(folder), folder.with_name(f"{folder.name}.log")):
+            if os.path.lexists(path) and not is_plain(path):
+                raise UserError(f"{path} is not the file that a study makes there. Move it away.")
+
+    def _variant_folder(self, name: str) -> Path:
+        return self.folder / "runs" / name
+
+    def _run_folder(self, name: str, seed: int) -> Path:
+        return self._variant_folder(name) / f"seed-{seed}"
+
+    def _result(self, name: str, seed: int) -> SeedResult:
+        path = self._result_path(name, seed)
+        try:
+            result = msgspec.json.decode(read_file(path), type=SeedResult)
+        except UNREADABLE as error:
+            raise UserError(f"{path} is not the result of a seed: {error}. Move it away, and it is trained.") from error
+        return with_seconds(result, self._run_folder(name, seed) / "metrics.jsonl")
+
+    def _result_path(self, name: str, seed: int) -> Path:
+        return _result_path(self._run_folder(name, seed))
+
+
+def _result_path(run_folder: Path) -> Path:
+    return run_folder.with_name(f"{run_folder.name}.json")
+
+
+def _cores() -> list[int]:
+    """Those that this process may run on; none where a process cannot be kept on one."""
+    if sys.platform != "linux":
+        return []
+    return sorted(os.sched_getaffinity(0))
+
+
+class _Trainer:
+    """A process that trains one seed, and ends with this one."""
+
+    def __init__(self, config: bytes, folder: Path, variant: str, seed: int, core: int | None) -> None:
+        self.variant, self.seed = variant, seed
+        self._family = family.child_name()
+        context = multiprocessing.get_context("spawn")  # after a fork torch hangs
+        arguments = (self._family, os.getpid(), config, folder, variant, seed, core)
+        self.process = context.Process(target=_job, args=arguments)
+        with held_back():
+            self.process.start()
+
+    def ended(self) -> bool:
+        """Whether it has, and then nothing of it is left."""
+        if self.process.exitcode is None:
+            return False
+        family.end(self._family)
+        return True
+
+
+def _stop(trainers: Sequence[_Trainer]) -> None:
+    """End them, gently at first."""
+    for trainer in trainers:
+        trainer.process.terminate()
+    deadline = time.monotonic() + STOP_SECONDS
+    try:
+        for trainer in trainers:
+            trainer.process.join(max(0.0, deadline - time.monotonic()))
+    finally:
+        for trainer in trainers:
+            trainer.process.kill()
+            trainer.process.join()
+            trainer.ended()
+
+
+def _job(name: str, parent: int, *work: Any) -> None:
+    """A trainer's main function: does its work as a member of a family, until it is told to stop."""
+    family.join(name, parent)
+    try:
+        hear_again()
+        _train_on_core(*work)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_CODE)
+
+
+def _train_on_core(config: bytes, folder: Path, variant: str, seed: int, core: int | None) -> None:
+    """One seed in this process, which says in a log what goes wrong."""
+    if sys.platform == "linux" and core is not None:
+        os.sched_setaffinity(0, {core})
+    with folder.with_name(f"{folder.name}.log").open("w", encoding="utf-8") as log:
+        sys.stderr = log
+        train_seed(read_config(config), folder, variant, seed)
+
+
+def rehearse(config: RunConfig) -> None:
+    """Train for a moment, so that every kernel is compiled before anything is timed."""
+    from numzero.training.run import TrainingRun
+
+    schedule = msgspec.structs.replace(config.schedule, num_updates=1, start_steps=1)
+    evaluation = msgspec.structs.replace(config.evaluation, games=1)
+    short = msgspec.structs.replace(config, schedule=schedule, evaluation=evaluation)
+    with tempfile.TemporaryDirectory() as folder:
+        TrainingRun(short, Path(folder) / "run", seed=0, workers=0, on_event=lambda _: None).train()
+
+
+def train_seed(config: RunConfig, folder: Path, variant: str, seed: int) -> SeedResult:
+    """Train into `folder`, anew if there is something half done, and write the result beside it."""
+    from numzero.training.run import TrainingRun  # torch, which a study's parent can do without
+
+    clock, cpu = time.perf_counter(), _cpu_seconds()
+    processes = config.processes
+    TrainingRun(
+        config,
+        folder,
+        seed=seed,
+        workers=processes.workers,
+        reanalyze_workers=processes.reanalyze_workers,
+        on_event=lambda _: None,
+        anew=True,
+    ).train()
+    seconds, cpu_seconds = time.perf_counter() - clock, _cpu_seconds() - cpu
+    agent = Agent.load(folder)
+    said = agent.info.training
+    result = SeedResult(
+        variant=variant,
+        seed=seed,
+        scores=final_scores(agent, config.evaluation.num_simulations, config.game),
+        seconds=round(seconds, 1),
+        cpu_seconds=round(cpu_seconds, 1),
+        updates=said["updates"],
+        steps=said["environment_steps"],
+        parameters=said["parameters"],
+        curve=learning_curve(folder / "metrics.jsonl"),
+    )
+    write_file(_result_path(folder), msgspec.json.format(msgspec.json.encode(result), indent=2))
+    return result
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of its children that ended (on Windows: of this process)."""
+    return sum(os.times()[:4])
+
+
+def final_scores(agent: Agent, simulations: int, game: str) -> dict[str, float]:
+    """What the final agent of `game` is judged by: every position of a solved game, a match, or 100 episodes.
+
+    Raises:
+        UserError: the agent plays another game.
+    """
+    spec = agent.info.spec
+    if is_solved(trusted_name(spec.name, "the agent", game)):
+        found = {n: exhaustive(agent, simulations=n, trust=game)["optimal"] for n in EXHAUSTIVE_SIMULATIONS}
+        return {f"positions right, {n} simulations" if n else "positions right, bare policy": found[n] for n in found}
+    player = AgentPlayer(agent, simulations)
+    if spec.num_players == 2:
+        scores = match(game, player, RandomPlayer(), games=FINAL_GAMES, seed=FINAL_SEED)
+        return {"score against random": evaluation_score(scores)}
+    return {"mean return": episodes(game, player, games=FINAL_EPISODES, seed=FINAL_SEED)["mean_return"]}

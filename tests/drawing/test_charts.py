@@ -1,0 +1,67 @@
+"""Charts: whatever is drawn lies inside, and both formats are what they claim to be."""
+
+from __future__ import annotations
+
+import io
+import math
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from numzero.drawing.charts import COLORS, Band, Chart, Line, png, svg
+
+NAMESPACE = "{http://www.w3.org/2000/svg}"
+NUMBERS = st.floats(-1e6, 1e6, width=32)
+
+
+def numbers(points: str) -> list[tuple[float, float]]:
+    return [(float(x), float(y)) for x, y in (pair.split(",") for pair in points.split())]
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.lists(NUMBERS, min_size=0, max_size=6), min_size=0, max_size=9),
+    st.booleans(),
+    st.sampled_from([None, (0.0, 1.0)]),
+)
+def test_everything_lies_inside(curves, from_zero, y_range):
+    """Any number of lines and points, equal ones too; what leaves a given range is held at its edge."""
+    lines = [Line(f"line <{n}> & more", range(len(ys)), ys) for n, ys in enumerate(curves)]
+    bands = [Band(n, range(len(ys)), [y - 1 for y in ys], ys) for n, ys in enumerate(curves)]
+    root = ElementTree.fromstring(svg(Chart("A & B", "x", lines, bands, from_zero, y_range)))
+    width, height = float(root.get("width", 0)), float(root.get("height", 0))
+    for element in root:
+        if "points" in element.attrib:
+            assert all(-1 <= x <= width + 1 and -1 <= y <= height + 1 for x, y in numbers(element.attrib["points"]))
+    assert len(root.findall(f"{NAMESPACE}polygon")) == len(curves)
+
+
+def test_a_line_goes_through_its_points_in_proportion():
+    """Twice as far in x is twice as far on the picture, and more is higher."""
+    root = ElementTree.fromstring(svg(Chart("t", "x", [Line("", [0, 1, 3], [0.0, 5.0, 10.0])])))
+    line = next(e for e in root.iter(f"{NAMESPACE}polyline") if e.get("stroke") == COLORS[0])
+    (x0, y0), (x1, y1), (x2, y2) = numbers(line.attrib["points"])
+    assert (x2 - x0) == pytest.approx(3 * (x1 - x0), abs=0.3)
+    assert (y0 - y2) == pytest.approx(2 * (y0 - y1), abs=0.3)
+    assert y2 < y1 < y0
+
+
+def test_what_is_not_finite_is_left_out():
+    """A gap, not a broken picture."""
+    text = svg(Chart("t", "x", [Line("a", [0, 1, 2], [1.0, math.nan, math.inf])]))
+    assert "nan" not in text
+    assert "inf" not in text
+
+
+def test_a_png_shows_the_charts_one_below_another():
+    """In the lines' colours, two pixels per unit."""
+    chart = Chart(
+        "t", "x", [Line("a", [0, 1], [0.0, 1.0]), Line("b", [0, 1], [1.0, 0.0], dashed=True)], width=300, height=200
+    )
+    image = Image.open(io.BytesIO(png([chart, chart._replace(title="u", bands=[Band(0, [0, 1], [0, 0], [1, 1])])])))
+    assert (image.format, image.size) == ("PNG", (600, 800))
+    colors = {color for _, color in image.convert("RGB").getcolors(maxcolors=1_000_000) or []}
+    assert {tuple(bytes.fromhex(color[1:])) for color in COLORS[:2]} <= colors

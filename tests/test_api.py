@@ -1,0 +1,120 @@
+"""What a notebook does with numzero: every function works on folders and prints nothing."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from numzero import api
+from numzero.agent import Agent, Decision
+from numzero.errors import UserError
+from numzero.games import Game
+from numzero.replay import GameStore
+from tests.tiny import RUN, write_agent
+
+FUNCTIONS = [getattr(api, name) for name in api.__all__]
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_agent(tmp_path_factory.mktemp("agents") / "tictactoe")
+
+
+@pytest.fixture(autouse=True)
+def silent(capfd: pytest.CaptureFixture[str]) -> typing.Iterator[None]:
+    """Nothing is printed by any of it."""
+    yield
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_run_is_trained_judged_reported_on_and_exported(tmp_path: Path) -> None:
+    """From a preset to a folder for other apps; its games can be searched again."""
+    events: list[object] = []
+    scores = api.train(
+        "tictactoe", tmp_path / "run", workers=0, overrides=[*RUN, "selfplay.batch_size=4"], on_event=events.append
+    )
+    assert scores["wins"] + scores["draws"] + scores["losses"] == 4
+    assert events
+    assert api.evaluate(tmp_path / "run", "minimax", games=2, simulations=0)["games"] == 2
+    assert any(
+        finding.name == "value" or finding.name == "too short" for finding in api.report(tmp_path / "run").findings
+    )
+    done = api.export(tmp_path / "run", tmp_path / "agent", games=0)
+    assert set(done["bytes"]) >= {"agent.onnx", "golden.json", "card.md"}
+    assert Agent.load(tmp_path / "agent").info.model_version == 12
+    totals = api.reanalyze(tmp_path / "run", workers=0, simulations=1)
+    assert (totals.games, totals.left) == (totals.out_of_date, 0)
+    with pytest.raises(UserError, match="resume the run in it"):
+        api.train("tictactoe", tmp_path / "run", workers=0, overrides=RUN)
+
+
+def test_games_are_played_and_stored(agent: Path, tmp_path: Path) -> None:
+    """By processes, as many games as were asked for."""
+    totals = api.selfplay(tmp_path / "games", agent, workers=1, games=3, batch_size=2, simulations=1, seed=0)
+    assert totals.games >= 3
+    with GameStore(tmp_path / "games" / "replay.sqlite", reading=True) as store:
+        assert store.num_games() == totals.games
+
+
+def test_a_position_is_inspected(agent: Path) -> None:
+    """The moves that led there, and the tree."""
+    seen = api.inspect(agent, ["5", "1"], simulations=4, depth=1, children=9)
+    assert seen.found["moves"] == ["5", "1"]
+    assert seen.tree.visits == 5
+    assert len(seen.tree.children) == 7
+    assert seen.title()[0].startswith("tictactoe after 5, 1: player 1 to move, 4 simulations")
+
+
+def test_an_episode_is_played_with_somebody_who_chooses(agent: Path) -> None:
+    """Who is told whose move it is, and may leave."""
+    movers: list[int] = []
+
+    def choose(game: Game, mover: int, decision: Decision) -> int | None:
+        movers.append(mover)
+        return int(np.flatnonzero(game.legal()[0])[0])
+
+    total = api.play(agent, choose, simulations=1, seed=0)
+    assert total is not None
+    assert movers == [i % 2 for i in range(7)]
+    assert total.tolist() == [1.0, 0.0]
+    assert api.play(agent, lambda game, mover, decision: None, simulations=1) is None
+
+
+def test_an_agent_is_described(agent: Path) -> None:
+    """In a struct, and in plain values with its files."""
+    info, plain = api.describe(agent)
+    assert info.spec.name == plain["spec"]["name"] == "tictactoe"
+    assert {"initial.onnx", "recurrent.onnx"} <= set(plain["files"])
+
+
+def test_an_agent_that_ships_is_found_by_its_game() -> None:
+    """And the lack of one is said in the library's words."""
+    assert api.shipped_agent("tictactoe").name == "tictactoe"
+    with pytest.raises(UserError, match=r"no agent ships for 'chess' \(agents ship for .*tictactoe.*name its folder"):
+        api.shipped_agent("chess")
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
+def test_every_function_is_documented_and_typed(function: typing.Any) -> None:
+    """Each argument and the result have a type, and there is a docstring."""
+    assert function.__doc__
+    target = function.__init__ if inspect.isclass(function) else function
+    signature = inspect.signature(target)
+    assert [
+        name for name, each in signature.parameters.items() if name != "self" and each.annotation is each.empty
+    ] == []
+    assert signature.return_annotation is not signature.empty
+
+
+def test_the_api_needs_no_torch_to_be_imported(agent: Path) -> None:
+    """It comes with the first training."""
+    import subprocess
+    import sys
+
+    code = "import sys, numzero.api; print([name for name in ('torch', 'click', 'rich') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "[]\n"
