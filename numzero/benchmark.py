@@ -20,14 +20,14 @@ from numzero.games import GameSpec, make_game
 from numzero.games.turns import model_discount
 from numzero.inference import OnnxModel
 from numzero.replay import Trajectory, Window, layout
-from numzero.runtime.base import UNLIMITED, Mailbox, add_counts
-from numzero.runtime.processes import ProcessRuntime
+from numzero.runtime.base import UNLIMITED, Mailbox, Place, Runtime, add_counts
+from numzero.runtime.factory import make_runtime
 from numzero.search import InitialOutput, Model, RecurrentOutput, Search, SearchConfig, memory_bytes
 from numzero.search.policies import dense_output
 from numzero.search.steps import evaluate_dense
 from numzero.targets import Batch
 from numzero.training.config import load_preset
-from numzero.training.selfplay import SelfPlayTask, selfplay, warm_up
+from numzero.training.roles.selfplay import SelfPlayTask, selfplay, warm_up
 
 __all__ = ["LEARNER_PRESETS", "SELFPLAY_PRESETS", "WORKLOADS", "StubModel", "Workload"]
 __all__ += ["bench_learner", "bench_search", "bench_selfplay"]
@@ -259,7 +259,7 @@ def bench_selfplay(preset: str, workers: int, seconds: float) -> dict[str, Any]:
     tasks = [SelfPlayTask(config.game, config.search, settings, gamma, 0, actor) for actor in range(workers)]
     warm_up(tasks[0], files)
     with tempfile.TemporaryDirectory() as folder:
-        runtime = ProcessRuntime(Path(folder) / "replay.sqlite", Path(folder) / "weights")
+        runtime = make_runtime("processes", Place(Path(folder) / "replay.sqlite", Path(folder) / "weights"))
         try:
             runtime.publish(0, {"initial.onnx": files.initial, "recurrent.onnx": files.recurrent})
             runtime.allow(timed_selfplay.__name__, UNLIMITED)
@@ -290,7 +290,7 @@ def _evaluation_seconds(model: OnnxModel) -> float:
     return seconds / BENCH_GAMES
 
 
-def _count_for(runtime: ProcessRuntime, workers: int, seconds: float) -> dict[str, Any]:
+def _count_for(runtime: Runtime, workers: int, seconds: float) -> dict[str, Any]:
     """What all workers report within `seconds` of the first report of each."""
     warming = 0
     while warming < workers and runtime.running():
@@ -330,8 +330,8 @@ def bench_learner(preset: str, batch_size: int, seconds: float) -> dict[str, Any
     """
     from numzero.networks.arithmetic import update_products
     from numzero.networks.network import make_network
-    from numzero.training.batches import draw_batch
-    from numzero.training.learner import Learner
+    from numzero.training.learning.batches import draw_batch
+    from numzero.training.learning.learner import Learner
 
     config = load_preset(preset)
     game = make_game(config.game, 1)

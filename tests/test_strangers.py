@@ -19,12 +19,14 @@ from numzero.agent import Agent, agent_files
 from numzero.commands import main
 from numzero.commands.trust import env_words
 from numzero.errors import UserError
-from numzero.files import write_folder
+from numzero.files import read_folder, write_folder
 from numzero.latency import bench_agent
+from numzero.runtime.base import AGENTS
 from numzero.runtime.inline import InlineRuntime
 from numzero.training.config import save_config
 from numzero.training.embed import golden_cases
-from numzero.training.evaluate import EvaluationTask, evaluate, evaluation
+from numzero.training.evaluate import evaluate
+from numzero.training.roles.evaluation import EvaluationTask, evaluation
 from numzero.training.run import TrainingRun
 from numzero.training.study import final_scores
 from tests.test_commands import COMMANDS
@@ -268,12 +270,13 @@ def test_the_library_is_as_careful_by_default(planted: Planted, tmp_path: Path) 
     assert planted.imported
 
 
-def test_evaluation_beside_training_plays_the_runs_game_alone(planted: Planted, tmp_path: Path) -> None:
-    """A newer agent in the run's folder, of another game, ends it before that game is made."""
+def test_evaluation_beside_training_plays_the_runs_game_alone(planted: Planted) -> None:
+    """An agent that is published to be judged, of another game, ends it before that game is made."""
 
     def judge(game: str) -> int:
-        runtime = InlineRuntime(tmp_path / f"{game.partition(':')[0]}.sqlite")
-        runtime.start(evaluation, [EvaluationTask(str(planted.agent), game, 2, 0, 0)], unit="updates")
+        runtime = InlineRuntime()
+        runtime.start(evaluation, [EvaluationTask(game, 2, 0, 0)], unit="updates")
+        runtime.publish(1, read_folder(planted.agent), AGENTS)
         runtime.allow("evaluation", 1)
         runtime.poll(0.0)
         return len(runtime.take_counts()["evaluations"])

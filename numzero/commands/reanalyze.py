@@ -1,6 +1,6 @@
 """`reanalyze`: search a run's stored games again with an agent.
 
-Knows the options and what the display says; `training.reanalyze` searches and a runtime runs it.
+Knows the options and what the display says; `training.roles.reanalyze` searches and a runtime runs it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numzero.runtime.family import no_orphans
 if TYPE_CHECKING:
     from numzero.agent import Agent
     from numzero.runtime.base import Runtime
-    from numzero.training.reanalyze import ReanalyzeTask
+    from numzero.training.roles.reanalyze import ReanalyzeTask
 
 __all__ = ["reanalyze"]
 
@@ -59,14 +59,14 @@ def reanalyze(
     agent = Agent.load(run if agent_folder is None else agent_folder)
     _check_game(agent, source.spec.name)
     workers = (os.cpu_count() or 1) if workers is None else workers
-    tasks = _tasks(source.store, agent, agent_folder is not None, simulations, positions, max(1, workers))
+    tasks = _tasks(agent, agent_folder is not None, simulations, positions, max(1, workers))
     with (
         store_lock(source.store),
         tempfile.TemporaryDirectory(prefix="numzero-") as weights,
         StatusDisplay(f"reanalyze: {source.store}", quiet=as_json) as display,
     ):
         runtime = _runtime(source.store, Path(weights), workers)
-        totals = _refresh(runtime, agent, tasks, display)
+        totals = _refresh(runtime, agent, source.store, tasks, display)
     if as_json:
         echo(json.dumps({"store": str(source.store), "agent_updates": agent.info.model_version, **totals}))
     else:
@@ -84,13 +84,11 @@ def _check_game(agent: Agent, game: str) -> None:
         raise UserError(f"the agent plays {agent.info.spec.name}, the games are of {game}. Name one that plays it.")
 
 
-def _tasks(
-    store: Path, agent: Agent, is_foreign: bool, simulations: int | None, positions: int, count: int
-) -> list[ReanalyzeTask]:
+def _tasks(agent: Agent, is_foreign: bool, simulations: int | None, positions: int, count: int) -> list[ReanalyzeTask]:
     import dataclasses
     import hashlib
 
-    from numzero.training.reanalyze import ReanalyzeTask
+    from numzero.training.roles.reanalyze import ReanalyzeTask
 
     search = agent.info.search
     if simulations is not None:
@@ -98,30 +96,30 @@ def _tasks(
     # A run's weights are told apart by their version; another agent by what it is made of.
     made_of = hashlib.sha256(agent.files.initial + agent.files.recurrent + repr(search).encode()).hexdigest()[:16]
     name = made_of if is_foreign or simulations is not None else ""
-    return [ReanalyzeTask(str(store), search, positions, i, count, agent=name, once=True) for i in range(count)]
+    return [ReanalyzeTask(search, positions, i, count, agent=name, once=True) for i in range(count)]
 
 
 def _runtime(store: Path, weights: Path, workers: int) -> Runtime:
-    from numzero.runtime.inline import InlineRuntime
-    from numzero.runtime.processes import ProcessRuntime
+    from numzero.runtime.base import AUTO, Place
+    from numzero.runtime.factory import make_runtime
 
-    if workers == 0:
-        return InlineRuntime(store)
-    return ProcessRuntime(store, weights)
+    return make_runtime(AUTO, Place(store, weights, workers=workers))
 
 
-def _refresh(runtime: Runtime, agent: Agent, tasks: list[ReanalyzeTask], display: StatusDisplay) -> dict[str, Any]:
+def _refresh(
+    runtime: Runtime, agent: Agent, store: Path, tasks: list[ReanalyzeTask], display: StatusDisplay
+) -> dict[str, Any]:
     """Let the workers sweep until nothing is out of date, or it is asked to stop."""
     from numzero.interrupts import Interrupts
     from numzero.replay import GameStore
     from numzero.runtime.base import UNLIMITED
-    from numzero.training.reanalyze import count_out_of_date
-    from numzero.training.reanalyze import reanalyze as role
+    from numzero.training.roles.reanalyze import count_out_of_date
+    from numzero.training.roles.reanalyze import reanalyze as role
 
     version = agent.info.model_version
     interrupts = Interrupts()
-    with GameStore(tasks[0].store) as store, interrupts.heard():
-        left = count_out_of_date(store, tasks[0].agent, version)
+    with GameStore(store) as games, interrupts.heard():
+        left = count_out_of_date(games.index(), tasks[0].agent, version)
         started = time.perf_counter()
         totals: dict[str, Any] = {"games": 0, "positions": 0, "seconds": 0.0, "left": left}
         try:
@@ -140,7 +138,7 @@ def _refresh(runtime: Runtime, agent: Agent, tasks: list[ReanalyzeTask], display
             _add(totals, runtime.take_counts(), time.perf_counter() - started)
             runtime.close()
         display.show(_rows(totals, left), now=True)
-        totals["left"] = count_out_of_date(store, tasks[0].agent, version)
+        totals["left"] = count_out_of_date(games.index(), tasks[0].agent, version)
     return totals
 
 

@@ -1,6 +1,6 @@
 """`selfplay`: many processes play an agent's games and store them.
 
-Knows the options and what the display says; `training.selfplay` plays and `runtime.processes` runs it.
+Knows the options and what the display says; `training.roles.selfplay` plays and `runtime.processes` runs it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numzero.runtime.family import no_orphans
 
 if TYPE_CHECKING:
     from numzero.agent import Agent
-    from numzero.training.selfplay import SelfPlayTask
+    from numzero.training.roles.selfplay import SelfPlayTask
 
 __all__ = ["selfplay"]
 
@@ -86,8 +86,9 @@ def selfplay(
     from numzero.files import tidy
     from numzero.folders import GAMES, STORE_NAME, FolderLock, kind_of
     from numzero.replay import GAME_NOTE, GameStore
-    from numzero.runtime.processes import ProcessRuntime
-    from numzero.training.selfplay import selfplay as role
+    from numzero.runtime.base import Place
+    from numzero.runtime.factory import make_runtime
+    from numzero.training.roles.selfplay import selfplay as role
 
     kind_of(out, GAMES)  # before any work is done
     agent = _agent(game, agent_folder, trusts)
@@ -100,7 +101,7 @@ def selfplay(
         tidy(out, GAMES)
         num_before = store.num_games()
         store.write_note(GAME_NOTE, msgspec.json.encode(agent.info.spec))  # so that others can learn from them
-    runtime = ProcessRuntime(out / STORE_NAME, out / "weights")
+    runtime = make_runtime("processes", Place(out / STORE_NAME, out / "weights", workers=workers))
     title = (
         f"self-play: {tasks[0].game}, {workers} processes, {tasks[0].search.num_simulations} simulations, seed {seed}"
     )
@@ -153,7 +154,7 @@ def _tasks(
     import dataclasses
     import hashlib
 
-    from numzero.training.selfplay import SelfPlayConfig, SelfPlayTask
+    from numzero.training.roles.selfplay import SelfPlayConfig, SelfPlayTask
 
     search = agent.info.search
     if simulations is not None:
@@ -216,7 +217,7 @@ def _play(
     """Start the processes, add up what they say, and stop them at the end or when asked."""
     from numzero.interrupts import Interrupts
     from numzero.runtime.base import UNLIMITED
-    from numzero.training.selfplay import warm_up
+    from numzero.training.roles.selfplay import warm_up
 
     interrupts = Interrupts()
     with interrupts.heard():

@@ -16,17 +16,16 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from numzero import lastwords
 from numzero.errors import UserError
-from numzero.files import write_generation
 from numzero.interrupts import held_back
 from numzero.replay import GameStore, Trajectory
 from numzero.runtime import family
-from numzero.runtime.base import Notice, Role, RuntimeConfig, State, WorkerStatus, add_counts
+from numzero.runtime.base import WEIGHTS, Notice, Place, Role, RuntimePace, State, WorkerStatus, add_counts
 from numzero.runtime.board import Board
+from numzero.runtime.channels import Channels
 from numzero.runtime.usage import cpu_ticks
 from numzero.runtime.worker import Birth, work
 
@@ -34,7 +33,10 @@ __all__ = ["ProcessRuntime"]
 
 STOP_SECONDS = 10.0
 """A worker that has not ended this long after it was told to is killed; one that has not begun yet, at once."""
-WEIGHT_GENERATIONS = 3
+PUBLISH_SECONDS = 0.2
+"""Workers look for weights this often: publishing faster would only wear the disk."""
+WAIT_SECONDS = 0.1
+"""How long there may be nothing to do for whoever directs the workers, before they look again."""
 LAST_MESSAGES_SECONDS = 0.5
 """How long after a worker's end its pipe may still bring what it said."""
 SHARE_OF_PATIENCE = 0.25
@@ -52,26 +54,19 @@ class ProcessRuntime:
     """One process per task; see `Runtime`.
 
     Args:
-        store: the SQLite file that delivered trajectories go to.
-        weights: the folder of published weights, one numbered folder per version.
-        config: how patient it is.
-        first_life: of every worker, above all lives of those who wrote to this store before.
-        first_sequence: games of the store up to this sequence were collected before.
+        place: of which it needs `store` and `weights`, and takes `config`, `first_life` and `first_sequence`.
     """
 
-    def __init__(
-        self,
-        store: Path,
-        weights: Path,
-        config: RuntimeConfig | None = None,
-        *,
-        first_life: int = 0,
-        first_sequence: int = 0,
-    ) -> None:
-        self._store_path = store
-        self._weights = weights
-        self._config = RuntimeConfig() if config is None else config
-        self._first_life = first_life
+    pace = RuntimePace(in_step=False, publish_seconds=PUBLISH_SECONDS, wait_seconds=WAIT_SECONDS)
+
+    def __init__(self, place: Place) -> None:
+        assert place.store is not None, "processes need a file for their games"
+        assert place.weights is not None, "processes need a folder for their weights"
+        self._store_path = place.store
+        self._weights = place.weights
+        self._config = place.config
+        self._first_life = place.first_life
+        self._channels = Channels(place.weights)
         self._context = multiprocessing.get_context("spawn")
         self._boards: dict[str, Board] = {}
         self._allowed: dict[str, int] = {}
@@ -85,7 +80,7 @@ class ProcessRuntime:
         self._store: GameStore | None = None
         self._watched = contextlib.ExitStack()
         self._family = ""  # of all workers; each is a family within it
-        self.sequence = first_sequence  # of the newest game that was collected
+        self.sequence = place.first_sequence
 
     def start(
         self, role: Role, tasks: Sequence[Any], *, unit: str = "steps", patience_seconds: float | None = None
@@ -106,9 +101,9 @@ class ProcessRuntime:
             self._workers.append(worker)
             worker.start(self._context, self._heard)
 
-    def publish(self, version: int, files: Mapping[str, bytes]) -> None:
+    def publish(self, version: int, files: Mapping[str, bytes], channel: str = WEIGHTS) -> None:
         """See `Runtime`."""
-        write_generation(self._weights, version, files, keep=WEIGHT_GENERATIONS)
+        self._channels.publish(version, files, channel)
 
     def allow(self, role: str, total: int) -> None:
         """See `Runtime`."""

@@ -5,11 +5,9 @@ Knows agents, games and opponents; knows nothing of training, and never imports 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +16,10 @@ from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.games import STAY, Game, Solved, Trust, make_game, trusted_name
 from numzero.games.turns import for_first_player
-from numzero.runtime.base import Mailbox
 from numzero.search import sample_action
 
-__all__ = ["AgentPlayer", "EvaluationTask", "MinimaxPlayer", "Player", "RandomPlayer", "episodes", "evaluate"]
-__all__ += ["evaluation", "exhaustive", "match"]
+__all__ = ["AgentPlayer", "MinimaxPlayer", "Player", "Progress", "RandomPlayer", "episodes", "evaluate", "exhaustive"]
+__all__ += ["match"]
 
 BATCH_SIZE = 256
 """Games or episodes in lockstep."""
@@ -33,8 +30,6 @@ OPENING_MOVES = 2
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) at every move of a batch."""
-NICENESS = 10
-"""Of a process that evaluates beside training: it takes the time that the other roles leave."""
 
 
 def _unheard(done: int, total: int) -> None:
@@ -198,53 +193,6 @@ def _play_episodes(
         return total
     finally:
         game.close()
-
-
-class EvaluationTask(NamedTuple):
-    """All that a process which evaluates beside training needs; plain values."""
-
-    run: str
-    """The run's folder, whose newest agent is judged."""
-    game: str
-    """The run's; an agent that names another is refused."""
-    games: int
-    num_simulations: int
-    seed: int
-
-
-class _Stopped(Exception):
-    """The run ends; nobody waits for these scores."""
-
-
-def evaluation(task: EvaluationTask, mailbox: Mailbox) -> Iterator[None]:
-    """The role that judges the newest agent whenever the run allows it to; agents in between are passed over.
-
-    Its unit is `updates`: the budget goes up to those of the agent that is to be judged. Reports `evaluations`, triples
-    of updates, environment steps and scores.
-    """
-    if hasattr(os, "nice"):
-        os.nice(NICENESS)
-    told = int(mailbox.told.get("updates", 0))
-
-    def move(done: int, total: int) -> None:
-        del done, total
-        if mailbox.stopping():
-            raise _Stopped
-
-    while not mailbox.stopping():
-        if mailbox.budget() <= 0:
-            mailbox.wait()
-        else:
-            agent = Agent.load(Path(task.run))
-            updates, steps = agent.info.model_version, int(agent.info.training.get("environment_steps", 0))
-            settings = {"games": task.games, "simulations": task.num_simulations, "seed": task.seed}
-            try:
-                scores = evaluate(agent, opponent=None, progress=move, trust=task.game, **settings)
-            except _Stopped:
-                return
-            mailbox.report({"updates": max(updates - told, 1), "evaluations": [(updates, steps, scores)]})
-            told = max(updates, told + 1)
-        yield
 
 
 def exhaustive(

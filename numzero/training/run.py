@@ -27,11 +27,9 @@ from numzero.metrics import Evaluated, Event, Finished, Started
 from numzero.networks.export import Exporter
 from numzero.networks.network import make_network
 from numzero.replay import GAME_NOTE, MEBIBYTE, GameStore
-from numzero.runtime.base import Runtime
+from numzero.runtime.base import AGENTS, Place
+from numzero.runtime.factory import make_runtime
 from numzero.runtime.family import no_orphans
-from numzero.runtime.inline import InlineRuntime
-from numzero.runtime.processes import ProcessRuntime
-from numzero.training.batches import draw_batch
 from numzero.training.checkpoint import (
     GENERATIONS,
     Checkpoint,
@@ -45,15 +43,17 @@ from numzero.training.checkpoint import (
 )
 from numzero.training.config import RunConfig, load_config, save_config
 from numzero.training.diagnosis import diagnose
-from numzero.training.evaluate import EvaluationTask, Progress, evaluate, evaluation
+from numzero.training.evaluate import Progress, evaluate
 from numzero.training.journal import BUSY_SECONDS, Journal
-from numzero.training.learner import Learner
+from numzero.training.learning.batches import draw_batch
+from numzero.training.learning.learner import Learner
 from numzero.training.limiter import Limiter
 from numzero.training.offline import STORE_NAME, Source, check_source, find_source, import_games
 from numzero.training.plan import RunPlan, check_plan, make_window, needs_game, spec_of, window_bytes
 from numzero.training.progress import Counts, Meter, as_episodes
-from numzero.training.reanalyze import Reanalyzer, ReanalyzeTask, reanalyze
-from numzero.training.selfplay import SelfPlayTask, selfplay, warm_up
+from numzero.training.roles.evaluation import EvaluationTask, evaluation
+from numzero.training.roles.reanalyze import Reanalyzer, ReanalyzeTask, reanalyze
+from numzero.training.roles.selfplay import SelfPlayTask, selfplay, warm_up
 
 __all__ = ["TrainingRun"]
 
@@ -239,19 +239,17 @@ class TrainingRun:
             with unfit_explained(f"the checkpoint in {self.folder / 'checkpoints'}"):
                 self._restore(checkpoint)
         self._first = msgspec.structs.replace(state)  # where this session began: runtimes count from there
-        self._runtime: Runtime
-        if self._in_processes:
-            self._processes = ProcessRuntime(
-                path,
-                self.folder / "weights",
-                config.runtime,
-                first_life=self._lock.session * LIVES_PER_SESSION,
-                first_sequence=state.sequence,
-            )
-            self._runtime = self._processes
-        else:
-            states = {} if checkpoint is None else checkpoint.roles
-            self._runtime = InlineRuntime(path, states=states, write=self._journal.write)
+        place = Place(
+            path,
+            self.folder / "weights",
+            config.runtime,
+            workers=self.plan.workers + self.plan.reanalyze_workers,
+            first_life=self._lock.session * LIVES_PER_SESSION,
+            first_sequence=state.sequence,
+            states={} if checkpoint is None else checkpoint.roles,
+            write=self._journal.write,
+        )
+        self._runtime = make_runtime(config.runtime.kind, place)
         self._meter = Meter(config.schedule.num_updates, config.learner.batch_size, self._counts())
         self._meter.episodes.extend(state.episodes)
 
@@ -335,17 +333,14 @@ class TrainingRun:
             self._runtime.start(reanalyze, self._reanalyze_tasks(), unit="positions")
         if self._evaluates_beside():
             settings = config.evaluation
-            task = EvaluationTask(
-                str(self.folder), config.game, settings.games, settings.num_simulations, EVALUATION_SEED
-            )
+            task = EvaluationTask(config.game, settings.games, settings.num_simulations, EVALUATION_SEED)
             self._runtime.start(evaluation, [task], unit="updates", patience_seconds=EVALUATION_PATIENCE_SECONDS)
 
     def _reanalyze_tasks(self) -> list[ReanalyzeTask]:
         config, count = self.config.reanalyze, self.plan.reanalyze_workers
         newest_steps = self._window.capacity_steps if config.scope == "window" else 0
-        path = str(self.folder / STORE_NAME)
         return [
-            ReanalyzeTask(path, self.config.search, config.positions, worker, count, newest_steps=newest_steps)
+            ReanalyzeTask(self.config.search, config.positions, worker, count, newest_steps=newest_steps)
             for worker in range(count)
         ]
 
@@ -384,7 +379,7 @@ class TrainingRun:
         state.reanalyzed += counts.get("positions", 0)
         self._meter.episodes.extend(episodes)
         if self._in_processes:
-            state.sequence = self._processes.sequence
+            state.sequence = self._runtime.sequence
         if self.plan.reanalyze_workers:
             self._take_in_statistics()
         for updates, steps, scores in counts.get("evaluations", ()):
@@ -505,12 +500,13 @@ class TrainingRun:
         if self._reanalyzer is not None:
             self._reanalyzer.use_model(model, version)
 
-    def _save_agent(self) -> None:
+    def _save_agent(self) -> dict[str, bytes]:
         """The average network as the run's newest agent."""
         folder = self.folder / "agents"
         files = self._agent_files(self._model_files(average=True))
         updates = self._learner.num_updates_done
         self._journal.write(lambda: write_generation(folder, updates, files, keep=GENERATIONS))
+        return files
 
     def _save_checkpoint(self, roles: dict[str, Any] | None = None) -> None:
         """All that it takes to go on, and the agent so far; games first, since the checkpoint refers to them."""
@@ -546,7 +542,8 @@ class TrainingRun:
         if not interval or done % interval or not within or self.plan.offline:
             return
         if self._evaluates_beside():
-            self._save_agent()
+            files = self._save_agent()
+            self._journal.write(lambda: self._runtime.publish(done, files, AGENTS))
             self._runtime.allow(evaluation.__name__, done)
         else:
             with contextlib.suppress(_StopAskedError):

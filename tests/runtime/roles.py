@@ -20,8 +20,8 @@ from numzero.errors import EnvironmentFault, UserError
 from numzero.replay import Trajectory
 from numzero.runtime.base import Mailbox
 from numzero.search import kernels
-from numzero.training.selfplay import SelfPlayTask
-from numzero.training.selfplay import selfplay as real_selfplay
+from numzero.training.roles.selfplay import SelfPlayTask
+from numzero.training.roles.selfplay import selfplay as real_selfplay
 
 
 class Task(NamedTuple):

@@ -17,10 +17,9 @@ import pytest
 from numzero.errors import UserError
 from numzero.replay import GameStore
 from numzero.runtime import processes as processes_module
-from numzero.runtime.base import Notice, Runtime, RuntimeConfig, add_counts
-from numzero.runtime.inline import InlineRuntime
-from numzero.runtime.processes import ProcessRuntime
-from numzero.training.selfplay import SelfPlayConfig, SelfPlayTask, warm_up
+from numzero.runtime.base import Notice, Place, Runtime, RuntimeConfig, add_counts
+from numzero.runtime.factory import make_runtime
+from numzero.training.roles.selfplay import SelfPlayConfig, SelfPlayTask, warm_up
 from tests.chaos import is_alive
 from tests.runtime import roles
 from tests.runtime.roles import Task
@@ -35,11 +34,8 @@ class Bench:
 
     def __init__(self, kind: str, folder: Path, **config: Any) -> None:
         self.store = folder / "replay.sqlite"
-        self.runtime: Runtime = (
-            InlineRuntime(self.store)
-            if kind == "inline"
-            else ProcessRuntime(self.store, folder / "weights", RuntimeConfig(**config))
-        )
+        self.place = Place(self.store, folder / "weights", RuntimeConfig(**config), workers=1)
+        self.runtime: Runtime = make_runtime(kind, self.place)
         self.notices: list[Notice] = []
         self.counts: dict[str, Any] = {"steps": 0}
         self.collected: list[str] = []
@@ -384,11 +380,12 @@ def test_selfplay_workers_stay_small(processes: Bench, batch_size: int) -> None:
 ORPHANAGE = """
 import sys, time
 from pathlib import Path
+from numzero.runtime.base import Place
 from numzero.runtime.processes import ProcessRuntime
 from tests.runtime import roles
 
 if __name__ == "__main__":
-    runtime = ProcessRuntime(Path(sys.argv[1]) / "replay.sqlite", Path(sys.argv[1]) / "weights")
+    runtime = ProcessRuntime(Place(Path(sys.argv[1]) / "replay.sqlite", Path(sys.argv[1]) / "weights"))
     runtime.start(getattr(roles, sys.argv[2]), [roles.Task("a"), roles.Task("b")])
     pids = []
     while len(pids) < 2:

@@ -15,7 +15,7 @@ from numzero.training import run as run_module
 from numzero.training.diagnosis import diagnose
 from numzero.training.run import TrainingRun
 from tests.tiny import run_config
-from tests.training.test_learner import random_batch
+from tests.training.learning.test_learner import random_batch
 
 VALUE_BINS, REWARD_BINS = np.float32([-1, 0, 1]), np.float32([0, 2])
 HEADS = {

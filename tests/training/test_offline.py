@@ -15,8 +15,9 @@ from numzero.errors import UserError
 from numzero.games import make_game, registry
 from numzero.metrics import Evaluated, Event, Finished, Noted, Progress, Started
 from numzero.replay import GAME_NOTE, UNKNOWN_VERSION, GameStore
-from numzero.training import offline, plan, selfplay
+from numzero.training import offline, plan
 from numzero.training.offline import Source, find_source, import_games
+from numzero.training.roles import selfplay
 from numzero.training.run import TrainingRun
 from tests.tiny import CORRIDOR, run_config, write_agent
 

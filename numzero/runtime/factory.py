@@ -1,0 +1,42 @@
+"""The runtime that settings name.
+
+Knows names and the protocol that what they name has to have; knows nothing of any runtime, each of which is imported
+when it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, cast
+
+from numzero import outside
+from numzero.errors import UserError
+from numzero.runtime.base import AUTO, KINDS, Place, Runtime
+
+__all__ = ["make_runtime"]
+
+SETTING = "runtime.kind"
+OPERATIONS = tuple(name for name in vars(Runtime) if not name.startswith("_"))
+
+
+def make_runtime(kind: str, place: Place) -> Runtime:
+    """The runtime of a kind (see `RuntimeConfig.kind`), at a place.
+
+    Raises:
+        UserError: nothing has that name, or it is no runtime.
+    """
+    if kind == AUTO:
+        kind = "processes" if place.workers else "inline"
+    if kind in KINDS:
+        module, _, name = KINDS[kind].partition(":")
+        return cast(Runtime, getattr(importlib.import_module(module), name)(place))
+    found = outside.load(kind, SETTING)
+    _require_operations(found, kind)
+    return cast(Runtime, found(place))
+
+
+def _require_operations(found: Any, kind: str) -> None:
+    missing = [name for name in OPERATIONS if not hasattr(found, name)]
+    if missing or not isinstance(found, type):
+        seen = f"it lacks {', '.join(missing)}" if missing else "it is no class"
+        raise UserError(f"{SETTING} must name a class with all operations of a `Runtime`; {kind}: {seen}.")
