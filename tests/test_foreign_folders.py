@@ -217,7 +217,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def update() -> None:
         original()
-        if run._learner.num_updates_done == 4:
+        if run._trainer.learner.num_updates_done == 4:
             run._interrupts.requested = True
 
     run._update = update  # type: ignore[method-assign]

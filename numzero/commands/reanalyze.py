@@ -103,7 +103,7 @@ def _runtime(store: Path, weights: Path, workers: int) -> Runtime:
     from numzero.runtime.base import AUTO, Place
     from numzero.runtime.factory import make_runtime
 
-    return make_runtime(AUTO, Place(store, weights, workers=workers))
+    return make_runtime(AUTO, Place(store, weights), workers)
 
 
 def _refresh(

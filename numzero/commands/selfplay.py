@@ -101,7 +101,7 @@ def selfplay(
         tidy(out, GAMES)
         num_before = store.num_games()
         store.write_note(GAME_NOTE, msgspec.json.encode(agent.info.spec))  # so that others can learn from them
-    runtime = make_runtime("processes", Place(out / STORE_NAME, out / "weights", workers=workers))
+    runtime = make_runtime("processes", Place(out / STORE_NAME, out / "weights"))
     title = (
         f"self-play: {tasks[0].game}, {workers} processes, {tasks[0].search.num_simulations} simulations, seed {seed}"
     )

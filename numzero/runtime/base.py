@@ -187,8 +187,6 @@ class Place(NamedTuple):
     weights: Path | None = None
     """A folder for what is published. Other channels than that of the weights have theirs beside it."""
     config: RuntimeConfig = RuntimeConfig()
-    workers: int = 0
-    """How many workers there are to be, of all roles; 0: none beside this process is asked for."""
     first_life: int = 0
     """Of every worker that begins afresh, above all lives of those who wrote to this store before."""
     first_sequence: int = 0

@@ -7,32 +7,38 @@ when it is asked for.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any, cast
 
 from numzero import outside
 from numzero.errors import UserError
 from numzero.runtime.base import AUTO, KINDS, Place, Runtime
 
-__all__ = ["make_runtime"]
+__all__ = ["make_runtime", "runtime_maker"]
 
 SETTING = "runtime.kind"
 OPERATIONS = tuple(name for name in vars(Runtime) if not name.startswith("_"))
 
 
-def make_runtime(kind: str, place: Place) -> Runtime:
-    """The runtime of a kind (see `RuntimeConfig.kind`), at a place.
+def make_runtime(kind: str, place: Place, workers: int = 0) -> Runtime:
+    """The runtime of a kind, at a place; see `runtime_maker`."""
+    return runtime_maker(kind, workers)(place)
+
+
+def runtime_maker(kind: str, workers: int) -> Callable[[Place], Runtime]:
+    """What makes the runtime of a kind (see `RuntimeConfig.kind`), where so many workers are asked for.
 
     Raises:
         UserError: nothing has that name, or it is no runtime.
     """
     if kind == AUTO:
-        kind = "processes" if place.workers else "inline"
+        kind = "processes" if workers else "inline"
     if kind in KINDS:
         module, _, name = KINDS[kind].partition(":")
-        return cast(Runtime, getattr(importlib.import_module(module), name)(place))
+        return cast(Callable[[Place], Runtime], getattr(importlib.import_module(module), name))
     found = outside.load(kind, SETTING)
     _require_operations(found, kind)
-    return cast(Runtime, found(place))
+    return cast(Callable[[Place], Runtime], found)
 
 
 def _require_operations(found: Any, kind: str) -> None:

@@ -34,7 +34,7 @@ class Bench:
 
     def __init__(self, kind: str, folder: Path, **config: Any) -> None:
         self.store = folder / "replay.sqlite"
-        self.place = Place(self.store, folder / "weights", RuntimeConfig(**config), workers=1)
+        self.place = Place(self.store, folder / "weights", RuntimeConfig(**config))
         self.runtime: Runtime = make_runtime(kind, self.place)
         self.notices: list[Notice] = []
         self.counts: dict[str, Any] = {"steps": 0}
