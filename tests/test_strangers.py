@@ -19,7 +19,7 @@ from numzero.agent import Agent, agent_files
 from numzero.commands import main
 from numzero.commands.trust import env_words
 from numzero.errors import UserError
-from numzero.files import read_folder, write_folder
+from numzero.files import read_folder, write_folder, write_sealed
 from numzero.latency import bench_agent
 from numzero.runtime.base import AGENTS
 from numzero.runtime.inline import InlineRuntime
@@ -268,6 +268,26 @@ def test_the_library_is_as_careful_by_default(planted: Planted, tmp_path: Path) 
     for call in calls[:3]:
         call(trust=GAME)
     assert planted.imported
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["runtime.kind='{}:Runtime'", "learner.loss='{}:loss'", "network.body='{}:Body'"],
+    ids=["runtime", "loss", "body"],
+)
+def test_the_settings_of_a_run_have_no_code_run(named: str, tmp_path: Path) -> None:
+    """A runtime, a loss, a body that a folder names: its game's name answers for none of them."""
+    folder, module = tmp_path / "run", tmp_path / "planted_settings.py"
+    TrainingRun(run_config("tictactoe", "schedule.num_updates=1"), folder, seed=0, on_event=lambda _: None).train()
+    module.write_text("from pathlib import Path\nPath(__file__).with_name('imported').touch()\n", encoding="utf-8")
+    write_sealed(folder / "config.toml", save_config(run_config("tictactoe", named.format(module))))
+    for trust in (False, "tictactoe"):
+        with pytest.raises(UserError, match=r"would import '.*planted_settings\.py:\w+' and run its code.* --trust"):
+            TrainingRun.resume(folder, lambda _: None, trust=trust)
+    assert not (tmp_path / "imported").exists()
+    with pytest.raises(UserError, match="planted_settings"):
+        TrainingRun.resume(folder, lambda _: None, trust=True)
+    assert (tmp_path / "imported").exists()
 
 
 def test_evaluation_beside_training_plays_the_runs_game_alone(planted: Planted) -> None:

@@ -17,7 +17,8 @@ from numzero.runtime.base import AUTO, KINDS, Place, Runtime
 __all__ = ["make_runtime", "runtime_maker"]
 
 SETTING = "runtime.kind"
-OPERATIONS = tuple(name for name in vars(Runtime) if not name.startswith("_"))
+OPERATIONS = tuple(name for name, value in vars(Runtime).items() if not name.startswith("_") and callable(value))
+"""The methods of the protocol; what it has beside them may come to be when one is made."""
 
 
 def make_runtime(kind: str, place: Place, workers: int = 0) -> Runtime:

@@ -174,6 +174,37 @@ def test_all_roles_in_processes_of_their_own(tmp_path: Path) -> None:
     assert run._trainer.window.mean_version() > 0
 
 
+THREADS = f"{Path(__file__).parents[1] / 'runtime' / 'outside_runtime.py'}:ThreadRuntime"
+
+
+@pytest.mark.parametrize("kind", ["inline", THREADS], ids=["inline", "outside"])
+def test_a_run_does_not_know_where_its_roles_are(kind: str, tmp_path: Path) -> None:
+    """Two actors, a reanalyze worker and an evaluator in a runtime of anyone's: all ratios hold, as in processes."""
+    events: list[Event] = []
+    config = run_config(
+        "tictactoe",
+        f"runtime.kind='{kind}'",
+        "reanalyze.fraction=2.0",
+        "reanalyze.positions=16",
+        "schedule.num_updates=60",
+        "processes.slack_updates=5",
+        "evaluation.interval=20",
+    )
+    run = start_run(config, tmp_path / "run", workers=2, reanalyze_workers=1, on_event=events.append)
+    scores = run.train()
+    assert scores["wins"] + scores["draws"] + scores["losses"] == 4
+    finished = next(event for event in events if isinstance(event, Finished))
+    assert (finished.updates, finished.reason) == (60, "finished")
+    assert 60 + 60 * 8 <= finished.steps <= 60 + 60 * 8 + 2 * 2 * 4
+    last = [event for event in events if isinstance(event, Progress)][-1]
+    assert abs(last.reanalyzed - 60 * 8 * 2) <= (5 + 1) * 16
+    assert [event for event in events if isinstance(event, Evaluated)][-1].updates == 60
+    with GameStore(tmp_path / "run" / "replay.sqlite") as store:
+        assert store.newest()[1] > 0, "reanalyze workers stored statistics"
+        assert store.problems() == []
+        assert store.num_games() == finished.games
+
+
 @pytest.mark.parametrize(
     ("overrides", "arguments", "sentence"),
     [
