@@ -27,7 +27,7 @@ from numzero.runtime.base import WEIGHTS, Notice, Place, Role, RuntimePace, Stat
 from numzero.runtime.board import Board
 from numzero.runtime.channels import Channels
 from numzero.runtime.usage import cpu_ticks
-from numzero.runtime.worker import Birth, work
+from numzero.runtime.worker import WorkerStart, work
 
 __all__ = ["ProcessRuntime"]
 
@@ -96,8 +96,8 @@ class ProcessRuntime:
             self._family = family.child_name()
         place = self._store_path, self._weights, os.getpid(), self._family
         for row, task in enumerate(tasks):
-            birth = Birth(role, task, unit, self._first_life, {}, row, *place)
-            worker = _Worker(f"numzero-{name}-{row}", birth, board, patience)
+            start = WorkerStart(role, task, unit, self._first_life, {}, row, *place)
+            worker = _Worker(f"numzero-{name}-{row}", start, board, patience)
             self._workers.append(worker)
             worker.start(self._context, self._heard)
 
@@ -117,7 +117,7 @@ class ProcessRuntime:
         self.watch()
 
     def watch(self) -> None:
-        """See `Runtime`: bury who died, kill who hangs, and start who is due."""
+        """See `Runtime`: see to who died, kill who hangs, and start who is due."""
         now = time.monotonic()
         away, self._last_look = now - self._last_look, now
         for worker in self._workers:
@@ -130,7 +130,7 @@ class ProcessRuntime:
                     worker.start(self._context, self._heard)
                     self._notices.append(Notice(worker.name, "replaced", f"worker {worker.name} was replaced."))
             elif worker.gone(now):
-                self._bury(worker, now)
+                self._replace_later(worker, now)
             elif worker.hangs(away, self._config.start_patience_seconds):
                 worker.process.kill()
 
@@ -236,9 +236,9 @@ class ProcessRuntime:
             self._notices.append(notice)
         self._said[notice.message] = now
 
-    def _bury(self, worker: _Worker, now: float) -> None:
+    def _replace_later(self, worker: _Worker, now: float) -> None:
         """Say how a worker ended, and see when to replace it."""
-        kind, sentence = worker.obituary()
+        kind, sentence = worker.describe_end()
         worker.end()
         family.end(worker.family)
         self._notices.append(Notice(worker.name, kind, sentence))
@@ -259,7 +259,7 @@ class ProcessRuntime:
 class _Worker:
     """One task through all its lives: the process that does it now, and what is known of it."""
 
-    def __init__(self, name: str, birth: Birth, board: Board, patience_seconds: float) -> None:
+    def __init__(self, name: str, start: WorkerStart, board: Board, patience_seconds: float) -> None:
         self.name = name
         self.process: Any = None
         self.finished = False  # never to be started again
@@ -267,8 +267,8 @@ class _Worker:
         self.fault = ""  # what its environment did
         self.deaths = 0  # since it last got somewhere
         self.due = 0.0
-        self._birth = birth._replace(life=birth.life - 1)
-        self._all_family = birth.family
+        self._start = start._replace(life=start.life - 1)
+        self._all_family = start.family
         self._board = board
         self._patience_seconds = patience_seconds
         self._told: dict[str, int | float] = {}
@@ -282,28 +282,28 @@ class _Worker:
     @property
     def life(self) -> int:
         """The number of its present life."""
-        return self._birth.life
+        return self._start.life
 
     @property
     def family(self) -> str:
         """The name of its present life's family."""
-        return self._birth.family
+        return self._start.family
 
     def start(self, context: Any, heard: queue.SimpleQueue[Any]) -> None:
         """Begin the next life."""
-        life = self._birth.life + 1
+        life = self._start.life + 1
         within = self._all_family and f"{self._all_family}.{self.name}-{life}"
-        self._birth = birth = self._birth._replace(life=life, told=dict(self._told), family=within)
-        self._board.begin(birth.row, int(self._told.get(birth.unit, 0)))
+        self._start = start = self._start._replace(life=life, told=dict(self._told), family=within)
+        self._board.begin(start.row, int(self._told.get(start.unit, 0)))
         self.silent, self.fault, self._hung, self._ended = False, "", False, None
         self._signs, self._without_sign, self._starting, self._started = 0, 0.0, 0.0, time.monotonic()
         ours, theirs = context.Pipe(duplex=False)
-        self.process = context.Process(target=work, args=(birth, self._board, theirs), name=self.name, daemon=True)
+        self.process = context.Process(target=work, args=(start, self._board, theirs), name=self.name, daemon=True)
         with held_back():
             self.process.start()
         theirs.close()
         # A thread, so that a process that is stopped in the middle of a message holds up nobody.
-        threading.Thread(target=_forward, args=(ours, self, birth.life, heard), daemon=True).start()
+        threading.Thread(target=_forward, args=(ours, self, start.life, heard), daemon=True).start()
 
     def remember(self, counts: Mapping[str, Any]) -> None:
         """Add up what it told, for its next lives."""
@@ -311,11 +311,11 @@ class _Worker:
 
     def status(self) -> WorkerStatus:
         """How it is now."""
-        board, row = self._board, self._birth.row
+        board, row = self._board, self._start.row
         seconds = max(time.monotonic() - self._started, 1e-9)
         return WorkerStatus(
             self.name,
-            self._birth.role.__name__,
+            self._start.role.__name__,
             self.life,
             int(board.units[row]),
             min(1.0, float(board.waiting_seconds[row]) / seconds),
@@ -331,7 +331,7 @@ class _Worker:
 
     def hangs(self, seconds: float, start_patience_seconds: float) -> bool:
         """Whether it has shown no sign of life for too long; `seconds` have gone by since the last question."""
-        signs = int(self._board.signs[self._birth.row])
+        signs = int(self._board.signs[self._start.row])
         patience = self._patience_seconds
         if not signs:  # it imports, and perhaps compiles: that it computes is a sign, for some time
             ticks = cpu_ticks(self.process.pid)
@@ -355,15 +355,15 @@ class _Worker:
 
     def spare_the_start(self) -> None:
         """Kill a process that has not shown any sign of life yet: it has nothing to bring."""
-        if self.process is not None and not self._board.signs[self._birth.row]:
+        if self.process is not None and not self._board.signs[self._start.row]:
             self.process.kill()
             self.finished = True
 
-    def obituary(self) -> tuple[Any, str]:
+    def describe_end(self) -> tuple[Any, str]:
         """What became of this life, and a sentence about it."""
         if self.fault:
             return "failed", f"worker {self.name} ended: {self.fault}"
-        place = lastwords.describe(self._board.place(self._birth.row))
+        place = lastwords.describe(self._board.place(self._start.row))
         where = f" {place}" if place else ""
         if self._hung:
             return "hung", f"worker {self.name} showed no sign of life for {self._silence():.0f} s{where}; killed."

@@ -25,7 +25,7 @@ from numzero.runtime.channels import channel_folder
 from numzero.runtime.shelf import Shelf, unheard
 from numzero.runtime.usage import resident_bytes
 
-__all__ = ["Birth", "work"]
+__all__ = ["WorkerStart", "work"]
 
 REPORT_SECONDS = 0.2
 """A worker commits its games and reports at most this often."""
@@ -41,7 +41,7 @@ RETRY_SECONDS = 0.5
 """A worker tries a full disk again so often."""
 
 
-class Birth(NamedTuple):
+class WorkerStart(NamedTuple):
     """All that a worker is told when it starts."""
 
     role: Role
@@ -58,19 +58,19 @@ class Birth(NamedTuple):
     """Name of the worker's family: itself, and what its environment starts."""
 
 
-def work(birth: Birth, board: Board, pipe: Connection) -> None:
+def work(start: WorkerStart, board: Board, pipe: Connection) -> None:
     """A worker's main function: what ended its role is the last thing it says."""
-    family.join(birth.family, birth.parent)
+    family.join(start.family, start.parent)
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)  # with what its environment starts it is a group, which the supervisor ends as one
     interrupts.pass_over()
     multiprocessing.current_process().daemon = False  # an environment may have processes too
-    lastwords.keep_in(board.place(birth.row))
+    lastwords.keep_in(board.place(start.row))
     mailbox = None
     try:
-        mailbox = _ProcessMailbox(birth, board, pipe)
+        mailbox = _ProcessMailbox(start, board, pipe)
         try:
-            for _ in birth.role(birth.task, mailbox):
+            for _ in start.role(start.task, mailbox):
                 pass
         finally:
             mailbox.flush()  # what was delivered is kept, whatever ended the role
@@ -91,16 +91,16 @@ class _ProcessMailbox(Shelf):
 
     _store: GameStore
 
-    def __init__(self, birth: Birth, board: Board, pipe: Connection) -> None:
-        super().__init__(GameStore(birth.store, busy_seconds=BUSY_SECONDS, on_damage=unheard))
-        self.life = birth.life
-        self.told = birth.told
+    def __init__(self, start: WorkerStart, board: Board, pipe: Connection) -> None:
+        super().__init__(GameStore(start.store, busy_seconds=BUSY_SECONDS, on_damage=unheard))
+        self.life = start.life
+        self.told = start.told
         self.keeps_state = False
-        self._unit = birth.unit
-        self._row = birth.row
+        self._unit = start.unit
+        self._row = start.row
         self._board = board
         self._pipe = pipe
-        self._weights = birth.weights
+        self._weights = start.weights
         self._parent = multiprocessing.parent_process()
         self._pending: list[Trajectory] = []
         self._counts: dict[str, Any] = {}

@@ -1,6 +1,6 @@
-"""A training run: the loop of playing, learning, publishing and saving, and its beginning and end.
+"""A training run: how one is begun and how one is taken up again.
 
-Knows the parts of a run and in which order they come; knows nothing of how a role works inside, nor where it runs.
+Knows the folder, what learns and the place for roles; knows nothing of what is done in which order.
 """
 
 from __future__ import annotations
@@ -19,22 +19,15 @@ from numzero.metrics import Event
 from numzero.runtime.base import Place, Runtime, State
 from numzero.runtime.factory import runtime_maker
 from numzero.runtime.family import no_orphans
-from numzero.training.account import Account
 from numzero.training.checkpoint import Checkpoint, RunState
 from numzero.training.config import RunConfig
-from numzero.training.crew import Crew
-from numzero.training.evaluations import Evaluations
+from numzero.training.loop import Loop
 from numzero.training.offline import Source, check_source, find_source, import_games
-from numzero.training.pace import Pace
 from numzero.training.plan import RunPlan, check_plan, spec_of
-from numzero.training.publisher import Publisher
 from numzero.training.run_folder import RunFolder, begin_folder, lock_of, reopen_folder, require_new
 from numzero.training.trainer import Trainer
 
 __all__ = ["TrainingRun"]
-
-DIAGNOSIS_UPDATES = 50
-"""The batch of every so many updates is compared with what the network said of it."""
 
 
 class TrainingRun:
@@ -126,9 +119,9 @@ class TrainingRun:
         origin: Source | None,
     ) -> None:
         """Open the files of the folder, and become what the checkpoint says; close them again if that fails."""
-        config, plan, trainer = self.config, self.plan, self._trainer
+        config = self.config
         with contextlib.ExitStack() as opened:
-            files = RunFolder(self.folder, lock, plan.spec, config.replay.disk_mb, on_event, self._is_stopping)
+            files = RunFolder(self.folder, lock, self.plan.spec, config.replay.disk_mb, on_event, self._is_stopping)
             self._files = opened.enter_context(files)
             self._state = state
             if checkpoint is not None:
@@ -137,21 +130,8 @@ class TrainingRun:
                 self._import(origin)
             self._runtime = self._runtime_at({} if checkpoint is None else checkpoint.roles)
             opened.callback(self._runtime.close)
-            self._pace = Pace(config, plan, self._runtime.pace)
-            self._account = Account(config, state, trainer, files.journal)
-            self._crew = Crew(config, plan, self._runtime, state.steps, state.reanalyzed)
-            self._publisher = Publisher(
-                trainer,
-                self._account,
-                state,
-                files,
-                self._runtime,
-                average=config.schedule.average_acts,
-                published=None if checkpoint is None else checkpoint.published,
-            )
-            self._evaluations = Evaluations(
-                config, self._pace, self._crew, self._publisher, self._account, state, self._is_stopping
-            )
+            published = None if checkpoint is None else checkpoint.published
+            self._loop = Loop(config, state, files, self._trainer, self._runtime, self._interrupts, published)
             opened.pop_all()
 
     def _is_stopping(self) -> bool:
@@ -194,8 +174,6 @@ class TrainingRun:
             "offline", f"{num_games:,} games of {origin.store} were copied; {num_damaged} were damaged."
         )
 
-    # ------------------------------------------------------------------------------------------------ the loop
-
     def train(self) -> dict[str, Any]:
         """Run to the end of the schedule; the final evaluation's scores (none where it learned offline).
 
@@ -203,128 +181,10 @@ class TrainingRun:
         or SIGTERM does not wait, and leaves the checkpoint before.
         """
         with self._files, no_orphans():
-            self._account.started(self.folder, is_new=self._publisher.published is None)
-            try:
-                with self._interrupts.heard():
-                    self._loop()
-            except BaseException as error:
-                self._close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", whole=False)
-                raise
-            self._close("interrupted" if self._is_stopping() else "finished", whole=True)
-            if self._is_stopping():
-                raise KeyboardInterrupt
-            return {} if self.plan.offline else self._evaluations.now()
+            self._loop.run()
+            return {} if self.plan.offline else self._loop.judge()
 
     def close(self) -> None:
         """Let go of a run that is not to be trained now."""
         self._runtime.close()
         self._files.close()
-
-    def _loop(self) -> None:
-        self._begin()
-        done = self._trainer.num_updates_done
-        self._evaluations.at_interval(done)  # a stop may have cut it short
-        while self._trainer.num_updates_done < self.config.schedule.num_updates and not self._is_stopping():
-            self._account.date()
-            self._feed()
-            self._learn()
-
-    def _begin(self) -> None:
-        """First weights and checkpoint, or those that were there, and the roles."""
-        if self._publisher.published is None:
-            self._publisher.publish()
-            self._save_checkpoint()
-        else:
-            self._publisher.hand_out()
-        self._pace.published()
-        with self._interrupts.at_once():  # compiling may take a minute, and the checkpoint is there
-            model = self._trainer.model_files(average=self.config.schedule.average_acts)
-            window_steps = self._trainer.window.capacity_steps
-            self._crew.start(model, window_steps, evaluates=self._pace.evaluates_beside)
-
-    def _feed(self) -> None:
-        """Let others do what the limiters allow, and take in what they bring."""
-        pace, done, steps = self._pace, self._trainer.num_updates_done, self._state.steps
-        self._crew.allow(pace.steps_allowed(done, steps, has_games=self._has_games()), pace.positions_allowed(done))
-        with self._account.meter.at(pace.activity):
-            self._runtime.poll(pace.wait_seconds(self._num_updates_due()))
-        self._take_in()
-        self._account.progress(self._runtime.workers)
-
-    def _has_games(self) -> bool:
-        return self._trainer.window.num_steps > 0
-
-    def _take_in(self) -> None:
-        """Games, counts, statistics and notices that others brought."""
-        state, brought = self._state, self._crew.bring()
-        for game in brought.games:
-            self._trainer.window.add(game)
-        state.sequence = self._runtime.sequence
-        if self.plan.reanalyze_workers:
-            state.revision = self._trainer.follow(self._files.store, state.revision)
-        self._account.take(brought)
-
-    def _num_updates_due(self) -> int:
-        done, searched = self._trainer.num_updates_done, self._crew.positions_searched()
-        return self._pace.updates_due(done, self._state.steps, searched, has_games=self._has_games())
-
-    def _learn(self) -> None:
-        """Make the updates that are due, and all that hangs on their number."""
-        for _ in range(self._pace.updates_at_once(self._num_updates_due())):
-            self._update()
-            done = self._trainer.num_updates_done
-            if self._pace.publishes(done):
-                self._publisher.publish()
-                self._pace.published()
-            self._refresh()
-            if self._pace.saves(done):
-                self._save_checkpoint()
-            self._evaluations.at_interval(done)
-            if self._is_stopping():
-                return
-
-    def _update(self) -> None:
-        with self._account.meter.at("learner"):
-            update, batch = self._trainer.update()
-        self._account.meter.learned(update.losses)
-        if self._trainer.num_updates_done % DIAGNOSIS_UPDATES == 0:
-            self._account.diagnosed(update, batch)
-
-    def _refresh(self) -> None:
-        """Search again in this process what is owed."""
-        if not self._trainer.reanalyzes:
-            return
-        with self._account.meter.at("reanalyze"):
-            for _ in range(self._pace.batches_owed(self._trainer.num_updates_done, self._state.reanalyzed)):
-                self._trainer.refresh()
-                self._state.reanalyzed += self.config.reanalyze.positions
-
-    # ------------------------------------------------------------------------------------------------ the end
-
-    def _save_checkpoint(self, roles: dict[str, State] | None = None) -> None:
-        """All that it takes to go on, and the agent so far; games first, since the checkpoint refers to them."""
-        roles = self._runtime.settle() if roles is None else roles
-        files, trainer, published = self._files, self._trainer, self._publisher.published
-        assert published is not None
-        state = self._account.now()
-        if trainer.reanalyzes:
-            changes = trainer.window.take_changes()
-            files.journal.write_to_store(lambda: files.store.add_statistics(changes), self._runtime.watch)
-        parts = trainer.learner.state(), trainer.window.state(), trainer.reanalyze_state()
-        checkpoint = Checkpoint(state, *parts, roles, published)
-        files.save_checkpoint(trainer.num_updates_done, checkpoint, self._runtime.watch)
-        self._publisher.save_agent()
-
-    def _close(self, reason: str, *, whole: bool) -> None:
-        """End the roles; with a checkpoint, if everything is between two updates."""
-        roles = self._runtime.settle() if whole else {}
-        self._runtime.stop()
-        if whole:
-            self._take_in()
-        self._account.progress(self._runtime.workers, force=True)
-        self._runtime.close()
-        if whole:
-            self._save_checkpoint(roles)
-        else:
-            self._publisher.save_agent()
-        self._account.finished(reason)
