@@ -51,7 +51,8 @@ class Kind(NamedTuple):
         return {LOCK, *self.files, *self.numbered, *self.others}
 
 
-_OF_A_RUN = ("config.toml", "metrics.jsonl", *STORE_FILES), ("agents", "checkpoints", "weights"), ("report.html",)
+_NUMBERED = ("agents", "checkpoints", "weights", "weights-agents")
+_OF_A_RUN = ("config.toml", "metrics.jsonl", *STORE_FILES), _NUMBERED, ("report.html",)
 RUN = Kind("run", "a run", *_OF_A_RUN)
 SEED = Kind("seed", "a seed of a study", *_OF_A_RUN)
 """A run too, but one that its study may train anew."""

@@ -306,8 +306,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = run_config("tictactoe", "schedule.num_updates=6", "schedule.start_steps=20")
     TrainingRun(config, folder / "run", seed=0, on_event=lambda event: None).train()
     begun = TrainingRun(config, folder / "begun", seed=0, on_event=lambda event: None)
-    for part in (begun._journal, begun._store, begun._runtime, begun._lock):
-        part.close()
+    begun.close()
     assert invoke("study", "tictactoe", "--seeds", 1, "--out", folder / "study", *tiny()).exit_code == 0
     FolderLock(folder / "games", GAMES).close()
     with GameStore(folder / "run" / "replay.sqlite") as played, GameStore(folder / "games" / "replay.sqlite") as store:

@@ -213,14 +213,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("strangers") / "run"
     settings = ("schedule.num_updates=6", "reanalyze.fraction=1", "selfplay.stored_start_share=0.5")
     run = TrainingRun(run_config("tictactoe", *settings), folder, seed=0, on_event=lambda event: None)
-    original = run._update
+    original = run._loop._update
 
     def update() -> None:
         original()
-        if run._learner.num_updates_done == 4:
+        if run._trainer.learner.num_updates_done == 4:
             run._interrupts.requested = True
 
-    run._update = update  # type: ignore[method-assign]
+    run._loop._update = update  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         run.train()
     return folder

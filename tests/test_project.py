@@ -87,7 +87,7 @@ def test_embedding_loads_nothing_heavy(face: str) -> None:
     assert loaded_by(face, ["torch", "gymnasium", "click", "ray", "rich", "onnx"]) == []
 
 
-@pytest.mark.parametrize("role", ["numzero.commands", "numzero.runtime", "numzero.training.selfplay"])
+@pytest.mark.parametrize("role", ["numzero.commands", "numzero.runtime", "numzero.training.roles.selfplay"])
 def test_actors_and_help_do_without_torch(role: str) -> None:
     """Self-play processes and `--help` start without paying for torch."""
     assert loaded_by(role, ["torch"]) == []

@@ -21,13 +21,14 @@ from numzero.commands import main
 from numzero.commands.trust import env_words
 from numzero.errors import UserError
 from numzero.exporting.embed import golden_cases
-from numzero.files import write_folder, write_sealed
+from numzero.files import read_folder, write_folder, write_sealed
 from numzero.folders import STUDY, FolderLock
 from numzero.judging.evaluate import evaluate
+from numzero.runtime.base import AGENTS
 from numzero.runtime.inline import InlineRuntime
 from numzero.studies.study import final_scores
 from numzero.training.config import load_config, save_config
-from numzero.training.evaluate import EvaluationTask, evaluation
+from numzero.training.roles.evaluation import EvaluationTask, evaluation
 from numzero.training.run import TrainingRun
 from tests.test_commands import COMMANDS
 from tests.tiny import CORRIDOR, make_agent, run_config, write_agent
@@ -271,12 +272,33 @@ def test_the_library_is_as_careful_by_default(planted: Planted, tmp_path: Path) 
     assert planted.imported
 
 
-def test_evaluation_beside_training_plays_the_runs_game_alone(planted: Planted, tmp_path: Path) -> None:
-    """A newer agent in the run's folder, of another game, ends it before that game is made."""
+@pytest.mark.parametrize(
+    "named",
+    ["runtime.kind='{}:Runtime'", "learner.loss='{}:loss'", "network.body='{}:Body'"],
+    ids=["runtime", "loss", "body"],
+)
+def test_the_settings_of_a_run_have_no_code_run(named: str, tmp_path: Path) -> None:
+    """A runtime, a loss, a body that a folder names: its game's name answers for none of them."""
+    folder, module = tmp_path / "run", tmp_path / "planted_settings.py"
+    TrainingRun(run_config("tictactoe", "schedule.num_updates=1"), folder, seed=0, on_event=lambda _: None).train()
+    module.write_text("from pathlib import Path\nPath(__file__).with_name('imported').touch()\n", encoding="utf-8")
+    write_sealed(folder / "config.toml", save_config(run_config("tictactoe", named.format(module))))
+    for trust in (False, "tictactoe"):
+        with pytest.raises(UserError, match=r"would import '.*planted_settings\.py:\w+' and run its code.* --trust"):
+            TrainingRun.resume(folder, lambda _: None, trust=trust)
+    assert not (tmp_path / "imported").exists()
+    with pytest.raises(UserError, match="planted_settings"):
+        TrainingRun.resume(folder, lambda _: None, trust=True)
+    assert (tmp_path / "imported").exists()
+
+
+def test_evaluation_beside_training_plays_the_runs_game_alone(planted: Planted) -> None:
+    """An agent that is published to be judged, of another game, ends it before that game is made."""
 
     def judge(game: str) -> int:
-        runtime = InlineRuntime(tmp_path / f"{game.partition(':')[0]}.sqlite")
-        runtime.start(evaluation, [EvaluationTask(str(planted.agent), game, 2, 0, 0)], unit="updates")
+        runtime = InlineRuntime()
+        runtime.start(evaluation, [EvaluationTask(game, 2, 0, 0)], unit="updates")
+        runtime.publish(1, read_folder(planted.agent), AGENTS)
         runtime.allow("evaluation", 1)
         runtime.poll(0.0)
         return len(runtime.take_counts()["evaluations"])

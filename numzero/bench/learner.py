@@ -30,8 +30,8 @@ def bench_learner(preset: str, batch_size: int, seconds: float) -> dict[str, Any
     """
     from numzero.networks.arithmetic import update_products
     from numzero.networks.network import make_network
-    from numzero.training.batches import draw_batch
-    from numzero.training.learner import Learner
+    from numzero.training.learning.batches import draw_batch
+    from numzero.training.learning.learner import Learner
 
     config = load_preset(preset)
     game = make_game(config.game, 1)

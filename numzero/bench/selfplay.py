@@ -18,12 +18,12 @@ from numzero.bench.clock import median_times
 from numzero.games import make_game
 from numzero.games.turns import model_discount
 from numzero.inference import OnnxModel
-from numzero.runtime.base import UNLIMITED, Mailbox, add_counts
-from numzero.runtime.processes import ProcessRuntime
+from numzero.runtime.base import UNLIMITED, Mailbox, Place, Runtime, add_counts
+from numzero.runtime.factory import make_runtime
 from numzero.search.policies import dense_output
 from numzero.search.steps import evaluate_dense
 from numzero.training.config import load_preset
-from numzero.training.selfplay import SelfPlayTask, selfplay, warm_up
+from numzero.training.roles.selfplay import SelfPlayTask, selfplay, warm_up
 
 __all__ = ["SELFPLAY_PRESETS", "bench_selfplay", "timed_selfplay"]
 
@@ -104,7 +104,7 @@ def bench_selfplay(preset: str, workers: int, seconds: float) -> dict[str, Any]:
     tasks = [SelfPlayTask(config.game, config.search, settings, gamma, 0, actor) for actor in range(workers)]
     warm_up(tasks[0], files)
     with tempfile.TemporaryDirectory() as folder:
-        runtime = ProcessRuntime(Path(folder) / "replay.sqlite", Path(folder) / "weights")
+        runtime = make_runtime("processes", Place(Path(folder) / "replay.sqlite", Path(folder) / "weights"))
         try:
             runtime.publish(0, {"initial.onnx": files.initial, "recurrent.onnx": files.recurrent})
             runtime.allow(timed_selfplay.__name__, UNLIMITED)
@@ -135,7 +135,7 @@ def _evaluation_seconds(model: OnnxModel) -> float:
     return seconds / BENCH_GAMES
 
 
-def _count_for(runtime: ProcessRuntime, workers: int, seconds: float) -> dict[str, Any]:
+def _count_for(runtime: Runtime, workers: int, seconds: float) -> dict[str, Any]:
     """What all workers report within `seconds` of the first report of each."""
     warming = 0
     while warming < workers and runtime.running():

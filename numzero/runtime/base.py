@@ -1,4 +1,4 @@
-"""What a role and its runtime say to each other.
+"""What a role and its runtime say to each other, and what a runtime is told of the place where it is used.
 
 Knows roles as generators, weights as folders of files, trajectories; knows nothing of what roles do.
 """
@@ -6,24 +6,43 @@ Knows roles as generators, weights as folders of files, trajectories; knows noth
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 from numpy.typing import NDArray
 
+from numzero.errors import nearest
 from numzero.limits import ANY_ABOVE_0, at_least, beyond
-from numzero.replay import Trajectory
+from numzero.outside import is_outside
+from numzero.replay import GameRow, Statistics, Trajectory
 
-__all__ = ["UNLIMITED", "Mailbox", "Notice", "Role", "Runtime", "RuntimeConfig", "State", "WorkerStatus"]
-__all__ += ["add_counts"]
+__all__ = ["AGENTS", "KINDS", "UNLIMITED", "WEIGHTS", "Mailbox", "Notice", "Place", "Role", "Runtime", "RuntimeConfig"]
+__all__ += ["RuntimePace", "State", "StoredGames", "WorkerStatus", "add_counts"]
 
 UNLIMITED = 2**62
 """A budget that nobody uses up."""
 
 
-class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How patient the supervisor of worker processes is."""
+WEIGHTS = "weights"
+"""The channel of the networks that roles search with."""
+AGENTS = "agents"
+"""The channel of whole agents, which are judged."""
 
+KINDS = {
+    "inline": "numzero.runtime.inline:InlineRuntime",
+    "processes": "numzero.runtime.processes:ProcessRuntime",
+}
+"""The runtimes that ship; each is imported when it is asked for."""
+AUTO = "auto"
+
+
+class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where roles run, and how patient the supervisor of workers is."""
+
+    kind: str = AUTO
+    """`inline`: in this process, `processes`: in processes of this machine, or your own as "module:Class" or
+    "file.py:Class"; `auto`: in this process where there are no workers, else in processes."""
     patience_seconds: float = 60.0
     """A worker that shows no sign of life for so long is killed and replaced; one move of a whole batch must fit."""
     start_patience_seconds: float = 300.0
@@ -33,12 +52,39 @@ class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> list[str]:
         """All that is wrong with these settings, one sentence each."""
-        return beyond(
+        known = [AUTO, *KINDS]
+        problems = []
+        if self.kind not in known and not is_outside(self.kind):
+            problems.append(
+                f"runtime.kind must be one of {', '.join(known)}, module:Class or file.py:Class; got {self.kind!r}."
+                f"{nearest(self.kind, known)}"
+            )
+        return problems + beyond(
             self, "runtime", patience_seconds=ANY_ABOVE_0, start_patience_seconds=ANY_ABOVE_0, max_restarts=at_least(0)
         )
 
 
-class Mailbox(Protocol):
+class StoredGames(Protocol):
+    """The games that are stored where a role works, and what is known of them."""
+
+    def stored_games(self, after: int) -> list[GameRow]:
+        """What is known of stored games above a sequence, oldest first, without reading them."""
+        ...
+
+    def oldest_game(self) -> int:
+        """The sequence of the oldest game that is still stored; 0 where there is none."""
+        ...
+
+    def read_games(self, sequences: Sequence[int]) -> list[Trajectory]:
+        """Stored games, in that order; those that have left or are damaged are passed over."""
+        ...
+
+    def put_statistics(self, statistics: Sequence[Statistics]) -> int | None:
+        """Store what a search says of stored games; how many of them are news. None: it cannot be done now."""
+        ...
+
+
+class Mailbox(StoredGames, Protocol):
     """What a role sees of the world."""
 
     @property
@@ -51,8 +97,8 @@ class Mailbox(Protocol):
         """What earlier lives of this task reported: numbers added up, lists by their length."""
         ...
 
-    def newest_weights(self, newer_than: int) -> tuple[int, dict[str, bytes]] | None:
-        """The newest published version above `newer_than` and its files, or None."""
+    def newest_weights(self, newer_than: int, channel: str = WEIGHTS) -> tuple[int, dict[str, bytes]] | None:
+        """The newest version above `newer_than` that was published in a channel, and its files; or None."""
         ...
 
     def deliver(self, trajectories: Sequence[Trajectory]) -> None:
@@ -118,8 +164,55 @@ class Notice(NamedTuple):
     """One sentence."""
 
 
+class RuntimePace(NamedTuple):
+    """How roles keep time with whoever directs them."""
+
+    in_step: bool
+    """Roles move only while `poll` is called: everything goes in one order, and states of roles are part of a
+    checkpoint. Else they go on meanwhile, and begin afresh in the next session."""
+    publish_seconds: float = 0.0
+    """Publishing more often is not noticed, or wears something out."""
+    wait_seconds: float = 0.0
+    """How long to wait for news at a time, where there is nothing to do without."""
+
+
+class Place(NamedTuple):
+    """All that a runtime may need to know of where it is used; each takes what it needs.
+
+    One session at a time works there (`folders.FolderLock`), and this is its runtime.
+    """
+
+    store: Path | None = None
+    """The SQLite file of games; None keeps them in memory only, where the runtime can."""
+    weights: Path | None = None
+    """A folder for what is published. Other channels than that of the weights have theirs beside it."""
+    config: RuntimeConfig = RuntimeConfig()
+    first_life: int = 0
+    """Of every worker that begins afresh, above all lives of those who wrote to this store before."""
+    first_sequence: int = 0
+    """Games of the store up to this sequence were collected before."""
+    states: Mapping[str, State] = {}
+    """What `settle` gave in an earlier session; roles are handed theirs."""
+    write: Callable[[Callable[[], object]], bool] | None = None
+    """Does what it is given, which may raise DiskFullError, and says whether it could be done; None: the runtime waits
+    for room itself, and leaves a notice."""
+
+
 class Runtime(Protocol):
-    """What the training run sees of its actors, wherever they are."""
+    """What whoever directs roles sees of them, wherever they are; made with a `Place`.
+
+    What earlier runtimes published at the same place is gone when one is made.
+    """
+
+    @property
+    def pace(self) -> RuntimePace:
+        """How its roles keep time."""
+        ...
+
+    @property
+    def sequence(self) -> int:
+        """Of the newest stored game that was collected; `Place.first_sequence` where games are collected before."""
+        ...
 
     def start(
         self, role: Role, tasks: Sequence[Any], *, unit: str = "steps", patience_seconds: float | None = None
@@ -134,8 +227,8 @@ class Runtime(Protocol):
         """
         ...
 
-    def publish(self, version: int, files: Mapping[str, bytes]) -> None:
-        """Make weights available to all roles."""
+    def publish(self, version: int, files: Mapping[str, bytes], channel: str = WEIGHTS) -> None:
+        """Make files available to all roles; versions of a channel go up."""
         ...
 
     def allow(self, role: str, total: int) -> None:

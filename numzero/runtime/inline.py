@@ -6,12 +6,12 @@ Knows generators and lists; knows nothing of what roles do.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from numzero.files import when_there_is_room
-from numzero.replay import GameStore, Trajectory, check_trajectory
-from numzero.runtime.base import Notice, Role, State, WorkerStatus, add_counts
+from numzero.replay import GameRow, GameStore, Trajectory, check_trajectory
+from numzero.runtime.base import WEIGHTS, Notice, Place, Role, RuntimePace, State, WorkerStatus, add_counts
+from numzero.runtime.shelf import Shelf, unheard
 
 __all__ = ["InlineRuntime"]
 
@@ -23,33 +23,27 @@ class InlineRuntime:
     """A runtime whose roles move only while `poll` is called.
 
     Args:
-        store: the SQLite file that delivered trajectories go to; None keeps them in memory only.
-        first_life: see `Mailbox.life`.
-        states: what `settle` gave in an earlier session; roles are handed theirs.
-        write: does what it is given, which may raise DiskFullError, and says whether it could be done; None waits for
-            room, and leaves a notice.
+        place: of which it takes `store`, `states` and `write`; by default nothing is stored.
     """
 
-    def __init__(
-        self,
-        store: Path | None = None,
-        *,
-        first_life: int = 0,
-        states: Mapping[str, State] | None = None,
-        write: Callable[[Callable[[], object]], bool] | None = None,
-    ) -> None:
-        self._store = None if store is None else GameStore(store)
-        self._life = first_life
+    pace = RuntimePace(in_step=True)
+    life = 0
+    """Of all roles: with the states that they are handed they go on with the life that they had."""
+
+    def __init__(self, place: Place | None = None) -> None:
+        place = Place() if place is None else place
+        self._store = None if place.store is None else GameStore(place.store, on_damage=unheard)
+        self.sequence = place.first_sequence  # games come from memory, not from the store
         self._unstored: list[Trajectory] = []
         self._workers: list[_InlineMailbox] = []
-        self._weights: tuple[int, dict[str, bytes]] | None = None
+        self._published: dict[str, tuple[int, dict[str, bytes]]] = {}
         self._delivered: list[Trajectory] = []
         self._counts: dict[str, Any] = {}
         self._allowed: dict[str, int] = {}
         self._notices: list[Notice] = []
         self._stopping = False
-        self._states = dict(states or {})
-        self._write = self._write_when_there_is_room if write is None else write
+        self._states = dict(place.states)
+        self._write = self._write_when_there_is_room if place.write is None else place.write
 
     def start(
         self, role: Role, tasks: Sequence[Any], *, unit: str = "steps", patience_seconds: float | None = None
@@ -62,9 +56,9 @@ class InlineRuntime:
             worker.work = role(task, worker)
             self._workers.append(worker)
 
-    def publish(self, version: int, files: Mapping[str, bytes]) -> None:
+    def publish(self, version: int, files: Mapping[str, bytes], channel: str = WEIGHTS) -> None:
         """See `Runtime`."""
-        self._weights = version, dict(files)
+        self._published[channel] = version, dict(files)
 
     def allow(self, role: str, total: int) -> None:
         """See `Runtime`."""
@@ -96,7 +90,7 @@ class InlineRuntime:
 
     def workers(self) -> list[WorkerStatus]:
         """See `Runtime`: roles here share the memory of their process, and never wait."""
-        return [WorkerStatus(w.name, w.role, self._life, w.units, 0.0, 0) for w in self._workers]
+        return [WorkerStatus(w.name, w.role, self.life, w.units, 0.0, 0) for w in self._workers]
 
     def settle(self) -> dict[str, State]:
         """See `Runtime`."""
@@ -136,15 +130,16 @@ class InlineRuntime:
         self._notices.append(Notice("store", "waiting", sentence))
 
 
-class _InlineMailbox:
+class _InlineMailbox(Shelf):
     """One worker: its generator, and what it sees of the world; see `Mailbox`."""
 
     def __init__(self, runtime: InlineRuntime, name: str, role: str, unit: str) -> None:
+        super().__init__(runtime._store)
         self.name = name
         self.role = role
         self.units = 0
         self.work: Iterator[None] | None = None
-        self.life = runtime._life
+        self.life = runtime.life
         self.told: dict[str, int | float] = {}
         self.keeps_state = True
         self.save: Callable[[], State] | None = None
@@ -156,9 +151,13 @@ class _InlineMailbox:
         if self.work is not None and next(self.work, self) is self:
             self.work = None
 
-    def newest_weights(self, newer_than: int) -> tuple[int, dict[str, bytes]] | None:
-        weights = self._runtime._weights
-        return weights if weights is not None and weights[0] > newer_than else None
+    def newest_weights(self, newer_than: int, channel: str = WEIGHTS) -> tuple[int, dict[str, bytes]] | None:
+        newest = self._runtime._published.get(channel)
+        return newest if newest is not None and newest[0] > newer_than else None
+
+    def stored_games(self, after: int) -> list[GameRow]:
+        self._runtime._commit()  # by then those that were delivered before are stored
+        return super().stored_games(after)
 
     def deliver(self, trajectories: Sequence[Trajectory]) -> None:
         for trajectory in trajectories:

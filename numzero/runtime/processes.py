@@ -16,17 +16,16 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from numzero import crash_context
 from numzero.errors import UserError
-from numzero.files import write_generation
 from numzero.interrupts import held_back
 from numzero.replay import GameStore, Trajectory
 from numzero.runtime import family
-from numzero.runtime.base import Notice, Role, RuntimeConfig, State, WorkerStatus, add_counts
+from numzero.runtime.base import WEIGHTS, Notice, Place, Role, RuntimePace, State, WorkerStatus, add_counts
 from numzero.runtime.board import Board
+from numzero.runtime.channels import Channels
 from numzero.runtime.usage import cpu_ticks
 from numzero.runtime.worker import WorkerStart, work
 
@@ -34,7 +33,10 @@ __all__ = ["ProcessRuntime"]
 
 STOP_SECONDS = 10.0
 """A worker that has not ended this long after it was told to is killed; one that has not begun yet, at once."""
-WEIGHT_GENERATIONS = 3
+PUBLISH_SECONDS = 0.2
+"""Workers look for weights this often: publishing faster would only wear the disk."""
+WAIT_SECONDS = 0.1
+"""How long there may be nothing to do for whoever directs the workers, before they look again."""
 LAST_MESSAGES_SECONDS = 0.5
 """How long after a worker's end its pipe may still bring what it said."""
 SHARE_OF_PATIENCE = 0.25
@@ -52,26 +54,19 @@ class ProcessRuntime:
     """One process per task; see `Runtime`.
 
     Args:
-        store: the SQLite file that delivered trajectories go to.
-        weights: the folder of published weights, one numbered folder per version.
-        config: how patient it is.
-        first_life: of every worker, above all lives of those who wrote to this store before.
-        first_sequence: games of the store up to this sequence were collected before.
+        place: of which it needs `store` and `weights`, and takes `config`, `first_life` and `first_sequence`.
     """
 
-    def __init__(
-        self,
-        store: Path,
-        weights: Path,
-        config: RuntimeConfig | None = None,
-        *,
-        first_life: int = 0,
-        first_sequence: int = 0,
-    ) -> None:
-        self._store_path = store
-        self._weights = weights
-        self._config = RuntimeConfig() if config is None else config
-        self._first_life = first_life
+    pace = RuntimePace(in_step=False, publish_seconds=PUBLISH_SECONDS, wait_seconds=WAIT_SECONDS)
+
+    def __init__(self, place: Place) -> None:
+        assert place.store is not None, "processes need a file for their games"
+        assert place.weights is not None, "processes need a folder for their weights"
+        self._store_path = place.store
+        self._weights = place.weights
+        self._config = place.config
+        self._first_life = place.first_life
+        self._channels = Channels(place.weights)
         self._context = multiprocessing.get_context("spawn")
         self._boards: dict[str, Board] = {}
         self._allowed: dict[str, int] = {}
@@ -85,7 +80,7 @@ class ProcessRuntime:
         self._store: GameStore | None = None
         self._watched = contextlib.ExitStack()
         self._family = ""  # of all workers; each is a family within it
-        self.sequence = first_sequence  # of the newest game that was collected
+        self.sequence = place.first_sequence
 
     def start(
         self, role: Role, tasks: Sequence[Any], *, unit: str = "steps", patience_seconds: float | None = None
@@ -106,9 +101,9 @@ class ProcessRuntime:
             self._workers.append(worker)
             worker.start(self._context, self._heard)
 
-    def publish(self, version: int, files: Mapping[str, bytes]) -> None:
+    def publish(self, version: int, files: Mapping[str, bytes], channel: str = WEIGHTS) -> None:
         """See `Runtime`."""
-        write_generation(self._weights, version, files, keep=WEIGHT_GENERATIONS)
+        self._channels.publish(version, files, channel)
 
     def allow(self, role: str, total: int) -> None:
         """See `Runtime`."""
@@ -122,7 +117,7 @@ class ProcessRuntime:
         self.watch()
 
     def watch(self) -> None:
-        """See `Runtime`: bury who died, kill who hangs, and start who is due."""
+        """See `Runtime`: see to who died, kill who hangs, and start who is due."""
         now = time.monotonic()
         away, self._last_look = now - self._last_look, now
         for worker in self._workers:
@@ -135,7 +130,7 @@ class ProcessRuntime:
                     worker.start(self._context, self._heard)
                     self._notices.append(Notice(worker.name, "replaced", f"worker {worker.name} was replaced."))
             elif worker.gone(now):
-                self._handle_end(worker, now)
+                self._replace_later(worker, now)
             elif worker.hangs(away, self._config.start_patience_seconds):
                 worker.process.kill()
 
@@ -241,7 +236,7 @@ class ProcessRuntime:
             self._notices.append(notice)
         self._said[notice.message] = now
 
-    def _handle_end(self, worker: _Worker, now: float) -> None:
+    def _replace_later(self, worker: _Worker, now: float) -> None:
         """Say how a worker ended, and see when to replace it."""
         kind, sentence = worker.describe_end()
         worker.end()
@@ -272,7 +267,7 @@ class _Worker:
         self.fault = ""  # what its environment did
         self.deaths = 0  # since it last got somewhere
         self.due = 0.0
-        self._worker_start = start._replace(life=start.life - 1)
+        self._start = start._replace(life=start.life - 1)
         self._all_family = start.family
         self._board = board
         self._patience_seconds = patience_seconds
@@ -287,18 +282,18 @@ class _Worker:
     @property
     def life(self) -> int:
         """The number of its present life."""
-        return self._worker_start.life
+        return self._start.life
 
     @property
     def family(self) -> str:
         """The name of its present life's family."""
-        return self._worker_start.family
+        return self._start.family
 
     def start(self, context: Any, heard: queue.SimpleQueue[Any]) -> None:
         """Begin the next life."""
-        life = self._worker_start.life + 1
+        life = self._start.life + 1
         within = self._all_family and f"{self._all_family}.{self.name}-{life}"
-        self._worker_start = start = self._worker_start._replace(life=life, told=dict(self._told), family=within)
+        self._start = start = self._start._replace(life=life, told=dict(self._told), family=within)
         self._board.begin(start.row, int(self._told.get(start.unit, 0)))
         self.silent, self.fault, self._hung, self._ended = False, "", False, None
         self._signs, self._without_sign, self._starting, self._started = 0, 0.0, 0.0, time.monotonic()
@@ -316,11 +311,11 @@ class _Worker:
 
     def status(self) -> WorkerStatus:
         """How it is now."""
-        board, row = self._board, self._worker_start.row
+        board, row = self._board, self._start.row
         seconds = max(time.monotonic() - self._started, 1e-9)
         return WorkerStatus(
             self.name,
-            self._worker_start.role.__name__,
+            self._start.role.__name__,
             self.life,
             int(board.units[row]),
             min(1.0, float(board.waiting_seconds[row]) / seconds),
@@ -336,7 +331,7 @@ class _Worker:
 
     def hangs(self, seconds: float, start_patience_seconds: float) -> bool:
         """Whether it has shown no sign of life for too long; `seconds` have gone by since the last question."""
-        signs = int(self._board.signs[self._worker_start.row])
+        signs = int(self._board.signs[self._start.row])
         patience = self._patience_seconds
         if not signs:  # it imports, and perhaps compiles: that it computes is a sign, for some time
             ticks = cpu_ticks(self.process.pid)
@@ -360,7 +355,7 @@ class _Worker:
 
     def spare_the_start(self) -> None:
         """Kill a process that has not shown any sign of life yet: it has nothing to bring."""
-        if self.process is not None and not self._board.signs[self._worker_start.row]:
+        if self.process is not None and not self._board.signs[self._start.row]:
             self.process.kill()
             self.finished = True
 
@@ -368,7 +363,7 @@ class _Worker:
         """What became of this life, and a sentence about it."""
         if self.fault:
             return "failed", f"worker {self.name} ended: {self.fault}"
-        place = crash_context.describe(self._board.place(self._worker_start.row))
+        place = crash_context.describe(self._board.place(self._start.row))
         where = f" {place}" if place else ""
         if self._hung:
             return "hung", f"worker {self.name} showed no sign of life for {self._silence():.0f} s{where}; killed."

@@ -17,10 +17,12 @@ from typing import Any, NamedTuple
 from numzero import crash_context, interrupts
 from numzero.errors import DiskFullError, EnvironmentFault, UserError
 from numzero.files import read_newest
-from numzero.replay import GameStore, StoreBusyError, Trajectory
+from numzero.replay import GameRow, GameStore, Statistics, StoreBusyError, Trajectory
 from numzero.runtime import family
-from numzero.runtime.base import Role, State, add_counts
+from numzero.runtime.base import WEIGHTS, Role, State, add_counts
 from numzero.runtime.board import Board
+from numzero.runtime.channels import channel_folder
+from numzero.runtime.shelf import Shelf, unheard
 from numzero.runtime.usage import resident_bytes
 
 __all__ = ["WorkerStart", "work"]
@@ -84,10 +86,13 @@ def work(start: WorkerStart, board: Board, pipe: Connection) -> None:
             mailbox.close()
 
 
-class _ProcessMailbox:
+class _ProcessMailbox(Shelf):
     """See `Mailbox`."""
 
+    _store: GameStore
+
     def __init__(self, start: WorkerStart, board: Board, pipe: Connection) -> None:
+        super().__init__(GameStore(start.store, busy_seconds=BUSY_SECONDS, on_damage=unheard))
         self.life = start.life
         self.told = start.told
         self.keeps_state = False
@@ -95,24 +100,36 @@ class _ProcessMailbox:
         self._row = start.row
         self._board = board
         self._pipe = pipe
-        self._store = GameStore(start.store, busy_seconds=BUSY_SECONDS)
         self._weights = start.weights
         self._parent = multiprocessing.parent_process()
         self._pending: list[Trajectory] = []
         self._counts: dict[str, Any] = {}
         self._last_report = time.monotonic()
-        self._last_look = -WEIGHTS_SECONDS
+        self._looked: dict[str, float] = {}
         self._orphaned = False
         self._noticed: set[str] = set()
         self._note_memory()
 
-    def newest_weights(self, newer_than: int) -> tuple[int, dict[str, bytes]] | None:
+    def newest_weights(self, newer_than: int, channel: str = WEIGHTS) -> tuple[int, dict[str, bytes]] | None:
         self._live()
         now = time.monotonic()
-        if now - self._last_look < WEIGHTS_SECONDS:
+        if now - self._looked.get(channel, -WEIGHTS_SECONDS) < WEIGHTS_SECONDS:
             return None
-        self._last_look = now
-        return read_newest(self._weights, newer_than, lambda sentence: self._notice("damaged", sentence))
+        self._looked[channel] = now
+        folder = channel_folder(self._weights, channel)
+        return read_newest(folder, newer_than, lambda sentence: self._notice("damaged", sentence))
+
+    def stored_games(self, after: int) -> list[GameRow]:
+        self._live()
+        return super().stored_games(after)
+
+    def read_games(self, sequences: Sequence[int]) -> list[Trajectory]:
+        self._live()
+        return super().read_games(sequences)
+
+    def put_statistics(self, statistics: Sequence[Statistics]) -> int | None:
+        self._live()
+        return super().put_statistics(statistics)
 
     def deliver(self, trajectories: Sequence[Trajectory]) -> None:
         self._live()

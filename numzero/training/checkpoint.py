@@ -133,8 +133,8 @@ def _holds_only_copies(path: Path) -> bool:
 
 
 def forget_later(folder: Path, updates: int) -> None:
-    """Remove weights, agents and checkpoints of updates that are to be made anew."""
-    for name, newest in (("weights", -1), ("agents", updates), ("checkpoints", updates)):
+    """Remove agents and checkpoints of updates that are to be made anew."""
+    for name, newest in (("agents", updates), ("checkpoints", updates)):
         for number, path in generations(folder / name):
             if number > newest:
                 remove_generation(path)

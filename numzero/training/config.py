@@ -28,12 +28,13 @@ from numzero.networks.config import (
     strict_table,
     written_table,
 )
+from numzero.outside import is_outside
 from numzero.replay import ReplayConfig
 from numzero.runtime.base import RuntimeConfig
 from numzero.search import SearchConfig
 from numzero.targets import TargetConfig
-from numzero.training.reanalyze import ReanalyzeConfig
-from numzero.training.selfplay import SelfPlayConfig
+from numzero.training.roles.reanalyze import ReanalyzeConfig
+from numzero.training.roles.selfplay import SelfPlayConfig
 
 __all__ = ["EvaluationConfig", "LearnerConfig", "ProcessConfig", "ReanalyzeConfig", "RunConfig"]
 __all__ += ["ScheduleConfig", "load_config", "load_preset", "outside_code", "preset_names", "read_config"]
@@ -76,8 +77,8 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     consistency_weight: float = 0.0
     """Of the unrolled latents' distance to encodings of the real observations; EfficientZero 2 (cosine); 0: off."""
     loss: str = ""
-    """A loss of your own that is added, as module:function (see `training.learner.own_loss`); "": none. To put it in
-    place of another, set that one's weight to 0."""
+    """A loss of your own that is added, as module:function (see `training.learning.learner.own_loss`); "": none. To put
+    it in place of another, set that one's weight to 0."""
     loss_weight: float = 1.0
     """Of your own loss; 0: off."""
     dynamics_gradient_scale: float = 0.5
@@ -224,7 +225,7 @@ def outside_code(config: RunConfig) -> list[str]:
     """
     body = config.network.body
     names = [body.name] if isinstance(body, OutsideConfig) else []
-    return [*names, config.learner.loss] if config.learner.loss else names
+    return [*names, *filter(is_outside, (config.learner.loss, config.runtime.kind))]
 
 
 def preset_names() -> list[str]:

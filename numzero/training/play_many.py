@@ -22,10 +22,10 @@ from numzero.files import tidy
 from numzero.folders import GAMES, STORE_NAME, FolderLock, kind_of
 from numzero.interrupts import Interrupts
 from numzero.replay import GAME_NOTE, GameStore
-from numzero.runtime.base import UNLIMITED, Runtime
+from numzero.runtime.base import UNLIMITED, Place, Runtime
+from numzero.runtime.factory import make_runtime
 from numzero.runtime.family import no_orphans
-from numzero.runtime.processes import ProcessRuntime
-from numzero.training.selfplay import SelfPlayConfig, SelfPlayTask, selfplay, warm_up
+from numzero.training.roles.selfplay import SelfPlayConfig, SelfPlayTask, selfplay, warm_up
 
 __all__ = ["SelfPlaySession", "SelfPlayTotals"]
 
@@ -150,7 +150,7 @@ class SelfPlaySession:
         return self.totals
 
     def _run(self, minutes: float | None, show: Callable[[SelfPlayTotals], None], say: Callable[[str], None]) -> None:
-        runtime, interrupts = ProcessRuntime(self.store, self._out / "weights"), Interrupts()
+        runtime, interrupts = make_runtime("processes", Place(self.store, self._out / "weights")), Interrupts()
         try:
             with interrupts.heard():
                 say("preparing kernels (the first time on a machine takes a minute)")

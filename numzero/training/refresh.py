@@ -19,12 +19,11 @@ from numzero.errors import UserError
 from numzero.folders import store_lock
 from numzero.interrupts import Interrupts
 from numzero.replay import GameStore
-from numzero.runtime.base import UNLIMITED, Runtime
+from numzero.runtime.base import AUTO, UNLIMITED, Place, Runtime
+from numzero.runtime.factory import make_runtime
 from numzero.runtime.family import no_orphans
-from numzero.runtime.inline import InlineRuntime
-from numzero.runtime.processes import ProcessRuntime
 from numzero.training.offline import find_source
-from numzero.training.reanalyze import ReanalyzeTask, count_out_of_date, reanalyze
+from numzero.training.roles.reanalyze import ReanalyzeTask, count_out_of_date, reanalyze
 
 __all__ = ["RefreshSession", "RefreshTotals"]
 
@@ -85,9 +84,7 @@ class RefreshSession:
         made_of = hashlib.sha256(agent.files.initial + agent.files.recurrent + repr(search).encode()).hexdigest()[:16]
         name = made_of if is_foreign or simulations is not None else ""
         count = max(1, self._workers)
-        return [
-            ReanalyzeTask(str(self.store), search, positions, i, count, agent=name, once=True) for i in range(count)
-        ]
+        return [ReanalyzeTask(search, positions, i, count, agent=name, once=True) for i in range(count)]
 
     def run(
         self,
@@ -112,10 +109,10 @@ class RefreshSession:
         return totals
 
     def _count(self, store: GameStore) -> int:
-        return count_out_of_date(store, self._tasks[0].agent, self.agent.info.model_version)
+        return count_out_of_date(store.index(), self._tasks[0].agent, self.agent.info.model_version)
 
     def _runtime(self, weights: Path) -> Runtime:
-        return ProcessRuntime(self.store, weights) if self._workers else InlineRuntime(self.store)
+        return make_runtime(AUTO, Place(self.store, weights), self._workers)
 
     def _refresh(
         self,

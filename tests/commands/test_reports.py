@@ -16,7 +16,7 @@ from PIL import Image
 from numzero.commands import main
 from numzero.studies import study as study_module
 from numzero.studies.results import read_results
-from numzero.training import run as run_module
+from numzero.training import loop as loop_module
 from numzero.training.run import TrainingRun
 from tests.tiny import RUN, run_config
 
@@ -58,7 +58,7 @@ class Page(HTMLParser):
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "a & b"
     patch = pytest.MonkeyPatch()
-    patch.setattr(run_module, "DIAGNOSIS_UPDATES", 3)
+    patch.setattr(loop_module, "DIAGNOSIS_UPDATES", 3)
     TrainingRun(
         run_config("cartpole", "evaluation.interval=6"), folder, seed=0, workers=0, on_event=lambda _: None
     ).train()

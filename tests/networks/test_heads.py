@@ -13,9 +13,9 @@ from numzero.networks import network as network_module
 from numzero.networks.heads import Head, Heads, heads_of, num_outputs
 from numzero.targets import Batch
 from numzero.training.config import LearnerConfig
-from numzero.training.learner import Learner
+from numzero.training.learning.learner import Learner
 from tests.reference.agents import NUM_ACTIONS, small_config, small_network
-from tests.training.test_learner import random_batch
+from tests.training.learning.test_learner import random_batch
 
 
 def test_heads_lie_one_behind_the_other_and_fill_the_outputs():

@@ -1,4 +1,4 @@
-"""Recording one game at a time: the obvious slow twin of `numzero.training.selfplay`.
+"""Recording one game at a time: the obvious slow twin of `numzero.training.roles.selfplay`.
 
 `Shadow` stands between an actor and its batch of games, and plays every move again in games that are batches of one.
 What those say, move by move, is what the actor's trajectories must hold.

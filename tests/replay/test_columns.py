@@ -6,7 +6,7 @@ import numpy as np
 
 from numzero.games import TicTacToe
 from numzero.replay import COLUMNS, Trajectory, Window, decode_trajectory, encode_trajectory, layout
-from numzero.training.selfplay import Recorder
+from numzero.training.roles.recorder import Recorder
 from tests.replay.games import make_trajectory
 
 

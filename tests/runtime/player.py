@@ -10,7 +10,7 @@ from pathlib import Path
 from numzero.errors import DiskFullError
 from numzero.folders import GAMES, FolderLock
 from numzero.replay import GameStore
-from numzero.runtime.base import Mailbox, RuntimeConfig
+from numzero.runtime.base import Mailbox, Place, RuntimeConfig
 from numzero.runtime.processes import ProcessRuntime
 from tests.runtime import roles
 from tests.runtime.roles import Task
@@ -39,7 +39,7 @@ def main(folder: Path, num_games: int, log: Path) -> None:
         with GameStore(folder / "replay.sqlite") as store:
             before = store.num_games()
         life = 1_000_000 * lock.session
-        runtime = ProcessRuntime(folder / "replay.sqlite", folder / "weights", config, first_life=life)
+        runtime = ProcessRuntime(Place(folder / "replay.sqlite", folder / "weights", config, first_life=life))
         runtime.start(play, [Task("a"), Task("b")])
         runtime.start(roles.sweep, [Task("c")], unit="positions")
         try:

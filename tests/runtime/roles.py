@@ -17,11 +17,11 @@ import numpy as np
 from numba.core.dispatcher import Dispatcher
 
 from numzero.errors import EnvironmentFault, UserError
-from numzero.replay import Trajectory
-from numzero.runtime.base import Mailbox
+from numzero.replay import Statistics, Trajectory
+from numzero.runtime.base import AGENTS, WEIGHTS, Mailbox
 from numzero.search import kernels
-from numzero.training.selfplay import SelfPlayTask
-from numzero.training.selfplay import selfplay as real_selfplay
+from numzero.training.roles.selfplay import SelfPlayTask
+from numzero.training.roles.selfplay import selfplay as real_selfplay
 
 
 class Task(NamedTuple):
@@ -213,3 +213,40 @@ def measured_selfplay(task: SelfPlayTask, mailbox: Mailbox) -> Iterator[None]:
         name for name, kernel in vars(kernels).items() if isinstance(kernel, Dispatcher) and kernel.stats.cache_misses
     ]
     mailbox.report({"heavy": heavy, "compiled": compiled, "peak_kilobytes": [peak]})
+
+
+def renew(task: Task, mailbox: Mailbox) -> Iterator[None]:
+    """Read every stored game as it comes, put new statistics back, and say what was there."""
+    last = 0
+    while not mailbox.stopping():
+        rows = mailbox.stored_games(last)
+        if rows:
+            last = rows[-1].sequence
+            games = mailbox.read_games([row.sequence for row in rows])
+            news = [
+                Statistics(
+                    game_id=game.game_id,
+                    policy_target=game.policy_target,
+                    root_value=np.full_like(game.root_value, 0.5),
+                    model_version=game.model_version + 1,
+                )
+                for game in games
+            ]
+            num_new = mailbox.put_statistics(news)
+            oldest = mailbox.oldest_game()
+            mailbox.report({"read": [game.game_id for game in games], "renewed": num_new, "oldest": [oldest]})
+        mailbox.wait()
+        yield
+
+
+def watch_agents(task: Task, mailbox: Mailbox) -> Iterator[None]:
+    """Say what came in each channel."""
+    newest = {WEIGHTS: -1, AGENTS: -1}
+    while not mailbox.stopping():
+        for channel, version in newest.items():
+            news = mailbox.newest_weights(version, channel)
+            if news is not None:
+                newest[channel] = news[0]
+                mailbox.report({channel: [news[0]]})
+        mailbox.wait()
+        yield

@@ -158,11 +158,12 @@ def test_what_an_environment_hid_ends_with_its_worker(how: str, role: Callable[.
 STARTING = """
 import sys
 from pathlib import Path
+from numzero.runtime.base import Place
 from numzero.runtime.processes import ProcessRuntime
 from tests.runtime import roles
 
 if __name__ == "__main__":
-    runtime = ProcessRuntime(Path(sys.argv[1]) / "replay.sqlite", Path(sys.argv[1]) / "weights")
+    runtime = ProcessRuntime(Place(Path(sys.argv[1]) / "replay.sqlite", Path(sys.argv[1]) / "weights"))
     print("starting", flush=True)
     runtime.start(roles.idle, [roles.Task(str(number)) for number in range(4)])
     while True:

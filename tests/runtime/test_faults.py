@@ -12,10 +12,10 @@ import pytest
 
 from numzero.errors import EnvironmentFault
 from numzero.replay import GameStore
-from numzero.runtime.base import UNLIMITED, Notice, RuntimeConfig
+from numzero.runtime.base import UNLIMITED, Notice, Place, RuntimeConfig
 from numzero.runtime.inline import InlineRuntime
 from numzero.runtime.processes import ProcessRuntime
-from numzero.training.selfplay import SelfPlayConfig, SelfPlayTask, selfplay, warm_up
+from numzero.training.roles.selfplay import SelfPlayConfig, SelfPlayTask, selfplay, warm_up
 from tests.games import misbehaving
 from tests.tiny import CORRIDOR, GAMMA, SEARCH, model_files
 
@@ -40,9 +40,8 @@ def play_with(names: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -
     ]
     files = model_files(CORRIDOR)
     warm_up(tasks[0]._replace(game=CORRIDOR), files)
-    runtime = ProcessRuntime(
-        folder / "replay.sqlite", folder / "weights", RuntimeConfig(patience_seconds=PATIENCE_SECONDS)
-    )
+    patience = RuntimeConfig(patience_seconds=PATIENCE_SECONDS)
+    runtime = ProcessRuntime(Place(folder / "replay.sqlite", folder / "weights", patience))
     try:
         runtime.publish(0, {"initial.onnx": files.initial, "recurrent.onnx": files.recurrent})
         runtime.allow("selfplay", UNLIMITED)
@@ -92,7 +91,7 @@ def test_an_environment_fault_ends_a_run_in_one_process_with_its_sentence(
 ) -> None:
     """There is no worker to restart; what was finished is stored."""
     monkeypatch.setenv(misbehaving.FAULTS, str(tmp_path))
-    runtime = InlineRuntime(tmp_path / "replay.sqlite")
+    runtime = InlineRuntime(Place(tmp_path / "replay.sqlite"))
     files = model_files(CORRIDOR)
     runtime.publish(0, {"initial.onnx": files.initial, "recurrent.onnx": files.recurrent})
     runtime.allow("selfplay", UNLIMITED)

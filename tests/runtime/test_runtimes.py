@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -15,12 +17,12 @@ from typing import Any
 import pytest
 
 from numzero.errors import UserError
-from numzero.replay import GameStore
+from numzero.replay import GameStore, Statistics
 from numzero.runtime import processes as processes_module
-from numzero.runtime.base import Notice, Runtime, RuntimeConfig, add_counts
-from numzero.runtime.inline import InlineRuntime
-from numzero.runtime.processes import ProcessRuntime
-from numzero.training.selfplay import SelfPlayConfig, SelfPlayTask, warm_up
+from numzero.runtime.base import AGENTS, KINDS, WEIGHTS, Notice, Place, Runtime, RuntimeConfig, add_counts
+from numzero.runtime.factory import make_runtime
+from numzero.runtime.shelf import Shelf
+from numzero.training.roles.selfplay import SelfPlayConfig, SelfPlayTask, warm_up
 from tests.chaos import is_alive
 from tests.runtime import roles
 from tests.runtime.roles import Task
@@ -34,12 +36,10 @@ class Bench:
     """A runtime under test, and all that it has said so far."""
 
     def __init__(self, kind: str, folder: Path, **config: Any) -> None:
+        self.kind = kind
         self.store = folder / "replay.sqlite"
-        self.runtime: Runtime = (
-            InlineRuntime(self.store)
-            if kind == "inline"
-            else ProcessRuntime(self.store, folder / "weights", RuntimeConfig(**config))
-        )
+        self.place = Place(self.store, folder / "weights", RuntimeConfig(**config))
+        self.runtime: Runtime = make_runtime(kind, self.place)
         self.notices: list[Notice] = []
         self.counts: dict[str, Any] = {"steps": 0}
         self.collected: list[str] = []
@@ -71,7 +71,11 @@ class Bench:
             return [game.game_id for game in store.read_after(0, 10_000)[1]]
 
 
-@pytest.fixture(params=["inline", "processes"])
+OUTSIDE = f"{ROOT / 'tests' / 'runtime' / 'outside_runtime.py'}:ThreadRuntime"
+"""One that nothing inside the package knows of."""
+
+
+@pytest.fixture(params=["inline", "processes", OUTSIDE], ids=["inline", "processes", "outside"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     made = Bench(request.param, tmp_path)
     yield made
@@ -177,6 +181,111 @@ def test_published_weights_reach_every_role(bench: Bench) -> None:
     bench.runtime.publish(7, {"file": b"seven"})
     bench.poll(lambda: len(bench.counts["weights"]) == 4)
     assert [(version, files["file"]) for version, files in bench.counts["weights"][2:]] == [(7, b"seven")] * 2
+
+
+def test_channels_are_apart(bench: Bench) -> None:
+    """What is published in one is not seen in another, and each has versions of its own."""
+    bench.start(roles.watch_agents, Task("a"))
+    bench.runtime.publish(5, {"file": b"five"})
+    bench.poll(lambda: bench.counts.get(WEIGHTS) == [5])
+    bench.runtime.publish(3, {"file": b"three"}, AGENTS)
+    bench.poll(lambda: AGENTS in bench.counts)
+    assert (bench.counts[WEIGHTS], bench.counts[AGENTS]) == ([5], [3])
+
+
+def test_what_an_earlier_runtime_published_is_gone(bench: Bench) -> None:
+    """A lower version of today is not hidden by a higher one of yesterday, in any channel."""
+    for channel in (WEIGHTS, AGENTS):
+        bench.runtime.publish(9, {"file": b"yesterday"}, channel)
+    bench.runtime.close()
+    bench.runtime = make_runtime(bench.kind, bench.place)
+    bench.start(roles.watch_agents, Task("a"))
+    for channel in (WEIGHTS, AGENTS):
+        bench.runtime.publish(2, {"file": b"today"}, channel)
+    bench.poll(lambda: WEIGHTS in bench.counts and AGENTS in bench.counts)
+    assert (bench.counts[WEIGHTS], bench.counts[AGENTS]) == ([2], [2])
+
+
+def test_roles_read_stored_games_and_put_statistics_back(bench: Bench) -> None:
+    """Games of this session and those before are read through the mailbox; what is put there is stored."""
+    with GameStore(bench.store) as store:
+        store.add([roles.make_game("before")])
+    bench.start(roles.play, Task("a", 3), steps=10).start(roles.renew, Task("b"))
+    bench.poll(lambda: bench.counts.get("renewed") == 4)
+    assert sorted(bench.counts["read"]) == ["a-0", "a-1", "a-2", "before"]
+    assert set(bench.counts["oldest"]) == {1}
+    bench.runtime.close()
+    with GameStore(bench.store) as store:
+        assert {row.model_version for row in store.index()} == {1}
+        assert all(game.root_value[0] == 0.5 for game in store.read_after(0, 10)[1])
+
+
+def test_statistics_wait_while_the_store_cannot_be_written_to(tmp_path: Path) -> None:
+    """Another process that writes is no error of the role: it is told to try again."""
+    path = tmp_path / "replay.sqlite"
+    with GameStore(path, busy_seconds=0.05) as store, contextlib.closing(sqlite3.connect(path)) as other:
+        game = roles.make_game("a")
+        store.add([game])
+        shelf = Shelf(store)
+        news = Statistics(
+            game_id="a",
+            policy_target=game.policy_target,
+            root_value=game.root_value,
+            model_version=game.model_version + 1,
+        )
+        other.execute("BEGIN IMMEDIATE")
+        assert shelf.put_statistics([news]) is None
+        other.rollback()
+        assert shelf.put_statistics([news]) == 1
+        assert shelf.put_statistics([news]) == 0, "no news"
+
+
+def test_games_that_were_collected_before_are_not_collected_again(bench: Bench) -> None:
+    """A later session's runtime begins after the sequence that its place says, and says how far it has come."""
+    bench.start(roles.play, Task("a", 2), steps=10).poll_to_the_end()
+    bench.runtime.stop()
+    bench.listen()
+    bench.runtime.close()
+    bench.runtime = make_runtime(bench.kind, bench.place._replace(first_sequence=2))
+    assert bench.runtime.sequence == 2
+    bench.start(roles.play, Task("b", 1), steps=10).poll_to_the_end()
+    bench.listen()
+    assert bench.collected == ["a-0", "a-1", "b-0"]
+    assert bench.runtime.sequence == (2 if bench.runtime.pace.in_step else 3)
+
+
+@pytest.mark.parametrize(("workers", "kind"), [(0, "inline"), (1, "processes")])
+def test_without_workers_roles_are_in_this_process(workers: int, kind: str, tmp_path: Path) -> None:
+    """So says `auto`, which is what settings say unless they say otherwise."""
+    assert RuntimeConfig().kind == "auto"
+    runtime = make_runtime("auto", Place(tmp_path / "replay.sqlite", tmp_path / "weights"), workers)
+    runtime.close()
+    assert f"{type(runtime).__module__}:{type(runtime).__name__}" == KINDS[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("tests.runtime.outside_runtime:half_a_runtime", "must name a class with all operations of a `Runtime`"),
+        ("tests.runtime.outside_runtime:Half", "lacks .*collect.*settle"),
+        ("tests.runtime.outside_runtime:ThreadRuntim", "Did you mean 'ThreadRuntime'"),
+        ("nowhere/mine.py:Mine", "there is no file"),
+        ("nomodule:Mine", "there is no module 'nomodule'"),
+    ],
+)
+def test_what_is_no_runtime_is_refused(kind: str, sentence: str, tmp_path: Path) -> None:
+    """Before anything is made: by name, by file, by what it lacks."""
+    with pytest.raises(UserError, match=f"^runtime.kind.*{sentence}"):
+        make_runtime(kind, Place(tmp_path / "replay.sqlite", tmp_path / "weights"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_runtime_that_is_misspelled_is_refused_with_the_settings() -> None:
+    """The nearest one is named."""
+    (problem,) = RuntimeConfig(kind="proceses").check()
+    assert problem.startswith("runtime.kind must be one of auto, inline, processes, module:Class or file.py:Class")
+    assert "'processes'" in problem
+    assert not RuntimeConfig(kind="file.py:Mine").check()
 
 
 def test_a_roles_user_error_reaches_the_parent(bench: Bench) -> None:
@@ -384,11 +493,12 @@ def test_selfplay_workers_stay_small(processes: Bench, batch_size: int) -> None:
 ORPHANAGE = """
 import sys, time
 from pathlib import Path
+from numzero.runtime.base import Place
 from numzero.runtime.processes import ProcessRuntime
 from tests.runtime import roles
 
 if __name__ == "__main__":
-    runtime = ProcessRuntime(Path(sys.argv[1]) / "replay.sqlite", Path(sys.argv[1]) / "weights")
+    runtime = ProcessRuntime(Place(Path(sys.argv[1]) / "replay.sqlite", Path(sys.argv[1]) / "weights"))
     runtime.start(getattr(roles, sys.argv[2]), [roles.Task("a"), roles.Task("b")])
     pids = []
     while len(pids) < 2:

@@ -11,11 +11,11 @@ import pytest
 from numzero.metrics import Diagnosed, read_metrics
 from numzero.networks.heads import Head
 from numzero.targets import Batch
-from numzero.training import run as run_module
+from numzero.training import loop as loop_module
 from numzero.training.diagnosis import diagnose
 from numzero.training.run import TrainingRun
 from tests.tiny import run_config
-from tests.training.test_learner import random_batch
+from tests.training.learning.test_learner import random_batch
 
 VALUE_BINS, REWARD_BINS = np.float32([-1, 0, 1]), np.float32([0, 2])
 HEADS = {
@@ -89,7 +89,7 @@ def test_a_batch_of_final_positions_has_figures_too():
 
 def test_a_run_writes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Every so many updates, with as many unroll steps as are trained."""
-    monkeypatch.setattr(run_module, "DIAGNOSIS_UPDATES", 5)
+    monkeypatch.setattr(loop_module, "DIAGNOSIS_UPDATES", 5)
     TrainingRun(run_config("cartpole"), tmp_path / "run", seed=0, workers=0, on_event=lambda _: None).train()
     found = [event for event in read_metrics(tmp_path / "run" / "metrics.jsonl") if isinstance(event, Diagnosed)]
     assert [event.updates for event in found] == [5, 10]

@@ -20,7 +20,7 @@ def train(preset: str, folder: Path, *overrides: str) -> tuple[Agent, Agent]:
     """The agent before the first update and the one after the last."""
     config = load_preset(preset, ["evaluation.interval=0", "evaluation.games=1", *overrides])
     run = TrainingRun(config, folder, seed=0, workers=0, on_event=lambda _: None)
-    start = Agent.from_files(run._agent_files(run._model_files(average=True)), "the start")
+    start = run._loop.publisher.agent()
     run.train()
     return start, Agent.load(folder)
 
@@ -93,7 +93,7 @@ def test_cartpole_is_learned_from_stored_games_alone(tmp_path: Path) -> None:
     config = load_preset("cartpole", ["schedule.num_updates=1300", "evaluation.interval=0", "evaluation.games=1"])
     run = TrainingRun(config, tmp_path / "played", seed=0, on_event=lambda _: None)
     run.train()
-    played = sum(reward for _, reward in run._meter.episodes) / len(run._meter.episodes)
+    played = sum(reward for _, reward in run._loop.account.meter.episodes) / len(run._loop.account.meter.episodes)
     offline = load_preset("cartpole", ["evaluation.interval=0"])
     TrainingRun(offline, tmp_path / "learned", seed=0, on_event=lambda _: None, source=tmp_path / "played").train()
     agent = Agent.load(tmp_path / "learned")

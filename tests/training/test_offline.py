@@ -15,8 +15,9 @@ from numzero.errors import UserError
 from numzero.games import make_game, registry
 from numzero.metrics import Evaluated, Event, Finished, Noted, Progress, Started
 from numzero.replay import GAME_NOTE, UNKNOWN_VERSION, GameStore
-from numzero.training import offline, plan, selfplay
+from numzero.training import offline, plan
 from numzero.training.offline import Source, find_source, import_games
+from numzero.training.roles import selfplay
 from numzero.training.run import TrainingRun
 from tests.tiny import CORRIDOR, run_config, write_agent
 
@@ -145,8 +146,7 @@ def test_an_offline_run_that_was_killed_before_its_first_checkpoint_is_begun_aga
     folder = tmp_path / "run"
     config = run_config("cartpole", *SETTINGS)
     begun = TrainingRun(config, folder, seed=0, on_event=lambda event: None, source=played)
-    for part in (begun._journal, begun._store, begun._runtime, begun._lock):
-        part.close()
+    begun.close()
     with GameStore(folder / "replay.sqlite") as store:
         num_games = store.num_games()
     assert num_games > 0

@@ -48,15 +48,15 @@ class Stopper:
         self.events: list[Event] = []
 
     def attach(self, run: TrainingRun) -> TrainingRun:
-        make = run._learner.update
+        make = run._trainer.learner.update
 
         def update(batch: Any) -> Any:
             made = make(batch)
-            if run._learner.num_updates_done == self.updates:
+            if run._trainer.learner.num_updates_done == self.updates:
                 os.kill(os.getpid(), signal.SIGINT)
             return made
 
-        run._learner.update = update  # type: ignore[method-assign]
+        run._trainer.learner.update = update  # type: ignore[method-assign]
         return run
 
 
@@ -260,7 +260,7 @@ def test_an_evaluation_that_a_stop_cut_short_is_made_up(tmp_path: Path, monkeypa
         progress(0, 1)
 
     with monkeypatch.context() as patch:
-        patch.setattr("numzero.training.run.evaluate", stop)
+        patch.setattr("numzero.training.evaluations.evaluate", stop)
         with pytest.raises(KeyboardInterrupt):
             run.train()
     resumed(tmp_path / "run").train()

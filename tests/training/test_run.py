@@ -129,7 +129,7 @@ def test_games_that_left_the_window_come_back_where_all_are_swept(
     overrides = ("reanalyze.fraction=4.0", "reanalyze.positions=64", "replay.capacity_steps=150")
     config = run_config("tictactoe", *overrides, f'reanalyze.scope="{scope}"', "schedule.num_updates=80")
     run = start_run(config, tmp_path / "run", workers=1, reanalyze_workers=1)
-    window, entered = run._window, []
+    window, entered = run._trainer.window, []
 
     def add(game: Trajectory) -> None:
         entered.append((game.game_id, game.game_id in window))
@@ -171,7 +171,38 @@ def test_all_roles_in_processes_of_their_own(tmp_path: Path) -> None:
     with GameStore(tmp_path / "run" / "replay.sqlite") as store:
         assert store.newest()[1] > 0, "reanalyze workers stored statistics"
         assert store.problems() == []
-    assert run._window.mean_version() > 0
+    assert run._trainer.window.mean_version() > 0
+
+
+THREADS = f"{Path(__file__).parents[1] / 'runtime' / 'outside_runtime.py'}:ThreadRuntime"
+
+
+@pytest.mark.parametrize("kind", ["inline", THREADS], ids=["inline", "outside"])
+def test_a_run_does_not_know_where_its_roles_are(kind: str, tmp_path: Path) -> None:
+    """Two actors, a reanalyze worker and an evaluator in a runtime of anyone's: all ratios hold, as in processes."""
+    events: list[Event] = []
+    config = run_config(
+        "tictactoe",
+        f"runtime.kind='{kind}'",
+        "reanalyze.fraction=2.0",
+        "reanalyze.positions=16",
+        "schedule.num_updates=60",
+        "processes.slack_updates=5",
+        "evaluation.interval=20",
+    )
+    run = start_run(config, tmp_path / "run", workers=2, reanalyze_workers=1, on_event=events.append)
+    scores = run.train()
+    assert scores["wins"] + scores["draws"] + scores["losses"] == 4
+    finished = next(event for event in events if isinstance(event, Finished))
+    assert (finished.updates, finished.reason) == (60, "finished")
+    assert 60 + 60 * 8 <= finished.steps <= 60 + 60 * 8 + 2 * 2 * 4
+    last = [event for event in events if isinstance(event, Progress)][-1]
+    assert abs(last.reanalyzed - 60 * 8 * 2) <= (5 + 1) * 16
+    assert [event for event in events if isinstance(event, Evaluated)][-1].updates == 60
+    with GameStore(tmp_path / "run" / "replay.sqlite") as store:
+        assert store.newest()[1] > 0, "reanalyze workers stored statistics"
+        assert store.problems() == []
+        assert store.num_games() == finished.games
 
 
 @pytest.mark.parametrize(
@@ -202,9 +233,9 @@ def test_the_memory_bound_makes_the_window_smaller(tmp_path: Path) -> None:
     run = start_run(config, tmp_path / "run", on_event=events.append)
     run.train()
     assert isinstance(events[0], Started)
-    assert events[0].window_slots == run._window.capacity_steps < 10_000
+    assert events[0].window_slots == run._trainer.window.capacity_steps < 10_000
     assert 0.9 < events[0].window_mb <= 1.0
-    assert run._window.memory_bytes <= 2**20
+    assert run._trainer.window.memory_bytes <= 2**20
 
 
 def test_the_disk_bound_is_the_stores(tmp_path: Path) -> None:
@@ -260,7 +291,7 @@ def test_the_store_holds_what_was_played(tictactoe: tuple[Path, list[Event], Tra
     with GameStore(folder / "replay.sqlite") as store:
         assert store.num_games() == finished.games
         assert finished.steps - 4 * 9 < store.num_steps() <= finished.steps
-        assert store.num_steps() == run._window.num_steps
+        assert store.num_steps() == run._trainer.window.num_steps
 
 
 def test_samples_per_step_are_as_set(tictactoe: tuple[Path, list[Event], TrainingRun]) -> None:
@@ -272,12 +303,12 @@ def test_samples_per_step_are_as_set(tictactoe: tuple[Path, list[Event], Trainin
 
 def test_the_window_is_as_large_as_configured(tictactoe: tuple[Path, list[Event], TrainingRun], tmp_path: Path) -> None:
     """The window has the slots that were asked for, and forgets the oldest games where they are few."""
-    assert tictactoe[2]._window.capacity_steps == 40_000
+    assert tictactoe[2]._trainer.window.capacity_steps == 40_000
     run = start_run(run_config("tictactoe", "replay.capacity_steps=50"), tmp_path / "run")
     run.train()
-    assert run._window.capacity_steps == 50
-    assert 20 < run._window.num_steps < 50
-    assert len(games_of(tmp_path / "run")) > run._window.num_games
+    assert run._trainer.window.capacity_steps == 50
+    assert 20 < run._trainer.window.num_steps < 50
+    assert len(games_of(tmp_path / "run")) > run._trainer.window.num_games
 
 
 def test_an_existing_folder_is_refused(tmp_path: Path) -> None:
@@ -294,8 +325,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_is_begun_again(tmp_pa
     """Nothing of it can be resumed, and nothing is lost; a folder that holds anything else is left alone."""
     folder = tmp_path / "run"
     started = start_run(run_config("tictactoe"), folder)
-    for part in (started._journal, started._store, started._runtime, started._lock):
-        part.close()
+    started.close()
     (folder / ".config.toml.123.tmp").write_text("half", encoding="utf-8")
     (tmp_path / "empty").mkdir()
     start_run(run_config("tictactoe", "schedule.num_updates=2"), tmp_path / "empty").train()
@@ -387,7 +417,7 @@ def test_a_failed_run_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         raise ZeroDivisionError("planted")
 
     run = start_run(run_config("tictactoe"), tmp_path / "run")
-    monkeypatch.setattr(run._learner, "update", fail)
+    monkeypatch.setattr(run._trainer.learner, "update", fail)
     with pytest.raises(ZeroDivisionError, match="planted"):
         run.train()
     last = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from numzero.training.optimizer import AdamW, norm
+from numzero.training.learning.optimizer import AdamW, norm
 
 
 @pytest.mark.parametrize(("decay", "scale"), [(0.0, 1.0), (0.1, 0.25)])

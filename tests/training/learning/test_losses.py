@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numzero.training.losses import cross_entropy, exponentials, squared_distance
+from numzero.training.learning.losses import cross_entropy, exponentials, squared_distance
 
 ENDS = (3, 7, 9)
 

@@ -14,10 +14,11 @@ from numzero.errors import UserError
 from numzero.games import make_game
 from numzero.inference import OnnxModel
 from numzero.replay import COLUMNS, Columns, Trajectory, check_trajectory, encode_trajectory
+from numzero.runtime.base import Place
 from numzero.runtime.inline import InlineRuntime
 from numzero.search import SearchConfig
-from numzero.training.archive import Archive
-from numzero.training.selfplay import Actor, SelfPlayConfig, SelfPlayTask, selfplay
+from numzero.training.roles.archive import Archive
+from numzero.training.roles.selfplay import Actor, SelfPlayConfig, SelfPlayTask, selfplay
 from tests.games.turns import Twice
 from tests.reference import selfplay as reference
 from tests.tiny import CORRIDOR, GAMMA, SEARCH, files_for, model_files
@@ -218,7 +219,7 @@ def test_stored_starts_are_positions_met_before(share: float) -> None:
 
 def test_an_archive_keeps_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest make room one by one, each of those kept is drawn, and a restored archive draws the same."""
-    monkeypatch.setattr("numzero.training.archive.MOST_POSITIONS", 7)
+    monkeypatch.setattr("numzero.training.roles.archive.MOST_POSITIONS", 7)
     archive = Archive()
     for first in range(0, 20, 3):
         archive.add(np.arange(first, first + 3, dtype=np.uint8)[:, None])
@@ -285,7 +286,7 @@ def test_no_batch_size_favours_short_games(num_games: int, batch_size: int, seed
 
 def run_role(task: SelfPlayTask, store: Any = None) -> tuple[list[Trajectory], dict[str, Any]]:
     """Play a task with a number of games to its end in this process."""
-    runtime = InlineRuntime(store)
+    runtime = InlineRuntime(Place(store))
     runtime.start(selfplay, [task])
     runtime.publish(0, folder_files(task.game))
     runtime.allow("selfplay", 10**9)
@@ -396,7 +397,8 @@ def test_another_life_plays_other_games_under_other_names() -> None:
     """A replaced worker, or one of a resumed run, repeats nothing; the same life plays the same again."""
     games = []
     for life in (0, 1, 1, 2):
-        runtime = InlineRuntime(first_life=life)
+        runtime = InlineRuntime()
+        runtime.life = life
         runtime.start(selfplay, [make_task("tictactoe", num_games=5, random_move_probability=0.5)])
         runtime.publish(0, folder_files("tictactoe"))
         runtime.allow("selfplay", 10**9)

@@ -21,7 +21,7 @@ from numzero.networks.layers import HiddenLayer
 from numzero.outside import load
 from numzero.targets import Batch
 from numzero.training.config import LearnerConfig
-from numzero.training.learner import Learner, NonFiniteLossError, Predictions, position_weights
+from numzero.training.learning.learner import Learner, NonFiniteLossError, Predictions, position_weights
 from tests.reference import learner as reference
 from tests.reference.agents import BOARD, NUM_ACTIONS, small_network
 

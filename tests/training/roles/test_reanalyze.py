@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from numzero.inference import OnnxModel
 from numzero.replay import COLUMNS, UNKNOWN_VERSION, GameStore, Trajectory, Window
-from numzero.runtime.base import add_counts
+from numzero.runtime.base import Place, add_counts
+from numzero.runtime.factory import make_runtime
 from numzero.runtime.inline import InlineRuntime
-from numzero.runtime.processes import ProcessRuntime
+from numzero.runtime.shelf import Shelf
 from numzero.search import Search, SearchConfig
-from numzero.training.reanalyze import (
+from numzero.training.roles.reanalyze import (
     ReanalyzeConfig,
     Reanalyzer,
     ReanalyzeTask,
@@ -251,11 +252,11 @@ def store(tmp_path: Path):
 
 def task_of(store: GameStore, **changes: Any) -> ReanalyzeTask:
     search = SearchConfig(rule="gumbel", num_simulations=4)
-    return ReanalyzeTask(str(store.path), search, positions=8, worker=0, num_workers=1)._replace(**changes)
+    return ReanalyzeTask(search, positions=8, worker=0, num_workers=1)._replace(**changes)
 
 
 def sweep(store: GameStore, task: ReanalyzeTask, version: int = VERSION) -> int:
-    sweeper = StoreSweep(store, task)
+    sweeper = StoreSweep(Shelf(store), task)
     sweeper.use_model(FILES, version)
     total = 0
     while count := sweeper.step():
@@ -281,11 +282,11 @@ def test_a_store_gets_the_statistics_that_a_window_would(store):
 def test_workers_share_the_games_and_leave_none(store):
     """Each game is searched once, whoever does it, and nothing is left to do afterwards."""
     store.add([game(number, "cut") for number in range(7)])
-    assert count_out_of_date(store, "", VERSION) == 7
+    assert count_out_of_date(store.index(), "", VERSION) == 7
     counts = [sweep(store, task_of(store, worker=worker, num_workers=3)) for worker in range(3)]
     assert sum(counts) == 7 * 4
     assert all(counts)
-    assert count_out_of_date(store, "", VERSION) == 0
+    assert count_out_of_date(store.index(), "", VERSION) == 0
     assert sweep(store, task_of(store)) == 0
 
 
@@ -293,7 +294,7 @@ def test_a_store_is_swept_most_out_of_date_first(store):
     """A stopped sweep is taken up where it was: what these weights have searched is passed over."""
     for number, version in enumerate((5, 3, 9, 4)):
         store.add([versioned(number, "cut", version)])
-    sweeper = StoreSweep(store, task_of(store))
+    sweeper = StoreSweep(Shelf(store), task_of(store))
     sweeper.use_model(FILES, VERSION)
     assert sweeper.step() == 8
     assert [row.model_version for row in store.index()] == [5, VERSION, 9, VERSION]
@@ -320,7 +321,7 @@ def test_only_the_newest_games_are_swept_where_the_window_holds_no_others(store)
 def test_games_that_come_later_are_swept_too(store):
     """The store is followed."""
     store.add([game(0, "cut")])
-    sweeper = StoreSweep(store, task_of(store))
+    sweeper = StoreSweep(Shelf(store), task_of(store))
     sweeper.use_model(FILES, VERSION)
     assert (sweeper.step(), sweeper.step()) == (4, 0)
     store.add([game(1, "terminated")])
@@ -331,7 +332,7 @@ def test_games_that_come_later_are_swept_too(store):
 def test_games_that_left_the_store_are_forgotten(store):
     """A store that is bounded on disk for days costs a worker no more memory than its games of one moment."""
     store.add([game(number, "cut") for number in range(4)])
-    sweeper = StoreSweep(store, task_of(store))
+    sweeper = StoreSweep(Shelf(store), task_of(store))
     sweeper.use_model(FILES, VERSION)
     while sweeper.step():
         pass
@@ -347,7 +348,7 @@ def test_games_that_left_the_store_are_forgotten(store):
 def test_the_role_ends_when_nothing_is_out_of_date(kind, store, tmp_path):
     """In this process as in others; it keeps its budget, and an allowance that finds nothing to do lapses."""
     store.add([game(number, "cut") for number in range(5)])
-    runtime: Any = InlineRuntime() if kind == "inline" else ProcessRuntime(store.path, tmp_path / "weights")
+    runtime: Any = make_runtime(kind, Place(store.path, tmp_path / "weights"))
     runtime.publish(VERSION, {"initial.onnx": FILES.initial, "recurrent.onnx": FILES.recurrent})
     runtime.start(reanalyze, [task_of(store, once=True)], unit="positions")
     runtime.allow("reanalyze", 10**6)
@@ -359,12 +360,12 @@ def test_the_role_ends_when_nothing_is_out_of_date(kind, store, tmp_path):
         add_counts(counts, runtime.take_counts())
     runtime.close()
     assert counts == {"positions": 20, "reanalyzed": 20, "refreshed": 5}
-    assert count_out_of_date(store, "", VERSION) == 0
+    assert count_out_of_date(store.index(), "", VERSION) == 0
 
 
 def test_an_allowance_that_finds_nothing_lapses(store):
     """Nobody waits for work that there is not."""
-    runtime = InlineRuntime()
+    runtime = InlineRuntime(Place(store.path))
     runtime.publish(VERSION, {"initial.onnx": FILES.initial, "recurrent.onnx": FILES.recurrent})
     runtime.start(reanalyze, [task_of(store)], unit="positions")
     runtime.allow("reanalyze", 100)

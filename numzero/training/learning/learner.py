@@ -27,8 +27,8 @@ from numzero.networks.support import two_hot
 from numzero.outside import load
 from numzero.targets import Batch
 from numzero.training.config import LearnerConfig
-from numzero.training.losses import cross_entropy, exponentials, squared_distance
-from numzero.training.optimizer import AdamW, norm
+from numzero.training.learning.losses import cross_entropy, exponentials, squared_distance
+from numzero.training.learning.optimizer import AdamW, norm
 
 __all__ = ["Learner", "OwnLoss", "Predictions", "Update"]
 

@@ -14,18 +14,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.errors import UserError, unfit_explained
-from numzero.games import STAY, Game, GameSpec, Placeable, PlaysRandomly, make_game, rehearsal_game
+from numzero.errors import unfit_explained
+from numzero.games import STAY, Game, Placeable, PlaysRandomly, make_game, rehearsal_game
 from numzero.games.replayable import ReplayableGame
-from numzero.games.turns import edge_discounts, for_first_player, require_alternation
+from numzero.games.turns import edge_discounts, require_alternation
 from numzero.inference import ModelFiles, OnnxModel, shared_model
 from numzero.limits import BELOW_1, LARGEST_BUDGET, LARGEST_SIZE, SHARE, at_least, beyond
-from numzero.replay import COLUMNS, Columns, Ended, Trajectory, zero_columns
+from numzero.replay import Trajectory
 from numzero.runtime.base import Mailbox, State
 from numzero.search import Model, Search, SearchConfig, SearchResult, sample_action
-from numzero.training.archive import Archive
+from numzero.training.roles.archive import Archive
+from numzero.training.roles.recorder import Recorder
 
-__all__ = ["Actor", "Episode", "SelfPlayConfig", "SelfPlayTask", "selfplay", "warm_up"]
+__all__ = ["Actor", "SelfPlayConfig", "SelfPlayTask", "selfplay", "warm_up"]
 
 
 class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,14 +98,6 @@ class SelfPlayTask(NamedTuple):
     """End after this many finished episodes; None plays on until told to stop."""
     label: str = ""
     """Begins the ids of its games, so that one store can hold those of different agents and settings."""
-
-
-class Episode(NamedTuple):
-    """A finished episode, for statistics."""
-
-    num_steps: int
-    total_reward: float
-    """Undiscounted sum of rewards; for two players, of the player who moved first."""
 
 
 def selfplay(
@@ -342,142 +335,3 @@ class Actor:
 
 def _part(state: State, prefix: str) -> State:
     return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
-
-
-class Recorder:
-    """The running episodes of B copies as arrays `[B, length, ...]`, cut into trajectories."""
-
-    _COUNTERS = ("_active", "_length", "_game_number", "_part", "episode_steps", "_total_reward")
-    """What is kept of each copy beside its steps."""
-
-    def __init__(self, spec: GameSpec, batch_size: int, name: str, segment_steps: int) -> None:
-        self._name = name
-        self._segment_steps = segment_steps
-        self._rows = np.arange(batch_size)
-        self._active = np.zeros(batch_size, np.bool_)
-        self._length = np.zeros(batch_size, np.int64)
-        self._game_number = np.zeros(batch_size, np.int64)
-        self._part = np.zeros(batch_size, np.int64)
-        self._num_games = 0
-        self.episode_steps = np.zeros(batch_size, np.int64)
-        self._total_reward = np.zeros(batch_size)
-        length = (segment_steps or min(spec.max_steps or 128, 128)) + 1  # the position at the end has a place too
-        shape = spec.num_actions, spec.observation_shape, spec.observation_dtype
-        self._columns = zero_columns((batch_size, length), *shape)
-
-    def begin(self, rows: NDArray[np.int64], recorded: NDArray[np.bool_]) -> None:
-        """New episodes in `rows`; only those marked in `recorded` `[B]` become trajectories."""
-        self._active[rows] = recorded[rows]
-        self._length[rows] = 0
-        self._part[rows] = 0
-        self.episode_steps[rows] = 0
-        self._total_reward[rows] = 0.0
-        self._game_number[rows] = self._num_games + np.arange(len(rows))
-        self._num_games += len(rows)
-
-    def record_position(
-        self,
-        observation: NDArray[Any],
-        legal: NDArray[np.bool_],
-        to_play: NDArray[np.int8],
-        result: SearchResult,
-        model_version: int,
-    ) -> None:
-        """The positions to be moved from, and what the search said of them."""
-        if self._length.max() + 1 >= self._columns.action.shape[1]:
-            self._grow()
-        at = (self._rows, self._length)
-        self._columns.observation[at] = observation
-        self._columns.legal[at] = legal
-        self._columns.to_play[at] = to_play
-        self._columns.policy_target[at] = result.policy_target
-        self._columns.root_value[at] = result.root_value
-        self._columns.model_version[at] = model_version
-
-    def record_move(self, action: NDArray[np.int32], exploratory: NDArray[np.bool_]) -> None:
-        """The moves chosen."""
-        at = (self._rows, self._length)
-        self._columns.action[at] = action
-        self._columns.exploratory[at] = exploratory
-
-    def record_outcome(
-        self, reward: NDArray[np.float32], discount: NDArray[np.float64], to_play: NDArray[np.int8]
-    ) -> None:
-        """What the moves brought to the players `to_play` who made them."""
-        at = (self._rows, self._length)
-        self._columns.reward[at] = reward
-        self._columns.discount[at] = discount
-        self._length += 1
-        self.episode_steps += 1
-        self._total_reward += for_first_player(reward, to_play)
-
-    def state(self) -> State:
-        """The running episodes; `restore` makes another recorder of the same batch go on with them."""
-        longest = int(self._length.max())
-        rest = np.arange(longest) >= self._length[:, None]  # of episodes before
-        state: State = {}
-        for name in COLUMNS:
-            state[f"step_{name}"] = getattr(self._columns, name)[:, :longest].copy()
-            state[f"step_{name}"][rest] = 0
-        state |= {name: getattr(self, name).copy() for name in self._COUNTERS}
-        return state | {"num_games": np.array(self._num_games)}
-
-    def restore(self, state: State) -> None:
-        """Go on where `state` was taken.
-
-        Raises:
-            UserError: it is none of ours.
-        """
-        longest = int(state["_length"].max())
-        kinds = {state[name].dtype.kind for name in ("_length", "_game_number", "_part", "episode_steps")}
-        if kinds != {"i"} or state["_length"].min() < 0 or state["step_action"].shape[1] != longest:
-            raise UserError("recorded episodes must be as long as their lengths say. Take another checkpoint.")
-        for name in self._COUNTERS:
-            getattr(self, name)[:] = state[name]
-        self._num_games = int(state["num_games"])
-        while longest >= self._columns.action.shape[1]:
-            self._grow()
-        for name in COLUMNS:
-            getattr(self._columns, name)[:, :longest] = state[f"step_{name}"]
-
-    def _grow(self) -> None:
-        columns = {name: getattr(self._columns, name) for name in COLUMNS}
-        self._columns = Columns(**{name: np.concatenate([a, np.zeros_like(a)], 1) for name, a in columns.items()})
-
-    def episodes(self, which: NDArray[np.bool_]) -> list[Episode]:
-        """Statistics of the episodes that ended."""
-        rows = np.flatnonzero(which).tolist()
-        return [Episode(int(self.episode_steps[row]), float(self._total_reward[row])) for row in rows]
-
-    def cut(
-        self, observation: NDArray[Any], legal: NDArray[np.bool_], to_play: NDArray[np.int8], value: NDArray[np.float32]
-    ) -> list[Trajectory]:
-        """The pieces of running episodes that reached their length; they end in the given positions and values."""
-        if not self._segment_steps:
-            return []
-        full = np.flatnonzero(self._active & (self._length >= self._segment_steps)).tolist()
-        pieces = [self.trajectory(row, observation, legal, to_play, value, "cut") for row in full]
-        self._length[full] = 0
-        self._part[full] += 1
-        return pieces
-
-    def trajectory(
-        self,
-        row: int,
-        observation: NDArray[Any],
-        legal: NDArray[np.bool_],
-        to_play: NDArray[np.int8],
-        value: NDArray[np.float32],
-        ended: Ended,
-    ) -> Trajectory:
-        """What was recorded of one copy, closed by its final position and the value that it bootstraps from."""
-        length = int(self._length[row])
-        final = {"observation": observation, "legal": legal, "to_play": to_play, "root_value": value}
-        for name, array in final.items():
-            getattr(self._columns, name)[row, length] = array[row]
-        ends = {"step": length, "position": length + 1}
-        steps = {name: getattr(self._columns, name)[row, : ends[column.at]].copy() for name, column in COLUMNS.items()}
-        game_id = f"{self._name}-{self._game_number[row]}"
-        if self._segment_steps:
-            game_id += f"-{self._part[row]}"
-        return Trajectory(game_id=game_id, ended=ended, **steps)

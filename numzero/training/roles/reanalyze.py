@@ -1,16 +1,16 @@
 """Reanalyze: search stored positions again with newer weights.
 
-Knows the window, the store and the search; knows nothing of learning, and never imports torch. Observations, actions
-and rewards stay as they were; policy targets and root values become what today's network says (MuZero Unplugged,
-Schrittwieser et al. 2021). A sweep takes whole games, most out of date first, each from its last position to its first
-(ReZero, Xuan et al. 2024), and fills every network call with positions of many games.
+Knows the window, the mailbox and the search; knows nothing of learning, opens no file, and never imports torch.
+Observations, actions and rewards stay as they were; policy targets and root values become what today's network says
+(MuZero Unplugged, Schrittwieser et al. 2021). A sweep takes whole games, most out of date first, each from its last
+position to its first (ReZero, Xuan et al. 2024), and fills every network call with positions of many games.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple
 
@@ -18,11 +18,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.errors import DiskFullError, UserError
+from numzero.errors import UserError
 from numzero.inference import ModelFiles, shared_model
 from numzero.limits import LARGEST_SIZE, at_least, beyond
-from numzero.replay import UNKNOWN_VERSION, GameRow, GameStore, Statistics, StoreBusyError, Trajectory, Window
-from numzero.runtime.base import Mailbox, State
+from numzero.replay import UNKNOWN_VERSION, GameRow, Statistics, Trajectory, Window
+from numzero.runtime.base import Mailbox, State, StoredGames
 from numzero.search import Search, SearchConfig
 
 __all__ = ["ReanalyzeConfig", "ReanalyzeTask", "Reanalyzer", "StoreSweep", "count_out_of_date", "reanalyze"]
@@ -169,8 +169,6 @@ class _Batch:
 class ReanalyzeTask(NamedTuple):
     """All that a reanalyze worker needs to begin; plain values, so that it travels to other processes."""
 
-    store: str
-    """Path of the replay store."""
     search: SearchConfig
     positions: int
     worker: int
@@ -185,33 +183,28 @@ class ReanalyzeTask(NamedTuple):
 
 
 def reanalyze(task: ReanalyzeTask, mailbox: Mailbox) -> Iterator[None]:
-    """The reanalyze role: sweeps a store's games with the newest weights; yields after every batch.
+    """The reanalyze role: sweeps the stored games with the newest weights; yields after every batch.
 
     Its unit is `positions`. An allowance that finds nothing out of date lapses: it is reported as used up, so that
     nobody waits for it.
     """
-    with GameStore(task.store, on_damage=_unheard) as store:
-        sweep = StoreSweep(store, task)
-        while not mailbox.stopping():
-            newest = mailbox.newest_weights(sweep.version)
-            if newest is not None:
-                version, files = newest
-                sweep.use_model(ModelFiles(files["initial.onnx"], files["recurrent.onnx"]), version)
-            budget = mailbox.budget()
-            if not sweep.ready or budget <= 0 or not sweep.stored():
-                mailbox.wait()
-            elif count := sweep.step():
-                mailbox.report({"positions": count, "reanalyzed": count, "refreshed": sweep.take_num_refreshed()})
-            elif task.once:
-                return
-            else:
-                mailbox.report({"positions": budget})
-                mailbox.wait()
-            yield
-
-
-def _unheard(sentence: str) -> None:
-    """A damaged game is passed over; whoever learns from the store says so."""
+    sweep = StoreSweep(mailbox, task)
+    while not mailbox.stopping():
+        newest = mailbox.newest_weights(sweep.version)
+        if newest is not None:
+            version, files = newest
+            sweep.use_model(ModelFiles(files["initial.onnx"], files["recurrent.onnx"]), version)
+        budget = mailbox.budget()
+        if not sweep.ready or budget <= 0 or not sweep.stored():
+            mailbox.wait()
+        elif count := sweep.step():
+            mailbox.report({"positions": count, "reanalyzed": count, "refreshed": sweep.take_num_refreshed()})
+        elif task.once:
+            return
+        else:
+            mailbox.report({"positions": budget})
+            mailbox.wait()
+        yield
 
 
 class _Sweeping:
@@ -250,10 +243,10 @@ class _Sweeping:
 
 
 class StoreSweep:
-    """Refreshes the games of a store, most out of date first, and stores their new statistics game by game."""
+    """Refreshes stored games, most out of date first, and puts their new statistics back game by game."""
 
-    def __init__(self, store: GameStore, task: ReanalyzeTask) -> None:
-        self._store = store
+    def __init__(self, games: StoredGames, task: ReanalyzeTask) -> None:
+        self._stored = games
         self._task = task
         self._batch = _Batch(task.search, task.positions)
         self.version = UNKNOWN_VERSION
@@ -306,11 +299,12 @@ class StoreSweep:
 
     def stored(self) -> bool:
         """Whether all finished games' statistics are in the store; while the disk is full or locked they wait."""
-        try:
-            self._num_refreshed += self._store.add_statistics(self._finished)
-        except (DiskFullError, StoreBusyError):
-            return False
-        self._finished = []
+        if self._finished:
+            num_refreshed = self._stored.put_statistics(self._finished)
+            if num_refreshed is None:
+                return False
+            self._num_refreshed += num_refreshed
+            self._finished = []
         return True
 
     def _begin_games(self) -> None:
@@ -325,7 +319,7 @@ class StoreSweep:
                 chosen.append(sequence)
                 num_steps += row.num_steps
                 self._rows[sequence] = row._replace(model_version=self._batch.version, agent=self._task.agent)
-        self._games += [_Sweeping(game) for game in self._store.read_games(chosen)]
+        self._games += [_Sweeping(game) for game in self._stored.read_games(chosen)]
 
     def _plan(self) -> bool:
         """Order what is out of date for the next sweep, oldest statistics first; whether there is anything."""
@@ -336,13 +330,13 @@ class StoreSweep:
 
     def _look(self) -> None:
         """Take new games into the index, and forget those that left the store or are beyond what is to be swept."""
-        for row in self._store.index(self._last_sequence):
+        for row in self._stored.stored_games(self._last_sequence):
             self._last_sequence = row.sequence
             if row.sequence % self._task.num_workers == self._task.worker:
                 self._rows[row.sequence] = row
                 self._steps_seen += row.num_steps
         most = self._task.newest_steps // self._task.num_workers
-        oldest = self._store.oldest()
+        oldest = self._stored.oldest_game()
         while self._rows:
             first = next(iter(self._rows))
             beyond = self._task.newest_steps and self._steps_seen > most and len(self._rows) > 1
@@ -356,7 +350,7 @@ class StoreSweep:
         return row.model_version < self._batch.version
 
 
-def count_out_of_date(store: GameStore, agent: str, version: int) -> int:
-    """How many games of a store neither `agent` (see `Statistics`) of this version nor a newer one has searched."""
+def count_out_of_date(rows: Iterable[GameRow], agent: str, version: int) -> int:
+    """How many of these games neither `agent` (see `Statistics`) of this version nor a newer one has searched."""
     version = UNKNOWN_VERSION if agent else version
-    return sum(row.agent != agent or row.model_version < version for row in store.index())
+    return sum(row.agent != agent or row.model_version < version for row in rows)

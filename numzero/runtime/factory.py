@@ -1,0 +1,49 @@
+"""The runtime that settings name.
+
+Knows names and the protocol that what they name has to have; knows nothing of any runtime, each of which is imported
+when it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any, cast
+
+from numzero import outside
+from numzero.errors import UserError
+from numzero.runtime.base import AUTO, KINDS, Place, Runtime
+
+__all__ = ["make_runtime", "runtime_maker"]
+
+SETTING = "runtime.kind"
+OPERATIONS = tuple(name for name, value in vars(Runtime).items() if not name.startswith("_") and callable(value))
+"""The methods of the protocol; what it has beside them may come to be when one is made."""
+
+
+def make_runtime(kind: str, place: Place, workers: int = 0) -> Runtime:
+    """The runtime of a kind, at a place; see `runtime_maker`."""
+    return runtime_maker(kind, workers)(place)
+
+
+def runtime_maker(kind: str, workers: int) -> Callable[[Place], Runtime]:
+    """What makes the runtime of a kind (see `RuntimeConfig.kind`), where so many workers are asked for.
+
+    Raises:
+        UserError: nothing has that name, or it is no runtime.
+    """
+    if kind == AUTO:
+        kind = "processes" if workers else "inline"
+    if kind in KINDS:
+        module, _, name = KINDS[kind].partition(":")
+        return cast(Callable[[Place], Runtime], getattr(importlib.import_module(module), name))
+    found = outside.load(kind, SETTING)
+    _require_operations(found, kind)
+    return cast(Callable[[Place], Runtime], found)
+
+
+def _require_operations(found: Any, kind: str) -> None:
+    missing = [name for name in OPERATIONS if not hasattr(found, name)]
+    if missing or not isinstance(found, type):
+        seen = f"it lacks {', '.join(missing)}" if missing else "it is no class"
+        raise UserError(f"{SETTING} must name a class with all operations of a `Runtime`; {kind}: {seen}.")

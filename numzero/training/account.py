@@ -1,0 +1,158 @@
+"""What a run says of itself: how far it has come, in events and in the files of agents.
+
+Knows the run's counts, its clock and its journal; knows nothing of how any of it comes about.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numzero.agent import AgentInfo, agent_files
+from numzero.inference import ModelFiles
+from numzero.metrics import Evaluated, Finished, Started
+from numzero.replay import MEBIBYTE
+from numzero.runtime.base import WorkerStatus
+from numzero.targets import Batch
+from numzero.training.checkpoint import RunState
+from numzero.training.config import RunConfig
+from numzero.training.crew import Brought
+from numzero.training.diagnosis import diagnose
+from numzero.training.journal import Journal
+from numzero.training.learning.learner import Update
+from numzero.training.plan import window_bytes
+from numzero.training.progress import Counts, Meter, as_episodes
+from numzero.training.trainer import Trainer
+
+__all__ = ["Account"]
+
+
+class Account:
+    """Counts what is done and says so.
+
+    Args:
+        config: settings.
+        state: how far the run has come; kept up to date here.
+        trainer: what learns.
+        journal: where it is said.
+    """
+
+    def __init__(self, config: RunConfig, state: RunState, trainer: Trainer, journal: Journal) -> None:
+        self._config = config
+        self._state = state
+        self._trainer = trainer
+        self._journal = journal
+        self._first_seconds = state.seconds
+        self._started = time.perf_counter()
+        self.meter = Meter(config.schedule.num_updates, config.learner.batch_size, self._counts())
+        self.meter.episodes.extend(state.episodes)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent training, in all sessions."""
+        return self._first_seconds + time.perf_counter() - self._started
+
+    def _counts(self) -> Counts:
+        state = self._state
+        return Counts(self.seconds, self._trainer.num_updates_done, state.steps, state.games, state.reanalyzed)
+
+    # ------------------------------------------------------------------------------------------------ taken in
+
+    def take(self, brought: Brought) -> None:
+        """Count what roles brought, and pass on what they and their supervisor had to say."""
+        state, episodes = self._state, as_episodes(brought.episodes)
+        self.meter.played(brought.games)
+        self.meter.episodes.extend(episodes)
+        state.steps += brought.steps
+        state.games += len(episodes)
+        state.reanalyzed += brought.positions
+        for updates, steps, scores in brought.evaluations:
+            self.evaluated(updates, steps, scores)
+        for notice in brought.notices:
+            self._journal.note(notice.kind, notice.message)
+
+    def evaluated(self, updates: int, steps: int, scores: dict[str, Any]) -> None:
+        """The agent of so many updates, after so many steps, was judged."""
+        self._state.evaluated = updates
+        self._journal.emit(Evaluated(seconds=self.seconds, updates=updates, steps=steps, scores=scores))
+
+    def now(self) -> RunState:
+        """The state, with what is only written into it for a checkpoint."""
+        state = self._state
+        state.seconds = self.seconds
+        state.rng, state.reanalyze_rng = self._trainer.generator_states()
+        state.episodes = list(self.meter.episodes)
+        return state
+
+    # ------------------------------------------------------------------------------------------------ said
+
+    def started(self, folder: Path, *, is_new: bool) -> None:
+        """The run begins, or goes on."""
+        plan, config = self._state.plan, self._config
+        event = Started(
+            run=str(folder),
+            game=plan.spec.name,
+            seed=plan.seed,
+            workers=plan.workers,
+            reanalyze_workers=plan.reanalyze_workers,
+            offline=plan.offline,
+            num_updates=config.schedule.num_updates,
+            num_parameters=self._trainer.learner.num_parameters,
+            resumed_at=None if is_new else self._trainer.num_updates_done,
+            window_slots=self._trainer.window.capacity_steps,
+            window_mb=round(window_bytes(config, plan.spec) / MEBIBYTE, 1),
+            disk_mb=config.replay.disk_mb,
+        )
+        self._journal.emit(event)
+
+    def date(self) -> None:
+        """What is noted from now on happened at this moment of the run."""
+        self._journal.at(self.seconds, self._trainer.num_updates_done)
+
+    def progress(self, workers: Callable[[], list[WorkerStatus]], *, force: bool = False) -> None:
+        """Say how it goes, and how roles are, if it is time to."""
+        now, trainer = self._counts(), self._trainer
+        if not force and not self.meter.is_due(now):
+            return
+        event = self.meter.take(
+            now,
+            learning_rate=trainer.learner.learning_rate(),
+            window_steps=trainer.window.num_steps,
+            mean_version=trainer.window.mean_version(),
+            workers=workers(),
+            has_returns=self._state.plan.spec.num_players == 1,
+        )
+        self._journal.emit(event)
+
+    def diagnosed(self, update: Update, batch: Batch) -> None:
+        """Compare a batch with what the network said of it."""
+        heads, updates = self._trainer.learner.network.heads, self._trainer.num_updates_done
+        self._journal.emit(diagnose(batch, update.outputs, heads, updates=updates, steps=self._state.steps))
+
+    def finished(self, reason: str) -> None:
+        """The session ends."""
+        now = self._counts()
+        event = Finished(seconds=now.seconds, updates=now.updates, steps=now.steps, games=now.games, reason=reason)
+        self._journal.emit(event)
+
+    def agent_files(self, model: ModelFiles) -> dict[str, bytes]:
+        """The files of an agent that plays by a model."""
+        plan, now = self._state.plan, self._counts()
+        info = AgentInfo(
+            spec=plan.spec,
+            discount=self._config.schedule.gamma,
+            search=self._config.search,
+            model_version=now.updates,
+            training={
+                "seed": plan.seed,
+                "workers": plan.workers,
+                "updates": now.updates,
+                "environment_steps": now.steps,
+                "episodes": now.games,
+                "seconds": round(now.seconds, 1),
+                "parameters": self._trainer.learner.num_parameters,
+            },
+        )
+        return agent_files(info, model)

@@ -1,0 +1,88 @@
+"""When and where a run has its agent judged: by a role beside training, or here, between two updates.
+
+Knows the settings and who judges; knows nothing of how scores come about.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from numzero.judging.evaluate import Progress, evaluate
+from numzero.training.account import Account
+from numzero.training.checkpoint import RunState
+from numzero.training.config import RunConfig
+from numzero.training.crew import EVALUATION_SEED, Crew
+from numzero.training.pace import Pace
+from numzero.training.publisher import Publisher
+
+__all__ = ["Evaluations"]
+
+
+class _StopAskedError(Exception):
+    """Somebody asked to stop while an evaluation was under way."""
+
+
+class Evaluations:
+    """Has the agent judged, at intervals and in the end.
+
+    Args:
+        config: settings.
+        pace: says when.
+        crew: has a role for it, perhaps.
+        publisher: of the agent.
+        account: hears of the scores.
+        state: how far the run has come.
+        stopping: whether somebody asked to stop.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        pace: Pace,
+        crew: Crew,
+        publisher: Publisher,
+        account: Account,
+        state: RunState,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._config = config
+        self._pace = pace
+        self._crew = crew
+        self._publisher = publisher
+        self._account = account
+        self._state = state
+        self._stopping = stopping
+
+    def at_interval(self, updates: int) -> None:
+        """After so many updates, if it is time to; one that a stop cuts short is made up when the run goes on."""
+        if not self._pace.evaluates(updates, self._state.evaluated):
+            return
+        if self._pace.evaluates_beside:
+            self._publisher.publish_agent()
+            self._crew.judge_up_to(updates)
+        else:
+            with contextlib.suppress(_StopAskedError):
+                self.now(self._stop_if_asked)
+
+    def now(self, progress: Progress | None = None) -> dict[str, Any]:
+        """Judge the agent so far, and say how it did."""
+        settings, agent = self._config.evaluation, self._publisher.agent()
+        with self._account.meter.at("evaluation"):
+            scores = evaluate(
+                agent,
+                opponent=None,
+                games=settings.games,
+                simulations=settings.num_simulations,
+                seed=EVALUATION_SEED,
+                progress=progress,
+                trust=self._config.game,
+            )
+        self._account.evaluated(agent.info.model_version, self._state.steps, scores)
+        return scores
+
+    def _stop_if_asked(self, done: int, total: int) -> None:
+        del done, total
+        if self._stopping():
+            raise _StopAskedError

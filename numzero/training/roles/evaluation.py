@@ -1,0 +1,72 @@
+"""The judge: plays the newest agent of a run while it trains.
+
+Knows the mailbox and how an agent is judged; opens no file, and never imports torch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from numzero.agent import Agent
+from numzero.judging.evaluate import evaluate
+from numzero.runtime.base import AGENTS, Mailbox
+
+__all__ = ["EvaluationTask", "evaluation"]
+
+NICENESS = 10
+"""Of a process that evaluates beside training: it takes the time that the other roles leave."""
+
+
+class EvaluationTask(NamedTuple):
+    """All that a process which evaluates beside training needs; plain values."""
+
+    game: str
+    """The run's; an agent that names another is refused."""
+    games: int
+    num_simulations: int
+    seed: int
+
+
+class _StoppedError(Exception):
+    """The run ends; nobody waits for these scores."""
+
+
+def evaluation(task: EvaluationTask, mailbox: Mailbox) -> Iterator[None]:
+    """The role that judges the newest agent whenever the run allows it to; agents in between are passed over.
+
+    Its unit is `updates`: the budget goes up to those of the agent that is to be judged, which is published in the
+    channel of agents before. Reports `evaluations`, triples of updates, environment steps and scores.
+    """
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    told = int(mailbox.told.get("updates", 0))
+    judged = -1
+    while not mailbox.stopping():
+        newest = mailbox.newest_weights(judged, AGENTS) if mailbox.budget() > 0 else None
+        if newest is None:
+            mailbox.wait()
+        else:
+            judged, files = newest
+            agent = Agent.from_files(files, "the agent to be judged")
+            updates, steps = agent.info.model_version, int(agent.info.training.get("environment_steps", 0))
+            try:
+                scores = _judge(agent, task, mailbox)
+            except _StoppedError:
+                return
+            mailbox.report({"updates": max(updates - told, 1), "evaluations": [(updates, steps, scores)]})
+            told = max(updates, told + 1)
+        yield
+
+
+def _judge(agent: Agent, task: EvaluationTask, mailbox: Mailbox) -> dict[str, Any]:
+    """Its scores; raises _StoppedError where the run ends meanwhile."""
+
+    def move(done: int, total: int) -> None:
+        del done, total
+        if mailbox.stopping():
+            raise _StoppedError
+
+    settings = {"games": task.games, "simulations": task.num_simulations, "seed": task.seed}
+    return evaluate(agent, opponent=None, progress=move, trust=task.game, **settings)

@@ -1,0 +1,123 @@
+"""What learns in a run: the network, the window of games, and all that is drawn for it.
+
+Knows settings, batches and stored statistics; knows nothing of who plays, of limits, nor of the run's folder.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from numzero.games import symmetries_of
+from numzero.games.turns import model_discount, turn_gamma
+from numzero.inference import ModelFiles
+from numzero.networks.export import Exporter
+from numzero.networks.network import make_network
+from numzero.replay import GameStore
+from numzero.runtime.base import State
+from numzero.targets import Batch
+from numzero.training.checkpoint import Checkpoint, generator_state, restore_generator
+from numzero.training.config import RunConfig
+from numzero.training.learning.batches import draw_batch
+from numzero.training.learning.learner import Learner, Update
+from numzero.training.plan import RunPlan, make_window, needs_game
+from numzero.training.roles.reanalyze import Reanalyzer
+
+__all__ = ["Trainer"]
+
+READ_AT_ONCE = 1000
+"""Statistics that are read from the store at a time."""
+
+
+class Trainer:
+    """Learns from the games of its window, and searches them again where no workers do.
+
+    Args:
+        config: settings.
+        plan: what was asked; its seed decides every draw.
+    """
+
+    def __init__(self, config: RunConfig, plan: RunPlan) -> None:
+        spec, schedule = plan.spec, config.schedule
+        self._config = config
+        self._symmetries = symmetries_of(config.game) if needs_game(config, plan) else None
+        sizes = spec.observation_shape, spec.num_actions
+        network = make_network(*sizes, config.network, plan.seed, turn_gamma(spec, schedule.gamma))
+        self.learner = Learner(network, config.learner, schedule.num_updates)
+        self.window = make_window(config, spec)
+        self._exporter = Exporter(network, model_discount(spec, schedule.gamma))
+        self._rng = np.random.default_rng([plan.seed, 1_000_000])
+        self._reanalyze_rng = np.random.default_rng([plan.seed, 1_000_001])
+        self._reanalyzer: Reanalyzer | None = None
+        if config.reanalyze.fraction > 0.0 and not plan.reanalyze_workers:
+            self._reanalyzer = Reanalyzer(config.search, config.reanalyze, self._reanalyze_rng)
+
+    @property
+    def num_updates_done(self) -> int:
+        """Updates made."""
+        return self.learner.num_updates_done
+
+    @property
+    def reanalyzes(self) -> bool:
+        """Whether stored positions are searched again here."""
+        return self._reanalyzer is not None
+
+    def update(self) -> tuple[Update, Batch]:
+        """Learn from a batch of the window; what came of it, and the batch."""
+        replay = self._config.replay
+        batch, sample = draw_batch(self.window, self._config, self._symmetries, self._rng)
+        update = self.learner.update(batch)
+        if replay.priority_exponent > 0.0:
+            priority = update.value_error if replay.priority == "value" else update.policy_surprise
+            self.window.update_priorities(sample, priority + replay.priority_floor)
+        return update, batch
+
+    def refresh(self) -> None:
+        """Search a batch of positions again."""
+        if self._reanalyzer is not None:
+            self._reanalyzer.refresh(self.window)
+
+    def search_with(self, model: ModelFiles, version: int) -> None:
+        """What is searched here is searched with these weights from now on."""
+        if self._reanalyzer is not None:
+            self._reanalyzer.use_model(model, version)
+
+    def model_files(self, *, average: bool) -> ModelFiles:
+        """The network of this moment, or its running average."""
+        network = self.learner.average if average else self.learner.network
+        return self._exporter.files(network, self.num_updates_done)
+
+    def follow(self, store: GameStore, revision: int) -> int:
+        """Take over the statistics that others stored after a revision; up to which one.
+
+        Games that had left the window enter it again, if the scope of reanalyze is all.
+        """
+        num_read = READ_AT_ONCE
+        while num_read == READ_AT_ONCE:
+            revision, news = store.read_statistics_after(revision, READ_AT_ONCE)
+            num_read = len(news)
+            for statistics in news:
+                if statistics.game_id in self.window:
+                    self.window.apply(statistics)
+                elif self._config.reanalyze.scope == "all":
+                    for game in store.read_named([statistics.game_id]):
+                        self.window.add(game)
+        return revision
+
+    def reanalyze_state(self) -> State:
+        """Of what is searched again here; empty if nothing is."""
+        return {} if self._reanalyzer is None else self._reanalyzer.state()
+
+    def generator_states(self) -> tuple[str, str]:
+        """Of batches, and of what is searched again."""
+        return generator_state(self._rng), generator_state(self._reanalyze_rng)
+
+    def restore(self, checkpoint: Checkpoint, store: GameStore) -> int:
+        """Take up where a checkpoint was written; how many games of its window are no longer in the store."""
+        self.learner.restore(checkpoint.learner)
+        game_ids = checkpoint.window["game_id"].ravel().tolist()
+        num_lost = self.window.restore(checkpoint.window, store.read_named(game_ids))
+        restore_generator(self._rng, checkpoint.state.rng)
+        restore_generator(self._reanalyze_rng, checkpoint.state.reanalyze_rng)
+        if self._reanalyzer is not None:
+            self._reanalyzer.restore(checkpoint.reanalyze)
+        return num_lost

@@ -1,0 +1,98 @@
+"""The judge: which agent it judges when, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from numzero.agent import agent_files
+from numzero.errors import UserError
+from numzero.runtime.base import AGENTS
+from numzero.runtime.inline import InlineRuntime
+from numzero.training.roles import evaluation as module
+from numzero.training.roles.evaluation import EvaluationTask, evaluation
+from tests.tiny import CORRIDOR, make_agent
+
+TASK = EvaluationTask("tictactoe", games=4, num_simulations=2, seed=1)
+
+
+@pytest.fixture(autouse=True)
+def not_nicer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process of the tests keeps its place."""
+    monkeypatch.setattr(module, "NICENESS", 0)
+
+
+@pytest.fixture
+def runtime() -> Iterator[InlineRuntime]:
+    made = InlineRuntime()
+    made.start(evaluation, [TASK], unit="updates")
+    yield made
+    made.close()
+
+
+def agent_at(updates: int, game: str = "tictactoe") -> dict[str, bytes]:
+    """A run's agent of so many updates, after ten steps for each."""
+    agent = make_agent(game)
+    training = {"environment_steps": 10 * updates}
+    return agent_files(msgspec.structs.replace(agent.info, model_version=updates, training=training), agent.files)
+
+
+def judged(runtime: InlineRuntime, polls: int = 3) -> list[tuple[int, int, dict[str, Any]]]:
+    """What is said of agents in some turns."""
+    for _ in range(polls):
+        runtime.poll(0.0)
+    return list(runtime.take_counts().get("evaluations", []))
+
+
+def test_the_newest_agent_is_judged_when_it_may_be(runtime: InlineRuntime) -> None:
+    """Once, and not before its turn; those in between are passed over."""
+    runtime.publish(10, agent_at(10), AGENTS)
+    assert judged(runtime) == []
+    runtime.allow("evaluation", 10)
+    ((updates, steps, scores),) = judged(runtime)
+    assert (updates, steps) == (10, 100)
+    assert scores["wins"] + scores["draws"] + scores["losses"] == 4
+    for number in (20, 30):
+        runtime.publish(number, agent_at(number), AGENTS)
+        runtime.allow("evaluation", number)
+    assert [each[0] for each in judged(runtime)] == [30]
+    assert judged(runtime) == []
+
+
+def test_weights_of_roles_are_not_judged(runtime: InlineRuntime) -> None:
+    """Agents have a channel of their own: what acts need not be what is kept."""
+    runtime.publish(10, agent_at(10))
+    runtime.allow("evaluation", 10)
+    assert judged(runtime) == []
+
+
+def test_an_agent_of_another_game_is_refused(runtime: InlineRuntime) -> None:
+    """Before that game is made."""
+    runtime.publish(10, agent_at(10, CORRIDOR), AGENTS)
+    runtime.allow("evaluation", 10)
+    with pytest.raises(UserError, match="must play the game that was asked for, 'tictactoe'"):
+        judged(runtime)
+
+
+def test_a_stop_is_not_held_up_by_an_evaluation(runtime: InlineRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends at the next move, and says nothing of half an evaluation."""
+    runtime.publish(10, agent_at(10), AGENTS)
+    runtime.allow("evaluation", 10)
+    real = module.evaluate
+
+    def stop(*args: Any, **settings: Any) -> dict[str, Any]:
+        runtime._stopping = True
+        return real(*args, **settings)
+
+    monkeypatch.setattr(module, "evaluate", stop)
+    assert judged(runtime) == []
+    assert not runtime.running()
+
+
+def test_a_task_travels_as_plain_values() -> None:
+    """It names no place: the role may be on another machine."""
+    assert {type(value) for value in TASK} <= {str, int}
+    assert TASK._fields == ("game", "games", "num_simulations", "seed")
