@@ -62,10 +62,10 @@ def reanalyze(
     tasks = _tasks(agent, agent_folder is not None, simulations, positions, max(1, workers))
     with (
         store_lock(source.store),
-        tempfile.TemporaryDirectory(prefix="numzero-") as weights,
+        tempfile.TemporaryDirectory(prefix="numzero-") as folder,
         StatusDisplay(f"reanalyze: {source.store}", quiet=as_json) as display,
     ):
-        runtime = _runtime(source.store, Path(weights), workers)
+        runtime = _runtime(source.store, Path(folder) / "weights", workers)
         totals = _refresh(runtime, agent, source.store, tasks, display)
     if as_json:
         echo(json.dumps({"store": str(source.store), "agent_updates": agent.info.model_version, **totals}))
