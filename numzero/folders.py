@@ -56,7 +56,7 @@ _OF_A_RUN = ("config.toml", "metrics.jsonl", *STORE_FILES), _NUMBERED, ("report.
 RUN = Kind("run", "a run", *_OF_A_RUN)
 SEED = Kind("seed", "a seed of a study", *_OF_A_RUN)
 """A run too, but one that its study may train anew."""
-GAMES = Kind("games", "self-play", STORE_FILES, ("weights",))
+GAMES = Kind("games", "self-play", STORE_FILES, ("weights", "weights-agents"))
 STUDY = Kind("study", "a study", (), (), ("results.json", "study.md", "curves.png", "runs"))
 _KINDS = {kind.name: kind for kind in (RUN, SEED, GAMES, STUDY)}
 _STORE_MARK = "store"

@@ -1,4 +1,4 @@
-"""Where roles run: `inline` (one process, deterministic) or `processes` (this machine).
+"""Where roles run: `inline` (one process, deterministic), `processes` (this machine), or anyone's own.
 
-Knows no game, search or network.
+`base` has the protocols, `factory` makes the runtime that settings name. Knows no game, search or network.
 """
