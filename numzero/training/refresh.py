@@ -100,11 +100,11 @@ class RefreshSession:
         with (
             no_orphans(),
             store_lock(self.store),
-            tempfile.TemporaryDirectory(prefix="numzero-") as weights,
+            tempfile.TemporaryDirectory(prefix="numzero-") as folder,
             GameStore(self.store) as store,
         ):
             totals = RefreshTotals(self._count(store))
-            self._refresh(self._runtime(Path(weights)), totals, show, say)
+            self._refresh(self._runtime(Path(folder) / "weights"), totals, show, say)
             totals.left = self._count(store)
         return totals
 
