@@ -23,8 +23,7 @@ from numzero.replay import Trajectory, Window, layout
 from numzero.runtime.base import UNLIMITED, Mailbox, add_counts
 from numzero.runtime.processes import ProcessRuntime
 from numzero.search import InitialOutput, Model, RecurrentOutput, Search, SearchConfig, memory_bytes
-from numzero.search.policies import dense_output
-from numzero.search.steps import evaluate_dense
+from numzero.search.plain.kernels import dense_output, evaluate_dense
 from numzero.targets import Batch
 from numzero.training.config import load_preset
 from numzero.training.selfplay import SelfPlayTask, selfplay, warm_up

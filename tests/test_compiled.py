@@ -149,9 +149,9 @@ def test_an_edit_of_a_sentinel_reaches_the_kernels(tmp_path: Path) -> None:
 
 PROBE = """
 from numzero.compiled import kernel
-from numzero.search.dense import RELU
+from numzero.search.plain.dense import RELU
 from numzero.search.probes.helper import helped
-from numzero.search.tiles import LANES
+from numzero.search.plain.tiles import LANES
 from numzero.search.tree import UNVISITED
 @kernel
 def probe():
@@ -183,9 +183,9 @@ def test_an_edit_of_any_file_that_a_kernel_depends_on_is_seen(tmp_path: Path) ->
         return run(folder, LOOK, cache=cache)[0]
 
     assert [look(), look()] == ["(4, 16, -1, 40) False\n", "(4, 16, -1, 40) True\n"]
-    edit(search / "dense.py", "\nRELU = 4\n", "\nRELU = 7\n")
+    edit(search / "plain" / "dense.py", "\nRELU = 4\n", "\nRELU = 7\n")
     assert look() == "(7, 16, -1, 40) False\n"
-    edit(search / "tiles.py", "\nLANES = 16\n", "\nLANES = 32\n")
+    edit(search / "plain" / "tiles.py", "\nLANES = 16\n", "\nLANES = 32\n")
     assert look() == "(7, 32, -1, 40) False\n"
     edit(search / "probes" / "helper.py", "FAR + 0", "FAR + 1")
     assert look() == "(7, 32, -1, 41) False\n"

@@ -23,8 +23,7 @@ from numzero.errors import UserError
 from numzero.graphs.formulas import BOOL, DOUBLE, FLOAT, INT32, INT64, OPSET, Graph, Value, concat, where
 from numzero.inference import ModelFiles, require_whole
 from numzero.search import SearchConfig
-from numzero.search.kernels import EPSILON, GUMBEL, PARENT_SIBLINGS, TINY
-from numzero.search.policies import RULES
+from numzero.search.rules import EPSILON, GUMBEL, PARENT_SIBLINGS, RULES, TINY
 
 __all__ = ["max_simulations", "search_graph"]
 
@@ -231,7 +230,7 @@ def _make_rule(
 
 
 def _due_visits(max_considered: int, legal: Value, num_simulations: Value) -> Value:
-    """`[S]` `policies.considered_visits` for any S: Danihelka et al. 2022, algorithm 2.
+    """`[S]` `rules.considered_visits` for any S: Danihelka et al. 2022, algorithm 2.
 
     Phase k gives each of the m // 2^k actions that remain the same number of visits; the last phase, of two actions,
     goes on to the end. Integers divide without remainder.

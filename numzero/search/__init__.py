@@ -1,7 +1,7 @@
 """Batched MuZero search on arrays: the pure core. NumPy and Numba only; usable alone."""
 
 from numzero.search.model import InitialOutput, Model, RecurrentOutput
-from numzero.search.policies import Search, SearchConfig, SearchResult, sample_action
+from numzero.search.search import Search, SearchConfig, SearchResult, sample_action
 from numzero.search.steps import NonFiniteOutputError
 from numzero.search.tree import Tree, check_invariants, memory_bytes, principal_variation
 

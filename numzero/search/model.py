@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.search.dense import DenseModel
+from numzero.search.plain.dense import DenseModel
 
 __all__ = ["HasDense", "InitialOutput", "Model", "RecurrentOutput"]
 

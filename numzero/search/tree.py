@@ -1,7 +1,7 @@
 """The search tree: B trees as arrays, allocated once.
 
 Knows the layout, the node numbers, the sentinels and how to read a finished tree out. Knows nothing of how a tree grows
-(`kernels.py`) nor why (`policies.py`).
+(`kernels.py`) nor why (`rules.py`).
 
 An edge is the node behind it: what belongs to an edge (action, prior, visits, Q) is stored with the node it leads to,
 and a node's children form a chain. Actions never tried cost nothing but their prior: selection looks at the children

@@ -1,7 +1,7 @@
 """A plain network as arrays, for kernels to evaluate: small batches are faster than through any runtime.
 
-Knows layers and their order; knows nothing of ONNX. `inference.py` fills it from a model's file, `kernels.py` runs it.
-Kernels look at no bounds: `check_dense` holds all that they take for granted.
+Knows layers and their order; knows nothing of ONNX. `onnx_layers.py` fills it from a model's file, `kernels.py` beside
+it runs it. Kernels look at no bounds: `check_dense` holds all that they take for granted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.search.tiles import LANES
+from numzero.search.plain.tiles import LANES
 
 __all__ = ["DENSE", "DENSE_ACTION", "DENSE_RESIDUAL", "LATENT", "MINMAX", "NORM", "RELU", "ROWS", "SILU", "SYMLOG"]
 __all__ += ["DenseBuilder", "DenseModel", "check_dense"]

@@ -1,6 +1,7 @@
-"""The simulation loop, and each algorithm as a short composition of root, rule and read-out.
+"""The simulation loop and its settings, and each algorithm as a composition: how roots begin, a rule, what is read out.
 
-Knows noise, temperature, budgets and when to stop. Knows nothing of games, files or where a model comes from.
+Knows noise, temperature, budgets and when to stop. Knows nothing of what an edge is worth (`rules.py`), of games, files
+or where a model comes from.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 import numbers
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -19,15 +20,15 @@ from numpy.typing import NDArray
 from numzero.errors import UserError, alone
 from numzero.limits import ABOVE_0, LARGEST_BUDGET, LARGEST_FLOAT, SHARE, at_least, beyond, machine_bytes, seen, whole
 from numzero.search import steps
-from numzero.search.dense import DenseModel, check_dense
-from numzero.search.kernels import GUMBEL, PAPER, PARENT_SIBLINGS, Rule
-from numzero.search.model import HasDense, Model, RecurrentOutput
+from numzero.search.model import HasDense, InitialOutput, Model
+from numzero.search.plain.dense import DenseModel, check_dense
+from numzero.search.plain.kernels import dense_output
+from numzero.search.rules import RULES, Rule, considered_visits
 from numzero.search.steps import Stepper
 from numzero.search.tree import ROOT, Tree, allocate, node_bytes, root_values
 
-__all__ = ["Search", "SearchConfig", "SearchResult", "considered_visits", "dense_output", "make_rule", "sample_action"]
+__all__ = ["Search", "SearchConfig", "SearchResult", "make_rule", "sample_action"]
 
-RULES = {"paper": PAPER, "parent_siblings": PARENT_SIBLINGS, "gumbel": GUMBEL}
 CLOCK_EVALUATIONS = 64
 """Evaluations inside the kernels (0.05 to 0.3 ms) between two looks at the clock, where there is a time limit."""
 UNLIMITED_DEPTH = np.iinfo(np.int32).max
@@ -115,27 +116,6 @@ class SearchResult(NamedTuple):
     """The trees, for inspection."""
 
 
-def considered_visits(num_considered: int, num_simulations: int) -> list[int]:
-    """Visits an action must have to be tried in each simulation of sequential halving.
-
-    Danihelka et al. 2022, algorithm 2, as mctx lays it out: each phase gives the remaining actions equal visits, then
-    the better half remains; leftover simulations repeat the last two.
-    """
-    if num_considered <= 1:
-        return list(range(num_simulations))
-    num_phases = math.ceil(math.log2(num_considered))
-    visits = [0] * num_considered
-    sequence: list[int] = []
-    remaining = num_considered
-    while len(sequence) < num_simulations:
-        for _ in range(max(1, num_simulations // (num_phases * remaining))):
-            sequence.extend(visits[:remaining])
-            for i in range(remaining):
-                visits[i] += 1
-        remaining = max(2, remaining // 2)
-    return sequence[:num_simulations]
-
-
 def make_rule(config: SearchConfig, num_actions: int, max_visits: int) -> Rule:
     """The compiled form of `config` for trees of `num_actions` whose nodes are visited at most `max_visits` times."""
     visits = np.arange(max_visits + 2, dtype=np.float64)
@@ -180,6 +160,7 @@ class Search:
         self.batch_size = batch_size
         latent_shape = (batch_size, *model.latent_shape)
         self.tree = allocate(batch_size, config.num_simulations + 1, model.num_actions, math.prod(model.latent_shape))
+        self._algorithm = ALGORITHMS[config.rule]
         self.rule = make_rule(config, model.num_actions, config.num_simulations + 1)
         self._parent = np.zeros(batch_size, np.int32)
         self._action = np.zeros(batch_size, np.int32)
@@ -237,11 +218,7 @@ class Search:
         else:
             steps.reset(tree, root, legal, rule)
         self._resumes = False
-        if rule.kind == GUMBEL:
-            noise = _gumbel_noise(legal.shape, self.config.gumbel_scale, rng) if gumbel is None else gumbel
-            steps.set_root_gumbel(tree, root.policy_logits, noise)
-        elif rng is not None and self.config.dirichlet_fraction > 0.0:
-            steps.mix_root_prior(tree, _dirichlet_noise(legal, self.config, rng), self.config.dirichlet_fraction)
+        self._algorithm.begin(tree, root, legal, self.config, rng, gumbel)
         deadline = math.inf if time_limit_ms is None else started + time_limit_ms / 1000.0
         return self._read_out(self._simulate(deadline), started)
 
@@ -252,7 +229,7 @@ class Search:
         What was searched below an action that turns out to be illegal is dropped. Rule `gumbel` halves anew at each
         root, so it keeps nothing. May be called several times between two runs, the opponent's moves included.
         """
-        if self.rule.kind == GUMBEL:
+        if not self._algorithm.keeps_subtrees:
             return
         everything = np.ones_like(self.tree.root_legal)
         with alone(self._lock, "a Search"):
@@ -301,28 +278,9 @@ class Search:
         visits = np.empty(tree.root_legal.shape, np.int32)
         q_values = np.empty(visits.shape, np.float32)
         steps.root_edges(tree, visits, q_values)
-        action = np.zeros(self.batch_size, np.int32)
-        if self.rule.kind == GUMBEL:
-            policy = np.zeros(visits.shape, np.float32)
-            value = np.zeros(self.batch_size, np.float32)
-            steps.improved_policy(tree, self.rule, policy, value)
-            steps.halving_winner(tree, self.rule, action)
-        else:
-            total = visits.sum(axis=1, keepdims=True)
-            shares = np.where(total > 0, visits / np.maximum(total, 1), tree.children_prior[:, ROOT])
-            policy = shares.astype(np.float32)
-            value = root_values(tree)
-            action[:] = policy.argmax(axis=1)
-        return SearchResult(
-            action,
-            visits,
-            q_values,
-            value,
-            policy,
-            num_simulations,
-            time.perf_counter() - started,
-            tree,
-        )
+        action, policy, value = self._algorithm.read_out(tree, self.rule, visits)
+        seconds = time.perf_counter() - started
+        return SearchResult(action, visits, q_values, value, policy, num_simulations, seconds, tree)
 
 
 def _require_room(config: SearchConfig, batch_size: int, model: Model) -> None:
@@ -342,16 +300,6 @@ def _check_time_limit(time_limit_ms: float | None) -> None:
         raise UserError(f"time_limit_ms must be a number, 0 or more, or None for no limit; got {seen(time_limit_ms)}.")
 
 
-def dense_output(latent: NDArray[np.float32], num_actions: int) -> RecurrentOutput:
-    """Work space for the outputs of a network that kernels evaluate."""
-    batch_size = len(latent)
-    scalars = (np.zeros(batch_size, np.float32) for _ in range(3))
-    reward, discount, value = scalars
-    return RecurrentOutput(
-        np.zeros_like(latent), reward, discount, np.zeros((batch_size, num_actions), np.float32), value
-    )
-
-
 def sample_action(
     policy: NDArray[np.float32], temperature: float | NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.int32]:
@@ -365,6 +313,79 @@ def sample_action(
     return action
 
 
+# Algorithms.
+
+_ReadOut = tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]
+"""Action `[B]`, policy target `[B, A]` and root value `[B]`."""
+
+
+class Algorithm(NamedTuple):
+    """What a search by one rule does besides scoring edges."""
+
+    begin: Callable[
+        [
+            Tree,
+            InitialOutput,
+            NDArray[np.bool_],
+            SearchConfig,
+            np.random.Generator | None,
+            NDArray[np.float64] | None,
+        ],
+        None,
+    ]
+    """Prepares fresh roots: noise, from the generator or as given."""
+    read_out: Callable[[Tree, Rule, NDArray[np.int32]], _ReadOut]
+    """Of finished trees and their root visits `[B, A]`."""
+    keeps_subtrees: bool
+    """Whether a search may go on with what an earlier one knows of the position."""
+
+
+def _mix_dirichlet(
+    tree: Tree,
+    root: InitialOutput,
+    legal: NDArray[np.bool_],
+    config: SearchConfig,
+    rng: np.random.Generator | None,
+    gumbel: NDArray[np.float64] | None,
+) -> None:
+    """MuZero, appendix C: a share of noise in the root's prior."""
+    del root, gumbel
+    if rng is not None and config.dirichlet_fraction > 0.0:
+        steps.mix_root_prior(tree, _dirichlet_noise(legal, config, rng), config.dirichlet_fraction)
+
+
+def _add_gumbel(
+    tree: Tree,
+    root: InitialOutput,
+    legal: NDArray[np.bool_],
+    config: SearchConfig,
+    rng: np.random.Generator | None,
+    gumbel: NDArray[np.float64] | None,
+) -> None:
+    """Gumbel MuZero, section 2: logits plus noise decide which actions are considered."""
+    noise = _gumbel_noise(legal.shape, config.gumbel_scale, rng) if gumbel is None else gumbel
+    steps.set_root_gumbel(tree, root.policy_logits, noise)
+
+
+def _read_visits(tree: Tree, rule: Rule, visits: NDArray[np.int32]) -> _ReadOut:
+    """The shares of visits, the most visited action, the mean of what was backed up."""
+    del rule
+    total = visits.sum(axis=1, keepdims=True)
+    shares = np.where(total > 0, visits / np.maximum(total, 1), tree.children_prior[:, ROOT])
+    policy = shares.astype(np.float32)
+    return policy.argmax(axis=1).astype(np.int32), policy, root_values(tree)
+
+
+def _read_improved(tree: Tree, rule: Rule, visits: NDArray[np.int32]) -> _ReadOut:
+    """The improved policy and its value, and the winner of sequential halving."""
+    action = np.zeros(len(visits), np.int32)
+    policy = np.zeros(visits.shape, np.float32)
+    value = np.zeros(len(visits), np.float32)
+    steps.improved_policy(tree, rule, policy, value)
+    steps.halving_winner(tree, rule, action)
+    return action, policy, value
+
+
 def _gumbel_noise(shape: tuple[int, ...], scale: float, rng: np.random.Generator | None) -> NDArray[np.float64]:
     if rng is None or scale == 0.0:
         return np.zeros(shape)
@@ -376,3 +397,11 @@ def _dirichlet_noise(legal: NDArray[np.bool_], config: SearchConfig, rng: np.ran
     draws = np.where(legal, np.maximum(rng.standard_gamma(config.dirichlet_alpha, legal.shape), SMALLEST), 0.0)
     noise: NDArray[np.float64] = draws / draws.sum(axis=1, keepdims=True)
     return noise
+
+
+_PUCT = Algorithm(_mix_dirichlet, _read_visits, keeps_subtrees=True)
+ALGORITHMS = {
+    "paper": _PUCT,
+    "parent_siblings": _PUCT,
+    "gumbel": Algorithm(_add_gumbel, _read_improved, keeps_subtrees=False),
+}
