@@ -5,14 +5,12 @@ Knows the shapes that pass between search and model; knows nothing of networks, 
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.search.plain.dense import DenseModel
-
-__all__ = ["HasDense", "InitialOutput", "Model", "RecurrentOutput"]
+__all__ = ["InitialOutput", "Model", "RecurrentOutput"]
 
 
 class InitialOutput(NamedTuple):
@@ -63,13 +61,4 @@ class Model(Protocol):
 
     def recurrent(self, latent: NDArray[np.float32], action: NDArray[np.int32], /) -> RecurrentOutput:
         """Dynamics and prediction: `[B, *H]` hidden states, `[B]` actions."""
-        ...
-
-
-@runtime_checkable
-class HasDense(Protocol):
-    """A model that may know its recurrent function as plain layers too."""
-
-    def dense(self) -> DenseModel | None:
-        """The same function as `recurrent`, or None if it is not plain layers."""
         ...

@@ -30,6 +30,9 @@ EPSILON = 1e-8
 """Smallest range that Q values are scaled by."""
 TINY = 1.1754944e-38
 """Smallest normal float32: keeps a vanishing prior from dividing zero by zero."""
+LEAST = 2.2250738585072014e-308
+"""Smallest normal float64: where all tried actions are worth nothing beside the untried, and the untried have no prior
+that float32 could tell from 0."""
 
 Float32Array = NDArray[np.float32]
 Int32Array = NDArray[np.int32]
@@ -50,6 +53,8 @@ class Rule(NamedTuple):
     """c_visit of Gumbel MuZero."""
     tree_wide: bool
     """Gumbel: scale Q by the bounds of the whole tree instead of the node's own."""
+    rescale: bool
+    """Gumbel: scale Q to [0, 1]; False takes it as it is."""
     max_depth: int
     """Longest path below the root, in edges."""
     initial_bounds: tuple[float, float]
@@ -156,7 +161,7 @@ def _best_scored(tree: Tree, rule: Rule, b: int, visits: int) -> int:
     while child != UNVISITED:
         if tree.node_visits[b, child] == visits:
             action = tree.action_from_parent[b, child]
-            score = tree.root_preference[b, action] + _scaled(tree.q[b, child], low, scale) * sigma
+            score = tree.root_preference[b, action] + _scaled(rule, tree.q[b, child], low, scale) * sigma
             score = max(-1e9, score)
             if score > best or (score == best and action < best_action):
                 best, best_child, best_action = score, child, action
@@ -179,11 +184,11 @@ def _least_visited(tree: Tree, b: int) -> int:
 
 @search_inline
 def _sigma_of(tree: Tree, rule: Rule, b: int, node: int) -> tuple[float, float, float, float, float]:
-    """(low, scale, sigma, v_mix, top): an action's sigma(completed Q) is sigma * _scaled(completed Q, low, scale).
+    """(low, scale, sigma, v_mix, top): sigma(Q) of an action, Q completed, is sigma * _scaled(rule, Q, low, scale).
 
     sigma = (c_visit + max N) * c_scale (Danihelka et al. 2022, equation 8); Q is scaled to [0, 1] by the completed
-    values of the node, or by the bounds of the tree. v_mix, of actions not tried: the raw value and the prior-weighted
-    mean of the others' Q (appendix D). top: the largest _scaled(...) of all actions that can be played.
+    values of the node, or by the bounds of the tree, or not at all. v_mix, of actions not tried: the raw value and the
+    prior-weighted mean of the others' Q (appendix D). top: the largest _scaled(...) of all actions that can be played.
     """
     visits, most, num_children = 0, 0, 0
     prior_sum, weighted = 0.0, 0.0
@@ -207,7 +212,7 @@ def _sigma_of(tree: Tree, rule: Rule, b: int, node: int) -> tuple[float, float, 
     if rule.tree_wide and tree.q_bounds[b, 0] <= tree.q_bounds[b, 1]:
         low, high = tree.q_bounds[b, 0], tree.q_bounds[b, 1]
     scale = 1.0 / max(high - low, EPSILON)
-    return low, scale, (rule.visit_offset + most) * rule.value_scale, mixed, _scaled(best, low, scale)
+    return low, scale, (rule.visit_offset + most) * rule.value_scale, mixed, _scaled(rule, best, low, scale)
 
 
 @search_inline
@@ -217,9 +222,9 @@ def _at_least_tiny(prior: float) -> float:
 
 
 @search_inline
-def _scaled(q: float, low: float, scale: float) -> float:
-    """`q` scaled into [0, 1]."""
-    return min(max((q - low) * scale, 0.0), 1.0)
+def _scaled(rule: Rule, q: float, low: float, scale: float) -> float:
+    """`q` scaled into [0, 1], if the rule scales."""
+    return min(max((q - low) * scale, 0.0), 1.0) if rule.rescale else q
 
 
 @search_inline
@@ -230,18 +235,20 @@ def _improved_choice(tree: Tree, rule: Rule, b: int, node: int) -> int:
     actions not tried share one sigma, so their part of the sum is what the children leave of the prior.
     """
     low, scale, sigma, mixed, top = _sigma_of(tree, rule, b, node)
-    untried = math.exp(sigma * (_scaled(mixed, low, scale) - top))
+    untried = 0.0
+    if rule.rescale or tree.next_action[b, node] != EXHAUSTED:  # unscaled, v_mix may lie far above every Q there is
+        untried = math.exp(sigma * (_scaled(rule, mixed, low, scale) - top))
     total, left, visits = 0.0, 1.0, tree.node_visits[b, node]
     i = 0
     child = tree.first_child[b, node]
     while child != UNVISITED:
         prior = _at_least_tiny(tree.prior[b, child])
-        rule.scratch[i] = prior * math.exp(sigma * (_scaled(tree.q[b, child], low, scale) - top))
+        rule.scratch[i] = prior * math.exp(sigma * (_scaled(rule, tree.q[b, child], low, scale) - top))
         total += rule.scratch[i]
         left -= prior
         i += 1
         child = tree.next_sibling[b, child]
-    total += max(left, 0.0) * untried
+    total = max(total + max(left, 0.0) * untried, LEAST)
     best_child = UNVISITED
     best_action = tree.next_action[b, node]
     best = -np.inf
@@ -274,7 +281,7 @@ def _improved_policy(tree: Tree, rule: Rule, policy: Float32Array, value: Float3
             weight = 0.0
             if tree.root_legal[b, a]:
                 prior = _at_least_tiny(tree.children_prior[b, ROOT, a])
-                weight = prior * math.exp(sigma * (_scaled(rule.scratch[a], low, scale) - top))
+                weight = prior * math.exp(sigma * (_scaled(rule, rule.scratch[a], low, scale) - top))
             policy[b, a] = weight
             total += weight
             expected += weight * rule.scratch[a]

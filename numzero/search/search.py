@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from numzero.errors import UserError, alone
 from numzero.limits import ABOVE_0, LARGEST_BUDGET, LARGEST_FLOAT, SHARE, at_least, beyond, machine_bytes, seen, whole
 from numzero.search import steps
-from numzero.search.model import HasDense, InitialOutput, Model
-from numzero.search.plain.dense import DenseModel, check_dense
+from numzero.search.model import InitialOutput, Model
+from numzero.search.plain.dense import DenseModel, HasDense, check_dense
 from numzero.search.plain.kernels import dense_output
 from numzero.search.rules import RULES, Rule, considered_visits
 from numzero.search.steps import Stepper
@@ -63,6 +63,9 @@ class SearchConfig:
     """Gumbel: c_visit; paper 50."""
     tree_wide_scaling: bool = False
     """Gumbel: scale Q by the bounds of the whole tree, not of the node. mctx: node."""
+    rescale_values: bool = True
+    """Gumbel: scale the completed Q to [0, 1] before `value_scale` and `visit_offset` multiply it. False, as mctx's
+    `rescale_values=False`, takes it as it is, for values whose size means something; paper and mctx: True."""
     max_depth: int = 0
     """Longest path below the root in edges; 0: no limit (papers)."""
     value_bounds: tuple[float, float] | None = None
@@ -88,6 +91,12 @@ class SearchConfig:
             visit_offset=at_least(0),
             max_depth=whole(0),
         )
+        if not self.rescale_values and (self.rule != "gumbel" or self.tree_wide_scaling):
+            seen_setting = "tree_wide_scaling = true" if self.rule == "gumbel" else f"rule {self.rule!r}"
+            problems.append(
+                "search.rescale_values = false is for rule gumbel without tree_wide_scaling; all else scales values; "
+                f"got it with {seen_setting}."
+            )
         if (bounds := self.value_bounds) is not None and not -math.inf < bounds[0] < bounds[1] < math.inf:
             problems.append(f"search.value_bounds must be (least, greatest), both finite; got {bounds}.")
         elif bounds is not None and max(map(abs, bounds)) > LARGEST_FLOAT:
@@ -129,6 +138,7 @@ def make_rule(config: SearchConfig, num_actions: int, max_visits: int) -> Rule:
         value_scale=float(config.value_scale),
         visit_offset=float(config.visit_offset),
         tree_wide=bool(config.tree_wide_scaling),
+        rescale=bool(config.rescale_values),
         max_depth=int(config.max_depth or UNLIMITED_DEPTH),
         initial_bounds=(math.inf, -math.inf) if config.value_bounds is None else _floats(config.value_bounds),
         scratch=np.zeros(num_actions),

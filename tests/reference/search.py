@@ -191,6 +191,9 @@ class Twin:
 
     def sigma(self, node: Node) -> list[float]:
         completed = self.completed(node)
+        if not self.config.rescale_values:
+            most = max((node.visits(a) for a in node.children), default=0)
+            return [(self.config.visit_offset + most) * self.config.value_scale * q for q in completed]
         low, high = min(completed), max(completed)
         if self.config.tree_wide_scaling and self.low <= self.high:
             low, high = self.low, self.high
