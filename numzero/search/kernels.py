@@ -14,7 +14,7 @@ from numzero.compiled import search_inline, search_kernel
 from numzero.search.model import RecurrentOutput
 from numzero.search.plain.dense import ROWS, DenseModel
 from numzero.search.plain.kernels import evaluate_rows
-from numzero.search.rules import Rule, choose, choose_at_root
+from numzero.search.rules import Rule, chance_choice, choose, choose_at_root, is_afterstate
 from numzero.search.tree import EXHAUSTED, NO_PARENT, ROOT, UNOPENED, UNVISITED, Tree
 from numzero.search.vectors import softmax
 
@@ -149,8 +149,10 @@ def _select_in(tree: Tree, rule: Rule, b: int, parent: Int32Array, action: Int32
         node = child
         depth += 1
         if tree.first_child[b, node] == UNVISITED:
-            _open(tree, b, node)
+            _open(tree, rule, b, node, depth - 1)
             child = UNVISITED
+        elif is_afterstate(rule, depth - 1):
+            child = chance_choice(tree, b, node)
         else:
             child = choose(tree, rule, b, node)
     parent[b] = node
@@ -160,10 +162,13 @@ def _select_in(tree: Tree, rule: Rule, b: int, parent: Int32Array, action: Int32
 
 
 @search_inline
-def _open(tree: Tree, b: int, node: int) -> None:
+def _open(tree: Tree, rule: Rule, b: int, node: int, depth: int) -> None:
     """The first time that a search passes through: logits become priors, and there is an action to be tried first."""
     if tree.next_action[b, node] == UNOPENED:
-        softmax(tree.children_prior[b, node])
+        num_edges = rule.num_outcomes if is_afterstate(rule, depth) else rule.num_actions
+        softmax(tree.children_prior[b, node, :num_edges])
+        for a in range(num_edges, tree.children_prior.shape[2]):
+            tree.children_prior[b, node, a] = -np.inf
         tree.next_action[b, node] = _next_untried(tree.children_prior[b, node], UNOPENED)
 
 

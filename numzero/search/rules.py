@@ -1,7 +1,7 @@
 """What an edge is worth: a function for each rule, its formula beside it.
 
 Knows one node of a tree and its children; knows nothing of how trees grow (`kernels.py`). `choose_at_root` and `choose`
-are the only places where rules are told apart.
+are the only places where rules are told apart; where chance decides, all of them follow `chance_choice`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from numzero.compiled import search_inline, search_kernel
 from numzero.search.tree import EXHAUSTED, ROOT, UNVISITED, Tree
 
-__all__ = ["EPSILON", "GUMBEL", "PAPER", "PARENT_SIBLINGS", "RULES", "TINY", "Rule", "choose", "choose_at_root"]
-__all__ += ["considered_visits"]
+__all__ = ["EPSILON", "GUMBEL", "PAPER", "PARENT_SIBLINGS", "RULES", "TINY", "Rule", "chance_choice", "choose"]
+__all__ += ["choose_at_root", "considered_visits", "is_afterstate"]
 
 PAPER = 0
 """pUCT, Q scaled by the bounds of the whole tree (Schrittwieser et al. 2020, appendix B)."""
@@ -55,12 +55,16 @@ class Rule(NamedTuple):
     """Gumbel: scale Q by the bounds of the whole tree instead of the node's own."""
     rescale: bool
     """Gumbel: scale Q to [0, 1]; False takes it as it is."""
+    num_actions: int
+    """A, the edges of a node that decides."""
+    num_outcomes: int
+    """C, the edges of an afterstate; 0: no node is one, else those of odd depth."""
     max_depth: int
     """Longest path below the root, in edges."""
     initial_bounds: tuple[float, float]
     """What `q_bounds` starts from: known value bounds, or (inf, -inf)."""
     scratch: NDArray[np.float64]
-    """`[A]` work space of one node."""
+    """`[max(A, C)]` work space of one node."""
 
 
 def considered_visits(num_considered: int, num_simulations: int) -> list[int]:
@@ -94,6 +98,32 @@ def choose_at_root(tree: Tree, rule: Rule, b: int) -> int:
 def choose(tree: Tree, rule: Rule, b: int, node: int) -> int:
     """The child to be followed from a node below the root that has some, or `UNVISITED` for its `next_action`."""
     return _improved_choice(tree, rule, b, node) if rule.kind == GUMBEL else _puct_choice(tree, rule, b, node)
+
+
+@search_inline
+def is_afterstate(rule: Rule, depth: int) -> bool:
+    """Whether chance decides in nodes of this depth (Antonoglou et al. 2022, section 4)."""
+    return rule.num_outcomes > 0 and depth % 2 == 1
+
+
+@search_inline
+def chance_choice(tree: Tree, b: int, node: int) -> int:
+    """The child, or `UNVISITED` for `next_action`, of largest P(o) / (1 + N(o)); the lowest outcome of equals.
+
+    Antonoglou et al. 2022, section 4, draws an outcome from P; this follows mctx's stochastic_muzero_policy, whose
+    visits approach P without a draw.
+    """
+    best_child = UNVISITED
+    best_outcome = tree.next_action[b, node]
+    best = -np.inf if best_outcome == EXHAUSTED else np.float64(tree.children_prior[b, node, best_outcome])
+    child = tree.first_child[b, node]
+    while child != UNVISITED:
+        score = np.float64(tree.prior[b, child]) / (1 + tree.node_visits[b, child])
+        outcome = tree.action_from_parent[b, child]
+        if score > best or (score == best and outcome < best_outcome):
+            best, best_child, best_outcome = score, child, outcome
+        child = tree.next_sibling[b, child]
+    return best_child
 
 
 @search_inline
@@ -207,7 +237,7 @@ def _sigma_of(tree: Tree, rule: Rule, b: int, node: int) -> tuple[float, float, 
     if visits > 0:
         mixed = (mixed + visits * (weighted / prior_sum)) / (1.0 + visits)
     best = high if tree.next_action[b, node] == EXHAUSTED else max(high, mixed)
-    if num_children < tree.children_prior.shape[2]:
+    if num_children < rule.num_actions:
         low, high = min(low, mixed), max(high, mixed)
     if rule.tree_wide and tree.q_bounds[b, 0] <= tree.q_bounds[b, 1]:
         low, high = tree.q_bounds[b, 0], tree.q_bounds[b, 1]
@@ -236,7 +266,9 @@ def _improved_choice(tree: Tree, rule: Rule, b: int, node: int) -> int:
     """
     low, scale, sigma, mixed, top = _sigma_of(tree, rule, b, node)
     untried = 0.0
-    if rule.rescale or tree.next_action[b, node] != EXHAUSTED:  # unscaled, v_mix may lie far above every Q there is
+    # Where all were tried, rounding leaves 1e-8 of the prior, and exp makes much of it if v_mix is above every Q. Plain
+    # searches that scale Q keep that share: the agents that there are were trained with it.
+    if tree.next_action[b, node] != EXHAUSTED or (rule.rescale and rule.num_outcomes == 0):
         untried = math.exp(sigma * (_scaled(rule, mixed, low, scale) - top))
     total, left, visits = 0.0, 1.0, tree.node_visits[b, node]
     i = 0

@@ -12,7 +12,7 @@ import numbers
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from numzero.errors import UserError, alone
 from numzero.limits import ABOVE_0, LARGEST_BUDGET, LARGEST_FLOAT, SHARE, at_least, beyond, machine_bytes, seen, whole
 from numzero.search import steps
-from numzero.search.model import InitialOutput, Model
+from numzero.search.model import HasChance, InitialOutput, Model
 from numzero.search.plain.dense import DenseModel, HasDense, check_dense
 from numzero.search.plain.kernels import dense_output
 from numzero.search.rules import RULES, Rule, considered_visits
@@ -32,6 +32,7 @@ __all__ = ["Search", "SearchConfig", "SearchResult", "make_rule", "sample_action
 CLOCK_EVALUATIONS = 64
 """Evaluations inside the kernels (0.05 to 0.3 ms) between two looks at the clock, where there is a time limit."""
 UNLIMITED_DEPTH = np.iinfo(np.int32).max
+_Scalar = TypeVar("_Scalar", np.bool_, np.float64)
 SMALLEST = float(np.finfo(np.float64).tiny)
 """Stands in for a Dirichlet draw that underflowed. A greater floor flattens: 1e-30, one draw in 8 at alpha 0.03."""
 
@@ -125,7 +126,7 @@ class SearchResult(NamedTuple):
     """The trees, for inspection."""
 
 
-def make_rule(config: SearchConfig, num_actions: int, max_visits: int) -> Rule:
+def make_rule(config: SearchConfig, num_actions: int, max_visits: int, num_outcomes: int = 0) -> Rule:
     """The compiled form of `config` for trees of `num_actions` whose nodes are visited at most `max_visits` times."""
     visits = np.arange(max_visits + 2, dtype=np.float64)
     c1, c2 = config.exploration_init, config.exploration_base
@@ -139,9 +140,11 @@ def make_rule(config: SearchConfig, num_actions: int, max_visits: int) -> Rule:
         visit_offset=float(config.visit_offset),
         tree_wide=bool(config.tree_wide_scaling),
         rescale=bool(config.rescale_values),
+        num_actions=num_actions,
+        num_outcomes=num_outcomes,
         max_depth=int(config.max_depth or UNLIMITED_DEPTH),
         initial_bounds=(math.inf, -math.inf) if config.value_bounds is None else _floats(config.value_bounds),
-        scratch=np.zeros(num_actions),
+        scratch=np.zeros(max(num_actions, num_outcomes)),
     )
 
 
@@ -153,7 +156,8 @@ class Search:
     """Searches B positions at a time with one model; trees and buffers are allocated once.
 
     Args:
-        model: evaluates B positions per call. May be replaced between searches by one of the same shapes.
+        model: evaluates B positions per call. May be replaced between searches by one of the same shapes. Where it
+            `HasChance`, nodes of odd depth are afterstates.
         config: rule and budget.
         batch_size: B.
 
@@ -169,15 +173,16 @@ class Search:
         self.config = config
         self.batch_size = batch_size
         latent_shape = (batch_size, *model.latent_shape)
-        self.tree = allocate(batch_size, config.num_simulations + 1, model.num_actions, math.prod(model.latent_shape))
+        num_edges = _num_edges(model)
+        self.tree = allocate(batch_size, config.num_simulations + 1, num_edges, math.prod(model.latent_shape))
         self._algorithm = ALGORITHMS[config.rule]
-        self.rule = make_rule(config, model.num_actions, config.num_simulations + 1)
+        self.rule = make_rule(config, model.num_actions, config.num_simulations + 1, _num_outcomes(model))
         self._parent = np.zeros(batch_size, np.int32)
         self._action = np.zeros(batch_size, np.int32)
         self._latent = np.zeros(latent_shape, np.float32)
         self._flat_latent = self._latent.reshape(batch_size, -1)
         self._stepper = Stepper(self.tree, self.rule, self._parent, self._action, self._flat_latent)
-        self._output = dense_output(self._flat_latent, model.num_actions)
+        self._output = dense_output(self._flat_latent, num_edges)
         self._number = np.zeros(config.num_simulations + 1, np.int32)
         self._resumes = False
         self._fitting: DenseModel | None = None
@@ -221,6 +226,8 @@ class Search:
         started = time.perf_counter()
         legal = np.ascontiguousarray(legal, np.bool_)  # any other layout would compile kernels of its own, for seconds
         tree, rule = self.tree, self.rule
+        if rule.num_outcomes:
+            legal, gumbel = self._widened(legal), None if gumbel is None else self._widened(gumbel)
         root = self.model.initial(observation)
         if self._resumes:
             steps.keep_subtree(tree, np.full(self.batch_size, -1, np.int32), legal, self._number)
@@ -237,14 +244,27 @@ class Search:
 
         It then searches only as much as the budget lacks: the root's visits end at `num_simulations` + 1 either way.
         What was searched below an action that turns out to be illegal is dropped. Rule `gumbel` halves anew at each
-        root, so it keeps nothing. May be called several times between two runs, the opponent's moves included.
+        root, so it keeps nothing, and neither does a search with chance. May be called several times between two runs,
+        the opponent's moves included.
         """
-        if not self._algorithm.keeps_subtrees:
+        if not self._algorithm.keeps_subtrees or self.rule.num_outcomes:
             return
         everything = np.ones_like(self.tree.root_legal)
         with alone(self._lock, "a Search"):
             steps.keep_subtree(self.tree, np.asarray(action, np.int32), everything, self._number)
             self._resumes = True
+
+    def _widened(self, of_actions: NDArray[_Scalar]) -> NDArray[_Scalar]:
+        """`[B, max(A, C)]` of `[B, A]`: nothing where an afterstate has edges and a root has none."""
+        shape, num_actions = self.tree.root_legal.shape, self.rule.num_actions
+        if of_actions.shape != (shape[0], num_actions):
+            raise ValueError(
+                f"legal and gumbel must be [B, A] = {[shape[0], num_actions]}, as the search was made for; got "
+                f"{list(of_actions.shape)}."
+            )
+        wide = np.zeros(shape, of_actions.dtype)
+        wide[:, :num_actions] = of_actions
+        return wide
 
     def forget(self) -> None:
         """The next `run` begins with empty trees, whatever was advanced."""
@@ -253,7 +273,7 @@ class Search:
     def _simulate(self, deadline: float) -> int:
         """Run the simulations, or as many as the deadline allows; how many there were."""
         num_simulations = self.config.num_simulations + 1 - int(self.tree.node_visits[:, ROOT].max())
-        dense = self.model.dense() if isinstance(self.model, HasDense) else None
+        dense = self.model.dense() if isinstance(self.model, HasDense) and not self.rule.num_outcomes else None
         if num_simulations <= 0 or time.perf_counter() > deadline:
             return 0
         if dense is not None:
@@ -289,18 +309,30 @@ class Search:
         q_values = np.empty(visits.shape, np.float32)
         steps.root_edges(tree, visits, q_values)
         action, policy, value = self._algorithm.read_out(tree, self.rule, visits)
+        if self.rule.num_outcomes:
+            actions = slice(self.rule.num_actions)
+            visits, q_values, policy = visits[:, actions].copy(), q_values[:, actions].copy(), policy[:, actions].copy()
         seconds = time.perf_counter() - started
         return SearchResult(action, visits, q_values, value, policy, num_simulations, seconds, tree)
 
 
 def _require_room(config: SearchConfig, batch_size: int, model: Model) -> None:
     """Refuse trees that this machine cannot hold, before any of them is allocated."""
-    needed = batch_size * node_bytes(model.num_actions, math.prod(model.latent_shape)) * (config.num_simulations + 1)
+    needed = batch_size * node_bytes(_num_edges(model), math.prod(model.latent_shape)) * (config.num_simulations + 1)
     if needed > (there := machine_bytes()):
         raise UserError(
             f"trees of {batch_size:,} searches with {config.num_simulations:,} simulations must fit into memory; they "
             f"need {needed / 2**30:,.1f} GiB of {there / 2**30:,.1f}. Lower the simulations or the batch size."
         )
+
+
+def _num_outcomes(model: Model) -> int:
+    return model.num_outcomes if isinstance(model, HasChance) else 0
+
+
+def _num_edges(model: Model) -> int:
+    """Most edges of a node."""
+    return max(model.num_actions, _num_outcomes(model))
 
 
 def _check_time_limit(time_limit_ms: float | None) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from numzero.errors import UserError
 from numzero.search import Search, SearchConfig, check_invariants, sample_action
 from tests.reference.search import TableModel
 from tests.search.problems import RULES, Problem, configs, problems, random_problem
@@ -53,6 +54,19 @@ def test_a_bad_setting_is_refused_in_one_sentence(field: str, value: Any, senten
     with pytest.raises(ValueError, match=r"^search\.") as caught:
         Search(random_problem(np.random.default_rng(0), 2, 2, 1).model, config, 1)
     assert str(caught.value) == sentence
+
+
+def test_what_formulas_or_memory_cannot_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds that would overflow, trees that do not fit, a time that is none: one sentence each."""
+    wide = SearchConfig(value_bounds=(-1e300, 1e300)).check()
+    assert wide == ["search.value_bounds must be at most 1e+12 from 0; got (-1e+300, 1e+300)."]
+    problem = random_problem(np.random.default_rng(0), 2, 2, 1)
+    for limit in (-1, math.nan, True, "soon"):
+        with pytest.raises(UserError, match=r"^time_limit_ms must be a number, 0 or more"):
+            problem.run(SearchConfig(num_simulations=1), time_limit_ms=limit)
+    monkeypatch.setattr("numzero.search.search.machine_bytes", lambda: 1000)
+    with pytest.raises(UserError, match=r"^trees of 1 searches with 50 simulations must fit into memory"):
+        problem.run(SearchConfig())
 
 
 def test_check_returns_all_problems_at_once() -> None:
