@@ -25,8 +25,8 @@ from numzero.errors import UserError
 from numzero.onnx_layers import NetworkShapes, plain_layers
 from numzero.onnx_reader import OnnxGraph, external_tensor, read_graph
 from numzero.search import InitialOutput, RecurrentOutput
-from numzero.search.dense import DenseModel
-from numzero.search.steps import evaluate_dense
+from numzero.search.plain.dense import DenseModel
+from numzero.search.plain.kernels import evaluate_dense
 
 __all__ = ["FoundMove", "ModelFiles", "OnnxModel", "OnnxSearch", "require_whole", "shared_model"]
 

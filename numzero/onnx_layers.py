@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.onnx_reader import OnnxGraph, OnnxNode
-from numzero.search.dense import (
+from numzero.search.plain.dense import (
     DENSE,
     DENSE_ACTION,
     DENSE_RESIDUAL,

@@ -32,7 +32,7 @@ from numzero.inference import ModelFiles, OnnxModel
 from numzero.networks.config import NetworkConfig, SupportConfig
 from numzero.networks.export import Exporter
 from numzero.search import RecurrentOutput, Search, SearchConfig
-from numzero.search.steps import evaluate_dense
+from numzero.search.plain.kernels import evaluate_dense
 from tests.shipped import MODELS, SHIPPED
 
 FENCE = 2**14

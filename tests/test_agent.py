@@ -659,7 +659,7 @@ def test_trees_that_do_not_fit_into_memory_are_refused(agent, monkeypatch):
     """Before any of them is allocated, whether the budget or the batch is too large."""
     with pytest.raises(UserError, match=r"must fit into memory; they need .* GiB"):
         Search(agent.make_model(), dataclasses.replace(agent.info.search, num_simulations=1_000_000), 10**7)
-    monkeypatch.setattr("numzero.search.policies.machine_bytes", lambda: 2**20)
+    monkeypatch.setattr("numzero.search.search.machine_bytes", lambda: 2**20)
     with pytest.raises(UserError, match="Lower the simulations or the batch size"):
         agent.act(positions(1)[0], simulations=100_000)
     agent.act(positions(1)[0], simulations=10)

@@ -149,20 +149,23 @@ def test_an_edit_of_a_sentinel_reaches_the_kernels(tmp_path: Path) -> None:
 
 PROBE = """
 from numzero.compiled import kernel
-from numzero.search.dense import RELU
-from numzero.search.probes.helper import helped
-from numzero.search.tiles import LANES
+from numzero.search.plain.dense import RELU
+from numzero.search.probes.helper import helped, inlined
+from numzero.search.plain.tiles import LANES
 from numzero.search.tree import UNVISITED
 @kernel
 def probe():
-    return RELU, LANES, UNVISITED, helped()
+    return RELU, LANES, UNVISITED, helped() + inlined()
 """
 HELPER = """
-from numzero.compiled import kernel
+from numzero.compiled import kernel, search_inline
 from . import constants
 @kernel
 def helped():
     return constants.FAR + 0
+@search_inline
+def inlined():
+    return 0 * constants.FAR
 """
 LOOK = """
 from numzero.search.probes.probe import probe
@@ -172,7 +175,7 @@ print(probe(), dict(probe.stats.cache_hits) != {})
 
 @jit
 def test_an_edit_of_any_file_that_a_kernel_depends_on_is_seen(tmp_path: Path) -> None:
-    """Constants of three files, a function of a second file with kernels, and a constant which only that one knows."""
+    """Constants of three files, functions of a second file, and a constant which only that one knows."""
     folder, cache = copy_of_the_package(tmp_path / "copy"), tmp_path / "cache"
     search = folder / "numzero" / "search"
     (search / "probes").mkdir()
@@ -183,15 +186,17 @@ def test_an_edit_of_any_file_that_a_kernel_depends_on_is_seen(tmp_path: Path) ->
         return run(folder, LOOK, cache=cache)[0]
 
     assert [look(), look()] == ["(4, 16, -1, 40) False\n", "(4, 16, -1, 40) True\n"]
-    edit(search / "dense.py", "\nRELU = 4\n", "\nRELU = 7\n")
+    edit(search / "plain" / "dense.py", "\nRELU = 4\n", "\nRELU = 7\n")
     assert look() == "(7, 16, -1, 40) False\n"
-    edit(search / "tiles.py", "\nLANES = 16\n", "\nLANES = 32\n")
+    edit(search / "plain" / "tiles.py", "\nLANES = 16\n", "\nLANES = 32\n")
     assert look() == "(7, 32, -1, 40) False\n"
     edit(search / "probes" / "helper.py", "FAR + 0", "FAR + 1")
     assert look() == "(7, 32, -1, 41) False\n"
+    edit(search / "probes" / "helper.py", "0 * constants.FAR", "1 + 0 * constants.FAR")
+    assert look() == "(7, 32, -1, 42) False\n"
     edit(search / "probes" / "constants.py", "40", "50")
     edit(folder / "numzero" / "agent.py", "\nfrom __future__", "\n# no kernel reads this\nfrom __future__")
-    assert [look(), look()] == ["(7, 32, -1, 51) False\n", "(7, 32, -1, 51) True\n"]
+    assert [look(), look()] == ["(7, 32, -1, 52) False\n", "(7, 32, -1, 52) True\n"]
 
 
 IMPORTS = {

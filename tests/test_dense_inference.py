@@ -20,8 +20,8 @@ from numzero.networks.network import MuZeroNetwork, make_network
 from numzero.onnx_layers import NetworkShapes, plain_layers
 from numzero.onnx_reader import read_graph
 from numzero.search import RecurrentOutput, Search, SearchConfig
-from numzero.search.dense import DenseModel
-from numzero.search.steps import evaluate_dense
+from numzero.search.plain.dense import DenseModel
+from numzero.search.plain.kernels import evaluate_dense
 from tests.shipped import MODELS, SHIPPED
 
 SHAPE, NUM_ACTIONS = (3, 5, 5), 4

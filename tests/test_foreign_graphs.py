@@ -21,7 +21,7 @@ from numzero.graphs.search_graph import search_graph
 from numzero.inference import ModelFiles, OnnxModel, OnnxSearch
 from numzero.onnx_reader import external_tensor, read_graph
 from numzero.search import SearchConfig
-from numzero.search.dense import LATENT
+from numzero.search.plain.dense import LATENT
 from tests.mutants import Fences, network_files
 
 SHAPE, NUM_ACTIONS, LATENT_SIZE, WIDTH = (3,), 4, 5, 7

@@ -20,8 +20,7 @@ from numzero.games.turns import model_discount
 from numzero.inference import OnnxModel
 from numzero.runtime.base import UNLIMITED, Mailbox, Place, Runtime, add_counts
 from numzero.runtime.factory import make_runtime
-from numzero.search.policies import dense_output
-from numzero.search.steps import evaluate_dense
+from numzero.search.plain.kernels import dense_output, evaluate_dense
 from numzero.training.config import load_preset
 from numzero.training.roles.selfplay import SelfPlayTask, selfplay, warm_up
 

@@ -21,7 +21,7 @@ from numzero.games.turns import turn_gamma
 from numzero.inference import FoundMove, ModelFiles, OnnxModel, OnnxSearch
 from numzero.search import SearchResult
 from numzero.search.model import RecurrentOutput
-from numzero.search.steps import evaluate_dense
+from numzero.search.plain.kernels import evaluate_dense
 from numzero.training.checkpoint import read_arrays
 from numzero.training.config import load_config, outside_code
 

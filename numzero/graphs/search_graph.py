@@ -23,8 +23,7 @@ from numzero.errors import UserError
 from numzero.graphs.formulas import BOOL, DOUBLE, FLOAT, INT32, INT64, OPSET, Graph, Value, concat, where
 from numzero.inference import ModelFiles, require_whole
 from numzero.search import SearchConfig
-from numzero.search.kernels import EPSILON, GUMBEL, PARENT_SIBLINGS, TINY
-from numzero.search.policies import RULES
+from numzero.search.rules import EPSILON, GUMBEL, PARENT_SIBLINGS, RULES, TINY
 
 __all__ = ["max_simulations", "search_graph"]
 
@@ -231,7 +230,7 @@ def _make_rule(
 
 
 def _due_visits(max_considered: int, legal: Value, num_simulations: Value) -> Value:
-    """`[S]` `policies.considered_visits` for any S: Danihelka et al. 2022, algorithm 2.
+    """`[S]` `rules.considered_visits` for any S: Danihelka et al. 2022, algorithm 2.
 
     Phase k gives each of the m // 2^k actions that remain the same number of visits; the last phase, of two actions,
     goes on to the end. Integers divide without remainder.
@@ -323,16 +322,24 @@ def _score_gumbel(rule: GraphRule, tree: GraphTree, seen: Value, visits: Value, 
     below = visits.reduced("Sum", 1)
     mixed = (tree.raw_value + below * mean) / (below + 1.0)
     completed = where(seen, q, mixed)
+    sigma = (visits.reduced("Max", 1) + rule.config.visit_offset) * rule.config.value_scale
+    boost = _rescaled(rule, tree, completed) * sigma
+    policy = graph.op("Softmax", tree.log_prior + boost, axis=-1)
+    value = (policy * completed).reduced("Sum", 1)
+    return Scores(seen, visits, q, policy - visits / (below + 1.0), boost, value)
+
+
+def _rescaled(rule: GraphRule, tree: GraphTree, completed: Value) -> Value:
+    """Completed Q scaled to [0, 1], by the bounds of the tree or of each node; as it is if the rule does not scale."""
+    graph = completed.graph
+    if not rule.config.rescale_values:
+        return completed
     if tree.low is not None and tree.high is not None:
         low, high = tree.low, tree.high
     else:
         low, high = completed.reduced("Min", 1), completed.reduced("Max", 1)
     scale = 1.0 / graph.op("Max", high - low, EPSILON)
-    sigma = (visits.reduced("Max", 1) + rule.config.visit_offset) * rule.config.value_scale
-    boost = graph.op("Clip", (completed - low) * scale, 0.0, 1.0) * sigma
-    policy = graph.op("Softmax", tree.log_prior + boost, axis=-1)
-    value = (policy * completed).reduced("Sum", 1)
-    return Scores(seen, visits, q, policy - visits / (below + 1.0), boost, value)
+    return graph.op("Clip", (completed - low) * scale, 0.0, 1.0)
 
 
 def _choose(rule: GraphRule, scores: Scores, i: Value) -> Value:

@@ -10,9 +10,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.search.dense import DenseModel
-
-__all__ = ["HasDense", "InitialOutput", "Model", "RecurrentOutput"]
+__all__ = ["AfterstateOutput", "ChanceModel", "HasChance", "InitialOutput", "Model", "RecurrentOutput"]
 
 
 class InitialOutput(NamedTuple):
@@ -67,9 +65,60 @@ class Model(Protocol):
 
 
 @runtime_checkable
-class HasDense(Protocol):
-    """A model that may know its recurrent function as plain layers too."""
+class HasChance(Protocol):
+    """A model where chance has its say after every action: nodes of odd depth are afterstates.
 
-    def dense(self) -> DenseModel | None:
-        """The same function as `recurrent`, or None if it is not plain layers."""
+    `recurrent` is then given, for the latent of an afterstate, an outcome from 0 to C - 1 in place of an action, and an
+    edge into an afterstate has reward 0 and discount 1. All `policy_logits` are `[B, max(A, C)]`: of an afterstate the
+    first C are those of its outcomes, of other positions the first A those of the actions. The rest is not read.
+    """
+
+    @property
+    def num_outcomes(self) -> int:
+        """C, the number of outcomes."""
+        ...
+
+
+class AfterstateOutput(NamedTuple):
+    """The model's view of B positions after one action each, before it is known what chance makes of it."""
+
+    latent: NDArray[np.float32]
+    """`[B, *H]` the hidden state of the afterstate."""
+    outcome_logits: NDArray[np.float32]
+    """`[B, C]` unnormalised log-probabilities of the outcomes."""
+    value: NDArray[np.float32]
+    """`[B]` expected return, seen from the player who acted."""
+
+
+class ChanceModel(Protocol):
+    """A model of positions and of afterstates (Antonoglou et al. 2022); `adapters.WithChance` makes a `Model` of it.
+
+    Any number of rows may be asked for at a time.
+    """
+
+    @property
+    def num_actions(self) -> int:
+        """A, the number of actions."""
+        ...
+
+    @property
+    def num_outcomes(self) -> int:
+        """C, the number of outcomes of chance."""
+        ...
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """H, the shape of one hidden state, of positions and of afterstates alike."""
+        ...
+
+    def initial(self, observation: NDArray[np.generic], /) -> InitialOutput:
+        """Representation and prediction of `[B, *O]` observations."""
+        ...
+
+    def afterstate(self, latent: NDArray[np.float32], action: NDArray[np.int32], /) -> AfterstateOutput:
+        """What `[B]` actions make of `[B, *H]` positions."""
+        ...
+
+    def chance(self, latent: NDArray[np.float32], outcome: NDArray[np.int32], /) -> RecurrentOutput:
+        """What `[B]` outcomes make of `[B, *H]` afterstates; reward and discount are those of action and outcome."""
         ...

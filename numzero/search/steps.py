@@ -14,13 +14,13 @@ from numba import typeof
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
-from numzero.search import kernels
-from numzero.search.dense import DenseModel
-from numzero.search.kernels import Rule
+from numzero.search import kernels, rules
 from numzero.search.model import InitialOutput, RecurrentOutput
+from numzero.search.plain.dense import DenseModel
+from numzero.search.rules import Rule
 from numzero.search.tree import Tree
 
-__all__ = ["NonFiniteOutputError", "Stepper", "check_output", "draw_actions", "evaluate_dense", "expand_and_backup"]
+__all__ = ["NonFiniteOutputError", "Stepper", "check_output", "draw_actions", "expand_and_backup"]
 __all__ += ["halving_winner", "improved_policy", "keep_subtree", "mix_root_prior", "reset", "resume", "root_edges"]
 __all__ += ["select", "set_root_gumbel", "simulate_dense"]
 
@@ -216,13 +216,6 @@ def simulate_dense(
     )
 
 
-def evaluate_dense(
-    dense: DenseModel, latent: NDArray[np.float32], action: NDArray[np.int32], output: RecurrentOutput
-) -> None:
-    """The network alone, which `check_dense` has looked at: fills `output` for latents `[B, H]` and actions `[B]`."""
-    kernels._evaluate_dense(dense, latent, action, output)
-
-
 def mix_root_prior(tree: Tree, noise: NDArray[np.float64], fraction: float) -> None:
     """P(root, a) <- (1 - fraction) * P(root, a) + fraction * noise; `noise` `[B, A]`, 0 where illegal, sums to 1."""
     kernels._mix_root_prior(tree, noise, fraction)
@@ -246,12 +239,12 @@ def improved_policy(tree: Tree, rule: Rule, policy: NDArray[np.float32], value: 
         policy: `[B, A]` filled.
         value: `[B]` filled with sum_a policy(a) * completed Q(a).
     """
-    kernels._improved_policy(tree, rule, policy, value)
+    rules._improved_policy(tree, rule, policy, value)
 
 
 def halving_winner(tree: Tree, rule: Rule, action: NDArray[np.int32]) -> None:
     """Gumbel's move, filled into `action` `[B]`: of the most visited, the best by gumbel + logit + sigma."""
-    kernels._halving_winner(tree, rule, action)
+    rules._halving_winner(tree, rule, action)
 
 
 def draw_actions(

@@ -1,7 +1,7 @@
 """The search tree: B trees as arrays, allocated once.
 
 Knows the layout, the node numbers, the sentinels and how to read a finished tree out. Knows nothing of how a tree grows
-(`kernels.py`) nor why (`policies.py`).
+(`kernels.py`) nor why (`rules.py`).
 
 An edge is the node behind it: what belongs to an edge (action, prior, visits, Q) is stored with the node it leads to,
 and a node's children form a chain. Actions never tried cost nothing but their prior: selection looks at the children
@@ -67,8 +67,9 @@ class Tree(NamedTuple):
     q: NDArray[np.float64]
     """`[B, N]` Q(s, a) = reward + discount * value of the node, of the edge into it; 0 at the root."""
     children_prior: NDArray[np.float32]
-    """`[B, N, A]` prior probabilities P(s, a). Of an `UNOPENED` node still its raw logits: the softmax is paid when a
-    search first passes through (many leaves never need it)."""
+    """`[B, N, A]` prior probabilities P(s, a); where afterstates have C edges `[B, N, max(A, C)]`, -inf of an edge that
+    a node below the root does not have. Of an `UNOPENED` node still its raw logits: the softmax is paid when a search
+    first passes through (many leaves never need it)."""
     q_bounds: NDArray[np.float64]
     """`[B, 2]` the smallest and the largest Q seen on any backed-up edge of the tree during this search."""
     root_legal: NDArray[np.bool_]

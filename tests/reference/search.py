@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.search import InitialOutput, RecurrentOutput, SearchConfig
+from numzero.search import AfterstateOutput, InitialOutput, RecurrentOutput, SearchConfig
 
 
 @dataclasses.dataclass
@@ -50,6 +50,48 @@ class TableModel:
 
 
 @dataclasses.dataclass
+class ChanceTableModel:
+    """A model of S states and F afterstates given as tables; a latent is the number of its state or afterstate."""
+
+    after: NDArray[np.int32]  # [S, A] the afterstate
+    value: NDArray[np.float32]  # [S]
+    logits: NDArray[np.float32]  # [S, A]
+    after_value: NDArray[np.float32]  # [F]
+    outcome_logits: NDArray[np.float32]  # [F, C]
+    next_state: NDArray[np.int32]  # [F, C]
+    reward: NDArray[np.float32]  # [F, C]
+    discount: NDArray[np.float32]  # [F, C]
+    latent_shape: tuple[int, ...] = (1,)
+
+    @property
+    def num_actions(self) -> int:
+        return self.logits.shape[1]
+
+    @property
+    def num_outcomes(self) -> int:
+        return self.outcome_logits.shape[1]
+
+    def initial(self, observation: NDArray[Any], /) -> InitialOutput:
+        state = observation.astype(np.int64)
+        return InitialOutput(state[:, None].astype(np.float32), self.logits[state], self.value[state])
+
+    def afterstate(self, latent: NDArray[np.float32], action: NDArray[np.int32], /) -> AfterstateOutput:
+        after = self.after[latent[:, 0].astype(np.int64), action]
+        return AfterstateOutput(after[:, None].astype(np.float32), self.outcome_logits[after], self.after_value[after])
+
+    def chance(self, latent: NDArray[np.float32], outcome: NDArray[np.int32], /) -> RecurrentOutput:
+        edge = latent[:, 0].astype(np.int64), outcome
+        state = self.next_state[edge]
+        return RecurrentOutput(
+            state[:, None].astype(np.float32),
+            self.reward[edge],
+            self.discount[edge],
+            self.logits[state],
+            self.value[state],
+        )
+
+
+@dataclasses.dataclass
 class Node:
     """One position: what the model said of it, and every value that was backed up through it."""
 
@@ -60,6 +102,7 @@ class Node:
     action: int = -1
     reward: float = 0.0
     discount: float = 1.0
+    is_chance: bool = False
     values: list[float] = dataclasses.field(default_factory=list)
     children: dict[int, Node] = dataclasses.field(default_factory=dict)
 
@@ -130,13 +173,19 @@ class Twin:
     def simulate(self) -> None:
         parent, action = self.descend(self.root, 1)
         if action not in parent.children:
-            edge = parent.state, action
-            child = self.evaluate(int(self.model.next_state[edge]), [True] * self.model.num_actions)
+            child = self.follow(parent.state, action, parent.is_chance)
             child.parent, child.action = parent, action
-            child.reward, child.discount = float(self.model.reward[edge]), float(self.model.discount[edge])
             parent.children[action] = child
             self.nodes.append(child)
         self.backup(parent.children[action], parent.children[action].raw_value)
+
+    def follow(self, state: int, action: int, is_chance: bool) -> Node:
+        """What is behind an edge."""
+        del is_chance
+        edge = state, action
+        child = self.evaluate(int(self.model.next_state[edge]), [True] * self.model.num_actions)
+        child.reward, child.discount = float(self.model.reward[edge]), float(self.model.discount[edge])
+        return child
 
     def descend(self, node: Node, depth: int) -> tuple[Node, int]:
         action = self.choose(node)
@@ -191,6 +240,9 @@ class Twin:
 
     def sigma(self, node: Node) -> list[float]:
         completed = self.completed(node)
+        if not self.config.rescale_values:
+            most = max((node.visits(a) for a in node.children), default=0)
+            return [(self.config.visit_offset + most) * self.config.value_scale * q for q in completed]
         low, high = min(completed), max(completed)
         if self.config.tree_wide_scaling and self.low <= self.high:
             low, high = self.low, self.high
@@ -222,3 +274,21 @@ class Twin:
             return self.best({a: scores[a] for a in self.actions if counts[a] == max(counts)}), policy, value
         policy = [n / sum(counts) for n in counts] if sum(counts) else self.root.prior
         return policy.index(max(policy)), policy, self.root.value
+
+
+class ChanceTwin(Twin):
+    """The same with an afterstate behind every action (Stochastic MuZero, section 4, and mctx)."""
+
+    model: ChanceTableModel  # type: ignore[assignment]
+
+    def follow(self, state: int, action: int, is_chance: bool) -> Node:
+        if is_chance:
+            return super().follow(state, action, is_chance)
+        after = int(self.model.after[state, action])
+        prior = softmax(self.model.outcome_logits[after].tolist(), [True] * self.model.num_outcomes)
+        return Node(after, float(self.model.after_value[after]), prior, is_chance=True)
+
+    def choose(self, node: Node) -> int:
+        if node.is_chance:
+            return self.best({outcome: p / (1 + node.visits(outcome)) for outcome, p in enumerate(node.prior)})
+        return super().choose(node)

@@ -92,15 +92,17 @@ def configs(
     draw: st.DrawFn, rules: tuple[str, ...] = RULES, *, depths: tuple[int, ...] = (0, 0, 1, 2, 5)
 ) -> SearchConfig:
     """Every rule with every setting that changes a tree."""
+    rule, tree_wide_scaling = draw(st.sampled_from(rules)), draw(st.booleans())
     return SearchConfig(
-        rule=draw(st.sampled_from(rules)),  # type: ignore[arg-type]
+        rule=rule,  # type: ignore[arg-type]
         num_simulations=draw(st.integers(0, 24)),
         exploration_init=draw(st.sampled_from([0.5, 1.25, 4.0])),
         exploration_base=draw(st.sampled_from([20.0, 19652.0])),
         max_considered_actions=draw(st.integers(1, 8)),
         value_scale=draw(st.sampled_from([0.1, 1.0])),
         visit_offset=draw(st.sampled_from([1.0, 50.0])),
-        tree_wide_scaling=draw(st.booleans()),
+        tree_wide_scaling=tree_wide_scaling,
+        rescale_values=rule != "gumbel" or tree_wide_scaling or draw(st.booleans()),
         max_depth=draw(st.sampled_from(depths)),
         value_bounds=draw(st.sampled_from([None, (-1.0, 1.0), (-40.0, 40.0)])),
     )

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numzero.search import InitialOutput, NonFiniteOutputError, RecurrentOutput, Search, SearchConfig, check_invariants
-from numzero.search.dense import (
+from numzero.search.plain.dense import (
     DENSE,
     DENSE_ACTION,
     DENSE_RESIDUAL,
@@ -24,7 +24,7 @@ from numzero.search.dense import (
     DenseModel,
     check_dense,
 )
-from numzero.search.steps import evaluate_dense
+from numzero.search.plain.kernels import evaluate_dense
 from tests.reference.dense import forward
 
 NUM_ACTIONS, NUM_VALUES, NUM_REWARDS, LATENT_SIZE = 3, 5, 4, 6

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from numzero.search import SearchConfig, Tree, check_invariants, memory_bytes, principal_variation, steps
-from numzero.search.kernels import GUMBEL
-from numzero.search.policies import make_rule
+from numzero.search.rules import GUMBEL
+from numzero.search.search import make_rule
 from numzero.search.tree import (
     UNOPENED,
     UNVISITED,

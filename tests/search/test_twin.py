@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numzero.search import SearchConfig
-from numzero.search.policies import considered_visits
+from numzero.search.rules import considered_visits
 from tests.reference.search import TableModel, due_visits
 from tests.search.problems import (
     RULES,

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from numzero.search import Search, SearchConfig, sample_action
+from numzero.errors import UserError
+from numzero.search import Search, SearchConfig, check_invariants, sample_action
 from tests.reference.search import TableModel
 from tests.search.problems import RULES, Problem, configs, problems, random_problem
 
@@ -34,6 +35,12 @@ REFUSED = [
     ("visit_offset", -50.0, "search.visit_offset must be 0 or more; got -50.0."),
     ("exploration_base", 0.0, "search.exploration_base must be above 0; got 0.0."),
     ("exploration_base", INF, "search.exploration_base must be above 0 and finite; got inf."),
+    (
+        "rescale_values",
+        False,
+        "search.rescale_values = false is for rule gumbel without tree_wide_scaling; all else scales values; "
+        "got it with rule 'paper'.",
+    ),
     ("value_bounds", (1.0, 1.0), "search.value_bounds must be (least, greatest), both finite; got (1.0, 1.0)."),
     ("value_bounds", (-INF, 1.0), "search.value_bounds must be (least, greatest), both finite; got (-inf, 1.0)."),
 ]
@@ -49,11 +56,52 @@ def test_a_bad_setting_is_refused_in_one_sentence(field: str, value: Any, senten
     assert str(caught.value) == sentence
 
 
+def test_what_formulas_or_memory_cannot_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds that would overflow, trees that do not fit, a time that is none: one sentence each."""
+    wide = SearchConfig(value_bounds=(-1e300, 1e300)).check()
+    assert wide == ["search.value_bounds must be at most 1e+12 from 0; got (-1e+300, 1e+300)."]
+    problem = random_problem(np.random.default_rng(0), 2, 2, 1)
+    for limit in (-1, math.nan, True, "soon"):
+        with pytest.raises(UserError, match=r"^time_limit_ms must be a number, 0 or more"):
+            problem.run(SearchConfig(num_simulations=1), time_limit_ms=limit)
+    monkeypatch.setattr("numzero.search.search.machine_bytes", lambda: 1000)
+    with pytest.raises(UserError, match=r"^trees of 1 searches with 50 simulations must fit into memory"):
+        problem.run(SearchConfig())
+
+
 def test_check_returns_all_problems_at_once() -> None:
     """Nobody has to run again to learn of the second mistake; the defaults have none."""
     bad = {field: value for field, value, _ in REFUSED}
     assert len(SearchConfig(**bad).check()) == len(bad) == len(dataclasses.fields(SearchConfig)) - 1
     assert SearchConfig().check() == []
+
+
+@pytest.mark.parametrize("size", [0.01, 1.0, 30.0])
+def test_without_rescaling_values_tilt_the_prior_by_their_own_size(size: float) -> None:
+    """softmax(logits + (c_visit + max N) c_scale Q), as mctx has it, whatever the size of values."""
+    problem = random_problem(np.random.default_rng(5), num_states=9, num_actions=4, num_roots=3)
+    model = problem.model.replace(reward=problem.model.reward * np.float32(size), value=problem.model.value * 0)
+    problem = problem._replace(model=model.replace(discount=np.zeros_like(model.discount)))
+    config = SearchConfig(rule="gumbel", num_simulations=24, rescale_values=False)
+    result = problem.run(config)
+    most = result.visit_counts.max(axis=1, keepdims=True)
+    q = np.where(problem.legal, model.reward[problem.roots], -INF)
+    tilted = np.where(problem.legal, model.logits[problem.roots] + (50 + most) * 0.1 * q, -INF)
+    weights = np.exp(tilted - tilted.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(result.policy_target, weights / weights.sum(axis=1, keepdims=True), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("rescale", [True, False])
+def test_what_is_worth_far_more_than_what_was_tried_makes_no_nan(rescale: bool) -> None:
+    """Values of thousands and priors that float32 cannot tell from 0: the tree is whole, and so is what is read out."""
+    problem = random_problem(np.random.default_rng(6), num_states=30, num_actions=3, num_roots=2)
+    tables = {"value": problem.model.value * 300, "reward": problem.model.reward * 300}
+    model = problem.model.replace(logits=problem.model.logits * np.float32(20), **tables)
+    config = SearchConfig(rule="gumbel", num_simulations=60, value_scale=30.0, rescale_values=rescale)
+    result = problem._replace(model=model).run(config)
+    check_invariants(result.tree)
+    assert np.isfinite(result.policy_target).all()
+    assert np.isfinite(result.root_value).all()
 
 
 @pytest.mark.parametrize("rule", RULES)

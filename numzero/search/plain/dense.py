@@ -1,21 +1,21 @@
 """A plain network as arrays, for kernels to evaluate: small batches are faster than through any runtime.
 
-Knows layers and their order; knows nothing of ONNX. `inference.py` fills it from a model's file, `kernels.py` runs it.
-Kernels look at no bounds: `check_dense` holds all that they take for granted.
+Knows layers and their order; knows nothing of ONNX. `onnx_layers.py` fills it from a model's file, `kernels.py` beside
+it runs it. Kernels look at no bounds: `check_dense` holds all that they take for granted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.search.tiles import LANES
+from numzero.search.plain.tiles import LANES
 
 __all__ = ["DENSE", "DENSE_ACTION", "DENSE_RESIDUAL", "LATENT", "MINMAX", "NORM", "RELU", "ROWS", "SILU", "SYMLOG"]
-__all__ += ["DenseBuilder", "DenseModel", "check_dense"]
+__all__ += ["DenseBuilder", "DenseModel", "HasDense", "check_dense"]
 
 DENSE = 0
 """x <- x W + b."""
@@ -62,6 +62,15 @@ class DenseModel(NamedTuple):
     """Added to variances by NORM; the smallest range of MINMAX."""
     work: NDArray[np.float32]
     """`[2, ROWS, widest]` the vectors in hand and the next ones."""
+
+
+@runtime_checkable
+class HasDense(Protocol):
+    """A model that may know its recurrent function as plain layers too."""
+
+    def dense(self) -> DenseModel | None:
+        """The same function as `recurrent`, or None if it is not plain layers."""
+        ...
 
 
 class DenseBuilder:

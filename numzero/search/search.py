@@ -1,6 +1,7 @@
-"""The simulation loop, and each algorithm as a short composition of root, rule and read-out.
+"""The simulation loop and its settings, and each algorithm as a composition: how roots begin, a rule, what is read out.
 
-Knows noise, temperature, budgets and when to stop. Knows nothing of games, files or where a model comes from.
+Knows noise, temperature, budgets and when to stop. Knows nothing of what an edge is worth (`rules.py`), of games, files
+or where a model comes from.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import math
 import numbers
 import threading
 import time
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,18 +20,19 @@ from numpy.typing import NDArray
 from numzero.errors import UserError, alone
 from numzero.limits import ABOVE_0, LARGEST_BUDGET, LARGEST_FLOAT, SHARE, at_least, beyond, machine_bytes, seen, whole
 from numzero.search import steps
-from numzero.search.dense import DenseModel, check_dense
-from numzero.search.kernels import GUMBEL, PAPER, PARENT_SIBLINGS, Rule
-from numzero.search.model import HasDense, Model, RecurrentOutput
+from numzero.search.model import HasChance, InitialOutput, Model
+from numzero.search.plain.dense import DenseModel, HasDense, check_dense
+from numzero.search.plain.kernels import dense_output
+from numzero.search.rules import RULES, Rule, considered_visits
 from numzero.search.steps import Stepper
 from numzero.search.tree import ROOT, Tree, allocate, node_bytes, root_values
 
-__all__ = ["Search", "SearchConfig", "SearchResult", "considered_visits", "dense_output", "make_rule", "sample_action"]
+__all__ = ["Search", "SearchConfig", "SearchResult", "make_rule", "sample_action"]
 
-RULES = {"paper": PAPER, "parent_siblings": PARENT_SIBLINGS, "gumbel": GUMBEL}
 CLOCK_EVALUATIONS = 64
 """Evaluations inside the kernels (0.05 to 0.3 ms) between two looks at the clock, where there is a time limit."""
 UNLIMITED_DEPTH = np.iinfo(np.int32).max
+_Scalar = TypeVar("_Scalar", np.bool_, np.float64)
 SMALLEST = float(np.finfo(np.float64).tiny)
 """Stands in for a Dirichlet draw that underflowed. A greater floor flattens: 1e-30, one draw in 8 at alpha 0.03."""
 
@@ -62,6 +64,9 @@ class SearchConfig:
     """Gumbel: c_visit; paper 50."""
     tree_wide_scaling: bool = False
     """Gumbel: scale Q by the bounds of the whole tree, not of the node. mctx: node."""
+    rescale_values: bool = True
+    """Gumbel: scale the completed Q to [0, 1] before `value_scale` and `visit_offset` multiply it. False, as mctx's
+    `rescale_values=False`, takes it as it is, for values whose size means something; paper and mctx: True."""
     max_depth: int = 0
     """Longest path below the root in edges; 0: no limit (papers)."""
     value_bounds: tuple[float, float] | None = None
@@ -87,6 +92,12 @@ class SearchConfig:
             visit_offset=at_least(0),
             max_depth=whole(0),
         )
+        if not self.rescale_values and (self.rule != "gumbel" or self.tree_wide_scaling):
+            seen_setting = "tree_wide_scaling = true" if self.rule == "gumbel" else f"rule {self.rule!r}"
+            problems.append(
+                "search.rescale_values = false is for rule gumbel without tree_wide_scaling; all else scales values; "
+                f"got it with {seen_setting}."
+            )
         if (bounds := self.value_bounds) is not None and not -math.inf < bounds[0] < bounds[1] < math.inf:
             problems.append(f"search.value_bounds must be (least, greatest), both finite; got {bounds}.")
         elif bounds is not None and max(map(abs, bounds)) > LARGEST_FLOAT:
@@ -115,28 +126,7 @@ class SearchResult(NamedTuple):
     """The trees, for inspection."""
 
 
-def considered_visits(num_considered: int, num_simulations: int) -> list[int]:
-    """Visits an action must have to be tried in each simulation of sequential halving.
-
-    Danihelka et al. 2022, algorithm 2, as mctx lays it out: each phase gives the remaining actions equal visits, then
-    the better half remains; leftover simulations repeat the last two.
-    """
-    if num_considered <= 1:
-        return list(range(num_simulations))
-    num_phases = math.ceil(math.log2(num_considered))
-    visits = [0] * num_considered
-    sequence: list[int] = []
-    remaining = num_considered
-    while len(sequence) < num_simulations:
-        for _ in range(max(1, num_simulations // (num_phases * remaining))):
-            sequence.extend(visits[:remaining])
-            for i in range(remaining):
-                visits[i] += 1
-        remaining = max(2, remaining // 2)
-    return sequence[:num_simulations]
-
-
-def make_rule(config: SearchConfig, num_actions: int, max_visits: int) -> Rule:
+def make_rule(config: SearchConfig, num_actions: int, max_visits: int, num_outcomes: int = 0) -> Rule:
     """The compiled form of `config` for trees of `num_actions` whose nodes are visited at most `max_visits` times."""
     visits = np.arange(max_visits + 2, dtype=np.float64)
     c1, c2 = config.exploration_init, config.exploration_base
@@ -149,9 +139,12 @@ def make_rule(config: SearchConfig, num_actions: int, max_visits: int) -> Rule:
         value_scale=float(config.value_scale),
         visit_offset=float(config.visit_offset),
         tree_wide=bool(config.tree_wide_scaling),
+        rescale=bool(config.rescale_values),
+        num_actions=num_actions,
+        num_outcomes=num_outcomes,
         max_depth=int(config.max_depth or UNLIMITED_DEPTH),
         initial_bounds=(math.inf, -math.inf) if config.value_bounds is None else _floats(config.value_bounds),
-        scratch=np.zeros(num_actions),
+        scratch=np.zeros(max(num_actions, num_outcomes)),
     )
 
 
@@ -163,7 +156,8 @@ class Search:
     """Searches B positions at a time with one model; trees and buffers are allocated once.
 
     Args:
-        model: evaluates B positions per call. May be replaced between searches by one of the same shapes.
+        model: evaluates B positions per call. May be replaced between searches by one of the same shapes. Where it
+            `HasChance`, nodes of odd depth are afterstates.
         config: rule and budget.
         batch_size: B.
 
@@ -179,14 +173,16 @@ class Search:
         self.config = config
         self.batch_size = batch_size
         latent_shape = (batch_size, *model.latent_shape)
-        self.tree = allocate(batch_size, config.num_simulations + 1, model.num_actions, math.prod(model.latent_shape))
-        self.rule = make_rule(config, model.num_actions, config.num_simulations + 1)
+        num_edges = _num_edges(model)
+        self.tree = allocate(batch_size, config.num_simulations + 1, num_edges, math.prod(model.latent_shape))
+        self._algorithm = ALGORITHMS[config.rule]
+        self.rule = make_rule(config, model.num_actions, config.num_simulations + 1, _num_outcomes(model))
         self._parent = np.zeros(batch_size, np.int32)
         self._action = np.zeros(batch_size, np.int32)
         self._latent = np.zeros(latent_shape, np.float32)
         self._flat_latent = self._latent.reshape(batch_size, -1)
         self._stepper = Stepper(self.tree, self.rule, self._parent, self._action, self._flat_latent)
-        self._output = dense_output(self._flat_latent, model.num_actions)
+        self._output = dense_output(self._flat_latent, num_edges)
         self._number = np.zeros(config.num_simulations + 1, np.int32)
         self._resumes = False
         self._fitting: DenseModel | None = None
@@ -230,6 +226,8 @@ class Search:
         started = time.perf_counter()
         legal = np.ascontiguousarray(legal, np.bool_)  # any other layout would compile kernels of its own, for seconds
         tree, rule = self.tree, self.rule
+        if rule.num_outcomes:
+            legal, gumbel = self._widened(legal), None if gumbel is None else self._widened(gumbel)
         root = self.model.initial(observation)
         if self._resumes:
             steps.keep_subtree(tree, np.full(self.batch_size, -1, np.int32), legal, self._number)
@@ -237,11 +235,7 @@ class Search:
         else:
             steps.reset(tree, root, legal, rule)
         self._resumes = False
-        if rule.kind == GUMBEL:
-            noise = _gumbel_noise(legal.shape, self.config.gumbel_scale, rng) if gumbel is None else gumbel
-            steps.set_root_gumbel(tree, root.policy_logits, noise)
-        elif rng is not None and self.config.dirichlet_fraction > 0.0:
-            steps.mix_root_prior(tree, _dirichlet_noise(legal, self.config, rng), self.config.dirichlet_fraction)
+        self._algorithm.begin(tree, root, legal, self.config, rng, gumbel)
         deadline = math.inf if time_limit_ms is None else started + time_limit_ms / 1000.0
         return self._read_out(self._simulate(deadline), started)
 
@@ -250,14 +244,27 @@ class Search:
 
         It then searches only as much as the budget lacks: the root's visits end at `num_simulations` + 1 either way.
         What was searched below an action that turns out to be illegal is dropped. Rule `gumbel` halves anew at each
-        root, so it keeps nothing. May be called several times between two runs, the opponent's moves included.
+        root, so it keeps nothing, and neither does a search with chance. May be called several times between two runs,
+        the opponent's moves included.
         """
-        if self.rule.kind == GUMBEL:
+        if not self._algorithm.keeps_subtrees or self.rule.num_outcomes:
             return
         everything = np.ones_like(self.tree.root_legal)
         with alone(self._lock, "a Search"):
             steps.keep_subtree(self.tree, np.asarray(action, np.int32), everything, self._number)
             self._resumes = True
+
+    def _widened(self, of_actions: NDArray[_Scalar]) -> NDArray[_Scalar]:
+        """`[B, max(A, C)]` of `[B, A]`: nothing where an afterstate has edges and a root has none."""
+        shape, num_actions = self.tree.root_legal.shape, self.rule.num_actions
+        if of_actions.shape != (shape[0], num_actions):
+            raise ValueError(
+                f"legal and gumbel must be [B, A] = {[shape[0], num_actions]}, as the search was made for; got "
+                f"{list(of_actions.shape)}."
+            )
+        wide = np.zeros(shape, of_actions.dtype)
+        wide[:, :num_actions] = of_actions
+        return wide
 
     def forget(self) -> None:
         """The next `run` begins with empty trees, whatever was advanced."""
@@ -266,7 +273,7 @@ class Search:
     def _simulate(self, deadline: float) -> int:
         """Run the simulations, or as many as the deadline allows; how many there were."""
         num_simulations = self.config.num_simulations + 1 - int(self.tree.node_visits[:, ROOT].max())
-        dense = self.model.dense() if isinstance(self.model, HasDense) else None
+        dense = self.model.dense() if isinstance(self.model, HasDense) and not self.rule.num_outcomes else None
         if num_simulations <= 0 or time.perf_counter() > deadline:
             return 0
         if dense is not None:
@@ -301,33 +308,17 @@ class Search:
         visits = np.empty(tree.root_legal.shape, np.int32)
         q_values = np.empty(visits.shape, np.float32)
         steps.root_edges(tree, visits, q_values)
-        action = np.zeros(self.batch_size, np.int32)
-        if self.rule.kind == GUMBEL:
-            policy = np.zeros(visits.shape, np.float32)
-            value = np.zeros(self.batch_size, np.float32)
-            steps.improved_policy(tree, self.rule, policy, value)
-            steps.halving_winner(tree, self.rule, action)
-        else:
-            total = visits.sum(axis=1, keepdims=True)
-            shares = np.where(total > 0, visits / np.maximum(total, 1), tree.children_prior[:, ROOT])
-            policy = shares.astype(np.float32)
-            value = root_values(tree)
-            action[:] = policy.argmax(axis=1)
-        return SearchResult(
-            action,
-            visits,
-            q_values,
-            value,
-            policy,
-            num_simulations,
-            time.perf_counter() - started,
-            tree,
-        )
+        action, policy, value = self._algorithm.read_out(tree, self.rule, visits)
+        if self.rule.num_outcomes:
+            actions = slice(self.rule.num_actions)
+            visits, q_values, policy = visits[:, actions].copy(), q_values[:, actions].copy(), policy[:, actions].copy()
+        seconds = time.perf_counter() - started
+        return SearchResult(action, visits, q_values, value, policy, num_simulations, seconds, tree)
 
 
 def _require_room(config: SearchConfig, batch_size: int, model: Model) -> None:
     """Refuse trees that this machine cannot hold, before any of them is allocated."""
-    needed = batch_size * node_bytes(model.num_actions, math.prod(model.latent_shape)) * (config.num_simulations + 1)
+    needed = batch_size * node_bytes(_num_edges(model), math.prod(model.latent_shape)) * (config.num_simulations + 1)
     if needed > (there := machine_bytes()):
         raise UserError(
             f"trees of {batch_size:,} searches with {config.num_simulations:,} simulations must fit into memory; they "
@@ -335,21 +326,20 @@ def _require_room(config: SearchConfig, batch_size: int, model: Model) -> None:
         )
 
 
+def _num_outcomes(model: Model) -> int:
+    return model.num_outcomes if isinstance(model, HasChance) else 0
+
+
+def _num_edges(model: Model) -> int:
+    """Most edges of a node."""
+    return max(model.num_actions, _num_outcomes(model))
+
+
 def _check_time_limit(time_limit_ms: float | None) -> None:
     if time_limit_ms is None:
         return
     if isinstance(time_limit_ms, bool) or not isinstance(time_limit_ms, numbers.Real) or not time_limit_ms >= 0:
         raise UserError(f"time_limit_ms must be a number, 0 or more, or None for no limit; got {seen(time_limit_ms)}.")
-
-
-def dense_output(latent: NDArray[np.float32], num_actions: int) -> RecurrentOutput:
-    """Work space for the outputs of a network that kernels evaluate."""
-    batch_size = len(latent)
-    scalars = (np.zeros(batch_size, np.float32) for _ in range(3))
-    reward, discount, value = scalars
-    return RecurrentOutput(
-        np.zeros_like(latent), reward, discount, np.zeros((batch_size, num_actions), np.float32), value
-    )
 
 
 def sample_action(
@@ -365,6 +355,79 @@ def sample_action(
     return action
 
 
+# Algorithms.
+
+_ReadOut = tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]
+"""Action `[B]`, policy target `[B, A]` and root value `[B]`."""
+
+
+class Algorithm(NamedTuple):
+    """What a search by one rule does besides scoring edges."""
+
+    begin: Callable[
+        [
+            Tree,
+            InitialOutput,
+            NDArray[np.bool_],
+            SearchConfig,
+            np.random.Generator | None,
+            NDArray[np.float64] | None,
+        ],
+        None,
+    ]
+    """Prepares fresh roots: noise, from the generator or as given."""
+    read_out: Callable[[Tree, Rule, NDArray[np.int32]], _ReadOut]
+    """Of finished trees and their root visits `[B, A]`."""
+    keeps_subtrees: bool
+    """Whether a search may go on with what an earlier one knows of the position."""
+
+
+def _mix_dirichlet(
+    tree: Tree,
+    root: InitialOutput,
+    legal: NDArray[np.bool_],
+    config: SearchConfig,
+    rng: np.random.Generator | None,
+    gumbel: NDArray[np.float64] | None,
+) -> None:
+    """MuZero, appendix C: a share of noise in the root's prior."""
+    del root, gumbel
+    if rng is not None and config.dirichlet_fraction > 0.0:
+        steps.mix_root_prior(tree, _dirichlet_noise(legal, config, rng), config.dirichlet_fraction)
+
+
+def _add_gumbel(
+    tree: Tree,
+    root: InitialOutput,
+    legal: NDArray[np.bool_],
+    config: SearchConfig,
+    rng: np.random.Generator | None,
+    gumbel: NDArray[np.float64] | None,
+) -> None:
+    """Gumbel MuZero, section 2: logits plus noise decide which actions are considered."""
+    noise = _gumbel_noise(legal.shape, config.gumbel_scale, rng) if gumbel is None else gumbel
+    steps.set_root_gumbel(tree, root.policy_logits, noise)
+
+
+def _read_visits(tree: Tree, rule: Rule, visits: NDArray[np.int32]) -> _ReadOut:
+    """The shares of visits, the most visited action, the mean of what was backed up."""
+    del rule
+    total = visits.sum(axis=1, keepdims=True)
+    shares = np.where(total > 0, visits / np.maximum(total, 1), tree.children_prior[:, ROOT])
+    policy = shares.astype(np.float32)
+    return policy.argmax(axis=1).astype(np.int32), policy, root_values(tree)
+
+
+def _read_improved(tree: Tree, rule: Rule, visits: NDArray[np.int32]) -> _ReadOut:
+    """The improved policy and its value, and the winner of sequential halving."""
+    action = np.zeros(len(visits), np.int32)
+    policy = np.zeros(visits.shape, np.float32)
+    value = np.zeros(len(visits), np.float32)
+    steps.improved_policy(tree, rule, policy, value)
+    steps.halving_winner(tree, rule, action)
+    return action, policy, value
+
+
 def _gumbel_noise(shape: tuple[int, ...], scale: float, rng: np.random.Generator | None) -> NDArray[np.float64]:
     if rng is None or scale == 0.0:
         return np.zeros(shape)
@@ -376,3 +439,11 @@ def _dirichlet_noise(legal: NDArray[np.bool_], config: SearchConfig, rng: np.ran
     draws = np.where(legal, np.maximum(rng.standard_gamma(config.dirichlet_alpha, legal.shape), SMALLEST), 0.0)
     noise: NDArray[np.float64] = draws / draws.sum(axis=1, keepdims=True)
     return noise
+
+
+_PUCT = Algorithm(_mix_dirichlet, _read_visits, keeps_subtrees=True)
+ALGORITHMS = {
+    "paper": _PUCT,
+    "parent_siblings": _PUCT,
+    "gumbel": Algorithm(_add_gumbel, _read_improved, keeps_subtrees=False),
+}

@@ -1,0 +1,1 @@
+"""Plain networks as arrays and kernels: faster for small batches than any runtime. Knows nothing of trees."""

@@ -1,0 +1,177 @@
+"""Plain networks, evaluated: `ROWS` positions go through a layer together.
+
+Knows `DenseModel` and outputs as arrays; knows nothing of trees. Kernels look at no bounds: `check_dense` has seen what
+they are given.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numzero.compiled import search_inline, search_kernel
+from numzero.search.model import RecurrentOutput
+from numzero.search.plain.dense import (
+    DENSE_ACTION,
+    DENSE_RESIDUAL,
+    LATENT,
+    NORM,
+    RELU,
+    ROWS,
+    SILU,
+    SYMLOG,
+    DenseModel,
+)
+from numzero.search.plain.tiles import LANES, add_product
+from numzero.search.vectors import ONE, ZERO, exp, largest_of, sum_of_squares, total_of
+
+__all__ = ["dense_output", "evaluate_dense", "evaluate_rows"]
+
+Float32Array = NDArray[np.float32]
+Int32Array = NDArray[np.int32]
+
+
+def dense_output(latent: Float32Array, num_actions: int) -> RecurrentOutput:
+    """Work space for the outputs of a network that kernels evaluate."""
+    batch_size = len(latent)
+    reward, discount, value = (np.zeros(batch_size, np.float32) for _ in range(3))
+    logits = np.zeros((batch_size, num_actions), np.float32)
+    return RecurrentOutput(np.zeros_like(latent), reward, discount, logits, value)
+
+
+def evaluate_dense(dense: DenseModel, latent: Float32Array, action: Int32Array, output: RecurrentOutput) -> None:
+    """The network alone, which `check_dense` has looked at: fills `output` for latents `[B, H]` and actions `[B]`."""
+    _evaluate_dense(dense, latent, action, output)
+
+
+@search_kernel
+def _evaluate_dense(dense: DenseModel, latent: Float32Array, action: Int32Array, output: RecurrentOutput) -> None:
+    for first in range(0, action.shape[0], ROWS):
+        evaluate_rows(dense, latent, action, output, first, min(first + ROWS, action.shape[0]))
+
+
+@search_kernel
+def evaluate_rows(
+    dense: DenseModel, latent: Float32Array, action: Int32Array, output: RecurrentOutput, first: int, last: int
+) -> None:
+    """The network for rows `first` to before `last`, at most `ROWS`, layer by layer: weights are read once.
+
+    Not inlined: compiled into both of its callers it took the first move of all a third longer, and was no faster.
+    """
+    x, y = 0, 1
+    num_rows = last - first
+    for r in range(num_rows):
+        for i in range(latent.shape[1]):
+            dense.work[x, r, i] = latent[first + r, i]
+    for layer in range(dense.program.shape[0]):
+        op, size = dense.program[layer, 0], dense.program[layer, 2]
+        if op <= DENSE_RESIDUAL:
+            for r in range(num_rows):
+                _write_summand(dense, layer, dense.work[y, r], latent[first + r], action[first + r])
+            _multiply(dense, layer, dense.work[x], dense.work[y], num_rows)
+            x, y = y, x
+        elif op == LATENT:
+            for r in range(num_rows):
+                for i in range(size):
+                    output.latent[first + r, i] = dense.work[x, r, i]
+        else:
+            for r in range(num_rows):
+                _activate(dense, layer, dense.work[x, r, :size])
+    for r in range(num_rows):
+        _read_heads(dense, dense.work[x, r], output, first + r)
+
+
+@search_inline
+def _write_summand(dense: DenseModel, layer: int, y: Float32Array, latent: Float32Array, action: int) -> None:
+    """Fill `y` with what a product is added to: the bias, the action's row of a table, or the latent that came in."""
+    op, size, bias = dense.program[layer, 0], dense.program[layer, 2], dense.program[layer, 4]
+    if op == DENSE_RESIDUAL:
+        for j in range(size):
+            y[j] = latent[j]
+    else:
+        row = bias + (action * size if op == DENSE_ACTION else 0)
+        for j in range(size):
+            y[j] = dense.weights[row + j]
+
+
+@search_inline
+def _multiply(dense: DenseModel, layer: int, x: Float32Array, y: Float32Array, num_rows: int) -> None:
+    """Add x W to `y`, four rows at a time, then the others one by one: each row gets the same bits either way."""
+    num_inputs, start = dense.program[layer, 1], dense.program[layer, 3]
+    num_outputs = -(-dense.program[layer, 2] // LANES) * LANES
+    whole = num_rows - num_rows % 4
+    for r in range(0, whole, 4):
+        add_product(4, y[r:], x[r:], dense.weights, start, num_inputs, num_outputs)
+    for r in range(whole, num_rows):
+        add_product(1, y[r:], x[r:], dense.weights, start, num_inputs, num_outputs)
+
+
+@search_inline
+def _activate(dense: DenseModel, layer: int, x: Float32Array) -> None:
+    """Every layer that works in place."""
+    op = dense.program[layer, 0]
+    if op == RELU:
+        for i in range(x.shape[0]):
+            x[i] = max(x[i], ZERO)
+    elif op == SILU:
+        for i in range(x.shape[0]):
+            x[i] = x[i] / (ONE + exp(-x[i]))
+    elif op == NORM:
+        _normalise(dense, layer, x)
+    elif op == SYMLOG:
+        for i in range(x.shape[0]):
+            x[i] = math.copysign(math.log(1.0 + float(abs(x[i]))), x[i])
+    else:
+        _scale_range(dense, x)
+
+
+@search_inline
+def _normalise(dense: DenseModel, layer: int, x: Float32Array) -> None:
+    """LayerNorm in place."""
+    scale, bias = dense.program[layer, 3], dense.program[layer, 4]
+    share = ONE / np.float32(x.shape[0])
+    mean = total_of(x) * share
+    for i in range(x.shape[0]):
+        x[i] -= mean
+    factor = ONE / math.sqrt(sum_of_squares(x) * share + np.float32(dense.epsilon))
+    for i in range(x.shape[0]):
+        x[i] = x[i] * factor * dense.weights[scale + i] + dense.weights[bias + i]
+
+
+@search_inline
+def _scale_range(dense: DenseModel, x: Float32Array) -> None:
+    """Min-max to [0, 1] in place."""
+    low, high = x[0], x[0]
+    for i in range(1, x.shape[0]):
+        low, high = min(low, x[i]), max(high, x[i])
+    spread = max(high - low, np.float32(dense.epsilon))
+    for i in range(x.shape[0]):
+        x[i] = (x[i] - low) / spread
+
+
+@search_inline
+def _read_heads(dense: DenseModel, logits: Float32Array, output: RecurrentOutput, b: int) -> None:
+    """Policy logits, and the scalars that the other logits stand for."""
+    num_actions, num_values = output.policy_logits.shape[1], dense.value_bins.shape[0]
+    for a in range(num_actions):
+        output.policy_logits[b, a] = logits[a]
+    end = num_actions + num_values
+    output.value[b] = _expectation(logits[num_actions:end], dense.value_bins)
+    begin, end = end, end + dense.reward_bins.shape[0]
+    output.reward[b] = _expectation(logits[begin:end], dense.reward_bins) if begin < end else 0.0
+    begin, end = end, end + dense.discount_bins.shape[0]
+    output.discount[b] = _expectation(logits[begin:end], dense.discount_bins) if begin < end else dense.discount
+
+
+@search_kernel
+def _expectation(logits: Float32Array, bins: Float32Array) -> float:
+    """The mean of `bins` under softmax(logits); overwrites the logits."""
+    largest = largest_of(logits)
+    for i in range(bins.shape[0]):
+        logits[i] = exp(logits[i] - largest)
+    total = total_of(logits)
+    for i in range(bins.shape[0]):
+        logits[i] *= bins[i]
+    return float(total_of(logits) / total)
