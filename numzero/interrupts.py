@@ -32,6 +32,7 @@ STOPPED = b"Stopped.\n"
 
 _SIGHUP = getattr(signal, "SIGHUP", None)
 _IMPORT = "<frozen importlib._bootstrap"
+_CALLBACK = "_raw_object_cache_notify"  # of llvmlite's: what is raised in it is printed and lost
 _Handler = Callable[[int, FrameType | None], Any]
 
 
@@ -147,20 +148,20 @@ class Interrupts:
 class _Raise:
     """Raises KeyboardInterrupt where Python's own handler would, and does better in two places.
 
-    In the middle of an import it waits: some libraries take the exception for a broken installation, or lose it. And a
-    SIGHUP after another signal is no second wish: who closes a terminal or logs out sends several.
+    In the middle of an import, or of a call from LLVM, it waits: there the exception is taken for something else, or
+    lost. And a SIGHUP after another signal is no second wish: who closes a terminal or logs out sends several.
     """
 
     def __init__(self) -> None:
         self._asked = False
         self._waits = False
         self._tries_again = False
-        self._imports_around = _num_imports(sys._getframe())  # a program may do all its work in an import
+        self._around = _num_sheltered(sys._getframe())  # a program may do all its work in an import
 
     def hear(self, number: int, frame: FrameType | None) -> None:
         """The handler."""
         _leave_lost_terminal()
-        if _num_imports(frame) > self._imports_around:
+        if _num_sheltered(frame) > self._around:
             self._wait(number)
             return
         self._waits = self._tries_again = False
@@ -190,11 +191,11 @@ class _Raise:
         self._waits = False
 
 
-def _num_imports(frame: FrameType | None) -> int:
-    """How many calls on the stack belong to the import system."""
+def _num_sheltered(frame: FrameType | None) -> int:
+    """How many calls on the stack belong to the import system, or are one of LLVM's to Python."""
     count = 0
     while frame is not None:
-        count += frame.f_code.co_filename.startswith(_IMPORT)
+        count += frame.f_code.co_filename.startswith(_IMPORT) or frame.f_code.co_name == _CALLBACK
         frame = frame.f_back
     return count
 

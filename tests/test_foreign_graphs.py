@@ -14,10 +14,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from numzero.networks.search_graph import search_graph
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from numzero.errors import UserError
+from numzero.graphs.search_graph import search_graph
 from numzero.inference import ModelFiles, OnnxModel, OnnxSearch
 from numzero.onnx_reader import external_tensor, read_graph
 from numzero.search import SearchConfig

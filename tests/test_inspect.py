@@ -450,7 +450,7 @@ REFUSED = {
     "beyond the end": (("--moves", "1,4,2,5,3,6,7"), "tictactoe was over after 5 of 7. Give fewer."),
     "other suffix": (("--out", "OUT/tree.gif"), "--out must end in .svg or .png; got"),
     "no suffix": (("--out", "OUT/svg"), "--out must end in .svg or .png; got"),
-    "no folder": (("--out", "OUT/missing/tree.svg"), "--out must be a file that can be written; got"),
+    "no folder": (("--out", "OUT/missing/tree.svg"), "cannot be used: no such file or directory"),
     "too deep": (("--depth", "101"), "101 is not in the range"),
     "no children": (("--children", "0"), "0 is not in the range"),
 }

@@ -186,3 +186,25 @@ def test_a_terminal_that_is_gone_costs_only_what_is_said(tmp_path: Path) -> None
     os.close(ours)
     assert process.wait(30) == 0
     assert (tmp_path / "done").exists()
+
+
+def test_what_llvm_calls_is_not_broken_off() -> None:
+    """An exception in a callback of ctypes' is printed and lost: the interrupt comes right after it."""
+    code = (
+        "import ctypes, os, signal, time\n"
+        "from numzero import interrupts\n"
+        "def _raw_object_cache_notify():\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    for _ in range(1000): pass\n"
+        "    print('whole', flush=True)\n"
+        "call = ctypes.CFUNCTYPE(None)(_raw_object_cache_notify)\n"
+        "try:\n"
+        "    with interrupts.raised():\n"
+        "        call()\n"
+        "        time.sleep(20)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('heard')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["whole", "heard"]
+    assert done.stderr == ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
+from dataclasses import make_dataclass
 
 import pytest
 from hypothesis import given
@@ -33,7 +33,7 @@ def test_a_limit_ends_where_its_words_say(limit: Limit, inside: list[float], out
 def test_all_that_is_wrong_is_said_at_once_in_order(values: list[float]) -> None:
     """One sentence for each setting out of bounds, none for the others."""
     names = [f"setting_{number}" for number in range(len(values))]
-    settings = SimpleNamespace(**dict(zip(names, values, strict=True)))
+    settings = make_dataclass("Settings", names)(*values)
     said = beyond(settings, "some.group", **dict.fromkeys(names, SHARE))
     wrong = [(name, value) for name, value in zip(names, values, strict=True) if value < 0 or value > 1]
     assert said == [f"some.group.{name} must be from 0 to 1; got {value}." for name, value in wrong]
@@ -41,7 +41,7 @@ def test_all_that_is_wrong_is_said_at_once_in_order(values: list[float]) -> None
 
 def test_infinity_is_told_that_it_is_not_finite() -> None:
     """A bound that it seems to keep would puzzle the reader."""
-    settings = SimpleNamespace(rate=math.inf, scale=math.nan)
+    settings = make_dataclass("Settings", ["rate", "scale"])(math.inf, math.nan)
     assert beyond(settings, "learner", rate=ABOVE_0, scale=at_least(0)) == [
         "learner.rate must be above 0 and finite; got inf.",
         "learner.scale must be 0 or more; got nan.",

@@ -11,15 +11,16 @@ from numzero.outside import load
 
 
 def test_a_name_is_found_in_a_package_in_the_current_folder_and_in_a_file(tmp_path, monkeypatch):
-    """A file is run once; the path that modules are looked for on is as it was."""
+    """A file is run once; the current folder comes after all others, and stays: code imports when it runs, too."""
     (tmp_path / "loose_module_of_a_test.py").write_text("class Mine: pass\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     before = [*sys.path]
+    monkeypatch.setattr(sys, "path", [*before])
     assert load("numzero.errors:UserError", "x") is UserError
     assert load("loose_module_of_a_test:Mine", "x").__name__ == "Mine"
     one, other = load("loose_module_of_a_test.py:Mine", "x"), load(f"{tmp_path}/loose_module_of_a_test.py:Mine", "x")
     assert one is other
-    assert sys.path == before
+    assert sys.path == [*before, str(tmp_path)]
 
 
 @pytest.mark.parametrize(

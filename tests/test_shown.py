@@ -255,9 +255,9 @@ def test_commands_print_by_echo():
 def test_a_warning_about_a_damaged_agent_says_nothing_to_the_terminal(tmp_path):
     """Its sentence quotes the manifest."""
     for version in (1, 2):
-        write_agent(tmp_path / "run" / "agents" / str(version))
+        write_agent(tmp_path / "run" / "agents" / f"{version:09d}")
     manifest = {"sha256": {f"{EVIL_JSON}": "0" * 64}}
-    (tmp_path / "run" / "agents" / "2" / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "run" / "agents" / "000000002" / "manifest.json").write_text(json.dumps(manifest))
     with pytest.warns(UserWarning, match="must name files of its own folder") as warned:
         Agent.load(tmp_path / "run").act(np.zeros(make_game("tictactoe", 1).spec.observation_shape))
     assert not STEERING.search(str(warned[0].message))

@@ -20,10 +20,11 @@ from numzero.commands import main
 from numzero.commands.trust import env_words
 from numzero.errors import UserError
 from numzero.files import read_folder, write_folder, write_sealed
+from numzero.folders import STUDY, FolderLock
 from numzero.latency import bench_agent
 from numzero.runtime.base import AGENTS
 from numzero.runtime.inline import InlineRuntime
-from numzero.training.config import save_config
+from numzero.training.config import load_config, save_config
 from numzero.training.embed import golden_cases
 from numzero.training.evaluate import evaluate
 from numzero.training.roles.evaluation import EvaluationTask, evaluation
@@ -218,6 +219,7 @@ def test_games_of_another_folder_do_not_name_the_game(planted: Planted) -> None:
 def test_a_studys_folder_does_not_name_the_game(planted: Planted) -> None:
     """Settings that lie in it are compared with the user's before anything is made."""
     folder = planted.cwd / "study" / "runs" / "preset"
+    FolderLock(planted.cwd / "study", STUDY).close()  # a stranger's mark is as good as ours
     folder.mkdir(parents=True)
     (folder / "config.toml").write_bytes((planted.cwd / "planted.toml").read_bytes())
     result = planted.invoke("study cartpole --seeds 1 --out study")
@@ -270,26 +272,6 @@ def test_the_library_is_as_careful_by_default(planted: Planted, tmp_path: Path) 
     assert planted.imported
 
 
-@pytest.mark.parametrize(
-    "named",
-    ["runtime.kind='{}:Runtime'", "learner.loss='{}:loss'", "network.body='{}:Body'"],
-    ids=["runtime", "loss", "body"],
-)
-def test_the_settings_of_a_run_have_no_code_run(named: str, tmp_path: Path) -> None:
-    """A runtime, a loss, a body that a folder names: its game's name answers for none of them."""
-    folder, module = tmp_path / "run", tmp_path / "planted_settings.py"
-    TrainingRun(run_config("tictactoe", "schedule.num_updates=1"), folder, seed=0, on_event=lambda _: None).train()
-    module.write_text("from pathlib import Path\nPath(__file__).with_name('imported').touch()\n", encoding="utf-8")
-    write_sealed(folder / "config.toml", save_config(run_config("tictactoe", named.format(module))))
-    for trust in (False, "tictactoe"):
-        with pytest.raises(UserError, match=r"would import '.*planted_settings\.py:\w+' and run its code.* --trust"):
-            TrainingRun.resume(folder, lambda _: None, trust=trust)
-    assert not (tmp_path / "imported").exists()
-    with pytest.raises(UserError, match="planted_settings"):
-        TrainingRun.resume(folder, lambda _: None, trust=True)
-    assert (tmp_path / "imported").exists()
-
-
 def test_evaluation_beside_training_plays_the_runs_game_alone(planted: Planted) -> None:
     """An agent that is published to be judged, of another game, ends it before that game is made."""
 
@@ -333,3 +315,18 @@ def test_what_a_run_suggests_can_be_typed() -> None:
 def test_a_described_stranger_is_json(planted: Planted) -> None:
     """The name is shown, and no more."""
     assert json.loads(planted.invoke("describe AGENT --json").stdout)["spec"]["name"] == GAME
+
+
+@pytest.mark.parametrize("setting", ["network.body", "learner.loss", "runtime.kind"])
+def test_code_that_a_runs_settings_name_needs_trust(setting: str, tmp_path: Path, monkeypatch) -> None:
+    """A body, a loss, a runtime of a stranger's is imported by `resume` only with --trust."""
+    monkeypatch.chdir(tmp_path)
+    TrainingRun(run_config("tictactoe"), tmp_path / "run", seed=0, on_event=lambda _: None).train()
+    (tmp_path / "planted_code.py").write_text(PLANTED.replace("Corridor as Game", "Corridor as Code"))
+    planted = load_config(tmp_path / "run" / "config.toml", [f"{setting}={tmp_path / 'planted_code.py'}:Code"])
+    write_sealed(tmp_path / "run" / "config.toml", save_config(planted))
+    for words in (["resume", "run"], ["resume", "run", "--env", "tictactoe"]):
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 2, result.output
+        assert "a folder may name no code of its own" in result.output
+        assert not (tmp_path / "imported").exists()

@@ -100,7 +100,7 @@ def _check(agent: Agent, source: Path, graph: bytes, count: int, seed: int, trus
 
     with closing(play_positions(agent.info, agent.files, np.random.default_rng([seed, 3]), trust)) as played:
         positions = list(itertools.islice(played, count))
-    parity = check_agent(source, agent.info, agent.files, graph, positions)
+    parity = check_agent(source, agent.info, agent.files, graph, positions, trust)
     if refusal := parity.refusal():
         raise UserError(f"{refusal} Nothing was written.")
     return parity

@@ -16,6 +16,7 @@ import numzero
 from numzero.commands.agents import describe_presets, evaluate, play
 from numzero.commands.bench import bench
 from numzero.commands.describe import describe
+from numzero.commands.display import echo
 from numzero.commands.export import export
 from numzero.commands.inspect import inspect
 from numzero.commands.reanalyze import reanalyze
@@ -64,7 +65,7 @@ class _Group(click.Group):
         except (KeyboardInterrupt, click.Abort) as error:
             if isinstance(error, click.Abort) and not isinstance(error.__context__, KeyboardInterrupt):
                 raise  # the end of the input at a prompt
-            click.echo(str(error) or "Stopped.", err=True)
+            echo(str(error) or "Stopped.", err=True)
             ctx.exit(EXIT_CODE)
 
 

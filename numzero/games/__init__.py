@@ -27,7 +27,7 @@ from numzero.games.registry import (
     reward_threshold,
     symmetries_of,
 )
-from numzero.games.trust import Trust, trusted_name
+from numzero.games.trust import Trust, trusted_code, trusted_name
 
 __all__ = [
     "STAY",
@@ -50,5 +50,6 @@ __all__ = [
     "rehearsal_game",
     "reward_threshold",
     "symmetries_of",
+    "trusted_code",
     "trusted_name",
 ]

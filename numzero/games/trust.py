@@ -5,9 +5,11 @@ Knows names and what the user said of them; makes no game and imports no module,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from numzero.errors import UserError
 
-__all__ = ["Trust", "trusted_name"]
+__all__ = ["Trust", "trusted_code", "trusted_name"]
 
 Trust = bool | str
 """What the user said of the game that a folder names: a name, given by herself, which must be the folder's; True, to
@@ -43,6 +45,24 @@ def trusted_name(name: str, source: str, trust: Trust = False) -> str:
             "yourself by --env, or say --trust (in Python: trust=...)."
         )
     return name
+
+
+def trusted_code(names: Sequence[str], source: str, trust: Trust = False) -> None:
+    """Refuse code beside the game, a network's body, a loss or a runtime, that settings out of a folder would have imported.
+
+    Args:
+      names: what they name, as `training.config.outside_code` tells.
+      source: who says so.
+      trust: only True covers it: naming the game says nothing of other code.
+
+    Raises:
+      UserError: there is such a name.
+    """
+    if names and trust is not True:
+        raise UserError(
+            f"a folder may name no code of its own, and {source} names {', '.join(_shown(name) for name in names)}. "
+            "If you want that imported and run, say --trust (in Python: trust=True)."
+        )
 
 
 def _shown(name: str) -> str:

@@ -28,4 +28,4 @@ class Symlog(Layer):
 
 def make_inputs(config: NetworkConfig) -> Layer:
     """`[N, *O]` to `[N, *O]`, without parameters."""
-    return Chain([Symlog()] if config.observation_scaling == "symlog" else [])
+    return Symlog() if config.observation_scaling == "symlog" else Chain([])

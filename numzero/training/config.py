@@ -17,7 +17,6 @@ import tomli_w
 
 from numzero.errors import UserError, nearest
 from numzero.files import read_file
-from numzero.games.trust import LONGEST_SHOWN, Trust
 from numzero.limits import ABOVE_0, ANY_ABOVE_0, BELOW_1, LARGEST_BUDGET, LARGEST_SIZE, Limit, at_least, beyond
 from numzero.networks.config import (
     NetworkConfig,
@@ -227,25 +226,6 @@ def outside_code(config: RunConfig) -> list[str]:
     body = config.network.body
     names = [body.name] if isinstance(body, OutsideConfig) else []
     return [*names, *filter(is_outside, (config.learner.loss, config.runtime.kind))]
-
-
-def require_trusted_code(config: RunConfig, source: str, trust: Trust) -> None:
-    """Refuse settings out of a folder that name code beside the game, unless the user trusts all that it names.
-
-    Args:
-        config: what was read.
-        source: who says so, for messages.
-        trust: see `Trust`; a name answers for the game alone.
-
-    Raises:
-        UserError: there is such code, and she has not said so.
-    """
-    names = outside_code(config)
-    if names and trust is not True:
-        raise UserError(
-            f"the settings of {source} would import {names[0][:LONGEST_SHOWN]!r} and run its code. If you want that, "
-            "say --trust (in Python: trust=True)."
-        )
 
 
 def preset_names() -> list[str]:

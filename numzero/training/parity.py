@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from numzero.agent import AgentInfo
 from numzero.errors import UserError, unfit_explained
 from numzero.files import generations, read_folder
+from numzero.games import Trust, trusted_code
 from numzero.games.turns import turn_gamma
 from numzero.inference import FoundMove, ModelFiles, OnnxModel, OnnxSearch
 from numzero.search import SearchResult
 from numzero.search.model import RecurrentOutput
 from numzero.search.steps import evaluate_dense
 from numzero.training.checkpoint import read_arrays
-from numzero.training.config import load_config
+from numzero.training.config import load_config, outside_code
 from numzero.training.embed import Position, agent_graph, numba_search
 
 __all__ = ["CHECK_SIMULATIONS", "NEAR_TIE", "Parity", "SearchParity", "check_agent", "compare_searches"]
@@ -79,10 +80,19 @@ class Parity(NamedTuple):
 
 
 def check_agent(
-    source: Path, info: AgentInfo, model: ModelFiles, content: bytes, positions: Sequence[Position]
+    source: Path,
+    info: AgentInfo,
+    model: ModelFiles,
+    content: bytes,
+    positions: Sequence[Position],
+    trust: Trust = False,
 ) -> Parity:
-    """Compare everything there is of an agent from `source`, a run's folder or an agent's; `content`: agent.onnx."""
-    torch_error, torch_reason = _torch_error(source, info, model)
+    """Compare everything there is of an agent from `source`, a run's folder or an agent's; `content`: agent.onnx.
+
+    Raises:
+        UserError: the run's settings name code of their own, and `trust` does not cover it; see `trusted_code`.
+    """
+    torch_error, torch_reason = _torch_error(source, info, model, trust)
     numba_error, numba_reason = _numba_error(OnnxModel(model), positions)
     search = compare_searches(info, model, content, positions)
     return Parity(torch_error, torch_reason, numba_error, numba_reason, search)
@@ -139,7 +149,7 @@ def _numba_error(model: OnnxModel, positions: Sequence[Position]) -> tuple[float
     return max(_difference(*pair) for pair in zip(found, expected, strict=True)), ""
 
 
-def _torch_error(source: Path, info: AgentInfo, model: ModelFiles) -> tuple[float | None, str]:
+def _torch_error(source: Path, info: AgentInfo, model: ModelFiles, trust: Trust) -> tuple[float | None, str]:
     """ONNX networks against the weights in the run's checkpoint of the same update, where there is one."""
     if not generations(source / "agents"):
         return None, f"{source} is an agent's folder; only a run keeps the weights that torch learned"
@@ -150,10 +160,13 @@ def _torch_error(source: Path, info: AgentInfo, model: ModelFiles) -> tuple[floa
 
     with unfit_explained(f"the checkpoint {folder}"):
         parameters: NDArray[Any] = read_arrays(read_folder(folder)["learner.npz"])["average_parameters"]
-    config = load_config(source / "config.toml").network
+    config = load_config(source / "config.toml")
+    trusted_code(outside_code(config), f"the run in {source}", trust)
     try:
         turns = turn_gamma(info.spec, info.discount)
-        return parity_with(parameters, info.spec.observation_shape, info.spec.num_actions, config, model, turns), ""
+        return parity_with(
+            parameters, info.spec.observation_shape, info.spec.num_actions, config.network, model, turns
+        ), ""
     except ParityError as error:
         raise UserError(f"the networks are not the run's: {error}") from error
 

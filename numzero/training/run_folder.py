@@ -16,7 +16,7 @@ import msgspec
 from numzero.errors import UserError
 from numzero.files import clear, read_sealed, tidy, write_generation, write_sealed
 from numzero.folders import RUN, SEED, STORE_NAME, FolderLock, Kind, kind_of
-from numzero.games import GameSpec, Trust, trusted_name
+from numzero.games import GameSpec, Trust, trusted_code, trusted_name
 from numzero.metrics import Event
 from numzero.replay import GAME_NOTE, MEBIBYTE, GameStore
 from numzero.training.checkpoint import (
@@ -27,7 +27,7 @@ from numzero.training.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from numzero.training.config import RunConfig, load_config, require_trusted_code, save_config
+from numzero.training.config import RunConfig, load_config, outside_code, save_config
 from numzero.training.journal import BUSY_SECONDS, Journal
 from numzero.training.plan import needs_game
 
@@ -101,7 +101,7 @@ def reopen_folder(path: Path, lock: FolderLock, trust: Trust) -> Stopped:
     updates, checkpoint, problems = read_checkpoint(path / CHECKPOINTS)
     config, source = load_config(path / CONFIG), f"the run in {path}"
     trusted_name(config.game, source, trust or not needs_game(config, checkpoint.state.plan))
-    require_trusted_code(config, source, trust)
+    trusted_code(outside_code(config), source, trust)
     forget_later(path, updates)
     return Stopped(config, checkpoint, problems)
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from numzero.errors import UserError
-from numzero.games import trusted_name
+from numzero.games import trusted_code, trusted_name
 
 IMPORTING = [
     "os:abort",
@@ -52,3 +52,12 @@ def test_a_folders_name_is_shown_short_and_without_what_a_terminal_obeys() -> No
             trusted_name("evil\x1b[31m\r\n\u202e" + "x" * 100_000 + ":y", "the agent in x", trust)
         assert len(str(refused.value)) < 1000
         assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("trust", [False, "tictactoe", "os:abort"])
+def test_other_code_than_the_game_needs_trust_itself(trust: bool | str) -> None:
+    """A body or a loss that settings of a folder name: naming the game does not cover it."""
+    with pytest.raises(UserError, match=r"^a folder may name no code of its own, and the run in x names 'os:abort'"):
+        trusted_code(["os:abort"], "the run in x", trust)
+    trusted_code([], "the run in x", trust)
+    trusted_code(["os:abort"], "the run in x", True)

@@ -172,7 +172,7 @@ def test_a_browser_that_goes_away_leaves_no_traceback(capsys: pytest.CaptureFixt
 
 def test_an_agent_without_a_graph_thinks_in_the_server(tmp_path: Path, with_runtime: None) -> None:
     """A run's newest agent can be played with in the browser too."""
-    server = page_server(write_agent(tmp_path / "agents" / "3").parents[1])
+    server = page_server(write_agent(tmp_path / "agents" / "000000003").parents[1])
     server.server_close()
     assert server.config["engine"] == "server"
     assert "no agent.onnx; `export` writes one" in server.advice

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections import namedtuple
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from numzero.networks import network as network_module
 from numzero.networks.heads import Head, Heads, heads_of, num_outputs
@@ -38,22 +38,7 @@ def test_an_expectation_is_over_the_heads_own_columns():
         np.testing.assert_allclose(head.expectation(probability), expected, rtol=1e-5)
 
 
-class TurnBatch(NamedTuple):
-    """A batch with the targets of one more head."""
-
-    observation: NDArray[np.float32]
-    observation_mask: NDArray[np.float32]
-    action: NDArray[np.int32]
-    policy_target: NDArray[np.float32]
-    policy_mask: NDArray[np.float32]
-    value_target: NDArray[np.float32]
-    value_mask: NDArray[np.float32]
-    reward_target: NDArray[np.float32]
-    reward_mask: NDArray[np.float32]
-    weight: NDArray[np.float32]
-    slot: NDArray[np.int64]
-    turn_target: NDArray[np.float32]
-    turn_mask: NDArray[np.float32]
+TurnBatch = namedtuple("TurnBatch", [*Batch._fields, "turn_target", "turn_mask"])
 
 
 class TurnConfig(LearnerConfig, frozen=True, kw_only=True):
@@ -65,20 +50,19 @@ class TurnConfig(LearnerConfig, frozen=True, kw_only=True):
 def test_one_more_head_is_one_more_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     """With targets in the batch and a weight in the settings it is learned: its scalar comes to its target."""
 
-    def with_turn(num_actions: int, config: object) -> Heads:
-        heads = heads_of(num_actions, config)
+    def with_turn(*arguments: Any) -> Heads:
+        heads = heads_of(*arguments)
         return heads | {"turn": Head("turn", 2, np.float32([-0.9, 0.9]), of_step=True, begin=num_outputs(heads))}
 
     monkeypatch.setattr(network_module, "heads_of", with_turn)
     plain = random_batch(0, num_rows=6, unroll_steps=2, masked=False)
     target = np.float32([[0.9, -0.9]] * 3 + [[-0.9, 0.9]] * 3)
-    batch = TurnBatch(*plain, turn_target=target, turn_mask=np.ones_like(target))
-    assert TurnBatch._fields[: len(Batch._fields)] == Batch._fields
+    batch = TurnBatch(*plain, target, np.ones_like(target))
     network = small_network(latent_scaling="layernorm", width=32, latent_size=16)
     assert network.predict(network.represent(torch.from_numpy(batch.observation[:, 0])))["turn"].shape == (6, 2)
     learner = Learner(network, TurnConfig(learning_rate=1e-2, warmup_updates=0, weight_decay=0.0), 200)
     updates = [learner.update(batch) for _ in range(200)]
-    assert list(updates[0].losses) == ["policy", "value", "reward", "turn", "total"]
+    assert list(updates[0].losses) == [*heads_of(NUM_ACTIONS, small_config()), "turn", "total"]
     found = network.heads["turn"].expectation(updates[-1].outputs[1:])
     assert np.abs(found - target.T).max() < 0.2
     assert updates[-1].losses["turn"] < updates[0].losses["turn"] / 4

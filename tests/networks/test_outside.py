@@ -101,7 +101,7 @@ def test_a_body_of_ones_own_trains_is_exported_with_check_and_plays(folder):
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
-    def command(*arguments: str, typed: str = "") -> str:
+    def command(*arguments: str, typed: str = "", code: int = 0) -> str:
         done = subprocess.run(
             [sys.executable, str(ROOT / "cli.py"), *arguments],
             cwd=folder,
@@ -111,15 +111,15 @@ def test_a_body_of_ones_own_trains_is_exported_with_check_and_plays(folder):
             text=True,
             timeout=300,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        assert done.returncode == code, done.stderr
+        return done.stderr if code else done.stdout
 
     tiny = [word for each in RUN if not each.startswith("network") for word in ("--set", each)]
     command("train", "mine.toml", "--run", "run", "--json", *tiny)
     assert 'kind = "mybody:MyBody"' in (folder / "run" / "config.toml").read_text("utf-8")
-    report = json.loads(
-        command("export", "run", "--out", "agent", "--games", "0", "--check", "--positions", "30", "--json")
-    )
+    export = ("export", "run", "--out", "agent", "--games", "0", "--check", "--positions", "30", "--json")
+    assert "the run in run names 'mybody:MyBody'. If you want that" in command(*export, code=2)
+    report = json.loads(command(*export, "--trust"))
     assert report["check"]["torch_error"] < 1e-4
     assert report["check"]["search"]["different"] == 0
     assert "You left the game." in command("play", "agent", typed="quit\n")

@@ -391,8 +391,8 @@ MAY_BE_INFINITE = {"learner.gradient_clip", "runtime.patience_seconds", "runtime
 
 def test_numbers_of_settings_are_found():
     """In groups of groups too."""
-    assert {"network.head_scale", "network.value.limit", "search.value_scale"} <= set(numbers_of(float))
-    assert {"network.width", "search.num_simulations"} <= set(numbers_of(int))
+    assert {"network.body.head_scale", "network.value.limit", "search.value_scale"} <= set(numbers_of(float))
+    assert {"network.body.width", "search.num_simulations"} <= set(numbers_of(int))
 
 
 @pytest.mark.parametrize("path", numbers_of(float))
