@@ -272,26 +272,6 @@ def test_the_library_is_as_careful_by_default(planted: Planted, tmp_path: Path) 
     assert planted.imported
 
 
-@pytest.mark.parametrize(
-    "named",
-    ["runtime.kind='{}:Runtime'", "learner.loss='{}:loss'", "network.body='{}:Body'"],
-    ids=["runtime", "loss", "body"],
-)
-def test_the_settings_of_a_run_have_no_code_run(named: str, tmp_path: Path) -> None:
-    """A runtime, a loss, a body that a folder names: its game's name answers for none of them."""
-    folder, module = tmp_path / "run", tmp_path / "planted_settings.py"
-    TrainingRun(run_config("tictactoe", "schedule.num_updates=1"), folder, seed=0, on_event=lambda _: None).train()
-    module.write_text("from pathlib import Path\nPath(__file__).with_name('imported').touch()\n", encoding="utf-8")
-    write_sealed(folder / "config.toml", save_config(run_config("tictactoe", named.format(module))))
-    for trust in (False, "tictactoe"):
-        with pytest.raises(UserError, match=r"would import '.*planted_settings\.py:\w+' and run its code.* --trust"):
-            TrainingRun.resume(folder, lambda _: None, trust=trust)
-    assert not (tmp_path / "imported").exists()
-    with pytest.raises(UserError, match="planted_settings"):
-        TrainingRun.resume(folder, lambda _: None, trust=True)
-    assert (tmp_path / "imported").exists()
-
-
 def test_evaluation_beside_training_plays_the_runs_game_alone(planted: Planted) -> None:
     """An agent that is published to be judged, of another game, ends it before that game is made."""
 
@@ -337,9 +317,9 @@ def test_a_described_stranger_is_json(planted: Planted) -> None:
     assert json.loads(planted.invoke("describe AGENT --json").stdout)["spec"]["name"] == GAME
 
 
-@pytest.mark.parametrize("setting", ["network.body", "learner.loss"])
+@pytest.mark.parametrize("setting", ["network.body", "learner.loss", "runtime.kind"])
 def test_code_that_a_runs_settings_name_needs_trust(setting: str, tmp_path: Path, monkeypatch) -> None:
-    """A body or a loss of a stranger's is imported by `resume` only with --trust."""
+    """A body, a loss, a runtime of a stranger's is imported by `resume` only with --trust."""
     monkeypatch.chdir(tmp_path)
     TrainingRun(run_config("tictactoe"), tmp_path / "run", seed=0, on_event=lambda _: None).train()
     (tmp_path / "planted_code.py").write_text(PLANTED.replace("Corridor as Game", "Corridor as Code"))

@@ -49,7 +49,7 @@ def trusted_name(name: str, source: str, trust: Trust = False) -> str:
 
 
 def trusted_code(names: Sequence[str], source: str, trust: Trust = False) -> None:
-    """Refuse code beside the game, a network's body or a loss, that settings out of a folder would have imported.
+    """Refuse code beside the game (a body, a loss, a runtime) that settings out of a folder would have imported.
 
     Args:
       names: what they name, as `training.config.outside_code` tells.
