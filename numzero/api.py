@@ -62,7 +62,7 @@ def train(
     reanalyze_workers: int | None = None,
     source: Path | None = None,
     overrides: Sequence[str] = (),
-    on_event: Callable[[Event], None] = _unheard,
+    on_event: Callable[[Event], object] = _unheard,
 ) -> dict[str, Any]:
     """Train an agent into a folder; returns the scores of its final evaluation (none where it learned offline).
 
@@ -74,7 +74,7 @@ def train(
         reanalyze_workers: processes that search stored games again; None: as the preset says.
         source: learn from the games of this run or store alone; no environment is started.
         overrides: settings as "path=value".
-        on_event: called with every event of the run.
+        on_event: called with every event of the run; True asks it to stop, as ^C does.
 
     Raises:
         UserError: something given is wrong, or training is not installed.
@@ -102,7 +102,7 @@ def prepare_train(
     reanalyze_workers: int | None = None,
     source: Path | None = None,
     overrides: Sequence[str] = (),
-    on_event: Callable[[Event], None] = _unheard,
+    on_event: Callable[[Event], object] = _unheard,
 ) -> TrainingRun:
     """As `train`, but the run, whose `train` is yet to be called."""
     config = load_preset(preset, overrides) if isinstance(preset, str) else preset
@@ -121,7 +121,7 @@ def prepare_train(
     )
 
 
-def resume(folder: Path, *, trust: Trust = False, on_event: Callable[[Event], None] = _unheard) -> dict[str, Any]:
+def resume(folder: Path, *, trust: Trust = False, on_event: Callable[[Event], object] = _unheard) -> dict[str, Any]:
     """Go on with a run that was stopped; returns the scores of its final evaluation.
 
     Raises:
@@ -131,7 +131,9 @@ def resume(folder: Path, *, trust: Trust = False, on_event: Callable[[Event], No
     return prepare_resume(folder, trust=trust, on_event=on_event).train()
 
 
-def prepare_resume(folder: Path, *, trust: Trust = False, on_event: Callable[[Event], None] = _unheard) -> TrainingRun:
+def prepare_resume(
+    folder: Path, *, trust: Trust = False, on_event: Callable[[Event], object] = _unheard
+) -> TrainingRun:
     """As `resume`, but the run, whose `train` is yet to be called."""
     return _training_run().resume(folder, on_event, trust=trust)
 

@@ -118,3 +118,21 @@ def test_the_api_needs_no_torch_to_be_imported(agent: Path) -> None:
     code = "import sys, numzero.api; print([name for name in ('torch', 'click', 'rich') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_listener_may_end_a_run_and_it_can_be_taken_up(tmp_path: Path) -> None:
+    """True asks for a stop as ^C does: a checkpoint, and `resume` goes on."""
+    heard: list[str] = []
+
+    def listen(event: object) -> bool:
+        heard.append(type(event).__name__)
+        return heard.count("Diagnosed") + heard.count("Evaluated") > 0
+
+    tiny = [*RUN, "selfplay.batch_size=4", "evaluation.interval=4"]
+    with pytest.raises(KeyboardInterrupt):
+        api.train("tictactoe", tmp_path / "run", workers=0, overrides=tiny, on_event=listen)
+    assert heard[0] == "Started"
+    assert heard[-1] == "Finished"
+    assert Agent.load(tmp_path / "run").info.model_version < 12
+    assert api.resume(tmp_path / "run")["wins"] >= 0
+    assert Agent.load(tmp_path / "run").info.model_version == 12

@@ -27,7 +27,10 @@ from numzero.training.plan import RunPlan, check_plan, spec_of
 from numzero.training.run_folder import RunFolder, begin_folder, lock_of, reopen_folder, require_new
 from numzero.training.trainer import Trainer
 
-__all__ = ["TrainingRun"]
+__all__ = ["Listener", "TrainingRun"]
+
+Listener = Callable[[Event], object]
+"""Called with every event of a run; True asks it to stop."""
 
 
 class TrainingRun:
@@ -41,7 +44,7 @@ class TrainingRun:
         reanalyze_workers: processes that search stored games again; 0 does it in this process, between updates.
         source: learn from the games of this run or store alone; no environment is made.
         anew: it is a seed of a study, and what an earlier attempt at it left is removed, however far that came.
-        on_event: called with every event, after it was written to metrics.jsonl.
+        on_event: called with every event, after it was written to metrics.jsonl; True asks the run to stop, as ^C does.
 
     Raises:
         UserError: the folder is another's or holds a run that began, or the game is not what the settings need.
@@ -53,7 +56,7 @@ class TrainingRun:
         folder: Path,
         *,
         seed: int,
-        on_event: Callable[[Event], None],
+        on_event: Listener,
         workers: int = 0,
         reanalyze_workers: int = 0,
         source: Path | None = None,
@@ -79,7 +82,7 @@ class TrainingRun:
             self._open(lock, on_event, RunState(plan=plan), None, origin)
 
     @classmethod
-    def resume(cls, folder: Path, on_event: Callable[[Event], None], *, trust: Trust = False) -> TrainingRun:
+    def resume(cls, folder: Path, on_event: Listener, *, trust: Trust = False) -> TrainingRun:
         """Take up the run in `folder` from its newest checkpoint that verifies.
 
         Args:
@@ -113,7 +116,7 @@ class TrainingRun:
     def _open(
         self,
         lock: FolderLock,
-        on_event: Callable[[Event], None],
+        on_event: Listener,
         state: RunState,
         checkpoint: Checkpoint | None,
         origin: Source | None,
@@ -121,7 +124,8 @@ class TrainingRun:
         """Open the files of the folder, and become what the checkpoint says; close them again if that fails."""
         config = self.config
         with contextlib.ExitStack() as opened:
-            files = RunFolder(self.folder, lock, self.plan.spec, config.replay.disk_mb, on_event, self._is_stopping)
+            heard = self._listener(on_event)
+            files = RunFolder(self.folder, lock, self.plan.spec, config.replay.disk_mb, heard, self._is_stopping)
             self._files = opened.enter_context(files)
             self._state = state
             if checkpoint is not None:
@@ -133,6 +137,15 @@ class TrainingRun:
             published = None if checkpoint is None else checkpoint.published
             self._loop = Loop(config, state, files, self._trainer, self._runtime, self._interrupts, published)
             opened.pop_all()
+
+    def _listener(self, on_event: Listener) -> Callable[[Event], None]:
+        """What hears events: the user's own function, whose answer may end the run."""
+
+        def hear(event: Event) -> None:
+            if on_event(event) is True:
+                self._interrupts.requested = True
+
+        return hear
 
     def _is_stopping(self) -> bool:
         return self._interrupts.requested
