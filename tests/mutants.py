@@ -22,15 +22,15 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from numzero.networks.modules import make_network
 from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 
 from numzero import inference
 from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.inference import ModelFiles, OnnxModel
-from numzero.networks.config import NetworkConfig, SupportConfig
+from numzero.networks.config import network_config
 from numzero.networks.export import Exporter
+from numzero.networks.network import make_network
 from numzero.search import RecurrentOutput, Search, SearchConfig
 from numzero.search.plain.kernels import evaluate_dense
 from tests.shipped import MODELS, SHIPPED
@@ -48,13 +48,15 @@ Mutation = Callable[[ModelProto, Rng], ModelProto | bytes | None]
 # Files that are whole.
 
 
-def network_files(shape: tuple[int, ...], num_actions: int, **settings: Any) -> ModelFiles:
-    config = NetworkConfig(
+def network_files(
+    shape: tuple[int, ...], num_actions: int, turn_gamma: float | None = None, **settings: Any
+) -> ModelFiles:
+    config = network_config(
         **{"width": 7, "latent_size": 5, "head_scale": 1.0, "latent_scaling": "layernorm"} | settings,
-        value=SupportConfig(num_bins=5, limit=2.0),
-        reward=SupportConfig(num_bins=3, limit=1.0),
+        value={"num_bins": 5, "limit": 2.0},
+        reward={"num_bins": 3, "limit": 1.0},
     )
-    network = make_network(shape, num_actions, config, seed=0)
+    network = make_network(shape, num_actions, config, seed=0, turn_gamma=turn_gamma)
     return Exporter(network, -0.9).files(network, 3)
 
 
@@ -67,6 +69,7 @@ def sources() -> list[ModelFiles]:
         network_files((6,), 6, width=6, latent_size=6, hidden_norm=True),
         network_files((4,), 2, representation_layers=0, dynamics_layers=2, prediction_layers=2, width=20),
         network_files((5, 1), 9, latent_scaling="minmax", hidden_norm=True, activation="silu"),
+        network_files((5,), 2, turn_gamma=0.9),
         network_files((2, 3, 3), 4, body="conv", channels=2, blocks=1, head_channels=1),
     ]
     return made + [Agent.load(MODELS / name).files for name in SHIPPED[:2]]
