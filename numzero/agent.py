@@ -94,7 +94,7 @@ def agent_files(info: AgentInfo, model: ModelFiles) -> dict[str, bytes]:
     # msgspec leaves out what a dataclass that it made itself took from its defaults; a copy holds every field.
     info = msgspec.structs.replace(info, search=dataclasses.replace(info.search))
     text = msgspec.json.format(msgspec.json.encode(info), indent=2)
-    return {INFO_FILE: text, "initial.onnx": model.initial, "recurrent.onnx": model.recurrent}
+    return {INFO_FILE: text, **model.by_name()}
 
 
 def read_agent(folder: str | Path) -> dict[str, bytes]:
@@ -160,7 +160,7 @@ class Agent:
             if stated != FORMAT:
                 raise UserError(f"the agent in {source} has format {stated}; this numzero reads {FORMAT}. Update it.")
             info = msgspec.json.decode(files[INFO_FILE], type=AgentInfo)
-            model = ModelFiles(files["initial.onnx"], files["recurrent.onnx"])
+            model = ModelFiles.among(files)
         except KeyError as error:
             raise UserError(f"the agent in {source} lacks {error.args[0]}; make it again.") from error
         except UNREADABLE as error:

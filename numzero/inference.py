@@ -28,7 +28,17 @@ from numzero.search import InitialOutput, RecurrentOutput
 from numzero.search.plain.dense import DenseModel
 from numzero.search.plain.kernels import evaluate_dense
 
-__all__ = ["FoundMove", "ModelFiles", "OnnxModel", "OnnxSearch", "require_whole", "shared_model"]
+__all__ = [
+    "AGENT_GRAPH",
+    "INITIAL",
+    "RECURRENT",
+    "FoundMove",
+    "ModelFiles",
+    "OnnxModel",
+    "OnnxSearch",
+    "require_whole",
+    "shared_model",
+]
 
 DENSE_TOLERANCE = 1e-4
 """Largest difference from onnxruntime, relative to 1 + the largest number of the output."""
@@ -58,11 +68,25 @@ NETWORK_TYPES = {"action": "int32"}
 """Element types of inputs and outputs that are not float."""
 
 
+AGENT_GRAPH = "agent.onnx"
+"""Holds the networks and the whole search as one graph."""
+INITIAL, RECURRENT = "initial.onnx", "recurrent.onnx"
+
+
 class ModelFiles(NamedTuple):
     """The contents of the two ONNX files of one model."""
 
     initial: bytes
     recurrent: bytes
+
+    @classmethod
+    def among(cls, files: Mapping[str, bytes]) -> ModelFiles:
+        """Those among the files of a folder, by name; KeyError where one is missing."""
+        return cls(files[INITIAL], files[RECURRENT])
+
+    def by_name(self) -> dict[str, bytes]:
+        """As they stand in folders."""
+        return {INITIAL: self.initial, RECURRENT: self.recurrent}
 
 
 class FoundMove(NamedTuple):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from numzero.agent import Agent, read_agent
 from numzero.errors import UserError
 from numzero.games import Trust, make_game, trusted_name
-from numzero.inference import OnnxSearch
+from numzero.inference import AGENT_GRAPH, OnnxSearch
 
 __all__ = ["bench_agent", "first_call"]
 
@@ -29,7 +29,6 @@ NUM_POSITIONS = 64
 """Moves are asked for in so many positions of random play, in turns."""
 MIN_CALLS = 100
 """Are timed at least, so that a 99th percentile says something."""
-GRAPH = "agent.onnx"
 ROOT = Path(__file__).resolve().parents[2]
 """Where the package lies that is measured."""
 
@@ -59,7 +58,7 @@ def bench_agent(
     """
     files = read_agent(folder)
     agent = Agent.from_files(files, folder)
-    graph = OnnxSearch(files[GRAPH]) if GRAPH in files else None
+    graph = OnnxSearch(files[AGENT_GRAPH]) if AGENT_GRAPH in files else None
     observation, legal = _positions(trusted_name(agent.info.spec.name, f"the agent in {folder}", trust))
     results = []
     for budget in simulations:

@@ -105,7 +105,7 @@ def bench_selfplay(preset: str, workers: int, seconds: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         runtime = make_runtime("processes", Place(Path(folder) / "replay.sqlite", Path(folder) / "weights"))
         try:
-            runtime.publish(0, {"initial.onnx": files.initial, "recurrent.onnx": files.recurrent})
+            runtime.publish(0, files.by_name())
             runtime.allow(timed_selfplay.__name__, UNLIMITED)
             runtime.start(timed_selfplay, tasks)
             total = _count_for(runtime, workers, seconds)

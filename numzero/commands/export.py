@@ -15,6 +15,7 @@ from numzero import api
 from numzero.commands.display import echo
 from numzero.commands.trust import takes_trust
 from numzero.games import Trust
+from numzero.inference import AGENT_GRAPH, INITIAL, RECURRENT
 from numzero.runtime.family import no_orphans
 
 __all__ = ["export"]
@@ -57,10 +58,10 @@ def export(
 def _lines(report: dict[str, Any]) -> list[str]:
     """The report for people."""
     compressed = report["compressed_bytes"]
-    networks = compressed["initial.onnx"] + compressed["recurrent.onnx"]
+    networks = compressed[INITIAL] + compressed[RECURRENT]
     lines = [
         f"{report['out']}: " + ", ".join(f"{name} {size:,} bytes" for name, size in report["bytes"].items()),
-        f"agent.onnx was made in {report['graph_seconds']:.2f} s; compressed it has {compressed['agent.onnx']:,} "
+        f"agent.onnx was made in {report['graph_seconds']:.2f} s; compressed it has {compressed[AGENT_GRAPH]:,} "
         f"bytes, its networks {networks:,}; golden.json holds {report['golden_cases']} cases",
     ]
     if (check := report["check"]) is not None:

@@ -27,6 +27,7 @@ from numzero.agent import Agent, read_agent
 from numzero.commands.display import echo
 from numzero.errors import UserError
 from numzero.games import Trust, trusted_name
+from numzero.inference import AGENT_GRAPH
 
 __all__ = ["PAGE", "WebServer", "serve"]
 
@@ -119,7 +120,7 @@ class WebServer(http.server.ThreadingHTTPServer):
         in_browser, self.advice = _ability(files)
         self.config = {
             "engine": "worker" if in_browser else "server",
-            "agent": "agent.onnx",
+            "agent": AGENT_GRAPH,
             "runtime": "runtime/",
             "simulations": min(budget, LARGEST_BUDGET),
             "side": side,
@@ -128,7 +129,7 @@ class WebServer(http.server.ThreadingHTTPServer):
         self.content |= {"/": PAGE / "index.html", "/config.json": json.dumps(self.config).encode()}
         if in_browser:
             self.content |= {f"/runtime/{name}": RUNTIME / name for name in RUNTIME_FILES}
-            self.content["/agent.onnx"] = files["agent.onnx"]
+            self.content[f"/{AGENT_GRAPH}"] = files[AGENT_GRAPH]
         try:
             super().__init__(("127.0.0.1", port), _Handler)
         except OSError as error:
@@ -160,7 +161,7 @@ class WebServer(http.server.ThreadingHTTPServer):
 
 def _ability(files: dict[str, bytes]) -> tuple[bool, str]:
     """Whether the browser can run the agent itself, and else how it could."""
-    if "agent.onnx" not in files:
+    if AGENT_GRAPH not in files:
         return False, " The agent thinks here, not in the browser: its folder has no agent.onnx; `export` writes one."
     if not all((RUNTIME / name).is_file() for name in RUNTIME_FILES):
         where = PAGE.relative_to(PAGE.parents[2])

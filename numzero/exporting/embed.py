@@ -22,9 +22,8 @@ from numzero.graphs.search_graph import max_simulations, search_graph
 from numzero.inference import ModelFiles, OnnxModel, OnnxSearch
 from numzero.search import Search, sample_action
 
-__all__ = ["AGENT_GRAPH", "GOLDEN_FILE", "Position", "agent_graph", "golden_cases", "numba_search", "play_positions"]
+__all__ = ["GOLDEN_FILE", "Position", "agent_graph", "golden_cases", "numba_search", "play_positions"]
 
-AGENT_GRAPH = "agent.onnx"
 GOLDEN_FILE = "golden.json"
 GOLDEN_FORMAT = 1
 GOLDEN_CASES = 100

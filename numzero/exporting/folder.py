@@ -19,10 +19,11 @@ import numpy as np
 from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.exporting.card import card, card_scores
-from numzero.exporting.embed import AGENT_GRAPH, GOLDEN_FILE, agent_graph, golden_cases, play_positions
+from numzero.exporting.embed import GOLDEN_FILE, agent_graph, golden_cases, play_positions
 from numzero.exporting.parity import Parity, check_agent
 from numzero.files import refuse_strangers, write_folder
 from numzero.games import Trust, trusted_name
+from numzero.inference import AGENT_GRAPH
 from numzero.paths import explained
 
 __all__ = ["export"]

@@ -89,7 +89,7 @@ def write_checkpoint(parent: Path, updates: int, checkpoint: Checkpoint) -> None
     arrays = {"learner": checkpoint.learner, "window": checkpoint.window, "reanalyze": checkpoint.reanalyze}
     arrays |= {_ROLE_PREFIX + name: state for name, state in checkpoint.roles.items()}
     files = {f"{name}.npz": _npz(state) for name, state in arrays.items()}
-    files["initial.onnx"], files["recurrent.onnx"] = checkpoint.published
+    files |= checkpoint.published.by_name()
     files["state.json"] = msgspec.json.encode(checkpoint.state)
     write_generation(parent, updates, files, keep=GENERATIONS)
 
@@ -162,7 +162,7 @@ def _decode(files: Mapping[str, bytes], path: Path) -> Checkpoint:
             window=arrays["window"],
             reanalyze=arrays["reanalyze"],
             roles={n.removeprefix(_ROLE_PREFIX): state for n, state in arrays.items() if n.startswith(_ROLE_PREFIX)},
-            published=ModelFiles(files["initial.onnx"], files["recurrent.onnx"]),
+            published=ModelFiles.among(files),
         )
     except (KeyError, *UNREADABLE) as error:
         raise UserError(f"{path} is a checkpoint of another version of numzero ({error}). Start a new run.") from error

@@ -130,7 +130,9 @@ def test_make_network_leaves_torchs_random_state_alone():
 @pytest.mark.parametrize("shape", [(4,), (3, 3), (1, 2, 3, 3)])
 def test_a_conv_body_refuses_observations_that_are_no_images(shape):
     """One sentence with the shape seen and the way out."""
-    message = rf"needs observations \[channels, height, width\].*are \[{str(list(shape))[1:-1]}\]. Set network.body to mlp"
+    message = (
+        rf"needs observations \[channels, height, width\].*are \[{str(list(shape))[1:-1]}\]. Set network.body to mlp"
+    )
     with pytest.raises(UserError, match=message):
         make_network(shape, 2, small_config(body="conv"), seed=0)
 

@@ -193,7 +193,7 @@ def reanalyze(task: ReanalyzeTask, mailbox: Mailbox) -> Iterator[None]:
         newest = mailbox.newest_weights(sweep.version)
         if newest is not None:
             version, files = newest
-            sweep.use_model(ModelFiles(files["initial.onnx"], files["recurrent.onnx"]), version)
+            sweep.use_model(ModelFiles.among(files), version)
         budget = mailbox.budget()
         if not sweep.ready or budget <= 0 or not sweep.stored():
             mailbox.wait()

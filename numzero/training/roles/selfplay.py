@@ -123,7 +123,7 @@ def selfplay(
             newest = mailbox.newest_weights(-1 if actor is None else actor.model_version)
             if newest is not None:
                 version, files = newest
-                model = load(ModelFiles(files["initial.onnx"], files["recurrent.onnx"]))
+                model = load(ModelFiles.among(files))
                 if actor is None:
                     actor = Actor(game, task, rng, mailbox.life)
                     if (state := mailbox.keep_state(actor.state)) is not None:
