@@ -32,7 +32,7 @@ STOPPED = b"Stopped.\n"
 
 _SIGHUP = getattr(signal, "SIGHUP", None)
 _IMPORT = "<frozen importlib._bootstrap"
-_CALLBACK = "_raw_object_cache_notify"  # of llvmlite's: what is raised in it is printed and lost
+_CALLBACKS = ("_raw_object_cache_notify", "__del__")  # LLVM's and the interpreter's: what is raised there is lost
 _Handler = Callable[[int, FrameType | None], Any]
 
 
@@ -148,8 +148,9 @@ class Interrupts:
 class _Raise:
     """Raises KeyboardInterrupt where Python's own handler would, and does better in two places.
 
-    In the middle of an import, or of a call from LLVM, it waits: there the exception is taken for something else, or
-    lost. And a SIGHUP after another signal is no second wish: who closes a terminal or logs out sends several.
+    In the middle of an import, of a call from LLVM, or of a `__del__` it waits: there the exception is taken for
+    something else, or lost. And a SIGHUP after another signal is no second wish: who closes a terminal or logs out
+    sends several.
     """
 
     def __init__(self) -> None:
@@ -192,10 +193,10 @@ class _Raise:
 
 
 def _num_sheltered(frame: FrameType | None) -> int:
-    """How many calls on the stack belong to the import system, or are one of LLVM's to Python."""
+    """How many calls on the stack belong to the import system, or are such that lose what is raised in them."""
     count = 0
     while frame is not None:
-        count += frame.f_code.co_filename.startswith(_IMPORT) or frame.f_code.co_name == _CALLBACK
+        count += frame.f_code.co_filename.startswith(_IMPORT) or frame.f_code.co_name in _CALLBACKS
         frame = frame.f_back
     return count
 

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from numzero.agent import AgentInfo, agent_files
 from numzero.errors import UserError
 from numzero.games import GameSpec, Trust, make_game, trusted_name
-from numzero.graphs.search_graph import max_simulations, search_graph
 from numzero.inference import ModelFiles, OnnxModel, OnnxSearch
 from numzero.search import Search, sample_action
 
@@ -46,7 +45,17 @@ class Position(NamedTuple):
 
 
 def agent_graph(info: AgentInfo, model: ModelFiles, *, with_margin: bool = False) -> bytes:
-    """The content of `agent.onnx`, which says of itself what `agent.json` says."""
+    """The content of `agent.onnx`, which says of itself what `agent.json` says.
+
+    Raises:
+        UserError: onnx is not installed.
+    """
+    try:
+        from numzero.graphs.search_graph import max_simulations, search_graph  # onnx, which all else does without
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"writing agent.onnx needs {error.name}, which is not installed: pip install 'numzero[train]'."
+        ) from error
     metadata = {
         "game": info.spec.name,
         "observation_layout": info.spec.observation_layout,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numzero.search import NonFiniteOutputError, Search, SearchConfig, Tree, check_invariants
+from numzero.search import NonFiniteOutputError, Search, SearchConfig, Tree, check_invariants, steps
 from numzero.search.tree import UNVISITED, children_index, children_visits
 from tests.search.problems import Problem, configs, problems, random_problem
 
@@ -138,3 +138,21 @@ def test_a_real_position_that_makes_nan_is_named() -> None:
     problem.model.value[:] = np.nan
     with pytest.raises(NonFiniteOutputError, match=r"initial.*'value'"):
         search.run(problem.roots, problem.legal)
+
+
+def test_whichever_child_became_illegal_leaves_the_chain() -> None:
+    """The first, one in the middle, the last that was made: the others stay, with their statistics."""
+    problem = random_problem(np.random.default_rng(0), 6, 4, 3)
+    search = Search(problem.model, SearchConfig(rule="paper", num_simulations=200), len(problem.roots))
+    everything = np.ones_like(problem.legal)
+    for gone in range(4):
+        search.forget()
+        before = search.run(problem.roots, everything)
+        assert (before.visit_counts > 0).all()
+        legal = everything.copy()
+        legal[:, gone] = False
+        number = np.zeros(201, np.int32)
+        steps.keep_subtree(before.tree, np.full(len(legal), -1, np.int32), legal, number)
+        found = children_visits(before.tree)[:, 0]
+        expected = np.where(legal, before.visit_counts, 0)
+        np.testing.assert_array_equal(found, expected)
