@@ -33,8 +33,9 @@ if __name__ == "__main__":
         subprocess.Popen([sys.executable, "-S", "-c", PROGRAM, folder], env=clean, start_new_session=True)
         while len(os.listdir(folder)) < 5 or not os.listdir(sys.argv[2]):
             time.sleep(0.01)
+        if sys.argv[3] != "leave":
+            time.sleep(1.5)  # until the watcher has seen the one without a mark
         if sys.argv[3] == "wait":
-            time.sleep(0.6)  # until the watcher has seen the one without a mark
             print("ready", flush=True)
             time.sleep(600)
     os._exit(0)  # multiprocessing would wait for its own
