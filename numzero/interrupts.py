@@ -32,7 +32,8 @@ STOPPED = b"Stopped.\n"
 
 _SIGHUP = getattr(signal, "SIGHUP", None)
 _IMPORT = "<frozen importlib._bootstrap"
-_CALLBACKS = ("_raw_object_cache_notify", "__del__")  # LLVM's and the interpreter's: what is raised there is lost
+# LLVM's calls to Python, and the interpreter's: what is raised there is lost.
+_CALLBACKS = ("_raw_object_cache_notify", "_raw_object_cache_getbuffer", "__del__")
 _Handler = Callable[[int, FrameType | None], Any]
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from tests.hosts.toolchains import MISSING
 
 LONG_FORM_SECONDS = 4 * 3600
 """The limit of tests that are marked `slow`; that of the others is in pyproject.toml."""
@@ -33,3 +36,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(LONG_FORM_SECONDS))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """One line for each host of agents, after their tests: a skip shall not hide.
+
+    Here, since only this file is loaded where files run side by side and the summary is written.
+    """
+    if not any("tests/hosts" in report.nodeid for report in terminalreporter.stats.get("passed", [])):
+        return
+    terminalreporter.section("hosts")
+    for name, missing in MISSING.items():
+        reason = missing()
+        terminalreporter.write_line(f"host {name}: {'tested' if reason is None else f'SKIPPED, {reason}'}")
