@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 if sys.platform != "win32":
@@ -32,8 +32,7 @@ STOPPED = b"Stopped.\n"
 
 _SIGHUP = getattr(signal, "SIGHUP", None)
 _IMPORT = "<frozen importlib._bootstrap"
-# LLVM's calls to Python, and the interpreter's: what is raised there is lost.
-_CALLBACKS = ("_raw_object_cache_notify", "_raw_object_cache_getbuffer", "__del__")
+_LLVM = os.path.join("llvmlite", "binding")
 _Handler = Callable[[int, FrameType | None], Any]
 
 
@@ -149,7 +148,7 @@ class Interrupts:
 class _Raise:
     """Raises KeyboardInterrupt where Python's own handler would, and does better in two places.
 
-    In the middle of an import, of a call from LLVM, or of a `__del__` it waits: there the exception is taken for
+    In the middle of an import, of LLVM's binding, or of a `__del__` it waits: there the exception is taken for
     something else, or lost. And a SIGHUP after another signal is no second wish: who closes a terminal or logs out
     sends several.
     """
@@ -170,6 +169,7 @@ class _Raise:
         if self._asked and number == _SIGHUP:
             return
         self._asked = True
+        sys.unraisablehook = _pass_over_half_made
         raise KeyboardInterrupt
 
     def _wait(self, number: int) -> None:
@@ -194,12 +194,23 @@ class _Raise:
 
 
 def _num_sheltered(frame: FrameType | None) -> int:
-    """How many calls on the stack belong to the import system, or are such that lose what is raised in them."""
+    """How many calls on the stack are such that lose what is raised in them, or break by it."""
     count = 0
     while frame is not None:
-        count += frame.f_code.co_filename.startswith(_IMPORT) or frame.f_code.co_name in _CALLBACKS
+        count += _is_sheltered(frame.f_code)
         frame = frame.f_back
     return count
+
+
+def _is_sheltered(code: CodeType) -> bool:
+    """The import system's; LLVM's binding, whose objects must not stay half made; `__del__`."""
+    return code.co_filename.startswith(_IMPORT) or _LLVM in code.co_filename or code.co_name == "__del__"
+
+
+def _pass_over_half_made(unraisable: sys.UnraisableHookArgs) -> None:
+    """After an interrupt: what it left half made complains of that in its `__del__`, which nobody needs to read."""
+    if getattr(unraisable.object, "__name__", "") != "__del__":
+        sys.__unraisablehook__(unraisable)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

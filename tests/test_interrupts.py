@@ -188,16 +188,49 @@ def test_a_terminal_that_is_gone_costs_only_what_is_said(tmp_path: Path) -> None
     assert (tmp_path / "done").exists()
 
 
-def test_what_llvm_calls_is_not_broken_off() -> None:
-    """An exception in a callback of ctypes' is printed and lost: the interrupt comes right after it."""
-    code = (
-        "import ctypes, os, signal, time\n"
+CALLED = """
+def called():
+    os.kill(os.getpid(), signal.SIGINT)
+    for _ in range(1000): pass
+    print("whole", flush=True)
+call = ctypes.CFUNCTYPE(None)(called)
+"""
+MADE = """
+class Made:
+    def __init__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000): pass
+        print("whole", flush=True)
+call = Made
+"""
+HALF_MADE = """
+class Made:
+    def __init__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000): pass
+        self.handle = "whole"
+    def __del__(self):
+        print(self.handle, flush=True)
+def call():
+    print("begun", flush=True)
+    Made()
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "path", "said"),
+    [
+        pytest.param(CALLED, "llvmlite/binding/executionengine.py", "whole", id="a call by LLVM, which would lose it"),
+        pytest.param(MADE, "llvmlite/binding/ffi.py", "whole", id="an object of LLVM's, which would stay half made"),
+        pytest.param(HALF_MADE, "elsewhere.py", "begun", id="any object that complains of being half made"),
+    ],
+)
+def test_what_would_break_of_an_interrupt(code: str, path: str, said: str, tmp_path: Path) -> None:
+    """LLVM's binding is not broken off: the interrupt comes right after it. What it leaves half made says nothing."""
+    program = (
+        "import ctypes, os, signal, sys, time\n"
         "from numzero import interrupts\n"
-        "def _raw_object_cache_notify():\n"
-        "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "    for _ in range(1000): pass\n"
-        "    print('whole', flush=True)\n"
-        "call = ctypes.CFUNCTYPE(None)(_raw_object_cache_notify)\n"
+        "exec(compile(sys.argv[1], sys.argv[2], 'exec'))\n"
         "try:\n"
         "    with interrupts.raised():\n"
         "        call()\n"
@@ -205,6 +238,7 @@ def test_what_llvm_calls_is_not_broken_off() -> None:
         "except KeyboardInterrupt:\n"
         "    print('heard')\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout.split() == ["whole", "heard"]
+    words = [sys.executable, "-c", program, code, str(tmp_path / path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == [said, "heard"]
     assert done.stderr == ""
