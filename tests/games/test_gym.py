@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from numzero.errors import UserError
 from numzero.games import STAY, make_game, reward_threshold
-from numzero.games.adapters.gym import SEED_LIMIT, GymGame, registered_ids
+from numzero.games.adapters.gym import GymGame, registered_ids
+from numzero.games.adapters.rows import SEED_LIMIT
 
 HERE = "tests.games.environments"
 LEFT, RIGHT = 0, 1

@@ -5,19 +5,18 @@ Knows gymnasium, which no other module may import; knows no environment by name,
 
 from __future__ import annotations
 
-import math
 import re
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 import numpy as np
-from numpy.typing import NDArray
 
 from numzero import crash_context
-from numzero.errors import EnvironmentFault, UserError, nearest
-from numzero.games.base import STAY, GameSpec, StepResult, require_legal, require_mask
+from numzero.errors import UserError, nearest
+from numzero.games.adapters.reading import Misfit
+from numzero.games.adapters.rows import RowsGame, Seen, make_rows
+from numzero.games.base import GameSpec
 from numzero.games.bring import module_of
 from numzero.outside import is_outside
 
@@ -25,23 +24,11 @@ __all__ = ["GymGame", "registered_ids"]
 
 _Environment = gymnasium.Env[Any, Any]
 
-SEED_LIMIT = 2**31
-"""Seeds are below it: some environments keep theirs in 32 bits with a sign."""
-
 MAX_RANGES = 16
 """Boxes of more numbers than this, whose ranges differ, are told by their extremes."""
 
 NO_LIMIT = 1e38
 """A bound beyond it is none."""
-
-LONGEST_SHOWN = 200
-"""Characters of a wrong value that a message shows."""
-
-FLOAT32_LIMIT = 3.4e38
-"""Rewards within it are finite in float32 too."""
-
-NUMBER_KINDS = "biuf"
-"""NumPy's letters for truth values, integers and floats."""
 
 
 def registered_ids() -> tuple[str, ...]:
@@ -49,15 +36,13 @@ def registered_ids() -> tuple[str, ...]:
     return tuple(sorted(gymnasium.registry))
 
 
-class GymGame:
+class GymGame(RowsGame):
     """A batch of copies of one environment, stepped one after the other; see `Game` for the contract.
 
     Observations of a uint8 box stay uint8, all others become float32. Every action is legal in a running copy. Each
     episode starts from its own seed, drawn from the caller's rng. An environment made from a class has no time limit
     but its own: only what it calls truncated is.
     """
-
-    symmetries: None = None
 
     def __init__(self, env_id: str, batch_size: int) -> None:
         """Make `batch_size` environments, none of them running.
@@ -70,170 +55,47 @@ class GymGame:
         Raises:
           UserError: the environment is unknown, cannot be imported or made, or has spaces that are not supported.
         """
-        if batch_size < 1:
-            raise UserError(f"batch_size must be at least 1; got {batch_size}. Ask for one copy or more.")
-        self.batch_size = batch_size
         with warnings.catch_warnings():
             # Shown, never raised: spaces warn about lost precision and old ids about newer versions, and
             # a caller who runs with -W error could make no such environment otherwise.
             warnings.simplefilter("default")
             warnings.filterwarnings("ignore", "builtin type .* has no __module__", DeprecationWarning)  # Box2D's
-            self._envs = [_make_environment(env_id, row) for row in range(batch_size)]
-            self.spec = _read_spec(env_id, self._envs[0])
+            rows = make_rows(lambda copy: _GymRow(_make_environment(env_id, copy)), batch_size)
+            self._envs = [row.env for row in rows]
+            super().__init__(_read_spec(env_id, self._envs[0]), rows)
         registered = self._envs[0].spec
         self.reward_threshold: float | None = None if registered is None else registered.reward_threshold
         """The return at which the task counts as solved, if it was registered with one."""
-        self._first_action = int(getattr(self._envs[0].action_space, "start", 0))
-        self._observation = np.zeros((batch_size, *self.spec.observation_shape), self.spec.observation_dtype)
-        self._legal = np.zeros((batch_size, self.spec.num_actions), np.bool_)
-        self._to_play = np.zeros(batch_size, np.int8)
-        self._num_steps = np.zeros(batch_size, np.int64)  # since the reset
-        self._total_reward = np.zeros(batch_size, np.float64)  # since the reset
 
-    def reset(self, which: NDArray[np.bool_], rng: np.random.Generator) -> None:
-        """Start new episodes where `which` (`[B]` bool), each from a seed drawn from `rng`.
 
-        Raises:
-          EnvironmentFault: an environment raised, or returned something it must not.
-        """
-        require_mask(which, self.batch_size)
-        for row in np.flatnonzero(which).tolist():
-            self._num_steps[row] = 0
-            self._total_reward[row] = 0.0
-            returned = self._call("reset()", row, self._envs[row].reset, seed=int(rng.integers(SEED_LIMIT)))
-            observation, _ = self._unpack("reset()", returned, 2, row)
-            self._observation[row] = self._read_observation(observation, row)
-            self._legal[row] = True
+class _GymRow:
+    """One environment as a `Row`."""
 
-    def observation(self) -> NDArray[np.uint8] | NDArray[np.float32]:
-        """`[B, *O]` uint8 or float32; zeros in a copy that was never reset."""
-        return self._observation
+    def __init__(self, env: _Environment) -> None:
+        self.env = env
+        self._first_action = int(getattr(getattr(env, "action_space", None), "start", 0))
 
-    def legal(self) -> NDArray[np.bool_]:
-        """`[B, A]` bool: everything in running copies, nothing in finished ones."""
-        return self._legal
+    def reset(self, seed: int) -> Seen:
+        """See `Row`."""
+        observation, _ = _unpack("reset()", self.env.reset(seed=seed), 2)
+        return Seen(observation)
 
-    def to_play(self) -> NDArray[np.int8]:
-        """`[B]` int8, all 0."""
-        return self._to_play
-
-    def step(self, action: NDArray[np.int32]) -> StepResult:
-        """Step every environment with its own of the actions `[B]`, but where it is STAY.
-
-        Raises:
-          UserError: a copy is not running, or an action is out of range; nothing has moved.
-          EnvironmentFault: an environment raised, or returned something it must not; copies before it have moved.
-        """
-        require_legal(action, self._legal, self.spec.name)
-        result = StepResult(
-            np.zeros(self.batch_size, np.float32),
-            np.zeros(self.batch_size, np.bool_),
-            np.zeros(self.batch_size, np.bool_),
-        )
-        for row in np.flatnonzero(action != STAY).tolist():
-            self._num_steps[row] += 1
-            returned = self._call("step()", row, self._envs[row].step, self._first_action + int(action[row]))
-            observation, reward, terminated, truncated, _ = self._unpack("step()", returned, 5, row)
-            self._observation[row] = self._read_observation(observation, row)
-            result.reward[row] = self._read_reward(reward, row)
-            result.terminated[row] = self._read_flag("terminated", terminated, row)
-            result.truncated[row] = self._read_flag("truncated", truncated, row)
-            self._total_reward[row] += result.reward[row]
-        self._legal[result.terminated | result.truncated] = False
-        return result
-
-    def render(self, row: int) -> str:
-        """The step, the rewards so far and the observation (its corners, if it is large) of copy `row`."""
-        observation = np.array2string(self._observation[row], precision=4, suppress_small=True, threshold=64)
-        return f"step {self._num_steps[row]}  rewards {self._total_reward[row]:g}\n{observation}"
+    def step(self, action: int) -> Seen:
+        """See `Row`."""
+        returned = _unpack("step()", self.env.step(self._first_action + action), 5)
+        observation, reward, terminated, truncated, _ = returned
+        return Seen(observation, reward=reward, terminated=terminated, truncated=truncated)
 
     def close(self) -> None:
-        """Close every environment."""
-        for env in self._envs:
-            env.close()
-
-    def _call(self, method: str, row: int, function: Callable[..., object], *arguments: int, **keywords: int) -> object:
-        """What a method of an environment returns; what it raises becomes an EnvironmentFault."""
-        crash_context.enter(method, self.spec.name, row, int(self._num_steps[row]))
-        try:
-            returned = function(*arguments, **keywords)
-        except (Exception, SystemExit) as error:
-            crash_context.leave()
-            raise self._wrong(method, "return, not raise", f"{type(error).__name__}: {error}", row) from error
-        crash_context.leave()
-        return returned
-
-    def _unpack(self, method: str, returned: object, count: int, row: int) -> tuple[Any, ...]:
-        if not isinstance(returned, tuple) or len(returned) != count:
-            seen = f"{len(returned)}" if isinstance(returned, tuple) else type(returned).__name__
-            raise self._wrong(method, f"return a tuple of {count} (gymnasium, not the older gym)", seen, row)
-        return returned
-
-    def _read_observation(self, raw: object, row: int) -> NDArray[np.generic]:
-        """What the environment calls an observation, as the array that the spec promises."""
-        expected = self._observation
-        if type(raw) is np.ndarray and raw.dtype == expected.dtype and raw.shape == expected.shape[1:]:
-            flat = raw.ravel()
-            if raw.dtype == np.uint8 or math.isfinite(np.dot(flat, flat)):  # a twentieth of what follows costs
-                return raw
-        array = _as_array(raw)
-        if array.shape != self.spec.observation_shape:
-            raise self._wrong("observation", f"have shape {self.spec.observation_shape}", f"{array.shape}", row)
-        if array.dtype.kind not in NUMBER_KINDS:
-            raise self._wrong("observation", "be an array of numbers", f"dtype {array.dtype}", row)
-        with np.errstate(invalid="ignore", over="ignore"):  # both are found below
-            converted = array.astype(self.spec.observation_dtype)
-        if not np.isfinite(converted).all():
-            seen = array[~np.isfinite(converted)].ravel()[0]
-            raise self._wrong("observation", "be finite in float32", f"{seen}", row)
-        if converted.dtype == np.uint8 and not np.array_equal(converted, array):
-            raise self._wrong("observation", "hold whole numbers from 0 to 255 (uint8)", f"dtype {array.dtype}", row)
-        return converted
-
-    def _read_reward(self, raw: object, row: int) -> float | np.float32:
-        if isinstance(raw, float) and -FLOAT32_LIMIT < raw < FLOAT32_LIMIT:
-            return raw
-        array = _as_array(raw)
-        if array.shape != () or array.dtype.kind not in NUMBER_KINDS:
-            raise self._wrong("reward", "be one number", _shown(raw), row)
-        with np.errstate(over="ignore"):
-            reward = array.astype(np.float32)[()]
-        if not np.isfinite(reward):
-            raise self._wrong("reward", "be finite in float32", _shown(raw), row)
-        return np.float32(reward)
-
-    def _read_flag(self, field: str, raw: object, row: int) -> bool:
-        if raw is True or raw is False:
-            return raw
-        array = _as_array(raw)
-        if array.shape != () or array.dtype != np.bool_:
-            raise self._wrong(field, "be True or False", _shown(raw), row)
-        return bool(array)
-
-    def _wrong(self, field: str, rule: str, seen: str, row: int) -> EnvironmentFault:
-        """The error about something that an environment did."""
-        return EnvironmentFault(
-            f"{field} of environment {self.spec.name!r} must {rule}; got {seen} at step {self._num_steps[row]} "
-            f"of copy {row}. Correct the environment or wrap it."
-        )
+        """See `Row`."""
+        self.env.close()
 
 
-def _as_array(raw: object) -> NDArray[Any]:
-    """What an environment returned as an array; as one object where it cannot be an array."""
-    try:
-        return np.asarray(raw)
-    except Exception:
-        array = np.empty((), object)
-        array[()] = type(raw)
-        return array
-
-
-def _shown(raw: object) -> str:
-    """What an environment returned, for a message."""
-    try:
-        return repr(raw)[:LONGEST_SHOWN]
-    except Exception:
-        return f"a {type(raw).__name__} that cannot be shown"
+def _unpack(method: str, returned: object, count: int) -> tuple[Any, ...]:
+    if not isinstance(returned, tuple) or len(returned) != count:
+        seen = f"{len(returned)}" if isinstance(returned, tuple) else type(returned).__name__
+        raise Misfit(method, f"return a tuple of {count} (gymnasium, not the older gym)", seen)
+    return returned
 
 
 def _make_environment(env_id: str, copy: int) -> _Environment:

@@ -1,0 +1,198 @@
+"""A batch of single environments, stepped one after the other, as a `Game`: what all adapters share.
+
+Knows seeds, arrays, faults and how episodes end; knows no library: a `Row` is one copy of whatever an adapter wraps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numzero import crash_context
+from numzero.errors import EnvironmentFault, UserError
+from numzero.games.adapters.reading import Misfit, read_flag, read_mask, read_numbers, read_reward
+from numzero.games.base import STAY, GameSpec, StepResult, require_legal, require_mask
+
+__all__ = ["SEED_LIMIT", "Row", "RowsGame", "Seen", "make_rows"]
+
+SEED_LIMIT = 2**31
+"""Seeds are below it: some environments keep theirs in 32 bits with a sign."""
+
+
+class Seen(NamedTuple):
+    """What a row shows after its reset or a step, as its library gives it: the base reads and checks each field."""
+
+    observation: object
+    """What the base's `read` makes an observation of, as the player to move sees it."""
+    legal: object = None
+    """`[A]` truth values or 0 and 1, or None for every action; not looked at where the episode is over."""
+    to_play: int = 0
+    """Whose move it is, 0 or 1."""
+    reward: object = 0.0
+    """From the view of the player who moved; of no meaning after a reset."""
+    terminated: object = False
+    truncated: object = False
+
+
+class Row(Protocol):
+    """One copy of an environment. What it raises, a Misfit too, is the environment's fault, named by the base."""
+
+    def reset(self, seed: int) -> Seen:
+        """Start a new episode, which depends on `seed` alone (0 to SEED_LIMIT - 1)."""
+        ...
+
+    def step(self, action: int) -> Seen:
+        """Play an action from 0 to num_actions - 1 that was legal."""
+        ...
+
+    def close(self) -> None:
+        """Let go of windows, files and processes."""
+
+
+AnyRow = TypeVar("AnyRow", bound=Row)
+
+Read = Callable[[object], NDArray[Any]]
+"""From what an environment shows to an array of the spec's shape and dtype; raises Misfit."""
+
+
+def make_rows(make: Callable[[int], AnyRow], batch_size: int) -> list[AnyRow]:
+    """`batch_size` rows; `make` is told the number of the copy. Where one fails, those that were made are closed.
+
+    Raises:
+      UserError: less than one copy, or what `make` raises.
+    """
+    if batch_size < 1:
+        raise UserError(f"batch_size must be at least 1; got {batch_size}. Ask for one copy or more.")
+    rows: list[AnyRow] = []
+    try:
+        rows.extend(make(copy) for copy in range(batch_size))
+    except BaseException:
+        for row in rows:
+            row.close()
+        raise
+    return rows
+
+
+class RowsGame:
+    """A batch of rows as a game; see `Game`. Each episode starts from its own seed, drawn from the caller's rng.
+
+    Args:
+      spec: of the game.
+      rows: one for each copy, none of them running.
+      read: makes an observation `[*O]` of what a row shows; None where that is an array of the spec's shape already.
+    """
+
+    symmetries: None = None
+
+    def __init__(self, spec: GameSpec, rows: Sequence[Row], read: Read | None = None) -> None:
+        self.spec = spec
+        self.batch_size = len(rows)
+        self._rows = rows
+        self._read = self._read_array if read is None else read
+        self._observation = np.zeros((self.batch_size, *spec.observation_shape), spec.observation_dtype)
+        self._legal = np.zeros((self.batch_size, spec.num_actions), np.bool_)
+        self._to_play = np.zeros(self.batch_size, np.int8)
+        self._num_steps = np.zeros(self.batch_size, np.int64)  # since the reset
+        self._total_reward = np.zeros(self.batch_size, np.float64)  # since the reset, of all players' moves
+
+    def reset(self, which: NDArray[np.bool_], rng: np.random.Generator) -> None:
+        """Start new episodes where `which` (`[B]` bool), each from a seed drawn from `rng`.
+
+        Raises:
+          EnvironmentFault: an environment raised, or returned something it must not.
+        """
+        require_mask(which, self.batch_size)
+        for row in np.flatnonzero(which).tolist():
+            self._num_steps[row] = 0
+            self._total_reward[row] = 0.0
+            seen = self._call("reset()", row, self._rows[row].reset, int(rng.integers(SEED_LIMIT)))
+            try:
+                self._show(row, seen, over=False)
+            except Misfit as misfit:
+                raise self._wrong(misfit.field, misfit.rule, misfit.seen, row) from misfit
+
+    def observation(self) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """`[B, *O]` uint8 or float32; zeros in a copy that was never reset."""
+        return self._observation
+
+    def legal(self) -> NDArray[np.bool_]:
+        """`[B, A]` bool: what the environment allows in running copies, nothing in finished ones."""
+        return self._legal
+
+    def to_play(self) -> NDArray[np.int8]:
+        """`[B]` int8, 0 or 1."""
+        return self._to_play
+
+    def step(self, action: NDArray[np.int32]) -> StepResult:
+        """Step every environment with its own of the actions `[B]`, but where it is STAY.
+
+        Raises:
+          UserError: a copy is not running, or an action is not legal; nothing has moved.
+          EnvironmentFault: an environment raised, or returned something it must not; copies before it have moved.
+        """
+        require_legal(action, self._legal, self.spec.name)
+        result = StepResult(
+            np.zeros(self.batch_size, np.float32),
+            np.zeros(self.batch_size, np.bool_),
+            np.zeros(self.batch_size, np.bool_),
+        )
+        for row in np.flatnonzero(action != STAY).tolist():
+            self._num_steps[row] += 1
+            seen = self._call("step()", row, self._rows[row].step, int(action[row]))
+            try:
+                result.reward[row] = read_reward(seen.reward)
+                result.terminated[row] = terminated = read_flag(seen.terminated, "terminated")
+                result.truncated[row] = truncated = read_flag(seen.truncated, "truncated")
+                self._show(row, seen, over=terminated or truncated)
+            except Misfit as misfit:
+                raise self._wrong(misfit.field, misfit.rule, misfit.seen, row) from misfit
+            self._total_reward[row] += result.reward[row]
+        return result
+
+    def render(self, row: int) -> str:
+        """The step, the rewards so far and the observation (its corners, if it is large) of copy `row`."""
+        observation = np.array2string(self._observation[row], precision=4, suppress_small=True, threshold=64)
+        return f"step {self._num_steps[row]}  rewards {self._total_reward[row]:g}\n{observation}"
+
+    def close(self) -> None:
+        """Close every environment."""
+        for row in self._rows:
+            row.close()
+
+    def _show(self, row: int, seen: Seen, over: bool) -> None:
+        """Keep what a copy shows now."""
+        self._observation[row] = self._read(seen.observation)
+        if over:
+            self._legal[row] = False
+        elif seen.legal is None:
+            self._legal[row] = True
+        else:
+            self._legal[row] = read_mask(seen.legal, self.spec.num_actions, "action_mask")
+        self._to_play[row] = seen.to_play
+
+    def _read_array(self, raw: object) -> NDArray[Any]:
+        return read_numbers(raw, self.spec.observation_shape, self._observation.dtype, "observation")
+
+    def _call(self, method: str, row: int, function: Callable[[int], Seen], argument: int) -> Seen:
+        """What a method of a row returns; what the environment raises becomes an EnvironmentFault."""
+        crash_context.enter(method, self.spec.name, row, int(self._num_steps[row]))
+        try:
+            seen = function(argument)
+        except Misfit as misfit:
+            crash_context.leave()
+            raise self._wrong(misfit.field, misfit.rule, misfit.seen, row) from misfit
+        except (Exception, SystemExit) as error:
+            crash_context.leave()
+            raise self._wrong(method, "return, not raise", f"{type(error).__name__}: {error}", row) from error
+        crash_context.leave()
+        return seen
+
+    def _wrong(self, field: str, rule: str, seen: str, row: int) -> EnvironmentFault:
+        """The error about something that an environment did."""
+        return EnvironmentFault(
+            f"{field} of environment {self.spec.name!r} must {rule}; got {seen} at step {self._num_steps[row]} "
+            f"of copy {row}. Correct the environment or wrap it."
+        )
