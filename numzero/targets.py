@@ -207,9 +207,9 @@ class Batch(NamedTuple):
     reward_mask: _Float32Array
     """`[B, K]`, 1 for steps that were taken, and everywhere if the game terminated."""
     discount_target: _Float32Array
-    """`[B, K]` gamma or -gamma, by whether the turn passed."""
+    """`[B, K]` gamma or -gamma, by whether the turn passed; `[B, 0]` where nobody asks."""
     discount_mask: _Float32Array
-    """`[B, K]`, 1 for steps behind which the episode went on."""
+    """`[B, K]`, 1 for steps behind which the episode went on; `[B, 0]` where nobody asks."""
     weight: _Float32Array
     """`[B]` importance weights, as given."""
     slot: _Int64Array
@@ -217,9 +217,18 @@ class Batch(NamedTuple):
 
 
 def make_batch(
-    steps: Steps, slot: _Int64Array, weight: _Float32Array, unroll_steps: int, rng: np.random.Generator
+    steps: Steps,
+    slot: _Int64Array,
+    weight: _Float32Array,
+    unroll_steps: int,
+    rng: np.random.Generator,
+    *,
+    with_discount: bool = False,
 ) -> Batch:
-    """Gather windows of `unroll_steps` steps from the positions `slot` `[B]`; `rng` draws actions past the end."""
+    """Gather windows of `unroll_steps` steps from the positions `slot` `[B]`; `rng` draws actions past the end.
+
+    with_discount: where a network is to tell whether the turn passes.
+    """
     final = steps.final_slot[slot][:, None]
     ahead = slot[:, None] + np.arange(unroll_steps + 1)
     position = np.minimum(ahead, final)  # [B, K+1]
@@ -231,7 +240,8 @@ def make_batch(
     past_end = ~step_taken
     action[past_end] = rng.integers(num_actions, size=np.count_nonzero(past_end), dtype=np.int32)
     was_taken = taken.astype(np.float32)
-    discount = steps.columns.discount[step] * was_taken[:, :-1]
+    edge = step if with_discount else step[:, :0]
+    discount = steps.columns.discount[edge] * was_taken[:, : edge.shape[1]]
     policy_target = steps.columns.policy_target[position] * was_taken[:, :, None]
     return Batch(
         observation=steps.columns.observation[position].astype(np.float32, copy=False),

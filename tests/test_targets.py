@@ -238,12 +238,15 @@ def test_batches_equal_rows_made_one_by_one(games, unroll_steps, data):
     possible = [s for first, final in slots.tolist() for s in range(first, final)]
     slot = np.array(data.draw(st.lists(st.sampled_from(possible), min_size=1, max_size=6)), np.int64)
     weight = np.linspace(0.5, 1, len(slot), dtype=np.float32)
-    batch = make_batch(steps, slot, weight, unroll_steps, np.random.default_rng(0))
+    with_discount = data.draw(st.booleans())
+    batch = make_batch(steps, slot, weight, unroll_steps, np.random.default_rng(0), with_discount=with_discount)
     for b, s in enumerate(slot.tolist()):
         for name, expected in reference.batch_row(steps, s, unroll_steps).items():
             actual = getattr(batch, name)[b]
             if name == "action":
                 expected = [got if want is None else want for want, got in zip(expected, actual, strict=True)]
+            if name.startswith("discount") and not with_discount:
+                expected = []
             np.testing.assert_array_equal(actual, np.array(expected), err_msg=name)
     assert batch.slot is slot
     assert batch.weight is weight

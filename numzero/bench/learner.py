@@ -45,7 +45,7 @@ def bench_learner(preset: str, batch_size: int, seconds: float) -> dict[str, Any
     products = update_products(network, batch_size, config.targets.unroll_steps, consistency=consistency)
 
     def draw() -> Batch:
-        return draw_batch(window, config, symmetries, rng)[0]
+        return draw_batch(window, config, symmetries, rng, with_discount="discount" in network.heads)[0]
 
     batch = draw()
     update, drawing, arithmetic = median_times([lambda: learner.update(batch), draw, products], seconds)

@@ -64,7 +64,8 @@ class Trainer:
     def update(self) -> tuple[Update, Batch]:
         """Learn from a batch of the window; what came of it, and the batch."""
         replay = self._config.replay
-        batch, sample = draw_batch(self.window, self._config, self._symmetries, self._rng)
+        with_discount = "discount" in self.learner.network.heads
+        batch, sample = draw_batch(self.window, self._config, self._symmetries, self._rng, with_discount=with_discount)
         update = self.learner.update(batch)
         if replay.priority_exponent > 0.0:
             priority = update.value_error if replay.priority == "value" else update.policy_surprise

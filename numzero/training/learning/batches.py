@@ -16,7 +16,12 @@ __all__ = ["draw_batch"]
 
 
 def draw_batch(
-    window: Window, config: RunConfig, symmetries: Symmetries | None, rng: np.random.Generator
+    window: Window,
+    config: RunConfig,
+    symmetries: Symmetries | None,
+    rng: np.random.Generator,
+    *,
+    with_discount: bool,
 ) -> tuple[Batch, Sample]:
     """The next batch, with fresh value targets and, if it is to be, each row under a symmetry of its own.
 
@@ -25,6 +30,7 @@ def draw_batch(
         config: says how many, how far each is unrolled, and what the targets are.
         symmetries: the game's, if it has any.
         rng: draws positions, actions past the end and symmetries.
+        with_discount: whether the network tells whether the turn passes.
 
     Returns:
         the batch, and which positions it came from.
@@ -43,7 +49,9 @@ def draw_batch(
         )
         window.mark_fresh()
     sample = window.sample(config.learner.batch_size, rng)
-    batch = make_batch(window, sample.slot, sample.weight, config.targets.unroll_steps, rng)
+    batch = make_batch(
+        window, sample.slot, sample.weight, config.targets.unroll_steps, rng, with_discount=with_discount
+    )
     if config.learner.symmetries and symmetries is not None:
         batch = apply_symmetry(batch, symmetries.observation, symmetries.action, rng)
     return batch, sample
