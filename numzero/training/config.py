@@ -37,14 +37,16 @@ from numzero.training.roles.reanalyze import ReanalyzeConfig
 from numzero.training.roles.selfplay import SelfPlayConfig
 
 __all__ = ["EvaluationConfig", "LearnerConfig", "ProcessConfig", "ReanalyzeConfig", "RunConfig"]
-__all__ += ["ScheduleConfig", "load_config", "load_preset", "outside_code", "preset_names", "read_config"]
-__all__ += ["save_config"]
+__all__ += ["ScheduleConfig", "load_config", "load_general", "load_preset", "outside_code", "preset_names"]
+__all__ += ["read_config", "save_config"]
 
 
 LARGEST_SETTINGS = 2**18
 """Bytes of a file of settings; one with all of them and the longest comments has a tenth."""
 LONGEST_LINE = 2000
 """Characters; Python's reader of TOML takes minutes over a key of fifty thousand parts."""
+GENERAL = "general"
+"""The preset that names no game."""
 MOST_WORKERS = 1024
 """Processes of one role."""
 
@@ -229,9 +231,10 @@ def outside_code(config: RunConfig) -> list[str]:
 
 
 def preset_names() -> list[str]:
-    """The presets that ship with numzero."""
+    """The presets that ship with numzero and name a game: all but `general`."""
     folder = resources.files("numzero") / "presets"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    names = {entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")}
+    return sorted(names - {GENERAL})
 
 
 def load_preset(name: str, overrides: Iterable[str] = ()) -> RunConfig:
@@ -242,10 +245,21 @@ def load_preset(name: str, overrides: Iterable[str] = ()) -> RunConfig:
     """
     if name.endswith(".toml"):
         return load_config(Path(name), overrides, follow=True)
+    if name == GENERAL:
+        raise UserError("the preset 'general' is for any game and names none. Name the game in its place.")
     if name not in preset_names():
         raise UserError(f"there is no preset {name!r}.{nearest(name, preset_names())}")
-    text = (resources.files("numzero") / "presets" / f"{name}.toml").read_text("utf-8")
-    return _convert(_tables(text, name), overrides, name)
+    return _convert(_shipped(name), overrides, name)
+
+
+def load_general(game: str, overrides: Iterable[str] = ()) -> RunConfig:
+    """The preset for games that have none of their own, for this game; raises as `load_preset`."""
+    return _convert(_shipped(GENERAL) | {"game": game}, overrides, GENERAL)
+
+
+def _shipped(name: str) -> dict[str, Any]:
+    """The tables of a preset that ships."""
+    return _tables((resources.files("numzero") / "presets" / f"{name}.toml").read_text("utf-8"), name)
 
 
 def load_config(path: Path, overrides: Iterable[str] = (), *, follow: bool = False) -> RunConfig:

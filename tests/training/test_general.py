@@ -1,0 +1,68 @@
+"""The preset for whatever has none: what its rule sees, sets and leaves to the user."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from numzero.errors import UserError
+from numzero.games import GameSpec
+from numzero.training.config import load_preset, preset_names
+from numzero.training.general import choices, general_config
+from numzero.training.run import TrainingRun
+from tests import tiny
+
+OWN_GAME = "tests.training.tasks:ConnectThree"
+
+
+def spec(shape: tuple[int, ...], players: int = 1) -> GameSpec:
+    """Of a game with such observations."""
+    return GameSpec(
+        name="a game",
+        num_actions=2,
+        observation_shape=shape,
+        observation_dtype="uint8",
+        num_players=players,
+        max_steps=None,
+        action_names=("0", "1"),
+    )
+
+
+@pytest.mark.parametrize("players", [1, 2])
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (300,), (3, 3, 3), (2, 6, 7), (3, 24, 24), (4, 84, 84), (7, 7)])
+def test_settings_for_any_spec_are_right(shape: tuple[int, ...], players: int) -> None:
+    """They load without a problem, and every choice says what it saw."""
+    made = choices(spec(shape, players))
+    config = general_config(OWN_GAME, [setting for choice in made for setting in choice.settings]).config
+    assert config.check() == []
+    assert all(choice.seen for choice in made)
+
+
+def test_words_say_what_was_seen_and_set() -> None:
+    """Of an environment and of a board game of one's own."""
+    assert "a vector of 4 numbers" in general_config("CartPole-v1").words
+    fitted = general_config(OWN_GAME)
+    assert "two players (schedule.gamma=1.0" in fitted.words
+    assert (fitted.config.game, fitted.config.schedule.gamma) == (OWN_GAME, 1.0)
+
+
+def test_the_users_settings_win() -> None:
+    """Over the rule's as over the preset's, the body's kind with all that belongs to it included."""
+    config = general_config(OWN_GAME, ["network.body=mlp", "network.body.width=32", "schedule.gamma=0.9"]).config
+    assert config.network.body == general_config("CartPole-v1", ["network.body.width=32"]).config.network.body
+    assert config.schedule.gamma == 0.9
+
+
+def test_it_is_no_preset_by_itself() -> None:
+    """It names no game, so it is not listed, and a sentence says what to name."""
+    assert "general" not in preset_names()
+    with pytest.raises(UserError, match="Name the game in its place"):
+        load_preset("general")
+
+
+def test_a_run_of_a_game_of_ones_own(tmp_path: Path) -> None:
+    """Trains from end to end with the settings that were fitted, made tiny."""
+    config = general_config(OWN_GAME, ["network.body=mlp", *tiny.RUN, "selfplay.batch_size=4"]).config
+    scores = TrainingRun(config, tmp_path / "run", seed=0, on_event=lambda _: None).train()
+    assert scores["wins"] + scores["draws"] + scores["losses"] == 4
