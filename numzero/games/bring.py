@@ -1,21 +1,25 @@
-"""The module of a game that a user brings.
+"""What a user brings: the module of a game, and what makes the game of its arguments and wrappers.
 
-Knows how its failing is said; `numzero.outside` imports it.
+Knows how their failing is said; `numzero.outside` imports them, `naming` says what was asked for.
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from numzero.errors import UserError
+from numzero.errors import UserError, nearest
+from numzero.games.naming import Wrapper, shown_arguments
 from numzero.outside import find
 
-__all__ = ["module_of"]
+__all__ = ["made", "module_of", "wrapped"]
 
 
 def module_of(name: str) -> tuple[ModuleType, str]:
-    """The module of a game's name "module:Name" or "file.py:Name", and Name.
+    """The module of a game's base "module:Name" or "file.py:Name", and Name.
 
     Raises:
       UserError: the module cannot be found, or fails while it runs.
@@ -28,3 +32,78 @@ def module_of(name: str) -> tuple[ModuleType, str]:
             f"Install it, run from the folder it is in ({Path.cwd()} is searched), or name its file: "
             "path/to/file.py:Name."
         ) from error
+
+
+def made(
+    what: str,
+    maker: Callable[..., Any],
+    *given: object,
+    arguments: Mapping[str, Any],
+    takes: Callable[..., Any] | None = None,
+) -> Any:
+    """What `maker` returns for `given` and the arguments of a name.
+
+    Args:
+      what: is made, for messages: "environment 'FrozenLake-v1'".
+      maker: a class or function.
+      given: comes first.
+      arguments: of the name.
+      takes: whose signature says which arguments there are, where the maker's does not.
+
+    Raises:
+      UserError: it takes other arguments, or raises.
+    """
+    try:
+        return maker(*given, **arguments)
+    except UserError:
+        raise
+    except Exception as error:  # somebody else's code may fail in any way
+        how = f"with {shown_arguments(arguments)[1:-1]}" if arguments else "without arguments"
+        raise UserError(
+            f"{what} must be makeable {how}; got {type(error).__name__}: {error}. "
+            f"{_mismatch(takes or maker, given, arguments) or 'Install what it needs, or name a function that makes it.'}",
+            arguments=("env_arg",),
+        ) from error
+
+
+def wrapped(what: str, game: Any, wrappers: Sequence[Wrapper]) -> Any:
+    """`game` inside the wrappers of its name, the first innermost.
+
+    Raises:
+      UserError: a wrapper is not there, takes other arguments, or raises.
+    """
+    for wrapper in wrappers:
+        module, name = module_of(wrapper.name)
+        maker = getattr(module, name, None)
+        if not callable(maker):
+            offered = [each for each, item in vars(module).items() if callable(item) and not each.startswith("_")]
+            raise UserError(
+                f"wrapper {wrapper.name!r} of {what} must be a class or a function of the game; "
+                f"there is none of that name.{nearest(name, offered)}"
+            )
+        game = made(f"wrapper {wrapper.name!r} of {what}", maker, game, arguments=wrapper.arguments)
+    return game
+
+
+def _mismatch(maker: Callable[..., Any], given: Sequence[object], arguments: Mapping[str, Any]) -> str:
+    """Which argument does not fit the maker's signature, in a sentence; nothing where all do, or nobody can say."""
+    try:
+        signature = inspect.signature(maker)
+    except (TypeError, ValueError):  # written in C
+        return ""
+    try:
+        signature.bind(*given, **arguments)
+    except TypeError:
+        pass
+    else:
+        return ""
+    parameters = [
+        each
+        for each in list(signature.parameters.values())[len(given) :]
+        if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
+    ]
+    names = [each.name for each in parameters]
+    if unknown := [key for key in arguments if key not in names]:
+        return f"It takes no argument {unknown[0]!r}.{nearest(unknown[0], names) if names else ''}"
+    lacking = [each.name for each in parameters if each.default is each.empty and each.name not in arguments]
+    return f"Give it {' and '.join(lacking)}." if lacking else ""

@@ -1,7 +1,7 @@
 """Which names are games, and what is known of a game by its name.
 
-Knows numzero's own boards, games that others install or bring, and that all else is an environment of gymnasium, which
-is imported for those alone; knows no rules.
+Knows numzero's own boards, games that others install or bring, worlds that have a scheme, and that all else is an
+environment of gymnasium, which is imported for those alone; knows no rules. `naming` says how a name is written.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import msgspec
 
 from numzero.errors import UserError, nearest
 from numzero.games.base import Game, GameSpec, Placeable, Solved, Symmetries
-from numzero.games.bring import module_of
+from numzero.games.bring import made, module_of, wrapped
+from numzero.games.naming import GameName, is_code, parse_name
 from numzero.games.still import StillGame
-from numzero.outside import is_outside
 
 __all__ = ["game_spec", "is_placeable", "is_solved", "make_game", "rehearsal_game", "reward_threshold", "symmetries_of"]
 
@@ -28,9 +28,14 @@ ENTRY_POINTS = "numzero.games"
 _BOARDS = {"tictactoe": "numzero.games.boards.tictactoe:TicTacToe"}
 """numzero's own: a new one is a file, and a line here."""
 
+_WORLDS: dict[str, str] = {}
+"""By scheme ("openspiel:breakthrough") the file in `adapters` of a library that lists its games by name, and its class,
+which is made of a `GameName` and a batch size: "numzero.games.adapters.openspiel:OpenSpielGame"."""
+
 _METHODS = ("reset", "observation", "legal", "to_play", "step", "render", "close")
 
-_Maker = Callable[[int], Game]
+_Maker = Callable[..., Game]
+"""Called with a batch size, and the arguments of the name."""
 
 
 def make_game(name: str, batch_size: int) -> Game:
@@ -43,21 +48,23 @@ def make_game(name: str, batch_size: int) -> Game:
         "numzero.games", the id of a registered gymnasium environment ("CartPole-v1"), "package.module:Name" or
         "path/to/file.py:Name" of a class that fulfils `Game` and is made of a batch size, of a function of
         `batch_size` that returns one, of a gymnasium environment's class or of a function that returns one, or
-        "package.module:Id-v0" where importing the module registers the id.
+        "package.module:Id-v0" where importing the module registers the id. Arguments and wrappers may follow it:
+        'FrozenLake-v1(is_slippery=false) > package.module:Wrapper(key=3)'; see `naming`.
       batch_size: at least 1.
 
     Raises:
       UserError: no game of that name, gymnasium is needed and missing, or the game cannot be made.
     """
-    maker = _board_maker(name)
-    return _make_environments(name, batch_size) if maker is None else _make_board(name, maker, batch_size)
+    parsed = parse_name(name)
+    maker = _board_maker(parsed.base)
+    return _make_environments(parsed, batch_size) if maker is None else _make_board(parsed, maker, batch_size)
 
 
 def game_spec(name: str) -> GameSpec:
     """What a game says of itself, under the name that `make_game` knows it by."""
     game = make_game(name, 1)
     try:
-        return msgspec.structs.replace(game.spec, name=name)
+        return msgspec.structs.replace(game.spec, name=parse_name(name).text())
     finally:
         game.close()
 
@@ -96,28 +103,34 @@ def rehearsal_game(name: str, batch_size: int) -> Game:
     That is the board game itself, or a still game of the environment's shapes: whoever compiles kernels for others
     is not to hang or crash with an environment.
     """
-    if _board_maker(name) is not None:
+    if _board_maker(parse_name(name).base) is not None:
         return make_game(name, batch_size)
     return StillGame(game_spec(name), batch_size)
 
 
 def _one_board(name: str) -> Game | None:
     """A copy of a board game; None for environments."""
-    maker = _board_maker(name)
-    return None if maker is None else _make_board(name, maker, 1)
+    parsed = parse_name(name)
+    maker = _board_maker(parsed.base)
+    return None if maker is None else _make_board(parsed, maker, 1)
 
 
-def _board_maker(name: str) -> _Maker | None:
-    """What makes a game that steps its own batch; None where the name means an environment of gymnasium."""
-    if name in _BOARDS:
-        module, _, attribute = _BOARDS[name].partition(":")
-        maker: _Maker = getattr(importlib.import_module(module), attribute)
-        return maker
-    if not is_outside(name):
-        return _installed_maker(name)
-    brought, wanted = module_of(name)
+def _board_maker(base: str) -> _Maker | None:
+    """What makes a game that steps its own batch; None where the name means environments, stepped one by one."""
+    if base in _BOARDS:
+        return _own(_BOARDS[base])
+    if not is_code(base):
+        return _installed_maker(base)
+    brought, wanted = module_of(base)
     found: _Maker | None = getattr(brought, wanted, None)
     return found if _makes_batches(found) else None
+
+
+def _own(place: str) -> _Maker:
+    """What numzero's own "module:Name" is."""
+    module, _, attribute = place.partition(":")
+    maker: _Maker = getattr(importlib.import_module(module), attribute)
+    return maker
 
 
 def _installed_maker(name: str) -> _Maker | None:
@@ -152,30 +165,26 @@ def _makes_batches(thing: object) -> bool:
         return False
 
 
-def _make_board(name: str, maker: _Maker, batch_size: int) -> Game:
+def _make_board(name: GameName, maker: _Maker, batch_size: int) -> Game:
     """A game by what makes it; what goes wrong in code that is not ours gets a sentence."""
-    if name in _BOARDS:
+    if name == GameName(name.base) and name.base in _BOARDS:
         return maker(batch_size)
-    try:
-        game = maker(batch_size)
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"game {name!r} must be made of a batch size alone; got {type(error).__name__}: {error}."
-        ) from error
+    what = f"game {name.base!r}"
+    game = wrapped(what, made(what, maker, batch_size, arguments=name.arguments), name.wrappers)
     lacking = [method for method in _METHODS if not callable(getattr(game, method, None))]
     if lacking or not isinstance(getattr(game, "spec", None), GameSpec):
         seen = f"no {', '.join(lacking)}" if lacking else f"spec {type(getattr(game, 'spec', None)).__name__}"
         raise UserError(
-            f"game {name!r} must fulfil numzero.games.Game and have a GameSpec as its spec; got {type(game).__name__} "
+            f"game {name.text()!r} must fulfil numzero.games.Game and have a GameSpec as its spec; got {type(game).__name__} "
             f"with {seen}. numzero.games.check_game says what is missing."
         )
     return game
 
 
-def _make_environments(name: str, batch_size: int) -> Game:
-    """Any other name is gymnasium's."""
+def _make_environments(name: GameName, batch_size: int) -> Game:
+    """Environments of a world that has a scheme, or gymnasium's: any other name is that."""
+    if name.scheme in _WORLDS:
+        return _own(_WORLDS[name.scheme])(name, batch_size)
     try:
         from numzero.games.adapters.gym import GymGame, registered_ids
     except ModuleNotFoundError as error:
@@ -183,11 +192,13 @@ def _make_environments(name: str, batch_size: int) -> Game:
             raise
         raise UserError(
             f"a game must be one of {', '.join(_own_names())}, or an environment of gymnasium, which is not installed; "
-            f"got {name!r}. Run: pip install gymnasium"
+            f"got {name.base!r}. Run: pip install gymnasium"
         ) from error
-    if not is_outside(name) and name not in registered_ids():
+    if not is_code(name.base) and name.base not in registered_ids():
         known = [*_own_names(), *registered_ids()]
-        raise UserError(f"a game must be a board game or a registered environment; got {name!r}.{nearest(name, known)}")
+        raise UserError(
+            f"a game must be a board game or a registered environment; got {name.base!r}.{nearest(name.base, known)}"
+        )
     return GymGame(name, batch_size)
 
 

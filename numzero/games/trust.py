@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from numzero.errors import UserError
+from numzero.games.naming import GameName, is_code, parse_name
 
 __all__ = ["Trust", "trusted_code", "trusted_name"]
 
