@@ -59,10 +59,9 @@ def made(
         raise
     except Exception as error:  # somebody else's code may fail in any way
         how = f"with {shown_arguments(arguments)[1:-1]}" if arguments else "without arguments"
+        mend = _mismatch(takes or maker, given, arguments) or "Install what it needs, or name a function that makes it."
         raise UserError(
-            f"{what} must be makeable {how}; got {type(error).__name__}: {error}. "
-            f"{_mismatch(takes or maker, given, arguments) or 'Install what it needs, or name a function that makes it.'}",
-            arguments=("env_arg",),
+            f"{what} must be makeable {how}; got {type(error).__name__}: {error}. {mend}", arguments=("env_arg",)
         ) from error
 
 

@@ -30,7 +30,7 @@ _BOARDS = {"tictactoe": "numzero.games.boards.tictactoe:TicTacToe"}
 
 _WORLDS: dict[str, str] = {}
 """By scheme ("openspiel:breakthrough") the file in `adapters` of a library that lists its games by name, and its class,
-which is made of a `GameName` and a batch size: "numzero.games.adapters.openspiel:OpenSpielGame"."""
+which is made of a whole name and a batch size, as GymGame is: "numzero.games.adapters.openspiel:OpenSpielGame"."""
 
 _METHODS = ("reset", "observation", "legal", "to_play", "step", "render", "close")
 
@@ -170,13 +170,13 @@ def _make_board(name: GameName, maker: _Maker, batch_size: int) -> Game:
     if name == GameName(name.base) and name.base in _BOARDS:
         return maker(batch_size)
     what = f"game {name.base!r}"
-    game = wrapped(what, made(what, maker, batch_size, arguments=name.arguments), name.wrappers)
+    game: Game = wrapped(what, made(what, maker, batch_size, arguments=name.arguments), name.wrappers)
     lacking = [method for method in _METHODS if not callable(getattr(game, method, None))]
     if lacking or not isinstance(getattr(game, "spec", None), GameSpec):
         seen = f"no {', '.join(lacking)}" if lacking else f"spec {type(getattr(game, 'spec', None)).__name__}"
         raise UserError(
-            f"game {name.text()!r} must fulfil numzero.games.Game and have a GameSpec as its spec; got {type(game).__name__} "
-            f"with {seen}. numzero.games.check_game says what is missing."
+            f"game {name.text()!r} must fulfil numzero.games.Game and have a GameSpec as its spec; "
+            f"got {type(game).__name__} with {seen}. numzero.games.check_game says what is missing."
         )
     return game
 
@@ -184,7 +184,7 @@ def _make_board(name: GameName, maker: _Maker, batch_size: int) -> Game:
 def _make_environments(name: GameName, batch_size: int) -> Game:
     """Environments of a world that has a scheme, or gymnasium's: any other name is that."""
     if name.scheme in _WORLDS:
-        return _own(_WORLDS[name.scheme])(name, batch_size)
+        return _own(_WORLDS[name.scheme])(name.text(), batch_size)
     try:
         from numzero.games.adapters.gym import GymGame, registered_ids
     except ModuleNotFoundError as error:
@@ -199,7 +199,7 @@ def _make_environments(name: GameName, batch_size: int) -> Game:
         raise UserError(
             f"a game must be a board game or a registered environment; got {name.base!r}.{nearest(name.base, known)}"
         )
-    return GymGame(name, batch_size)
+    return GymGame(name.text(), batch_size)
 
 
 def _own_names() -> list[str]:

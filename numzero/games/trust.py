@@ -5,7 +5,9 @@ Knows names and what the user said of them; makes no game and imports no module,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+import msgspec
 
 from numzero.errors import UserError
 from numzero.games.naming import GameName, is_code, parse_name
@@ -23,27 +25,36 @@ LONGEST_SHOWN = 200
 def trusted_name(name: str, source: str, trust: Trust = False) -> str:
     """`name`, if a game may be made of it: whoever takes a name out of a folder asks here before `make_game`.
 
-    "module:Class" and "module:Id-v0" import a module and run its code, so the user must have said that she wants it.
-    All other names are looked up by `make_game` among numzero's own games and what is registered with gymnasium.
+    "module:Class" and "module:Id-v0", and wrappers, import a module and run its code, so the user must have said that
+    she wants it. All other names are looked up by `make_game` among numzero's own games, what is registered with
+    gymnasium and what libraries list by name; of these an argument that names a file or a module needs her word too.
 
     Args:
       name: what a folder calls its game.
       source: who says so, for messages: "the agent in runs/ttt".
-      trust: see `Trust`.
+      trust: see `Trust`. A name without arguments is her word for whatever arguments the folder has.
 
     Raises:
-      UserError: the user named another game, or has not answered for a name that would import a module.
+      UserError: it is no name, the user named another game, or she has not answered for one that would run code.
     """
-    if isinstance(trust, str) and trust != name:
-        raise UserError(
-            f"{source} must play the game that was asked for, {_shown(trust)}; it plays {_shown(name)}. "
-            "Name that one, or take another folder."
-        )
-    if ":" in name and not trust:
+    if trust is True:
+        return name
+    asked = parse_name(name)
+    if isinstance(trust, str):
+        word, bare = parse_name(trust).text(), msgspec.structs.replace(asked, arguments={}).text()
+        if word not in (asked.text(), bare):
+            raise UserError(
+                f"{source} must play the game that was asked for, {_shown(trust)}; it plays {_shown(name)}. "
+                "Name that one, or take another folder."
+            )
+        danger = "" if word == asked.text() else _danger_of_arguments(asked)
+    else:
+        danger = _danger_of_code(asked) or _danger_of_arguments(asked)
+    if danger:
         raise UserError(
             f"a folder may name only games that are registered, and {source} names {_shown(name)}: making that would "
-            f"import module {_shown(name.rpartition(':')[0])} and run its code. If you want that, name the game "
-            "yourself, or trust whatever the folder names (in Python: trust=...).",
+            f"{danger}. If you want that, name the game yourself, or trust whatever the folder names (in Python: "
+            "trust=...).",
             arguments=("env", "trust"),
         )
     return name
@@ -66,6 +77,30 @@ def trusted_code(names: Sequence[str], source: str, trust: Trust = False) -> Non
             "If you want that imported and run, trust whatever the folder names (in Python: trust=True).",
             arguments=("trust",),
         )
+
+
+def _danger_of_code(name: GameName) -> str:
+    """What making a game would import, after "making that would"; nothing where it imports no module of a name."""
+    code = [each for each in (name.base, *(wrapper.name for wrapper in name.wrappers)) if is_code(each)]
+    return f"import module {_shown(code[0].rpartition(':')[0])} and run its code" if code else ""
+
+
+def _danger_of_arguments(name: GameName) -> str:
+    """What making a game would give to code that opens or imports what it is given."""
+    tables = [name.arguments, *(wrapper.arguments for wrapper in name.wrappers)]
+    texts = [text for table in tables for text in _texts(dict(table))]
+    named = [text for text in texts if set(text) & set(":/\\")]
+    return f"give it {_shown(named[0])}, which may be a file or a module" if named else ""
+
+
+def _texts(value: object) -> Iterator[str]:
+    """All text inside an argument, with the keys of tables."""
+    if isinstance(value, str):
+        yield value
+    for inner in value if isinstance(value, list | dict) else ():
+        yield from _texts(inner)
+    for inner in value.values() if isinstance(value, dict) else ():
+        yield from _texts(inner)
 
 
 def _shown(name: str) -> str:

@@ -54,6 +54,30 @@ class Endless(Corridor):
 gymnasium.register("tests/Corridor-v0", entry_point=lambda **_: Endless(), max_episode_steps=4)
 
 
+class Sized(Corridor):
+    """Takes arguments; the last position is another."""
+
+    def __init__(self, goal: int, start: float = 0.0, *, labels: dict[str, list[int]] | None = None) -> None:
+        super().__init__()
+        self.goal, self.start, self.labels = goal, start, labels
+
+
+class Doubled(gymnasium.RewardWrapper[Any, Any]):
+    """Rewards times a factor."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], factor: float = 2.0) -> None:
+        super().__init__(env)
+        self.factor = factor
+
+    def reward(self, reward: Any) -> float:
+        return float(reward) * self.factor
+
+
+def bare_function(env: object) -> object:
+    """A wrapper that returns no environment."""
+    return object()
+
+
 class HalfBounded(Corridor):
     """A limit on one side."""
 

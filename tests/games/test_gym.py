@@ -246,7 +246,7 @@ def play_three_steps(name: str) -> None:
         (f"{HERE}:tests/Corridor-v1", "'tests/Corridor-v1' is neither. Did you mean 'tests/Corridor-v0'"),
         ("no_such_module:Corridor", "module 'no_such_module' of .* must be importable; got ModuleNotFound"),
         (":Corridor", "module '' of ':Corridor' must be importable; got ValueError"),
-        (f"{HERE}:NeedsArgument", "must be made without arguments; got TypeError: .*'size'"),
+        (f"{HERE}:NeedsArgument", "must be makeable without arguments; got TypeError: .*'size'.*Give it size"),
         (f"{HERE}:NoEnvironment", "must be a gymnasium.Env; got NoEnvironment"),
         (f"{HERE}:ContinuousActions", r"action_space of environment .* must be Discrete; got Box\("),
         (f"{HERE}:DictObservations", r"observation_space of environment .* must be a Box; got Dict\("),

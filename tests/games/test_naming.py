@@ -50,21 +50,18 @@ def test_a_name_is_read_back_as_it_was_written(name: GameName) -> None:
 
 @given(st.text('ab:./(){}[]=,> "1\\', max_size=24))
 def test_any_text_is_a_name_or_refused(text: str) -> None:
-    """With a sentence, and what is taken has one form."""
+    """And what is taken has one form."""
     try:
         name = parse_name(text)
-    except UserError as error:
-        assert str(error).isprintable()
-    else:
-        assert parse_name(name.text()).text() == name.text()
+    except UserError:
+        return
+    assert parse_name(name.text()).text() == name.text()
 
 
 def test_a_name_is_written_one_way() -> None:
     """Blanks and the order of arguments make no difference."""
     loose = parse_name('  a:B( y = [1,2] ,x="q > (r=1)")>c:W()  > d:V( s=0.5 )')
-    assert loose == GameName(
-        "a:B", {"x": "q > (r=1)", "y": [1, 2]}, (Wrapper("c:W"), Wrapper("d:V", {"s": 0.5}))
-    )
+    assert loose == GameName("a:B", {"x": "q > (r=1)", "y": [1, 2]}, (Wrapper("c:W"), Wrapper("d:V", {"s": 0.5})))
     assert loose.text() == 'a:B(x="q > (r=1)", y=[1, 2]) > c:W > d:V(s=0.5)'
 
 

@@ -84,7 +84,7 @@ def test_an_installed_package_offers_games(folder: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("my_board:Raises", "made of a batch size alone; got RuntimeError: no licence"),
+        ("my_board:Raises", "must be makeable without arguments; got RuntimeError: no licence"),
         ("my_board:broken", "must fulfil numzero.games.Game .* got object with no reset"),
         ("nowhere.py:Twice", "must be importable; got FileNotFoundError"),
         ("my_bord:Twice", "must be importable; got ModuleNotFoundError.* name its file"),

@@ -63,3 +63,36 @@ def test_other_code_than_the_game_needs_trust_itself(trust: bool | str) -> None:
         trusted_code(["os:abort"], "the run in x", trust)
     trusted_code([], "the run in x", trust)
     trusted_code(["os:abort"], "the run in x", True)
+
+
+WRAPPED = "CartPole-v1(render_mode=null) > antigravity:W(x=1)"
+
+
+def test_a_wrapper_needs_the_users_word_too() -> None:
+    """It is code, whatever it stands around."""
+    with pytest.raises(UserError, match="would import module 'antigravity'"):
+        trusted_name(WRAPPED, "the agent in x")
+    for word in (True, WRAPPED, "CartPole-v1 > antigravity:W( x=1 )"):
+        assert trusted_name(WRAPPED, "the agent in x", word) == WRAPPED
+    for word in ("CartPole-v1", "CartPole-v1 > antigravity:W(x=2)"):
+        with pytest.raises(UserError, match="must play the game that was asked for"):
+            trusted_name(WRAPPED, "the agent in x", word)
+    assert "antigravity" not in sys.modules
+
+
+def test_arguments_need_no_word_unless_they_may_name_code() -> None:
+    """Numbers and plain words are data; a path or a module in the hands of an environment is more."""
+    plain, code = 'FrozenLake-v1(map_name="8x8", size=3)', 'Ant-v5(deep=[{"xml_file": "/tmp/evil.xml"}])'
+    assert trusted_name(plain, "the agent in x") == plain
+    for word in (False, "Ant-v5"):
+        with pytest.raises(UserError, match=r"would give it '/tmp/evil\.xml', which may be a file or a module"):
+            trusted_name(code, "the agent in x", word)
+    assert trusted_name(code, "the agent in x", code) == code
+
+
+def test_a_name_without_arguments_is_her_word_for_the_folders() -> None:
+    """But not for other arguments than she names."""
+    name = "os:abort(size=3)"
+    assert trusted_name(name, "the agent in x", "os:abort") == name
+    with pytest.raises(UserError, match=r"asked for, 'os:abort\(size=4\)'; it plays 'os:abort\(size=3\)'"):
+        trusted_name(name, "the agent in x", "os:abort(size=4)")

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import load_env_creator
 
 from numzero import crash_context
 from numzero.errors import UserError, nearest
 from numzero.games.adapters.reading import Misfit
 from numzero.games.adapters.rows import RowsGame, Seen, make_rows
 from numzero.games.base import GameSpec
-from numzero.games.bring import module_of
-from numzero.outside import is_outside
+from numzero.games.bring import made, module_of, wrapped
+from numzero.games.naming import GameName, is_code, parse_name
 
 __all__ = ["GymGame", "registered_ids"]
 
@@ -48,21 +52,22 @@ class GymGame(RowsGame):
         """Make `batch_size` environments, none of them running.
 
         Args:
-          env_id: a registered id, "package.module:Class" (called without arguments), or "package.module:Id-v0".
-            Any other callable that returns an environment does for Class.
+          env_id: a registered id, "package.module:Class", or "package.module:Id-v0", with arguments and wrappers as
+            in `naming`. Any other callable that returns an environment does for Class.
           batch_size: at least 1.
 
         Raises:
           UserError: the environment is unknown, cannot be imported or made, or has spaces that are not supported.
         """
+        name = parse_name(env_id)
         with warnings.catch_warnings():
             # Shown, never raised: spaces warn about lost precision and old ids about newer versions, and
             # a caller who runs with -W error could make no such environment otherwise.
             warnings.simplefilter("default")
             warnings.filterwarnings("ignore", "builtin type .* has no __module__", DeprecationWarning)  # Box2D's
-            rows = make_rows(lambda copy: _GymRow(_make_environment(env_id, copy)), batch_size)
+            rows = make_rows(lambda copy: _GymRow(_make_environment(name, copy)), batch_size)
             self._envs = [row.env for row in rows]
-            super().__init__(_read_spec(env_id, self._envs[0]), rows)
+            super().__init__(_read_spec(name.text(), self._envs[0]), rows)
         registered = self._envs[0].spec
         self.reward_threshold: float | None = None if registered is None else registered.reward_threshold
         """The return at which the task counts as solved, if it was registered with one."""
@@ -98,32 +103,42 @@ def _unpack(method: str, returned: object, count: int) -> tuple[Any, ...]:
     return returned
 
 
-def _make_environment(env_id: str, copy: int) -> _Environment:
-    """One environment by id or by "module:Name"."""
-    crash_context.enter("making", env_id, copy, 0)
-    module, name = module_of(env_id) if is_outside(env_id) else (None, env_id)
-    factory = getattr(module, name, None)
-    if factory is None and name not in gymnasium.registry:
-        offered = registered_ids() if module is None else [*registered_ids(), *_environment_classes(module)]
-        raise UserError(
-            f"environment {env_id!r} must be registered with gymnasium, or be a class as in 'package.module:Class'; "
-            f"{name!r} is neither.{nearest(name, offered)}"
-        )
-    if factory is not None and not callable(factory):
-        raise UserError(f"{env_id!r} must name a class or a function that makes an environment; got {factory!r}.")
-    try:
-        env = gymnasium.make(name, disable_env_checker=True) if factory is None else factory()
-    except Exception as error:
-        raise UserError(
-            f"environment {env_id!r} must be made without arguments; got {type(error).__name__}: {error}. "
-            "Install what it needs, or name a function that makes it."
-        ) from error
+def _make_environment(name: GameName, copy: int) -> _Environment:
+    """One environment by its name, inside its wrappers."""
+    crash_context.enter("making", name.text(), copy, 0)
+    what = f"environment {name.base!r}"
+    env = wrapped(what, _unwrapped(name, what), name.wrappers)
     if not isinstance(env, gymnasium.Env):
-        raise UserError(
-            f"environment {env_id!r} must be a gymnasium.Env; got {type(env).__name__}. Name a subclass of it."
-        )
+        inside = f" inside {' and '.join(each.name for each in name.wrappers)}" if name.wrappers else ""
+        raise UserError(f"{what}{inside} must be a gymnasium.Env; got {type(env).__name__}. Name a subclass of it.")
     crash_context.leave()
     return env
+
+
+def _unwrapped(name: GameName, what: str) -> object:
+    """What a registered id, a class or a function makes of the name's arguments."""
+    module, attribute = module_of(name.base) if is_code(name.base) else (None, name.base)
+    factory = getattr(module, attribute, None)
+    if factory is None and attribute not in gymnasium.registry:
+        offered = registered_ids() if module is None else [*registered_ids(), *_environment_classes(module)]
+        raise UserError(
+            f"{what} must be registered with gymnasium, or be a class as in 'package.module:Class'; "
+            f"{attribute!r} is neither.{nearest(attribute, offered)}"
+        )
+    if factory is None:
+        register = partial(gymnasium.make, attribute, disable_env_checker=True)
+        return made(what, register, arguments=name.arguments, takes=_creator(attribute))
+    if not callable(factory):
+        raise UserError(f"{what} must be a class or a function that makes an environment; got {factory!r}.")
+    return made(what, factory, arguments=name.arguments)
+
+
+def _creator(registered: str) -> Callable[..., Any] | None:
+    """What gymnasium would call for an id, whose signature says which arguments there are."""
+    entry = gymnasium.registry[registered].entry_point
+    with suppress(Exception):  # somebody else's module: that it fails was said
+        return load_env_creator(entry) if isinstance(entry, str) else entry
+    return None
 
 
 def _environment_classes(module: object) -> list[str]:
