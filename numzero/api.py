@@ -317,6 +317,7 @@ def evaluate(
     simulations: int | None = None,
     seed: int = 0,
     exhaustive: bool = False,
+    max_steps: int | None = None,
     trust: Trust = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -329,11 +330,14 @@ def evaluate(
         simulations: per move; 0: the bare policy; None: the agent's own.
         seed: decides openings and episodes.
         exhaustive: also judge every position of a solved game.
+        max_steps: cut off an episode that has not ended by then; None: the longest that the game says, 10,000 where it
+            says none.
         trust: see `trusted_name`.
         progress: called with (done, total).
 
     Returns:
-        `game`, `games`, `simulations`, `seed`, `seconds`, and the scores.
+        `game`, `games`, `simulations`, `seed`, `seconds`, and the scores; `unfinished` and `max_steps` where episodes
+        had to be cut off.
     """
     loaded = load_agent(agent, trust)
     player = None if opponent is None else named_opponent(opponent, loaded, simulations)
@@ -344,6 +348,7 @@ def evaluate(
         simulations=simulations,
         seed=seed,
         all_positions=exhaustive,
+        max_steps=max_steps,
         progress=progress,
         trust=trust,
     )

@@ -16,7 +16,7 @@ from numzero.commands.display import echo
 from numzero.commands.trust import takes_trust
 from numzero.drawing.words import duration, score_line
 from numzero.games import Trust
-from numzero.judging.evaluate import Progress, scores_only
+from numzero.judging.evaluate import Progress, scores_only, unfinished_words
 from numzero.runtime.family import no_orphans
 
 __all__ = ["evaluate"]
@@ -33,6 +33,11 @@ __all__ = ["evaluate"]
     "--simulations", type=click.IntRange(min=0), help="Per move; 0: the bare policy; default: the agent's own."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides openings and episodes.")
+@click.option(
+    "--max-steps",
+    type=click.IntRange(min=1),
+    help="Cut off episodes that have not ended by then; default: the game's longest, 10,000 where it names none.",
+)
 @click.option("--exhaustive", is_flag=True, help="Also judge every position of a solved game, as tictactoe is.")
 @takes_trust
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -43,6 +48,7 @@ def evaluate(
     games: int,
     simulations: int | None,
     seed: int,
+    max_steps: int | None,
     exhaustive: bool,
     trust: Trust,
     as_json: bool,
@@ -61,9 +67,12 @@ def evaluate(
         simulations=simulations,
         seed=seed,
         exhaustive=exhaustive,
+        max_steps=max_steps,
         trust=trust,
         progress=_progress_line(),
     )
+    if "unfinished" in result:
+        echo(unfinished_words(result, games, result["max_steps"]) + " See --max-steps.", err=True)
     if as_json:
         echo(json.dumps(result))
         return

@@ -6,7 +6,7 @@ Knows agents, games and opponents; knows nothing of training, and never imports 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from numzero.agent import Agent
 from numzero.errors import UserError
-from numzero.games import STAY, Solved, Trust, make_game, trusted_name
+from numzero.games import STAY, GameSpec, Solved, Trust, make_game, trusted_name
 from numzero.games.turns import for_first_player
 from numzero.judging.opponents import AgentPlayer, Player, RandomPlayer
 
-__all__ = ["Progress", "episodes", "evaluate", "exhaustive", "match", "measure", "scores_only"]
+__all__ = ["Progress", "episodes", "evaluate", "exhaustive", "match", "measure", "scores_only", "step_limit"]
+__all__ += ["unfinished_words"]
 
 BATCH_SIZE = 256
 """Games or episodes in lockstep."""
@@ -27,6 +28,8 @@ EXHAUSTIVE_BATCH_SIZE = 565
 """Positions at a time: divides the 4,520 of tic-tac-toe into eight batches."""
 OPENING_MOVES = 2
 """Against another agent every game starts with so many random moves: two greedy players else repeat one game."""
+MAX_STEPS = 10_000
+"""Where the game does not say how long an episode may be, one that has not ended after so many steps is cut off."""
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) at every move of a batch."""
@@ -36,6 +39,21 @@ def _unheard(done: int, total: int) -> None:
     """For callers that gave no `progress`."""
 
 
+def step_limit(spec: GameSpec, max_steps: int | None) -> int:
+    """Steps after which an episode is cut off: as the caller says, else as the game does, and MAX_STEPS at least."""
+    return max_steps or max(MAX_STEPS, spec.max_steps or 0)
+
+
+def unfinished_words(scores: Mapping[str, Any], games: int, limit: int) -> str:
+    """What there is to say of episodes that were cut off; empty where all ended."""
+    if not scores.get("unfinished"):
+        return ""
+    return (
+        f"{scores['unfinished']} of {games} episodes had not ended after {limit:,} steps and were cut off there; what "
+        "they had earned by then counts. Give the environment a time limit, or set another bound."
+    )
+
+
 def evaluate(
     agent: Agent,
     *,
@@ -43,28 +61,39 @@ def evaluate(
     games: int,
     simulations: int | None,
     seed: int,
+    max_steps: int | None = None,
     progress: Progress | None = None,
     trust: Trust = False,
 ) -> dict[str, Any]:
     """Scores of `agent`: a match where two play (against a random player unless told), else episodes.
 
-    An agent comes from a folder, so the game that it names is made only if it is registered or `trust` covers it; see
-    `trusted_name`. `match` and `episodes` make the game that they are given.
+    Episodes that had to be cut off (see `step_limit`) count as `unfinished`, if there were any. An agent comes from a
+    folder, so the game that it names is made only if it is registered or `trust` covers it; see `trusted_name`. `match`
+    and `episodes` make the game that they are given.
     """
     player, spec = AgentPlayer(agent, simulations), agent.info.spec
     if spec.num_players != 2 and opponent is not None:
         raise UserError(f"{spec.name} has one player; leave the opponent out.", arguments=("opponent",))
     name = trusted_name(spec.name, "the agent", trust)
     if spec.num_players == 2:
-        return match(name, player, opponent or RandomPlayer(), games=games, seed=seed, progress=progress)
-    return episodes(name, player, games=games, seed=seed, progress=progress)
+        against = opponent or RandomPlayer()
+        return match(name, player, against, games=games, seed=seed, max_steps=max_steps, progress=progress)
+    return episodes(name, player, games=games, seed=seed, max_steps=max_steps, progress=progress)
 
 
 def match(
-    game_name: str, player: Player, opponent: Player, *, games: int, seed: int, progress: Progress | None = None
+    game_name: str,
+    player: Player,
+    opponent: Player,
+    *,
+    games: int,
+    seed: int,
+    max_steps: int | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Wins, draws and losses of `player`, who moves first in half of the games (the larger half)."""
     scores: dict[str, Any] = {"wins": 0, "draws": 0, "losses": 0}
+    unfinished = 0
     for side, count in enumerate((games - games // 2, games // 2)):
         outcomes = np.zeros(0)
         rng = np.random.default_rng([seed, 0])  # the same openings for both sides
@@ -73,7 +102,9 @@ def match(
             pair = (player, opponent) if side == 0 else (opponent, player)
             opening = OPENING_MOVES if isinstance(opponent, AgentPlayer) else 0
             done = side * (games - games // 2) + len(outcomes)
-            first = _play_match(game_name, pair, size, rng, opening, partial(progress or _unheard, done, games))
+            moved = partial(progress or _unheard, done, games)
+            first, running = _play_match(game_name, pair, size, rng, opening, max_steps, moved)
+            unfinished += running
             outcomes = np.concatenate([outcomes, first if side == 0 else -first])
             (progress or _unheard)(done + size, games)
         tally = {
@@ -84,7 +115,7 @@ def match(
         for name, number in tally.items():
             scores[name] += number
         scores["as_first" if side == 0 else "as_second"] = tally
-    return scores
+    return scores | ({"unfinished": unfinished} if unfinished else {})
 
 
 def _play_match(
@@ -93,14 +124,16 @@ def _play_match(
     size: int,
     rng: np.random.Generator,
     opening_moves: int,
+    max_steps: int | None,
     moved: Callable[[], None],
-) -> NDArray[np.float64]:
-    """`[size]` sum of rewards of the player who moved first, over one game each."""
+) -> tuple[NDArray[np.float64], int]:
+    """`[size]` sum of rewards of the player who moved first, over one game each; how many games were cut off."""
     game = make_game(game_name, size)
     try:
         game.reset(np.ones(size, np.bool_), rng)
         total, playing, num_moves = np.zeros(size), np.ones(size, np.bool_), 0
-        while playing.any():
+        limit = step_limit(game.spec, max_steps)
+        while playing.any() and num_moves < limit:
             to_play = game.to_play().copy()
             action = np.full(size, STAY, np.int32)
             for side in (0, 1):
@@ -112,41 +145,57 @@ def _play_match(
             playing &= ~(step.terminated | step.truncated)
             num_moves += 1
             moved()
-        return total
+        return total, int(playing.sum())
     finally:
         game.close()
 
 
 def episodes(
-    game_name: str, player: Player, *, games: int, seed: int, progress: Progress | None = None
+    game_name: str,
+    player: Player,
+    *,
+    games: int,
+    seed: int,
+    max_steps: int | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Mean, standard deviation and minimum of the undiscounted return over `games` episodes with fixed seeds."""
     rng = np.random.default_rng([seed, 1])
     returns: list[float] = []
+    unfinished = 0
     while len(returns) < games:
         size = min(BATCH_SIZE, games - len(returns))
-        returns += _play_episodes(
-            game_name, player, size, rng, partial(progress or _unheard, len(returns), games)
-        ).tolist()
+        moved = partial(progress or _unheard, len(returns), games)
+        more, running = _play_episodes(game_name, player, size, rng, max_steps, moved)
+        returns += more.tolist()
+        unfinished += running
         (progress or _unheard)(len(returns), games)
-    scores = np.asarray(returns)
-    return {"mean_return": float(scores.mean()), "std_return": float(scores.std()), "min_return": float(scores.min())}
+    found = np.asarray(returns)
+    scores = {"mean_return": float(found.mean()), "std_return": float(found.std()), "min_return": float(found.min())}
+    return scores | ({"unfinished": unfinished} if unfinished else {})
 
 
 def _play_episodes(
-    game_name: str, player: Player, size: int, rng: np.random.Generator, moved: Callable[[], None]
-) -> NDArray[np.float64]:
-    """`[size]` returns of one episode in each copy."""
+    game_name: str,
+    player: Player,
+    size: int,
+    rng: np.random.Generator,
+    max_steps: int | None,
+    moved: Callable[[], None],
+) -> tuple[NDArray[np.float64], int]:
+    """`[size]` returns of one episode in each copy, and how many were cut off."""
     game = make_game(game_name, size)
     try:
         game.reset(np.ones(size, np.bool_), rng)
-        total, playing = np.zeros(size), np.ones(size, np.bool_)
-        while playing.any():
+        total, playing, num_moves = np.zeros(size), np.ones(size, np.bool_), 0
+        limit = step_limit(game.spec, max_steps)
+        while playing.any() and num_moves < limit:
             step = game.step(np.where(playing, player.choose(game, rng), STAY).astype(np.int32))
             total += step.reward
             playing &= ~(step.terminated | step.truncated)
+            num_moves += 1
             moved()
-        return total
+        return total, int(playing.sum())
     finally:
         game.close()
 
@@ -172,7 +221,7 @@ def exhaustive(
     return {"positions": len(values), "optimal": optimal}
 
 
-_CONTEXT = ("game", "games", "simulations", "seed", "seconds")
+_CONTEXT = ("game", "games", "simulations", "seed", "seconds", "max_steps")
 
 
 def measure(
@@ -183,6 +232,7 @@ def measure(
     simulations: int | None = None,
     seed: int = 0,
     all_positions: bool = False,
+    max_steps: int | None = None,
     progress: Progress | None = None,
     trust: Trust = False,
 ) -> dict[str, Any]:
@@ -191,10 +241,19 @@ def measure(
     # First, because it may refuse: not after minutes of play.
     positions = exhaustive(agent, simulations=simulations, progress=progress, trust=trust) if all_positions else {}
     scores = evaluate(
-        agent, opponent=opponent, games=games, simulations=simulations, seed=seed, progress=progress, trust=trust
+        agent,
+        opponent=opponent,
+        games=games,
+        simulations=simulations,
+        seed=seed,
+        max_steps=max_steps,
+        progress=progress,
+        trust=trust,
     )
     budget = agent.info.search.num_simulations if simulations is None else simulations
     context = {"game": agent.info.spec.name, "games": games, "simulations": budget, "seed": seed}
+    if "unfinished" in scores:
+        context["max_steps"] = step_limit(agent.info.spec, max_steps)
     return context | {"seconds": round(time.perf_counter() - started, 3)} | scores | positions
 
 

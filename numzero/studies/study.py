@@ -343,7 +343,7 @@ def train_seed(config: RunConfig, folder: Path, variant: str, seed: int) -> Seed
     result = SeedResult(
         variant=variant,
         seed=seed,
-        scores=final_scores(agent, config.evaluation.num_simulations, config.game),
+        scores=final_scores(agent, config.evaluation.num_simulations, config.game, config.evaluation.max_steps),
         seconds=round(seconds, 1),
         cpu_seconds=round(cpu_seconds, 1),
         updates=said["updates"],
@@ -360,7 +360,7 @@ def _cpu_seconds() -> float:
     return sum(os.times()[:4])
 
 
-def final_scores(agent: Agent, simulations: int, game: str) -> dict[str, float]:
+def final_scores(agent: Agent, simulations: int, game: str, max_steps: int = 0) -> dict[str, float]:
     """What the final agent of `game` is judged by: every position of a solved game, a match, or 100 episodes.
 
     Raises:
@@ -372,6 +372,7 @@ def final_scores(agent: Agent, simulations: int, game: str) -> dict[str, float]:
         return {f"positions right, {n} simulations" if n else "positions right, bare policy": found[n] for n in found}
     player = AgentPlayer(agent, simulations)
     if spec.num_players == 2:
-        scores = match(game, player, RandomPlayer(), games=FINAL_GAMES, seed=FINAL_SEED)
+        scores = match(game, player, RandomPlayer(), games=FINAL_GAMES, seed=FINAL_SEED, max_steps=max_steps)
         return {"score against random": evaluation_score(scores)}
-    return {"mean return": episodes(game, player, games=FINAL_EPISODES, seed=FINAL_SEED)["mean_return"]}
+    scores = episodes(game, player, games=FINAL_EPISODES, seed=FINAL_SEED, max_steps=max_steps)
+    return {"mean return": scores["mean_return"]}

@@ -122,6 +122,9 @@ class EvaluationConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Learner updates between evaluations; 0: only at the end."""
     num_simulations: int = 16
     """Simulations per move, without noise."""
+    max_steps: int = 0
+    """An episode that has not ended after so many steps is cut off, and said to be; what it earned by then counts. 0:
+    as many as the game says its longest episode has, and where it does not say, 10,000. MuZero: 27,000 in Atari."""
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
@@ -131,6 +134,7 @@ class EvaluationConfig(msgspec.Struct, frozen=True, kw_only=True):
             games=at_least(1),
             interval=at_least(0),
             num_simulations=at_least(0, LARGEST_BUDGET),
+            max_steps=at_least(0),
         )
 
 

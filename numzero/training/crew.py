@@ -72,7 +72,8 @@ class Crew:
             self._runtime.start(reanalyze, self._reanalyze_tasks(window_steps), unit="positions")
         if evaluates:
             settings = self._config.evaluation
-            task = EvaluationTask(self._config.game, settings.games, settings.num_simulations, EVALUATION_SEED)
+            how = settings.games, settings.num_simulations, EVALUATION_SEED, settings.max_steps
+            task = EvaluationTask(self._config.game, *how)
             self._runtime.start(evaluation, [task], unit="updates", patience_seconds=EVALUATION_PATIENCE_SECONDS)
 
     def _selfplay_tasks(self) -> list[SelfPlayTask]:

@@ -76,6 +76,7 @@ class Evaluations:
                 games=settings.games,
                 simulations=settings.num_simulations,
                 seed=EVALUATION_SEED,
+                max_steps=settings.max_steps,
                 progress=progress,
                 trust=self._config.game,
             )

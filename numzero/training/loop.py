@@ -15,6 +15,7 @@ from numzero.training.checkpoint import Checkpoint, RunState
 from numzero.training.config import RunConfig
 from numzero.training.crew import Crew
 from numzero.training.evaluations import Evaluations
+from numzero.training.first_game import FirstGame
 from numzero.training.pace import Pace
 from numzero.training.publisher import Publisher
 from numzero.training.run_folder import RunFolder
@@ -52,6 +53,7 @@ class Loop:
         self._config, self._plan, self._state = config, state.plan, state
         self._files, self._trainer, self._runtime, self._interrupts = files, trainer, runtime, interrupts
         self._pace = Pace(config, state.plan, runtime.pace)
+        self._first_game = FirstGame(config, state.plan, state.steps)
         self._crew = Crew(config, state.plan, runtime, state.steps, state.reanalyzed)
         self.account = Account(config, state, trainer, files.journal)
         average = config.schedule.average_acts
@@ -112,6 +114,8 @@ class Loop:
             self._runtime.poll(pace.wait_seconds(self._num_updates_due()))
         self._take_in()
         self.account.progress(self._runtime.workers)
+        if problem := self._first_game.problem(self._state.steps):
+            self._files.journal.note("waiting", problem)
 
     def _has_games(self) -> bool:
         return self._trainer.window.num_steps > 0
@@ -121,6 +125,7 @@ class Loop:
         state, brought = self._state, self._crew.bring()
         for game in brought.games:
             self._trainer.window.add(game)
+            self._first_game.come()
         state.sequence = self._runtime.sequence
         if self._plan.reanalyze_workers:
             state.revision = self._trainer.follow(self._files.store, state.revision)

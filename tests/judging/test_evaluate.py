@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.games.boards.tictactoe import action_values, all_positions
 from numzero.judging import evaluate as judge
-from numzero.judging.evaluate import episodes, evaluate, exhaustive, match
+from numzero.judging.evaluate import episodes, evaluate, exhaustive, match, step_limit
 from numzero.judging.opponents import AgentPlayer, MinimaxPlayer, RandomPlayer
 from tests.reference import tictactoe as reference
 from tests.tiny import CORRIDOR, make_agent
@@ -152,6 +153,26 @@ def test_only_the_first_episode_of_a_copy_counts() -> None:
     right = {"mean_return": 1.0, "std_return": 0.0, "min_return": 1.0}
     assert episodes(CORRIDOR, Always(1), games=40, seed=0) == right
     assert episodes(CORRIDOR, Always(0), games=40, seed=0) == dict.fromkeys(right, 0.0)
+
+
+def test_what_does_not_end_is_cut_off_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Episodes and matches have a bound, in batches of any size; what was earned by then counts."""
+    monkeypatch.setattr(judge, "BATCH_SIZE", 2)
+    never = "tests.games.harsh:Neverending"
+    assert episodes(never, Always(1), games=5, seed=0, max_steps=3)["unfinished"] == 5
+    assert episodes(never, Always(1), games=3, seed=0, max_steps=20)["min_return"] > 5.0
+    match_scores = match("tictactoe", RandomPlayer(), RandomPlayer(), games=5, seed=0, max_steps=4)
+    assert (match_scores["unfinished"], match_scores["draws"]) == (5, 5)
+    assert "unfinished" not in episodes(CORRIDOR, Always(1), games=5, seed=0, max_steps=10)
+
+
+def test_the_bound_is_the_callers_or_the_games() -> None:
+    """Asked for, else the game's longest episode, else ten thousand steps."""
+    spec = make_agent().info.spec
+    unknown = msgspec.structs.replace(spec, max_steps=None)
+    long = msgspec.structs.replace(spec, max_steps=50_000)
+    assert [step_limit(each, None) for each in (unknown, long)] == [10_000, 50_000]
+    assert [step_limit(each, 7) for each in (unknown, long)] == [7, 7]
 
 
 def test_returns_are_those_of_single_episodes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,8 @@ class EvaluationTask(NamedTuple):
     games: int
     num_simulations: int
     seed: int
+    max_steps: int = 0
+    """As `EvaluationConfig` says."""
 
 
 class _StoppedError(Exception):
@@ -68,5 +70,13 @@ def _judge(agent: Agent, task: EvaluationTask, mailbox: Mailbox) -> dict[str, An
         if mailbox.stopping():
             raise _StoppedError
 
-    settings = {"games": task.games, "simulations": task.num_simulations, "seed": task.seed}
-    return evaluate(agent, opponent=None, progress=move, trust=task.game, **settings)
+    return evaluate(
+        agent,
+        opponent=None,
+        games=task.games,
+        simulations=task.num_simulations,
+        seed=task.seed,
+        max_steps=task.max_steps,
+        progress=move,
+        trust=task.game,
+    )

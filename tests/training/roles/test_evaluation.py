@@ -95,4 +95,4 @@ def test_a_stop_is_not_held_up_by_an_evaluation(runtime: InlineRuntime, monkeypa
 def test_a_task_travels_as_plain_values() -> None:
     """It names no place: the role may be on another machine."""
     assert {type(value) for value in TASK} <= {str, int}
-    assert TASK._fields == ("game", "games", "num_simulations", "seed")
+    assert TASK._fields == ("game", "games", "num_simulations", "seed", "max_steps")
