@@ -28,9 +28,12 @@ ENTRY_POINTS = "numzero.games"
 _BOARDS = {"tictactoe": "numzero.games.boards.tictactoe:TicTacToe"}
 """numzero's own: a new one is a file, and a line here."""
 
-_WORLDS: dict[str, str] = {}
+_WORLDS = {
+    "openspiel": "numzero.games.adapters.openspiel:SpielGame",
+    "pettingzoo": "numzero.games.adapters.pettingzoo:ZooGame",
+}
 """By scheme ("openspiel:breakthrough") the file in `adapters` of a library that lists its games by name, and its class,
-which is made of a whole name and a batch size, as GymGame is: "numzero.games.adapters.openspiel:OpenSpielGame"."""
+which is made of a whole name and a batch size, as GymGame is."""
 
 _METHODS = ("reset", "observation", "legal", "to_play", "step", "render", "close")
 
@@ -183,8 +186,8 @@ def _make_board(name: GameName, maker: _Maker, batch_size: int) -> Game:
 
 def _make_environments(name: GameName, batch_size: int) -> Game:
     """Environments of a world that has a scheme, or gymnasium's: any other name is that."""
-    if name.scheme in _WORLDS:
-        return _own(_WORLDS[name.scheme])(name.text(), batch_size)
+    if name.scheme is not None:
+        return _world(name.scheme)(name.text(), batch_size)
     try:
         from numzero.games.adapters.gym import GymGame, registered_ids
     except ModuleNotFoundError as error:
@@ -200,6 +203,19 @@ def _make_environments(name: GameName, batch_size: int) -> Game:
             f"a game must be a board game or a registered environment; got {name.base!r}.{nearest(name.base, known)}"
         )
     return GymGame(name.text(), batch_size)
+
+
+def _world(scheme: str) -> _Maker:
+    """What makes the games of a scheme, if its library is installed."""
+    try:
+        return _own(_WORLDS[scheme])
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("numzero"):
+            raise
+        raise UserError(
+            f"games that begin with {scheme + ':'!r} need a library that is not installed ({error.name}). "
+            f"Run: pip install 'numzero[{scheme}]'"
+        ) from error
 
 
 def _own_names() -> list[str]:
