@@ -1,10 +1,11 @@
 """`play`: a person against an agent, in the terminal or in the browser.
 
-Knows prompts and lines; `api` plays, and `web` serves the page.
+Knows prompts and lines; `api` plays, and `numzero.web` serves the page.
 """
 
 from __future__ import annotations
 
+import webbrowser
 from pathlib import Path
 
 import click
@@ -15,9 +16,9 @@ from numzero import api
 from numzero.agent import Decision
 from numzero.commands.display import echo
 from numzero.commands.trust import takes_trust
-from numzero.commands.web import serve
 from numzero.games import Game, Trust
 from numzero.runtime.family import no_orphans
+from numzero.web import WebServer
 
 __all__ = ["play"]
 
@@ -56,11 +57,27 @@ def play(
     """
     if web:
         side = "" if watch else "O" if second else "X"
-        serve(agent, port=port, open_browser=not no_open, simulations=simulations, side=side, trust=trust)
+        _serve(WebServer(agent, port=port, simulations=simulations, side=side, trust=trust), open_browser=not no_open)
         return
     person = -1 if watch else int(second)
     with no_orphans(ends_rest=True):
         _play(agent, simulations, person, seed, trust)
+
+
+def _serve(server: WebServer, *, open_browser: bool) -> None:
+    """The page, until ^C."""
+    if server.config["engine"] == "server":
+        echo("Preparing the agent (the first time on a machine takes some seconds).")
+        server.prepare()
+    echo(f"Play at {server.url} (^C ends).{server.advice}")
+    if open_browser:
+        webbrowser.open(server.url)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        echo("The page is closed.")
+    finally:
+        server.server_close()
 
 
 def _play(agent: Path, simulations: int | None, person: int, seed: int | None, trust: Trust) -> None:

@@ -20,8 +20,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from numzero import web
 from numzero.agent import Agent
-from numzero.commands import main, web
+from numzero.commands import main
 from numzero.errors import UserError
 from numzero.games import TicTacToe
 from tests.hosts.test_programs import AGENTS
@@ -180,7 +181,7 @@ def test_an_agent_without_a_graph_thinks_in_the_server(tmp_path: Path, with_runt
 
 def test_what_the_page_cannot_play_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another game, too long a search, a port that is taken, a page that is not there: one sentence each."""
-    with pytest.raises(UserError, match="--simulations must be at most 1023 in the browser; got 1024"):
+    with pytest.raises(UserError, match="simulations must be at most 1023 in the browser; got 1024"):
         page_server(simulations=1024)
     with pytest.raises(UserError, match=r"the page plays tictactoe only; the agent in .* plays CartPole-v1"):
         page_server(write_agent(tmp_path / "cartpole", "CartPole-v1"))
@@ -195,7 +196,7 @@ def test_the_command_opens_the_page_and_hands_it_what_was_asked(monkeypatch: pyt
     """--no-open leaves the browser alone; --second and --watch choose the side."""
     opened: list[str] = []
     served: list[dict[str, Any]] = []
-    monkeypatch.setattr(web.webbrowser, "open", opened.append)
+    monkeypatch.setattr("webbrowser.open", opened.append)
     monkeypatch.setattr(web.WebServer, "serve_forever", lambda self: served.append(self.config))
     for words, side in (["--second"], "O"), (["--watch", "--no-open"], ""), (["--simulations", "50"], "X"):
         said = CliRunner().invoke(main, ["play", str(AGENT), "--web", *words], catch_exceptions=False)

@@ -1,4 +1,4 @@
-"""`play --web`: serves the page in models/hosts/web to this machine's browsers, and an agent to the page.
+"""Serves the page in models/hosts/web to this machine's browsers, and an agent to the page.
 
 Knows HTTP and where the page's files are; the page plays. Where the browser cannot think for itself, because
 onnxruntime-web or agent.onnx is not there, the agent thinks here.
@@ -15,7 +15,6 @@ import socket
 import sys
 import threading
 import time
-import webbrowser
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,14 +23,13 @@ import msgspec
 import numpy as np
 
 from numzero.agent import Agent, read_agent
-from numzero.commands.display import echo
 from numzero.errors import UserError
 from numzero.games import Trust, trusted_name
 from numzero.inference import AGENT_GRAPH
 
-__all__ = ["PAGE", "WebServer", "serve"]
+__all__ = ["PAGE", "WebServer"]
 
-PAGE = Path(__file__).resolve().parents[2] / "models" / "hosts" / "web"
+PAGE = Path(__file__).resolve().parents[1] / "models" / "hosts" / "web"
 RUNTIME = PAGE / "node_modules" / "onnxruntime-web" / "dist"
 RUNTIME_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 PAGE_FILES = ("index.html", "style.css", "icon.svg", "page.mjs", "rules.mjs", "engine.mjs", "worker.mjs")
@@ -68,36 +66,15 @@ HEADERS = {
 """The browser itself forbids the page to talk to any other place."""
 
 
-def serve(
-    folder: Path, *, port: int, open_browser: bool, simulations: int | None, side: str, trust: Trust = False
-) -> None:
-    """Serve the page for the agent in `folder` until ^C.
+class WebServer(http.server.ThreadingHTTPServer):
+    """Answers with files that are all known before it starts, and with the agent's moves.
 
     Args:
         folder: of the agent, which must play tic-tac-toe.
         port: on 127.0.0.1; 0 takes a free one.
-        open_browser: show the page at once.
         simulations: what the page begins with; None takes the agent's own.
         side: what the person plays at first: "X", "O", or "" where the agent plays both.
         trust: the name that the user gave the game, if she did; nothing else is served, so nothing must be trusted.
-    """
-    server = WebServer(folder, port=port, simulations=simulations, side=side, trust=trust)
-    if server.config["engine"] == "server":
-        echo("Preparing the agent (the first time on a machine takes some seconds).")
-        server.agent.act(np.zeros(server.agent.info.spec.observation_shape))
-    echo(f"Play at {server.url} (^C ends).{server.advice}")
-    if open_browser:
-        webbrowser.open(server.url)
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        echo("The page is closed.")
-    finally:
-        server.server_close()
-
-
-class WebServer(http.server.ThreadingHTTPServer):
-    """Answers with files that are all known before it starts, and with the agent's moves.
 
     Attributes:
         url: where the page is.
@@ -115,7 +92,10 @@ class WebServer(http.server.ThreadingHTTPServer):
         if not PAGE.is_dir():
             raise UserError(f"the page comes with a checkout of numzero; {PAGE} is not there. Run cli.py from one.")
         if simulations is not None and simulations > LARGEST_BUDGET:
-            raise UserError(f"--simulations must be at most {LARGEST_BUDGET} in the browser; got {simulations}.")
+            raise UserError(
+                f"simulations must be at most {LARGEST_BUDGET} in the browser; got {simulations}.",
+                arguments=("simulations",),
+            )
         budget = self.agent.info.search.num_simulations if simulations is None else simulations
         in_browser, self.advice = _ability(files)
         self.config = {
@@ -133,9 +113,17 @@ class WebServer(http.server.ThreadingHTTPServer):
         try:
             super().__init__(("127.0.0.1", port), _Handler)
         except OSError as error:
-            raise UserError(f"port {port} cannot be used: {error.strerror}. Choose another --port, or none.") from error
+            raise UserError(
+                f"port {port} cannot be used: {error.strerror}. Choose another, or 0 for a free one.",
+                arguments=("port",),
+            ) from error
         self.url = f"http://127.0.0.1:{self.server_port}/"
         self._free = threading.Semaphore(MOST_CONNECTIONS)
+
+    def prepare(self) -> None:
+        """Compile what the agent needs to think here, before the first question waits for it."""
+        if self.config["engine"] == "server":
+            self.agent.act(np.zeros(self.agent.info.spec.observation_shape))
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Begin a thread for a connection, or say that there are too many."""
@@ -167,7 +155,7 @@ def _ability(files: dict[str, bytes]) -> tuple[bool, str]:
         where = PAGE.relative_to(PAGE.parents[2])
         return False, (
             " The agent thinks here, not in the browser: onnxruntime-web is not installed; "
-            f"`npm install --prefix {where}` gets it."
+            f"`npm install` in {where} gets it."
         )
     return True, ""
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from numzero.commands import web
+from numzero import web
 from tests.hosts.test_page import ask, page_server, serving
 from tests.tiny import write_agent
 
