@@ -90,7 +90,7 @@ class WebServer(http.server.ThreadingHTTPServer):
             raise UserError(f"the page plays {GAME} only; the agent in {folder} plays {self.agent.info.spec.name}.")
         trusted_name(GAME, f"the agent in {folder}", trust)
         if not PAGE.is_dir():
-            raise UserError(f"the page comes with a checkout of numzero; {PAGE} is not there. Run cli.py from one.")
+            raise UserError(f"the page comes with a checkout of numzero; {PAGE} is not there. Run it from one.")
         if simulations is not None and simulations > LARGEST_BUDGET:
             raise UserError(
                 f"simulations must be at most {LARGEST_BUDGET} in the browser; got {simulations}.",

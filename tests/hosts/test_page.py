@@ -121,7 +121,7 @@ def test_the_server_answers_for_the_agent_where_the_browser_cannot(without_runti
     game.step(np.array([4], np.int32))
     observation, legal = game.observation()[0], game.legal()[0]
     server = page_server()
-    assert "npm install --prefix models/hosts/web" in server.advice
+    assert "`npm install` in models/hosts/web" in server.advice
     with serving(server) as url:
         assert json.loads(ask(url, "/config.json")[2])["engine"] == "server"
         question = {"observation": observation.ravel().tolist(), "legal": legal.tolist(), "simulations": 12}
