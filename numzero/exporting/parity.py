@@ -159,14 +159,14 @@ def _torch_error(source: Path, info: AgentInfo, model: ModelFiles, trust: Trust)
     from numzero.networks.export import ParityError, parity_with
 
     with unfit_explained(f"the checkpoint {folder}"):
-        parameters: NDArray[Any] = read_arrays(read_folder(folder)["learner.npz"])["average_parameters"]
+        learner = read_arrays(read_folder(folder)["learner.npz"])
+        parameters: NDArray[Any] = learner["average_parameters"]
     config = load_config(source / "config.toml")
     trusted_code(outside_code(config), f"the run in {source}", trust)
     try:
         turns = turn_gamma(info.spec, info.discount)
-        return parity_with(
-            parameters, info.spec.observation_shape, info.spec.num_actions, config.network, model, turns
-        ), ""
+        sizes = info.spec.observation_shape, info.spec.num_actions
+        return parity_with(parameters, *sizes, config.network, model, turns, learner), ""
     except ParityError as error:
         raise UserError(f"the networks are not the run's: {error}") from error
 

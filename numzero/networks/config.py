@@ -153,8 +153,10 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     body: Body = MlpConfig()
     """`kind` is `mlp`, `conv`, or a class of your own as module:Class; its settings stand beside it."""
-    observation_scaling: Literal["none", "symlog"] = "none"
-    """`symlog`: sign(x) log(1 + |x|), for observations of unknown range (DreamerV3)."""
+    observation_scaling: Literal["none", "symlog", "running", "pictures"] = "none"
+    """What the body sees of an observation x, by a layer of the network: `none` x; `symlog` sign(x) log(1 + |x|), for
+    numbers of unknown range (DreamerV3); `running` (x - mean) / spread, learned while training, logarithmic beyond some
+    5 spreads; `pictures` x / 255."""
     value: SupportConfig = SupportConfig()
     """Bins of the value."""
     reward: SupportConfig = SupportConfig()

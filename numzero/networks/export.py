@@ -8,6 +8,7 @@ of an edge is the constant `discount` in the metadata.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -41,7 +42,7 @@ class NonFiniteWeightsError(UserError):
 
 def require_finite(network: MuZeroNetwork) -> None:
     """Raise NonFiniteWeightsError, naming the parameter, unless every weight is finite."""
-    for name, parameter in network.named_parameters():
+    for name, parameter in network.stored().items():
         if not bool(torch.isfinite(parameter).all()):
             raise NonFiniteWeightsError(
                 f"the network's {name} must be finite; training has made some of its weights NaN or infinite. "
@@ -94,7 +95,7 @@ class Exporter:
         return self._with_weights(network, version)
 
     def _with_weights(self, network: MuZeroNetwork, version: int) -> ModelFiles:
-        weights = {self._prefix + name: parameter.detach().numpy() for name, parameter in network.named_parameters()}
+        weights = {self._prefix + name: tensor.detach().numpy() for name, tensor in network.stored().items()}
         metadata = {"discount": repr(self._discount), "model_version": str(version)}
         return ModelFiles(*(replace_weights(template, weights, metadata) for template in self._template))
 
@@ -162,8 +163,11 @@ def parity_with(
     config: NetworkConfig,
     files: ModelFiles,
     turn_gamma: float | None = None,
+    learned: Mapping[str, NDArray[Any]] | None = None,
 ) -> float:
     """As `check_parity`, of the network whose parameters are `parameters`, flat and in torch's order.
+
+    `learned`: what its inputs know of observations, as `Inputs.state` gives it.
 
     Raises:
         ParityError: they differ, or the network that `config` makes has another number of parameters.
@@ -172,6 +176,7 @@ def parity_with(
     if (count := sum(parameter.numel() for parameter in network.parameters())) != parameters.size:
         raise ParityError(f"the settings make {count} parameters; there are {parameters.size}.")
     torch.nn.utils.vector_to_parameters(torch.from_numpy(parameters), network.parameters())
+    network.inputs.restore(learned or {})
     return check_parity(network, files)
 
 
@@ -181,7 +186,8 @@ def _trial_inputs(network: MuZeroNetwork, num_rows: int) -> tuple[NDArray[np.flo
     observation = rng.normal(size=(num_rows, *network.observation_shape))
     rows = np.resize(MAGNITUDES, num_rows).reshape(-1, *[1] * len(network.observation_shape))
     action = rng.integers(network.num_actions, size=num_rows)
-    return (observation * rows).astype(np.float32), action.astype(np.int32)
+    typical = network.inputs.typical(torch.from_numpy((observation * rows).astype(np.float32)))
+    return typical.numpy(), action.astype(np.int32)
 
 
 @torch.no_grad()

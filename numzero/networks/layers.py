@@ -44,10 +44,11 @@ class NetworkGraph(Graph):
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self._names = {id(parameter): name for name, parameter in module.named_parameters()}
+        learned = (*module.named_parameters(), *module.named_buffers())
+        self._names = {id(tensor): name for name, tensor in learned}
 
     def weight(self, parameter: torch.Tensor) -> Value:
-        """A parameter of the module."""
+        """A parameter of the module, or a buffer."""
         return self.stored(self._names[id(parameter)], parameter.detach().numpy())
 
 

@@ -33,9 +33,13 @@ class MuZeroNetwork(nn.Module):
         self.num_actions = num_actions
         self.heads = heads_of(num_actions, config, turn_gamma)
         self._bins = {name: torch.from_numpy(head.bins) for name, head in self.heads.items() if head.bins is not None}
-        self.inputs = make_inputs(config)
+        self.inputs = make_inputs(observation_shape, config)
         body = make_body(observation_shape, num_actions, num_outputs(self.heads), config.body)
         self.latent_shape, self.representation, self.dynamics, self.prediction = body
+
+    def stored(self) -> dict[str, torch.Tensor]:
+        """All that is learned and lies in the files, by name: parameters, and what the inputs know of observations."""
+        return {**dict(self.named_parameters()), **dict(self.inputs.named_buffers("inputs"))}
 
     def represent(self, observation: torch.Tensor) -> torch.Tensor:
         """Latents `[N, *H]` of observations `[N, *O]` float32."""

@@ -9,7 +9,8 @@ import contextlib
 from collections.abc import Iterator
 
 import torch
-from torch import nn
+
+from numzero.networks.network import MuZeroNetwork
 
 __all__ = ["MAGNITUDES", "TRIAL_SCALES", "random_weights"]
 
@@ -21,7 +22,7 @@ MAGNITUDES = (1.0, 30.0, 0.03)
 
 
 @contextlib.contextmanager
-def random_weights(network: nn.Module, scale: float) -> Iterator[None]:
+def random_weights(network: MuZeroNetwork, scale: float) -> Iterator[None]:
     """For a while, weights under which everything matters and none equals another; then those that were there.
 
     At scale 1 what a layer computes is about as large as what it is given.
@@ -30,7 +31,7 @@ def random_weights(network: nn.Module, scale: float) -> Iterator[None]:
     afterwards; torch's own random state is left alone.
     """
     generator = torch.Generator().manual_seed(0)
-    parameters = list(network.parameters())
+    parameters = list(network.stored().values())
     kept = [parameter.detach().clone() for parameter in parameters]
     try:
         with torch.no_grad():

@@ -24,7 +24,7 @@ PLAIN = st.fixed_dictionaries(
     {
         "activation": st.sampled_from(sorted(ACTIVATIONS)),
         "hidden_norm": st.booleans(),
-        "observation_scaling": st.sampled_from(["none", "symlog"]),
+        "observation_scaling": st.sampled_from(["none", "symlog", "running"]),
         "representation_layers": st.integers(0, 2),
         "dynamics_layers": st.integers(1, 3),
         "prediction_layers": st.integers(1, 2),

@@ -91,6 +91,7 @@ class Learner:
         torch.set_num_threads(1)  # more threads gain nothing at these sizes, and make sums depend on the machine
         self.network = network
         self.average = copy.deepcopy(network).requires_grad_(False)
+        self.average.inputs = network.inputs  # both see observations alike, whose goals are each other's
         self.num_updates_done = 0
         self._config = config
         self._num_updates = num_updates
@@ -114,10 +115,14 @@ class Learner:
         Raises:
             NonFiniteLossError: the loss or its gradient is not finite; weights and optimiser are as before.
         """
+        inputs, gradient = self.network.inputs, self._gradients.numpy()  # [P]
+        known = inputs.state()
+        inputs.learn(batch.observation[:, 0])
         update = self._gradient(batch)
-        gradient = self._gradients.numpy()  # [P]
         length = norm(gradient)
-        self._require_finite(length, update.losses)
+        if not math.isfinite(length + update.losses["total"]):
+            inputs.restore(known)
+            raise self._diverged(update.losses)
         scale = min(1.0, self._config.gradient_clip / max(length, 1e-30))
         self._optimizer.step(gradient, scale, self.learning_rate(), self.num_updates_done, self._average_decay())
         self.num_updates_done += 1
@@ -142,13 +147,12 @@ class Learner:
         losses["total"] = sum(losses.values())
         return describe(heads, batch, losses, probability.reshape(*weights.shape, -1))  # [K+1, B, outputs]
 
-    def _require_finite(self, length: float, losses: dict[str, float]) -> None:
-        if not math.isfinite(length + losses["total"]):
-            parts = ", ".join(f"{name} {loss:g}" for name, loss in losses.items())
-            raise NonFiniteLossError(
-                f"update {self.num_updates_done}: the gradient is not finite (losses: {parts}). "
-                "Lower learner.learning_rate or check the game's rewards and observations."
-            )
+    def _diverged(self, losses: dict[str, float]) -> NonFiniteLossError:
+        parts = ", ".join(f"{name} {loss:g}" for name, loss in losses.items())
+        return NonFiniteLossError(
+            f"update {self.num_updates_done}: the gradient is not finite (losses: {parts}). "
+            "Lower learner.learning_rate or check the game's rewards and observations."
+        )
 
     def learning_rate(self) -> float:
         """Of the next update: linear warm-up, then a cosine down to the final share."""
@@ -171,7 +175,7 @@ class Learner:
         """
         require_finite(self.network)
         arrays = {name: array.copy() for name, array in self._vectors().items()}
-        return arrays | {"num_updates_done": np.asarray(self.num_updates_done)}
+        return arrays | self.network.inputs.state() | {"num_updates_done": np.asarray(self.num_updates_done)}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take up where `state` was taken.
@@ -190,6 +194,7 @@ class Learner:
             raise UserError(
                 "a learner's state must have a count of updates and vectors alike. Take another checkpoint."
             )
+        self.network.inputs.restore(state)
         for name, array in vectors.items():
             array[:] = state[name]
         self.num_updates_done = done

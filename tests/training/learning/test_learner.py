@@ -58,6 +58,7 @@ def random_batch(seed: int = 0, num_rows: int = 4, unroll_steps: int = 3, *, mas
 NETWORKS: dict[str, dict[str, Any]] = {
     "by hand": {"latent_scaling": "layernorm", "activation": "silu", "hidden_norm": True},
     "mlp": {"latent_scaling": "minmax"},
+    "learns inputs": {"latent_scaling": "layernorm", "observation_scaling": "running"},
     "conv": {"body": "conv"},
     "by hand, turns vary": {
         "latent_scaling": "layernorm",
@@ -232,6 +233,15 @@ def test_a_row_that_is_masked_throughout_or_weighs_nothing_contributes_nothing()
     expected = gradient_of(learner, half).copy() / 2
     for same in (masked, weightless):
         np.testing.assert_allclose(gradient_of(learner, same), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_both_networks_see_observations_alike_and_an_update_learns_from_its_batch():
+    """From the first positions of all rows; goals would be of other observations else."""
+    learner, batch = make_learner(network="learns inputs"), random_batch(3)
+    learner.update(batch)
+    assert learner.average.inputs is learner.network.inputs
+    expected = batch.observation[:, 0].mean((0, 2, 3))
+    np.testing.assert_allclose(learner.network.inputs.mean.ravel(), expected, rtol=1e-5)
 
 
 def test_consistency_does_not_train_the_average_network():
@@ -518,10 +528,11 @@ def test_short_schedules_have_a_rate_too(num_updates, warmup):
 # ---------------------------------------------------------------------------------------------------- failure
 
 
+@pytest.mark.parametrize("network", ["by hand", "learns inputs"])
 @pytest.mark.parametrize("field", ["observation", "policy_target", "value_target", "reward_target", "weight"])
-def test_a_batch_that_is_not_finite_changes_nothing(field):
-    """Weights, average, optimiser and schedule are as before, and the next good batch trains as if nothing happened."""
-    learner, twin = make_learner(), make_learner()
+def test_a_batch_that_is_not_finite_changes_nothing(field, network):
+    """Weights, average, inputs and schedule are as before, and the next good batch trains as if nothing happened."""
+    learner, twin = make_learner(network=network), make_learner(network=network)
     for each in (learner, twin):
         each.update(random_batch(0))
     batch = random_batch(1, masked=False)
@@ -565,14 +576,15 @@ def test_learners_of_the_same_seed_get_the_same_bits():
 
 @pytest.mark.parametrize("stop", [0, 1, 4])
 @pytest.mark.parametrize("used", [False, True], ids=["fresh", "used"])
-def test_a_restored_learner_goes_on_as_if_it_had_never_stopped(stop, used):
+@pytest.mark.parametrize("network", ["by hand", "learns inputs"])
+def test_a_restored_learner_goes_on_as_if_it_had_never_stopped(stop, used, network):
     """Bit for bit, through a file, into a learner that is new or has trained on something else."""
-    straight = make_learner(warmup_updates=3)
+    straight = make_learner(network=network, warmup_updates=3)
     for n in range(stop):
         straight.update(random_batch(n))
     file = io.BytesIO()
     np.savez(file, allow_pickle=False, **straight.state())
-    restored = make_learner(9, warmup_updates=3)
+    restored = make_learner(9, network=network, warmup_updates=3)
     if used:
         restored.update(random_batch(99))
     file.seek(0)
