@@ -19,6 +19,7 @@ __all__ = [
     "STAY",
     "Game",
     "GameSpec",
+    "ObservationPart",
     "Placeable",
     "PlaysRandomly",
     "Solved",
@@ -38,6 +39,44 @@ MOST_ACTIONS = 2**20
 MOST_NUMBERS = 2**28
 """Of an observation."""
 MOST_DIMENSIONS = 16
+
+
+class ObservationPart(msgspec.Struct, frozen=True, kw_only=True):
+    """Numbers of an observation that belong together: what an environment shows under one name."""
+
+    name: str
+    """Where the environment shows it: "inventory/stock"; "" where it shows nothing else."""
+
+    kind: Literal["numbers", "one-hot", "picture"]
+    """"one-hot": a 1 for each of some whole numbers, else 0; "picture": planes of 0 to 255; "numbers": all else."""
+
+    shape: tuple[int, ...]
+    """Of these numbers, row by row; `[C, H, W]` of a picture."""
+
+    start: int
+    """Where they begin in the observation as one row of numbers."""
+
+    stop: int
+    """Behind their last."""
+
+    low: float | None = None
+    """The least that any of them can be; None where there is no limit."""
+
+    high: float | None = None
+    """The most that any of them can be; None where there is no limit."""
+
+    labels: tuple[str, ...] = ()
+    """What the environment calls each of them, or nothing."""
+
+    sizes: tuple[int, ...] = ()
+    """Of a one-hot: how many numbers each of the whole numbers takes, one behind the other."""
+
+    firsts: tuple[int, ...] = ()
+    """Of a one-hot: the least value of each of the whole numbers; nothing where all are 0."""
+
+    def at(self, start: int) -> ObservationPart:
+        """The same part at another place."""
+        return msgspec.structs.replace(self, start=start, stop=start + math.prod(self.shape))
 
 
 class GameSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +106,9 @@ class GameSpec(msgspec.Struct, frozen=True, kw_only=True):
     observation_layout: str = ""
     """What the numbers of an observation mean, in words, so that an app can fill one; agents made before it have ""."""
 
+    observation_parts: tuple[ObservationPart, ...] = ()
+    """What an observation, as one row of numbers, is made of, all of it and in order; nothing where nobody said it."""
+
     legal_rule: str = ""
     """Which actions are legal, in words; agents made before it have ""."""
 
@@ -90,7 +132,27 @@ def spec_problems(spec: GameSpec) -> list[str]:
         )
     if len(spec.action_names) != spec.num_actions:
         problems.append(f"spec.action_names must name {spec.num_actions} actions; got {len(spec.action_names)}.")
+    if not problems and not _parts_fit(spec):
+        problems.append(
+            f"spec.observation_parts must lie one behind the other and be all of the {math.prod(shape):,} numbers of "
+            "an observation, with sizes, firsts and labels that fit."
+        )
     return problems
+
+
+def _parts_fit(spec: GameSpec) -> bool:
+    """Whether the parts are the whole observation, in order, if there are any."""
+    at = 0
+    for part in spec.observation_parts:
+        size = part.stop - part.start
+        if part.start != at or size < 1 or min(part.shape, default=1) < 1 or math.prod(part.shape) != size:
+            return False
+        if (sum(part.sizes) != size or min(part.sizes) < 1) if part.kind == "one-hot" else part.sizes:
+            return False
+        if len(part.labels) not in (0, size) or len(part.firsts) not in (0, len(part.sizes)):
+            return False
+        at = part.stop
+    return not spec.observation_parts or at == math.prod(spec.observation_shape)
 
 
 class Symmetries(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Dict, Discrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Sequence, Text
 
 
 class Corridor(gymnasium.Env[Any, Any]):
@@ -144,6 +144,91 @@ class Imprecise(Corridor):
         self.observation_space = Box(np.full(2, -10.1), np.full(2, 10.1), dtype=np.float32)
 
 
+class Switches(gymnasium.Env[Any, Any]):
+    """Four switches, each to be pressed once: a Dict of what is pressed and how many; says what may be pressed."""
+
+    action_space = Discrete(4)
+    observation_space = Dict({"pressed": MultiBinary(4), "many": Discrete(5), "words": Text(9)})
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.pressed = np.zeros(4, np.int8)
+        self.pressed[int(self.np_random.integers(4))] = 1
+        return self.observe(), self.info()
+
+    def step(self, action: Any) -> Any:
+        assert not self.pressed[action], "a switch is pressed once"
+        self.pressed[action] = 1
+        return self.observe(), 1.0, bool(self.pressed.all()), False, self.info()
+
+    def observe(self) -> Any:
+        return {"pressed": self.pressed.copy(), "many": int(self.pressed.sum()), "words": "hello"}
+
+    def info(self) -> dict[str, Any]:
+        return {"action_mask": 1 - self.pressed}
+
+
+class SwitchesByMethod(Switches):
+    """Says it as sb3-contrib wants it."""
+
+    def info(self) -> dict[str, Any]:
+        return {}
+
+    def action_masks(self) -> Any:
+        return self.pressed == 0
+
+
+class SwitchesBySight(SwitchesByMethod):
+    """Says it in the observation."""
+
+    action_masks = None  # type: ignore[assignment]
+    observation_space = Dict({"action_mask": MultiBinary(4)})
+
+    def observe(self) -> Any:
+        return {"action_mask": 1 - self.pressed}
+
+
+class SwitchesPairs(Switches):
+    """The same, pressed by naming row and column."""
+
+    action_space = MultiDiscrete([2, 2])  # type: ignore[assignment]
+
+    def step(self, action: Any) -> Any:
+        return super().step(2 * action[0] + action[1])
+
+    def info(self) -> dict[str, Any]:
+        return {"action_mask": (np.array([1, 0]), np.array([1, 1]))}
+
+
+class NoWayOut(Switches):
+    """Runs, and allows nothing."""
+
+    def info(self) -> dict[str, Any]:
+        return {"action_mask": np.zeros(4, np.int8)}
+
+
+gymnasium.register("tests/Switches-v0", entry_point=lambda **_: SwitchesByMethod(), max_episode_steps=9)
+
+
+class WantsInt(Corridor):
+    """Takes Python's whole numbers only."""
+
+    def step(self, action: Any) -> Any:
+        if type(action) is not int:
+            raise TypeError("int, please")
+        return super().step(action)
+
+
+class WantsNumPy(Corridor):
+    """Takes what `action_space.sample()` gives, and has begun to move when it finds out."""
+
+    def step(self, action: Any) -> Any:
+        self.num_steps += 1
+        action.item()
+        self.num_steps -= 1
+        return super().step(action)
+
+
 class NanObservation(Corridor):
     def observe(self) -> Any:
         return np.array([np.nan if self.num_steps == 2 else 0.0, 0.0])
@@ -206,8 +291,8 @@ class ContinuousActions(Corridor):
     action_space = Box(-1.0, 1.0, (1,), np.float32)  # type: ignore[assignment]
 
 
-class DictObservations(Corridor):
-    observation_space = Dict({"a": Discrete(2)})  # type: ignore[assignment]
+class SequenceObservations(Corridor):
+    observation_space = Dict({"a": Sequence(Discrete(2))})  # type: ignore[assignment]
 
 
 class NoSpaces(gymnasium.Env[Any, Any]):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numzero.errors import UserError
-from numzero.games import STAY, make_game, reward_threshold
+from numzero.games import STAY, check_game, make_game, reward_threshold
 from numzero.games.adapters.gym import GymGame, registered_ids
 from numzero.games.adapters.rows import SEED_LIMIT
 
@@ -152,7 +152,7 @@ def test_actions_are_counted_from_the_first_one_of_the_space() -> None:
     game.step(actions(LEFT))
     game.step(actions(RIGHT))
     assert environment(game).actions == [5, 6]
-    assert (game.spec.num_actions, game.spec.action_names) == (2, ("0", "1"))
+    assert (game.spec.num_actions, game.spec.action_names) == (2, ("5", "6"))
 
 
 def test_a_spec_speaks_with_the_words_of_the_environments_documentation() -> None:
@@ -161,7 +161,10 @@ def test_a_spec_speaks_with_the_words_of_the_environments_documentation() -> Non
     assert (
         "4 numbers: [0] Cart Position, -4.8 to 4.8; [1] Cart Velocity, any number; [2]" in cartpole.observation_layout
     )
-    assert cartpole.legal_rule == "Every action, in every state: 0 Push cart to the left, 1 Push cart to the right."
+    assert cartpole.legal_rule == (
+        "Every action, in every state: 0 Push cart to the left, 1 Push cart to the right; "
+        "where info has an 'action_mask', those that it allows."
+    )
     assert "[5] Angular velocity of" in GymGame("Acrobot-v1", 1).spec.observation_layout
 
 
@@ -169,7 +172,7 @@ def test_a_spec_speaks_with_the_words_of_the_environments_documentation() -> Non
     ("name", "words"),
     [
         ("Corridor", "2 numbers: -10 to 10."),
-        ("Pixels", "6 numbers of shape (2, 3, 1): 0 to 255."),
+        ("Pixels", "planes [channel, row, column] of [1, 2, 3], turned from the environment's [2, 3, 1], 0 to 255."),
         ("HalfBounded", "2 numbers: [0] at least -1; [1] at most 2."),
         ("ManyBounds", "20 numbers: from 0 to 19 up to 20 to 39."),
         ("Miscounted", "2 numbers: -10 to 10."),
@@ -179,10 +182,10 @@ def test_without_documentation_the_bounds_are_told(name: str, words: str) -> Non
     """One range for all, a range for each of a few, the extremes of many; a table of another length is not believed."""
     spec = started(name).spec
     assert spec.observation_layout.endswith(words)
-    assert spec.legal_rule == "Every action, in every state."
+    assert spec.legal_rule.startswith("Every action, in every state;")
 
 
-@pytest.mark.parametrize(("name", "names"), [("Named", ("left", "right")), ("NamedAlike", ("0", "1"))])
+@pytest.mark.parametrize(("name", "names"), [("Named", ("left", "right")), ("NamedAlike", ("5", "6"))])
 def test_actions_are_called_what_the_environment_calls_them(name: str, names: tuple[str, ...]) -> None:
     """`get_action_meanings`, as Atari games have it, if it tells them apart."""
     assert started(name).spec.action_names == names
@@ -190,7 +193,7 @@ def test_actions_are_called_what_the_environment_calls_them(name: str, names: tu
 
 @pytest.mark.parametrize(
     ("name", "dtype", "shape", "first"),
-    [("Corridor", "float32", (2,), 1.0), ("Pixels", "uint8", (2, 3, 1), 40.0), ("Counts", "float32", (1,), 100.0)],
+    [("Corridor", "float32", (2,), 1.0), ("Pixels", "uint8", (1, 2, 3), 40.0), ("Counts", "float32", (1,), 100.0)],
 )
 def test_bytes_stay_bytes_and_all_else_becomes_float32(
     name: str, dtype: str, shape: tuple[int, ...], first: float
@@ -248,9 +251,12 @@ def play_three_steps(name: str) -> None:
         (":Corridor", "module '' of ':Corridor' must be importable; got ValueError"),
         (f"{HERE}:NeedsArgument", "must be makeable without arguments; got TypeError: .*'size'.*Give it size"),
         (f"{HERE}:NoEnvironment", "must be a gymnasium.Env; got NoEnvironment"),
-        (f"{HERE}:ContinuousActions", r"action_space of environment .* must be Discrete; got Box\("),
-        (f"{HERE}:DictObservations", r"observation_space of environment .* must be a Box; got Dict\("),
-        (f"{HERE}:NoSpaces", "action_space of environment .* must be Discrete; got None"),
+        (
+            f"{HERE}:ContinuousActions",
+            r"action_space of environment .* must be a list of actions .*; got Box\(.*DiscretizeAction",
+        ),
+        (f"{HERE}:SequenceObservations", r"observation_space 'a' of environment .* must be Box, .*; got Sequence\("),
+        (f"{HERE}:NoSpaces", "observation_space of environment .* must be Box, Discrete, .*; got None"),
     ],
 )
 def test_what_cannot_be_made_is_named(name: str, message: str) -> None:
@@ -293,6 +299,49 @@ def test_copies_that_do_not_run_cannot_be_stepped() -> None:
     with pytest.raises(UserError, match=r"copy 1 of .* is not\. Reset it first"):
         game.step(actions(LEFT, LEFT))
     assert environment(game, 0).num_steps == 1
+
+
+@pytest.mark.parametrize("name", ["Switches", "SwitchesByMethod", "SwitchesBySight", "tests/Switches-v0"])
+def test_what_an_environment_allows_is_legal(name: str) -> None:
+    """In info, by a method, also through wrappers, or in the observation; the game keeps its contract."""
+    check_game(GymGame(f"{HERE}:{name}", 2))
+    game = started(name, 2)
+    for _ in range(3):
+        pressed = np.array([environment(game, row).pressed for row in range(2)])
+        np.testing.assert_array_equal(game.legal(), pressed == 0)
+        result = game.step(game.legal().argmax(axis=1).astype(np.int32))
+    assert result.terminated.all()
+    assert not game.legal().any()
+
+
+def test_a_mask_for_each_choice_is_legal_for_their_combinations() -> None:
+    """Of MultiDiscrete, as `sample` takes them."""
+    game = started("SwitchesPairs")
+    assert (game.spec.num_actions, game.spec.action_names) == (4, ("0,0", "0,1", "1,0", "1,1"))
+    assert game.legal().tolist() == [[True, True, False, False]]
+
+
+def test_a_mask_that_allows_nothing_is_named() -> None:
+    """At the reset already."""
+    with pytest.raises(UserError, match=r"action_mask of .*NoWayOut' must allow an action .* at step 0 of"):
+        started("NoWayOut")
+
+
+def test_a_spec_says_where_masks_come_from() -> None:
+    """The method, if there is one, and info."""
+    assert "action_masks()" in started("SwitchesByMethod").spec.legal_rule
+    assert "info has an 'action_mask'" in started("Switches").spec.legal_rule
+
+
+@pytest.mark.parametrize("name", ["WantsInt", "WantsNumPy"])
+def test_an_environment_gets_the_whole_numbers_that_it_takes(name: str) -> None:
+    """Python's, or NumPy's where it refuses those: then its episode begins again from the same seed, unharmed."""
+    game, twin = started(name, 2), started("Corridor", 2)
+    for _ in range(3):
+        np.testing.assert_array_equal(game.observation(), twin.observation())
+        for each in (game, twin):
+            each.step(actions(LEFT, RIGHT))
+    assert [environment(game, row).num_steps for row in range(2)] == [3, 3]
 
 
 @pytest.mark.parametrize("action", [-2, 2])

@@ -1,10 +1,11 @@
-"""Any gymnasium environment with discrete actions and box observations, as a `Game`.
+"""Any gymnasium environment whose spaces can be a list of actions and an array of numbers, as a `Game`.
 
 Knows gymnasium, which no other module may import; knows no environment by name, and nothing of search or training.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Callable
@@ -18,8 +19,10 @@ from gymnasium.envs.registration import load_env_creator
 
 from numzero import crash_context
 from numzero.errors import UserError, nearest
+from numzero.games.adapters.actions import Actions, actions_of
 from numzero.games.adapters.reading import Misfit
 from numzero.games.adapters.rows import RowsGame, Seen, make_rows
+from numzero.games.adapters.spaces import Observations, observations_of
 from numzero.games.base import GameSpec
 from numzero.games.bring import made, module_of, wrapped
 from numzero.games.naming import GameName, is_code, parse_name
@@ -27,12 +30,6 @@ from numzero.games.naming import GameName, is_code, parse_name
 __all__ = ["GymGame", "registered_ids"]
 
 _Environment = gymnasium.Env[Any, Any]
-
-MAX_RANGES = 16
-"""Boxes of more numbers than this, whose ranges differ, are told by their extremes."""
-
-NO_LIMIT = 1e38
-"""A bound beyond it is none."""
 
 
 def registered_ids() -> tuple[str, ...]:
@@ -43,9 +40,11 @@ def registered_ids() -> tuple[str, ...]:
 class GymGame(RowsGame):
     """A batch of copies of one environment, stepped one after the other; see `Game` for the contract.
 
-    Observations of a uint8 box stay uint8, all others become float32. Every action is legal in a running copy. Each
-    episode starts from its own seed, drawn from the caller's rng. An environment made from a class has no time limit
-    but its own: only what it calls truncated is.
+    What its spaces become: `observations_of` and `actions_of`. An environment says which actions are legal in
+    `info["action_mask"]` of reset and step, else by a method `action_masks()`, else under "action_mask" of an
+    observation that is a Dict; where it says nothing, every action is. Each episode starts from its own seed, drawn
+    from the caller's rng. An environment made from a class has no time limit but its own: only what it calls truncated
+    is.
     """
 
     def __init__(self, env_id: str, batch_size: int) -> None:
@@ -65,9 +64,16 @@ class GymGame(RowsGame):
             # a caller who runs with -W error could make no such environment otherwise.
             warnings.simplefilter("default")
             warnings.filterwarnings("ignore", "builtin type .* has no __module__", DeprecationWarning)  # Box2D's
-            rows = make_rows(lambda copy: _GymRow(_make_environment(name, copy)), batch_size)
-            self._envs = [row.env for row in rows]
-            super().__init__(_read_spec(name.text(), self._envs[0]), rows)
+            envs = make_rows(lambda copy: _make_environment(name, copy), batch_size)
+            self._envs = envs
+            try:
+                observations, actions = _observations(name.text(), envs[0]), _actions(name.text(), envs[0])
+            except UserError:
+                for env in envs:
+                    env.close()
+                raise
+            rows = [_GymRow(env, actions) for env in envs]
+            super().__init__(_spec(name.text(), envs[0], observations, actions), rows, observations.read)
         registered = self._envs[0].spec
         self.reward_threshold: float | None = None if registered is None else registered.reward_threshold
         """The return at which the task counts as solved, if it was registered with one."""
@@ -76,24 +82,71 @@ class GymGame(RowsGame):
 class _GymRow:
     """One environment as a `Row`."""
 
-    def __init__(self, env: _Environment) -> None:
+    def __init__(self, env: _Environment, actions: Actions) -> None:
         self.env = env
-        self._first_action = int(getattr(getattr(env, "action_space", None), "start", 0))
+        self._actions = actions
+        self._action_masks = _mask_method(env)
+        self._write = actions.write
+        self._seed = 0
+        self._was_stepped = False
 
     def reset(self, seed: int) -> Seen:
         """See `Row`."""
-        observation, _ = _unpack("reset()", self.env.reset(seed=seed), 2)
-        return Seen(observation)
+        self._seed = seed
+        observation, info = _unpack("reset()", self.env.reset(seed=seed), 2)
+        return Seen(observation, self._legal(observation, info))
 
     def step(self, action: int) -> Seen:
         """See `Row`."""
-        returned = _unpack("step()", self.env.step(self._first_action + action), 5)
-        observation, reward, terminated, truncated, _ = returned
-        return Seen(observation, reward=reward, terminated=terminated, truncated=truncated)
+        returned = self.env.step(self._write(action)) if self._was_stepped else self._first_step(action)
+        observation, reward, terminated, truncated, info = _unpack("step()", returned, 5)
+        legal = None if terminated or truncated else self._legal(observation, info)
+        return Seen(observation, legal, reward=reward, terminated=terminated, truncated=truncated)
 
     def close(self) -> None:
         """See `Row`."""
         self.env.close()
+
+    def _first_step(self, action: int) -> object:
+        """The first of all steps, after which it is known which whole numbers the environment takes.
+
+        One that wants Python's int gets it; one that wants NumPy's, as `action_space.sample()` gives it, refuses the
+        other at once: then its episode begins again, from the same seed.
+        """
+        given = self._write(action)
+        self._was_stepped = True
+        try:
+            return self.env.step(given)
+        except (AssertionError, AttributeError, TypeError):
+            if type(given) is not int:
+                raise
+            self.env.reset(seed=self._seed)
+            try:
+                returned = self.env.step(np.asarray(given)[()])
+            except Exception:
+                returned = None
+            if returned is None:
+                raise
+        self._write = lambda action: np.asarray(self._actions.write(action))[()]
+        return returned
+
+    def _legal(self, observation: object, info: object) -> object:
+        """`[A]` as the environment says it, or None where it says nothing."""
+        mask = info.get("action_mask") if isinstance(info, dict) else None
+        if mask is None and self._action_masks is not None:
+            mask = self._action_masks()
+        if mask is None and isinstance(observation, dict):
+            mask = observation.get("action_mask")
+        return None if mask is None else self._actions.mask(mask)
+
+
+def _mask_method(env: _Environment) -> Callable[[], object] | None:
+    """`action_masks`, of the environment or of a wrapper, as sb3-contrib has it."""
+    try:
+        method = env.get_wrapper_attr("action_masks")
+    except AttributeError:
+        return None
+    return method if callable(method) else None
 
 
 def _unpack(method: str, returned: object, count: int) -> tuple[Any, ...]:
@@ -145,64 +198,45 @@ def _environment_classes(module: object) -> list[str]:
     return [name for name, item in vars(module).items() if isinstance(item, type) and issubclass(item, gymnasium.Env)]
 
 
-def _read_spec(env_id: str, env: _Environment) -> GameSpec:
-    """What the spaces say, or a UserError where they are of another kind."""
-    actions, observations = getattr(env, "action_space", None), getattr(env, "observation_space", None)
-    if not isinstance(actions, gymnasium.spaces.Discrete):
-        raise UserError(
-            f"action_space of environment {env_id!r} must be Discrete; got {actions}. "
-            "Name a function that wraps it ('package.module:make') so that it offers a list of actions."
-        )
-    if not isinstance(observations, gymnasium.spaces.Box):
-        raise UserError(
-            f"observation_space of environment {env_id!r} must be a Box; got {observations}. "
-            "Name a function that wraps it ('package.module:make'), in FlattenObservation say."
-        )
-    num_actions = int(actions.n)
-    shape = tuple(int(size) for size in observations.shape)
+def _observations(env_id: str, env: _Environment) -> Observations:
+    """What becomes of the observation space."""
+    space = getattr(env, "observation_space", None)
+    size = math.prod(space.shape) if isinstance(space, gymnasium.spaces.Box) else 0
+    labels = tuple(_documented(env, "Observation Space", size)) if size else ()
+    return observations_of(space, f"environment {env_id!r}", labels)
+
+
+def _actions(env_id: str, env: _Environment) -> Actions:
+    """What becomes of the action space, under the names that `get_action_meanings` says, as Atari games have it."""
+    meanings = getattr(env.unwrapped, "get_action_meanings", None)
+    names = tuple(meanings()) if callable(meanings) else ()
+    return actions_of(getattr(env, "action_space", None), f"environment {env_id!r}", names)
+
+
+def _spec(env_id: str, env: _Environment, observations: Observations, actions: Actions) -> GameSpec:
+    """What the environment is to the rest of numzero."""
     return GameSpec(
         name=env_id,
-        num_actions=num_actions,
-        observation_shape=shape,
-        observation_dtype="uint8" if observations.dtype == np.uint8 else "float32",
+        num_actions=len(actions.names),
+        observation_shape=observations.shape,
+        observation_dtype=observations.dtype,
         num_players=1,
         max_steps=None if env.spec is None else env.spec.max_episode_steps,
-        action_names=_action_names(env, num_actions),
-        observation_layout=_layout(env, env_id, observations),
-        legal_rule=_legal_rule(env, num_actions),
+        action_names=actions.names,
+        observation_layout=f"What {env_id} of gymnasium observes, {observations.words}.",
+        observation_parts=observations.parts,
+        legal_rule=_legal_rule(env, len(actions.names)),
     )
-
-
-def _action_names(env: _Environment, num_actions: int) -> tuple[str, ...]:
-    """What the environment calls its actions (`get_action_meanings`, as Atari games have it), else their numbers."""
-    meanings = getattr(env.unwrapped, "get_action_meanings", None)
-    names = tuple(str(name) for name in meanings()) if callable(meanings) else ()
-    if len(set(names)) == num_actions and all(name.strip() for name in names):
-        return names
-    return tuple(str(action) for action in range(num_actions))
-
-
-def _layout(env: _Environment, env_id: str, box: gymnasium.spaces.Box) -> str:
-    """The box in words: how many numbers, what they are called, and from where to where they go."""
-    low, high = box.low.astype(np.float64).ravel(), box.high.astype(np.float64).ravel()
-    count = f"{low.size} number{'s' if low.size > 1 else ''}"
-    shape = f" of shape {tuple(box.shape)}" if len(box.shape) > 1 else ""
-    names = _documented(env, "Observation Space", low.size)
-    if names:
-        words = "; ".join(f"[{i}] {name}, {_range(low[i], high[i])}" for i, name in enumerate(names))
-    elif (low == low[0]).all() and (high == high[0]).all():
-        words = _range(low[0], high[0])
-    elif low.size <= MAX_RANGES:
-        words = "; ".join(f"[{i}] {_range(low[i], high[i])}" for i in range(low.size))
-    else:
-        words = f"from {_range(low.min(), low.max())} up to {_range(high.min(), high.max())}"
-    return f"What {env_id} of gymnasium observes, {count}{shape}: {words}."
 
 
 def _legal_rule(env: _Environment, num_actions: int) -> str:
     names = _documented(env, "Action Space", num_actions)
     meanings = ": " + ", ".join(f"{i} {name}" for i, name in enumerate(names)) if names else ""
-    return f"Every action, in every state{meanings}."
+    if _mask_method(env) is not None:
+        return (
+            f"Those that the environment's action_masks() allows, or info['action_mask'] where it is there{meanings}."
+        )
+    return f"Every action, in every state{meanings}; where info has an 'action_mask', those that it allows."
 
 
 def _documented(env: _Environment, heading: str, count: int) -> list[str]:
@@ -213,13 +247,3 @@ def _documented(env: _Environment, heading: str, count: int) -> list[str]:
     section = (type(env.unwrapped).__doc__ or "").partition(f"## {heading}\n")[2].partition("\n    ## ")[0]
     found = re.findall(r"^\s*(?:\||-)\s*(\d+)\s*(?:\||:)\s*([^|\n]*?)\s*(?:\||$)", section, re.MULTILINE)
     return [name for _, name in found] if [number for number, _ in found] == [str(i) for i in range(count)] else []
-
-
-def _range(low: float, high: float) -> str:
-    """From where to where a number goes; gymnasium writes the largest float for no limit."""
-    lowest, highest = abs(low) >= NO_LIMIT, abs(high) >= NO_LIMIT
-    if lowest and highest:
-        return "any number"
-    if lowest or highest:
-        return f"at most {high:.4g}" if lowest else f"at least {low:.4g}"
-    return f"{low:.4g} to {high:.4g}"

@@ -52,21 +52,32 @@ class Row(Protocol):
         """Let go of windows, files and processes."""
 
 
-AnyRow = TypeVar("AnyRow", bound=Row)
+class Closable(Protocol):
+    """A row, or what one is made of."""
+
+    def close(self) -> None:
+        """Let go of windows, files and processes."""
+
+
+AnyClosable = TypeVar("AnyClosable", bound=Closable)
 
 Read = Callable[[object], NDArray[Any]]
 """From what an environment shows to an array of the spec's shape and dtype; raises Misfit."""
 
 
-def make_rows(make: Callable[[int], AnyRow], batch_size: int) -> list[AnyRow]:
-    """`batch_size` rows; `make` is told the number of the copy. Where one fails, those that were made are closed.
+def make_rows(make: Callable[[int], AnyClosable], batch_size: int) -> list[AnyClosable]:
+    """`batch_size` rows, or environments for them; where one cannot be made, those before it are closed.
+
+    Args:
+      make: is told the number of the copy.
+      batch_size: at least 1.
 
     Raises:
       UserError: less than one copy, or what `make` raises.
     """
     if batch_size < 1:
         raise UserError(f"batch_size must be at least 1; got {batch_size}. Ask for one copy or more.")
-    rows: list[AnyRow] = []
+    rows: list[AnyClosable] = []
     try:
         rows.extend(make(copy) for copy in range(batch_size))
     except BaseException:

@@ -1,0 +1,178 @@
+"""Action spaces of gymnasium, as PettingZoo has them too: the list of actions that numzero makes of each.
+
+Knows spaces and arrays; knows no environment. An action is a number in the list, and something that is written for it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+
+from numzero.errors import UserError
+from numzero.games.adapters.reading import Misfit, as_array, shown
+from numzero.games.base import MOST_ACTIONS
+
+__all__ = ["MOST_LISTED", "Actions", "actions_of"]
+
+MOST_LISTED = 1_024
+"""Actions that are made of several choices, as a list."""
+
+
+class Actions(NamedTuple):
+    """What numzero makes of an action space."""
+
+    names: tuple[str, ...]
+    """One for each action."""
+    write: Callable[[int], object]
+    """What the environment is given for an action; new at each call where it could be changed."""
+    mask: Callable[[object], object]
+    """From a mask as the environment gives it to `[A]`, not yet checked; raises Misfit."""
+
+
+class _Choice(NamedTuple):
+    """A space, or a part of one, as a list of what may be chosen."""
+
+    names: tuple[str, ...]
+    write: Callable[[int], object]
+    sizes: tuple[int, ...]
+    """How many there are to choose from at each of the choices that it is made of."""
+
+
+def actions_of(space: object, whose: str, names: Sequence[str] = ()) -> Actions:
+    """What an action space becomes: all that may be chosen, in order, the last choice changing fastest.
+
+    Discrete is a list already; MultiDiscrete, MultiBinary, and Tuple and Dict of such are lists of up to 1,024.
+
+    Args:
+      space: of gymnasium.
+      whose: "environment 'Name-v0'", for messages.
+      names: what the environment calls its actions, if it does; used where there is a different one for each.
+
+    Raises:
+      UserError: a space that is no list of actions, or too long a one.
+    """
+    choice = _choice(space, whose)
+    own = tuple(str(name) for name in names)
+    if len(own) == len(set(own)) == len(choice.names) and all(name.strip() for name in own):
+        choice = choice._replace(names=own)
+    return Actions(choice.names, choice.write, _mask_reader(space, choice))
+
+
+def _choice(space: object, whose: str) -> _Choice:
+    if isinstance(space, spaces.Discrete):
+        return _discrete(space, whose)
+    if isinstance(space, spaces.MultiDiscrete):
+        sizes, firsts = space.nvec.ravel().tolist(), space.start.ravel().tolist()
+        listed = _listed([range(first, first + size) for first, size in zip(firsts, sizes, strict=True)], space, whose)
+        names = tuple(",".join(str(value) for value in values) for values in listed)
+        return _Choice(names, _array_writer(listed, space), tuple(sizes))
+    if isinstance(space, spaces.MultiBinary):
+        listed = _listed([range(2)] * math.prod(space.shape), space, whose)
+        names = tuple("".join(str(value) for value in values) for values in listed)
+        return _Choice(names, _array_writer(listed, space), (2,) * math.prod(space.shape))
+    if isinstance(space, spaces.Tuple | spaces.Dict):
+        return _joined(space, whose)
+    raise _refusal(space, whose)
+
+
+def _refusal(space: object, whose: str) -> UserError:
+    head = f"action_space of {whose} must be a list of actions (Discrete, MultiDiscrete or MultiBinary)"
+    if isinstance(space, spaces.Box):
+        return UserError(
+            f"{head}; got {str(space)[:200]}. Continuous actions are not learned yet: wrap it in "
+            "gymnasium.wrappers:DiscretizeAction with some bins."
+        )
+    return UserError(
+        f"{head}; got {str(space)[:200]}. Name a function that wraps it ('package.module:make') so that it offers one."
+    )
+
+
+def _discrete(space: spaces.Discrete[Any], whose: str) -> _Choice:
+    count, first = int(space.n), int(space.start)
+    if count > MOST_ACTIONS:
+        raise UserError(
+            f"action_space of {whose} must have at most {MOST_ACTIONS:,} actions; got {space}. Offer fewer."
+        )
+    return _Choice(tuple(str(first + action) for action in range(count)), lambda action: first + action, (count,))
+
+
+def _listed(ranges: list[range], space: object, whose: str) -> list[tuple[int, ...]]:
+    """All combinations, if they are few enough."""
+    count = math.prod(len(values) for values in ranges)
+    if count > MOST_LISTED:
+        raise UserError(
+            f"action_space of {whose} must have at most {MOST_LISTED:,} combinations to be a list of actions; got "
+            f"{count:,}, {str(space)[:200]}. Name a function that wraps it ('package.module:make') so that it offers "
+            "fewer, or one choice a step."
+        )
+    return list(itertools.product(*ranges))
+
+
+def _array_writer(listed: list[tuple[int, ...]], space: spaces.MultiDiscrete | spaces.MultiBinary) -> Any:
+    table = np.array(listed, space.dtype).reshape(len(listed), *space.shape)  # [A, *space.shape]
+    return lambda action: table[action].copy()
+
+
+def _joined(space: spaces.Tuple[Any] | spaces.Dict, whose: str) -> _Choice:
+    """The choices of a Tuple or a Dict together."""
+    keys = list(space.spaces) if isinstance(space, spaces.Dict) else None
+    inner = list(space.spaces.values()) if isinstance(space, spaces.Dict) else list(space.spaces)
+    children = [_choice(each, whose) for each in inner]
+    listed = _listed([range(len(child.names)) for child in children], space, whose)
+    labels = [""] * len(children) if keys is None else [f"{key}=" for key in keys]
+    names = tuple(
+        " ".join(label + child.names[at] for label, child, at in zip(labels, children, values, strict=True))
+        for values in listed
+    )
+
+    def write(action: int) -> object:
+        written = [child.write(at) for child, at in zip(children, listed[action], strict=True)]
+        return tuple(written) if keys is None else dict(zip(keys, written, strict=True))
+
+    return _Choice(names, write, tuple(size for child in children for size in child.sizes))
+
+
+def _mask_reader(space: object, choice: _Choice) -> Callable[[object], object]:
+    """How a mask is read: of a list as it is; else a mask for each choice, of which all combinations are legal."""
+    if isinstance(space, spaces.Discrete):
+        return lambda raw: raw
+    sizes = choice.sizes
+    forms = f"have a mask for each of the choices, {list(sizes)} numbers long, in a tuple or one behind the other"
+
+    def read(raw: object) -> object:
+        masks = _masks_of(raw, sizes)
+        if masks is None and isinstance(space, spaces.MultiBinary):
+            masks = _binary_masks(raw, len(sizes))
+        if masks is None:
+            raise Misfit("action_mask", forms, shown(raw))
+        legal = masks[0]
+        for mask in masks[1:]:
+            legal = np.multiply.outer(legal, mask).ravel()
+        return legal
+
+    return read
+
+
+def _masks_of(raw: object, sizes: tuple[int, ...]) -> list[np.ndarray[Any, Any]] | None:
+    """A mask for each choice, from a tuple of them (as `sample` takes it), or one behind the other (sb3-contrib)."""
+    if isinstance(raw, tuple | list) and len(raw) == len(sizes) and any(np.ndim(mask) for mask in raw):
+        masks = [as_array(mask) for mask in raw]
+    else:
+        array = as_array(raw)
+        if array.shape != (sum(sizes),):
+            return None
+        masks = np.split(array, np.cumsum(sizes)[:-1].tolist())
+    return masks if [mask.shape for mask in masks] == [(size,) for size in sizes] else None
+
+
+def _binary_masks(raw: object, count: int) -> list[np.ndarray[Any, Any]] | None:
+    """Of truth values, as gymnasium's MultiBinary: 0 and 1 say what it must be, 2 that both may be."""
+    array = as_array(raw)
+    if array.size != count or not np.isin(array, (0, 1, 2)).all():
+        return None
+    return [np.array([value in (0, 2), value in (1, 2)]) for value in array.ravel().tolist()]
