@@ -303,7 +303,7 @@ def _score_puct(rule: GraphRule, tree: GraphTree, seen: Value, visits: Value, q:
         family = where(seen, q, value)
         low = graph.op("Min", family.reduced("Min", 1), value)
         high = graph.op("Max", family.reduced("Max", 1), value)
-    scale = 1.0 / graph.op("Max", high - low, EPSILON)
+    scale = 1.0 / graph.op("Max", high - low, max(rule.config.least_range, EPSILON))
     scaled = where(seen, (q - low) * scale, 0.0)
     score = scaled + tree.prior * rule.exploration.at(node_visits.cast(INT64)) / (visits + 1.0)
     return Scores(seen, visits, q, score, scaled, value)
@@ -338,7 +338,7 @@ def _rescaled(rule: GraphRule, tree: GraphTree, completed: Value) -> Value:
         low, high = tree.low, tree.high
     else:
         low, high = completed.reduced("Min", 1), completed.reduced("Max", 1)
-    scale = 1.0 / graph.op("Max", high - low, EPSILON)
+    scale = 1.0 / graph.op("Max", high - low, max(rule.config.least_range, EPSILON))
     return graph.op("Clip", (completed - low) * scale, 0.0, 1.0)
 
 

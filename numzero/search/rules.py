@@ -63,6 +63,8 @@ class Rule(NamedTuple):
     """Longest path below the root, in edges."""
     initial_bounds: tuple[float, float]
     """What `q_bounds` starts from: known value bounds, or (inf, -inf)."""
+    least_range: float
+    """The smallest range of Q that is stretched to [0, 1]; `EPSILON` or more."""
     scratch: NDArray[np.float64]
     """`[max(A, C)]` work space of one node."""
 
@@ -135,7 +137,7 @@ def _puct_choice(tree: Tree, rule: Rule, b: int, node: int) -> int:
     """
     exploration = rule.exploration[tree.node_visits[b, node]]
     low, high = _puct_bounds(tree, rule, b, node)
-    scale = 1.0 / max(high - low, EPSILON)
+    scale = 1.0 / max(high - low, rule.least_range)
     best_child = UNVISITED
     best_action = tree.next_action[b, node]
     best = -np.inf if best_action == EXHAUSTED else tree.children_prior[b, node, best_action] * exploration
@@ -241,7 +243,7 @@ def _sigma_of(tree: Tree, rule: Rule, b: int, node: int) -> tuple[float, float, 
         low, high = min(low, mixed), max(high, mixed)
     if rule.tree_wide and tree.q_bounds[b, 0] <= tree.q_bounds[b, 1]:
         low, high = tree.q_bounds[b, 0], tree.q_bounds[b, 1]
-    scale = 1.0 / max(high - low, EPSILON)
+    scale = 1.0 / max(high - low, rule.least_range)
     return low, scale, (rule.visit_offset + most) * rule.value_scale, mixed, _scaled(rule, best, low, scale)
 
 

@@ -23,7 +23,7 @@ from numzero.search import steps
 from numzero.search.model import HasChance, InitialOutput, Model
 from numzero.search.plain.dense import DenseModel, HasDense, check_dense
 from numzero.search.plain.kernels import dense_output
-from numzero.search.rules import RULES, Rule, considered_visits
+from numzero.search.rules import EPSILON, RULES, Rule, considered_visits
 from numzero.search.steps import Stepper
 from numzero.search.tree import ROOT, Tree, allocate, node_bytes, root_values
 
@@ -72,6 +72,9 @@ class SearchConfig:
     value_bounds: tuple[float, float] | None = None
     """Known least and greatest Q, where tree-wide scaling starts (rule `paper`, `gumbel` with `tree_wide_scaling`);
     MuZero uses (-1, 1) for board games."""
+    least_range: float = 0.0
+    """Q is scaled by a range of at least this: where all actions seem alike, they differ by the network's errors, which
+    stretched to [0, 1] make policies of nothing. EfficientZero 0.01 (`value_delta_max`); mctx 1e-8, as here at 0."""
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
@@ -91,6 +94,7 @@ class SearchConfig:
             value_scale=at_least(0),
             visit_offset=at_least(0),
             max_depth=whole(0),
+            least_range=at_least(0),
         )
         if not self.rescale_values and (self.rule != "gumbel" or self.tree_wide_scaling):
             seen_setting = "tree_wide_scaling = true" if self.rule == "gumbel" else f"rule {self.rule!r}"
@@ -144,6 +148,7 @@ def make_rule(config: SearchConfig, num_actions: int, max_visits: int, num_outco
         num_outcomes=num_outcomes,
         max_depth=int(config.max_depth or UNLIMITED_DEPTH),
         initial_bounds=(math.inf, -math.inf) if config.value_bounds is None else _floats(config.value_bounds),
+        least_range=max(float(config.least_range), EPSILON),
         scratch=np.zeros(max(num_actions, num_outcomes)),
     )
 

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 import tomli_w
@@ -78,6 +78,10 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Of the cross-entropy of whether the turn passes, in games whose turns vary; MuZero knows none."""
     consistency_weight: float = 0.0
     """Of the unrolled latents' distance to encodings of the real observations; EfficientZero 2 (cosine); 0: off."""
+    consistency: Literal["squared", "projected"] = "squared"
+    """How that distance is measured. "squared": of the latents themselves, which become all alike where observations
+    follow each other by chance. "projected": by cosine, behind a projector and a predictor of its own, as EfficientZero
+    does; its weight is then some 50 times as large."""
     loss: str = ""
     """A loss of your own that is added, as module:function (see `training.learning.learner.own_loss`); "": none. To put
     it in place of another, set that one's weight to 0."""

@@ -226,7 +226,7 @@ class Twin:
         actions = self.actions if node is self.root else range(self.model.num_actions)
         scores = {a: node.prior[a] * growth / (1 + node.visits(a)) for a in actions}
         for a in node.children:
-            scores[a] += (node.q(a) - low) / max(high - low, 1e-8)
+            scores[a] += (node.q(a) - low) / max(high - low, self.config.least_range, 1e-8)
         return self.best(scores)
 
     def completed(self, node: Node) -> list[float]:
@@ -248,7 +248,9 @@ class Twin:
             low, high = self.low, self.high
         most = max((node.visits(a) for a in node.children), default=0)
         scale = (self.config.visit_offset + most) * self.config.value_scale
-        return [scale * min(max((q - low) / max(high - low, 1e-8), 0.0), 1.0) for q in completed]
+        return [
+            scale * min(max((q - low) / max(high - low, self.config.least_range, 1e-8), 0.0), 1.0) for q in completed
+        ]
 
     def improved(self, node: Node) -> list[float]:
         """softmax(logits + sigma(completed Q)), at the root over the legal actions."""

@@ -105,6 +105,7 @@ def configs(
         rescale_values=rule != "gumbel" or tree_wide_scaling or draw(st.booleans()),
         max_depth=draw(st.sampled_from(depths)),
         value_bounds=draw(st.sampled_from([None, (-1.0, 1.0), (-40.0, 40.0)])),
+        least_range=draw(st.sampled_from([0.0, 0.0, 0.5, 30.0])),
     )
 
 

@@ -127,7 +127,7 @@ def test_the_paper_rule_ignores_the_unit_and_the_zero_of_values(
     problem: Problem, config: SearchConfig, gamma: float, scale: float, shift: float
 ) -> None:
     """Values a v + k and rewards a r + k (1 - discount) make every Q a Q + k, and leave the tree as it was."""
-    config = dataclasses.replace(config, value_bounds=None)
+    config = dataclasses.replace(config, value_bounds=None, least_range=0.0)
     value, reward = np.round(64 * problem.model.value) / 64, np.round(64 * problem.model.reward) / 64  # exact sums
     discount = np.sign(problem.model.discount) * np.float32(gamma)
     problem = problem._replace(model=problem.model.replace(value=value, reward=reward, discount=discount))

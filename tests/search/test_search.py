@@ -25,6 +25,7 @@ REFUSED = [
     ("num_simulations", -1, "search.num_simulations must be 0 or more; got -1."),
     ("max_considered_actions", 0, "search.max_considered_actions must be 1 or more; got 0."),
     ("max_depth", -1, "search.max_depth must be 0 or more; got -1."),
+    ("least_range", -1.0, "search.least_range must be 0 or more; got -1.0."),
     ("dirichlet_alpha", 0.0, "search.dirichlet_alpha must be above 0; got 0.0."),
     ("dirichlet_alpha", INF, "search.dirichlet_alpha must be above 0 and finite; got inf."),
     ("dirichlet_fraction", 1.5, "search.dirichlet_fraction must be from 0 to 1; got 1.5."),

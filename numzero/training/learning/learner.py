@@ -27,6 +27,7 @@ from numzero.networks.support import two_hot
 from numzero.outside import load
 from numzero.targets import Batch
 from numzero.training.config import LearnerConfig
+from numzero.training.learning.consistency import Projection, flatten, views
 from numzero.training.learning.losses import cross_entropy, exponentials, squared_distance
 from numzero.training.learning.optimizer import AdamW, norm
 
@@ -95,12 +96,14 @@ class Learner:
         self.num_updates_done = 0
         self._config = config
         self._num_updates = num_updates
-        self._parameters, self._average_parameters = _flatten(network), _flatten(self.average)
+        self._parameters, self._average_parameters = flatten(network), flatten(self.average)
         self._gradients = torch.zeros_like(self._parameters)
-        for parameter, gradient in zip(network.parameters(), _views(self._gradients, network), strict=True):
+        for parameter, gradient in zip(network.parameters(), views(self._gradients, network), strict=True):
             parameter.grad = gradient
         self._unroll = make_unroll(network, config.dynamics_gradient_scale)
         self._goals = make_unroll(self.average, config.dynamics_gradient_scale)
+        projects = config.consistency_weight > 0.0 and config.consistency == "projected"
+        self._projection = Projection(network.latent_shape, config.weight_decay) if projects else None
         self._own_loss: OwnLoss | None = load(config.loss, "learner.loss") if config.loss else None
         self._optimizer = AdamW(self._parameters.numpy(), self._average_parameters.numpy(), config.weight_decay)
 
@@ -124,7 +127,10 @@ class Learner:
             inputs.restore(known)
             raise self._diverged(update.losses)
         scale = min(1.0, self._config.gradient_clip / max(length, 1e-30))
-        self._optimizer.step(gradient, scale, self.learning_rate(), self.num_updates_done, self._average_decay())
+        schedule = self.learning_rate(), self.num_updates_done, self._average_decay()
+        self._optimizer.step(gradient, scale, *schedule)
+        if self._projection is not None:
+            self._projection.step(*schedule)
         self.num_updates_done += 1
         return update
 
@@ -137,7 +143,9 @@ class Learner:
         losses, probability, d_outputs = head_losses(heads, config, batch, weights, outputs.numpy())
         d_latents = None  # [(K+1) B, *H]
         if config.consistency_weight > 0.0:
-            losses["consistency"], d_latents = consistency_loss(self._goals, config, batch, weights, latents)
+            losses["consistency"], d_latents = consistency_loss(
+                self._goals, self._projection, config, batch, weights, latents
+            )
         if self._own_loss is not None and config.loss_weight > 0.0:
             predictions = split_predictions(heads, latents, outputs, weights)
             losses["own"], d_own = own_loss(self._own_loss, config, batch, predictions)
@@ -190,7 +198,7 @@ class Learner:
             )
         done = int(state["num_updates_done"])
         vectors = self._vectors()
-        if done < 0 or any(state[name].shape != array.shape for name, array in vectors.items()):
+        if done < 0 or any(name not in state or state[name].shape != vector.shape for name, vector in vectors.items()):
             raise UserError(
                 "a learner's state must have a count of updates and vectors alike. Take another checkpoint."
             )
@@ -206,7 +214,7 @@ class Learner:
             "average_parameters": optimizer.average,
             "gradient_mean": optimizer.mean,
             "gradient_square": optimizer.square,
-        }
+        } | ({} if self._projection is None else self._projection.vectors())
 
 
 def position_weights(batch: Batch) -> _Float32Array:
@@ -241,18 +249,27 @@ def head_losses(
 
 
 def consistency_loss(
-    goals: Unroll, config: LearnerConfig, batch: Batch, weights: _Float32Array, latents: torch.Tensor
+    goals: Unroll,
+    projection: Projection | None,
+    config: LearnerConfig,
+    batch: Batch,
+    weights: _Float32Array,
+    latents: torch.Tensor,
 ) -> tuple[float, torch.Tensor]:
-    """Squared distance of unrolled latents to another network's own of the real observations, and its gradient.
+    """Distance of unrolled latents to another network's own of the real observations, and its gradient.
 
-    Self-consistency as in EfficientZero (Ye et al. 2021, section 4.1), with the average network as target in place
-    of a projector and a stop-gradient. goals: of that network. weights: `[K+1, B]`. latents: `[(K+1) B, *H]`.
+    Self-consistency as in EfficientZero (Ye et al. 2021, section 4.1), with the average network as target. goals: of
+    that network. projection: where they are compared; None: as they are, squared. weights: `[K+1, B]`. latents:
+    `[(K+1) B, *H]`.
     """
     num_rows = len(batch.action)
     count = config.consistency_weight * batch.observation_mask.T[1:] * weights[1:]  # [K, B]
     later = torch.from_numpy(batch.observation)[:, 1:].transpose(0, 1).flatten(0, 1)  # [K B, *O]
     goal = goals.represent(later)  # [K B, *H]
     gradient = torch.zeros_like(latents)  # [(K+1) B, *H], 0 at the first positions
+    if projection is not None:
+        loss, gradient[num_rows:] = projection.loss(latents[num_rows:], goal, count.reshape(-1))
+        return loss, gradient
     found, wanted, slope = (x.flatten(1).numpy() for x in (latents[num_rows:], goal, gradient[num_rows:]))
     return squared_distance(found, wanted, count.reshape(-1), slope), gradient
 
@@ -291,20 +308,6 @@ def describe(heads: Heads, batch: Batch, losses: dict[str, float], probability: 
     value_error = np.abs(heads["value"].expectation(probability[0]) - batch.value_target[:, 0])  # [B]
     surprise = _divergence(batch.policy_target[:, 0], probability[0, :, heads["policy"].columns])  # [B]
     return Update(losses, value_error, surprise, probability)
-
-
-def _flatten(module: torch.nn.Module) -> torch.Tensor:
-    """Make every parameter a view of one vector, and return the vector."""
-    flat = torch.cat([parameter.detach().reshape(-1) for parameter in module.parameters()])
-    for parameter, view in zip(module.parameters(), _views(flat, module), strict=True):
-        parameter.data = view
-    return flat
-
-
-def _views(flat: torch.Tensor, module: torch.nn.Module) -> list[torch.Tensor]:
-    """The pieces of a flat vector in the shapes of the parameters."""
-    pieces = torch.split(flat, [parameter.numel() for parameter in module.parameters()])
-    return [piece.view_as(parameter) for piece, parameter in zip(pieces, module.parameters(), strict=True)]
 
 
 def _divergence(target: _Float32Array, probability: _Float32Array) -> _Float32Array:

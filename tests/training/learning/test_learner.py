@@ -576,15 +576,17 @@ def test_learners_of_the_same_seed_get_the_same_bits():
 
 @pytest.mark.parametrize("stop", [0, 1, 4])
 @pytest.mark.parametrize("used", [False, True], ids=["fresh", "used"])
-@pytest.mark.parametrize("network", ["by hand", "learns inputs"])
-def test_a_restored_learner_goes_on_as_if_it_had_never_stopped(stop, used, network):
+@pytest.mark.parametrize(
+    ("network", "consistency"), [("by hand", "squared"), ("learns inputs", "squared"), ("by hand", "projected")]
+)
+def test_a_restored_learner_goes_on_as_if_it_had_never_stopped(stop, used, network, consistency):
     """Bit for bit, through a file, into a learner that is new or has trained on something else."""
-    straight = make_learner(network=network, warmup_updates=3)
+    straight = make_learner(network=network, warmup_updates=3, consistency=consistency)
     for n in range(stop):
         straight.update(random_batch(n))
     file = io.BytesIO()
     np.savez(file, allow_pickle=False, **straight.state())
-    restored = make_learner(9, network=network, warmup_updates=3)
+    restored = make_learner(9, network=network, warmup_updates=3, consistency=consistency)
     if used:
         restored.update(random_batch(99))
     file.seek(0)

@@ -1,0 +1,99 @@
+"""Self-consistency: unrolled latents are to be what the real observations are encoded as.
+
+Knows latents; knows nothing of batches, heads or schedules. `Projection` compares in a space of its own, with weights
+that only training has: no file of the network holds them.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from numzero.training.learning.optimizer import AdamW
+
+__all__ = ["Projection", "flatten", "views"]
+
+SIZE, NARROW = 128, 64
+"""Of projections, and of the predictor's hidden layer, which is to be narrower (Chen & He 2021)."""
+
+_Float32Array = NDArray[np.float32]
+
+
+class Projection:
+    """1 - cosine between a prediction of the projected unrolled latent and an average projection of the real one.
+
+    Bootstrap Your Own Latent (Grill et al. 2020), with the network's average as target, in place of EfficientZero's
+    SimSiam (Ye et al. 2021, section 4.1). The plain distance of latents has a cheap answer where observations follow
+    each other by chance, one encoding for all; here a predictor stands between, and only directions count.
+
+    Args:
+        latent_shape: `*H`.
+        weight_decay: AdamW's.
+    """
+
+    def __init__(self, latent_shape: tuple[int, ...], weight_decay: float) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self._project = _layers(math.prod(latent_shape), SIZE, SIZE)
+            self._predict = _layers(SIZE, NARROW, SIZE)
+        self._average = copy.deepcopy(self._project).requires_grad_(False)
+        self._both = nn.ModuleList([self._project, self._predict])
+        self._averages = nn.ModuleList([self._average, copy.deepcopy(self._predict).requires_grad_(False)])
+        parameters, averages = flatten(self._both), flatten(self._averages)
+        self._gradients = torch.zeros_like(parameters)
+        for parameter, gradient in zip(self._both.parameters(), views(self._gradients, self._both), strict=True):
+            parameter.grad = gradient
+        self._optimizer = AdamW(parameters.numpy(), averages.numpy(), weight_decay)
+
+    def loss(self, found: torch.Tensor, wanted: torch.Tensor, count: _Float32Array) -> tuple[float, torch.Tensor]:
+        """The weighted sum of distances, and its gradient at `found`; fills the gradient of its own weights.
+
+        found, wanted: `[N, *H]` unrolled latents, and encodings of the real observations. count: `[N]`.
+        """
+        self._gradients.zero_()
+        latent = found.detach().flatten(1).requires_grad_()  # [N, H]
+        with torch.no_grad():
+            goal = self._average(wanted.flatten(1))  # [N, SIZE]
+        likeness = functional.cosine_similarity(self._predict(self._project(latent)), goal, dim=1)  # [N]
+        loss = (torch.from_numpy(count) * (1.0 - likeness)).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        assert latent.grad is not None
+        return float(loss.detach()), latent.grad.view_as(found)
+
+    def step(self, rate: float, num_done: int, average_decay: float) -> None:
+        """Learn from the gradient of the last loss; see `AdamW.step`."""
+        self._optimizer.step(self._gradients.numpy(), 1.0, rate, num_done, average_decay)
+
+    def vectors(self) -> dict[str, _Float32Array]:
+        """All that is learned, to be kept and restored."""
+        held = self._optimizer
+        return {
+            "projection_parameters": held.parameters,
+            "projection_average": held.average,
+            "projection_gradient_mean": held.mean,
+            "projection_gradient_square": held.square,
+        }
+
+
+def _layers(size: int, hidden: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(size, hidden), nn.LayerNorm(hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+
+
+def flatten(module: nn.Module) -> torch.Tensor:
+    """Make every parameter a view of one vector, and return the vector."""
+    flat = torch.cat([parameter.detach().reshape(-1) for parameter in module.parameters()])
+    for parameter, view in zip(module.parameters(), views(flat, module), strict=True):
+        parameter.data = view
+    return flat
+
+
+def views(flat: torch.Tensor, module: nn.Module) -> list[torch.Tensor]:
+    """The pieces of a flat vector in the shapes of the parameters."""
+    pieces = torch.split(flat, [parameter.numel() for parameter in module.parameters()])
+    return [piece.view_as(parameter) for piece, parameter in zip(pieces, module.parameters(), strict=True)]
