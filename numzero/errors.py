@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from numzero.text import plain_lines
 
-__all__ = ["DiskFullError", "EnvironmentFault", "UserError", "alone", "nearest", "unfit_explained"]
+__all__ = ["CopyRefused", "DiskFullError", "EnvironmentFault", "UserError", "alone", "nearest", "unfit_explained"]
 
 
 class UserError(ValueError):
@@ -38,6 +38,18 @@ class UserError(ValueError):
 
 class DiskFullError(UserError):
     """There was no room to write; what was there before is whole. Trying again later may succeed."""
+
+
+class CopyRefused(UserError):
+    """Some copies of an environment could be made, and the next could not.
+
+    Attributes:
+        possible: how many could.
+    """
+
+    def __init__(self, sentence: str, possible: int = 1, *, arguments: tuple[str, ...] = ()) -> None:
+        super().__init__(sentence, arguments=arguments)
+        self.possible = possible
 
 
 class EnvironmentFault(UserError):

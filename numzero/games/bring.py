@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from numzero.errors import UserError, nearest
+from numzero.games.adapters.guests import importing
 from numzero.games.naming import Wrapper, shown_arguments
 from numzero.outside import find
 
@@ -25,8 +26,9 @@ def module_of(name: str) -> tuple[ModuleType, str]:
       UserError: the module cannot be found, or fails while it runs.
     """
     try:
-        return find(name)
-    except Exception as error:  # a module may fail in any way while it runs
+        with importing():
+            return find(name)
+    except (Exception, SystemExit) as error:  # a module may fail in any way while it runs, and may want to exit
         raise UserError(
             f"module {name.rpartition(':')[0]!r} of {name!r} must be importable; got {type(error).__name__}: {error}. "
             f"Install it, run from the folder it is in ({Path.cwd()} is searched), or name its file: "
@@ -57,7 +59,7 @@ def made(
         return maker(*given, **arguments)
     except UserError:
         raise
-    except Exception as error:  # somebody else's code may fail in any way
+    except (Exception, SystemExit) as error:  # somebody else's code may fail in any way
         how = f"with {shown_arguments(arguments)[1:-1]}" if arguments else "without arguments"
         mend = _mismatch(takes or maker, given, arguments) or "Install what it needs, or name a function that makes it."
         raise UserError(

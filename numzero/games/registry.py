@@ -15,6 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 import msgspec
 
 from numzero.errors import UserError, nearest
+from numzero.games.adapters.guests import importing
 from numzero.games.base import Game, GameSpec, Placeable, Solved, Symmetries
 from numzero.games.bring import made, module_of, wrapped
 from numzero.games.naming import GameName, is_code, parse_name
@@ -142,8 +143,9 @@ def _installed_maker(name: str) -> _Maker | None:
     if entry is None:
         return None
     try:
-        maker: _Maker = entry.load()
-    except Exception as error:  # somebody else's package may fail in any way
+        with importing():
+            maker: _Maker = entry.load()
+    except (Exception, SystemExit) as error:  # somebody else's package may fail in any way
         raise UserError(
             f"game {name!r} of the installed {entry.value} must be importable; got {type(error).__name__}: {error}."
         ) from error

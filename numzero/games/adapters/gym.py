@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 from gymnasium.envs.registration import load_env_creator
 
 from numzero import crash_context
-from numzero.errors import UserError, nearest
+from numzero.errors import CopyRefused, UserError, nearest
 from numzero.games.adapters.actions import Actions, actions_of
 from numzero.games.adapters.reading import Misfit
 from numzero.games.adapters.rows import RowsGame, Seen, make_rows
@@ -66,17 +66,24 @@ class GymGame(RowsGame):
             warnings.filterwarnings("ignore", "builtin type .* has no __module__", DeprecationWarning)  # Box2D's
             envs = make_rows(lambda copy: _make_environment(name, copy), batch_size)
             self._envs = envs
-            try:
+            with envs.kept():
+                _refuse_shared(envs, name)
                 observations, actions = _observations(name.text(), envs[0]), _actions(name.text(), envs[0])
-            except UserError:
-                for env in envs:
-                    env.close()
-                raise
-            rows = [_GymRow(env, actions) for env in envs]
-            super().__init__(_spec(name.text(), envs[0], observations, actions), rows, observations.read)
+                rows = [_GymRow(env, actions) for env in envs]
+                spec = _spec(name.text(), envs[0], observations, actions)
+            super().__init__(spec, rows, observations.read, envs.guests)
         registered = self._envs[0].spec
         self.reward_threshold: float | None = None if registered is None else registered.reward_threshold
         """The return at which the task counts as solved, if it was registered with one."""
+
+
+def _refuse_shared(envs: Sequence[_Environment], name: GameName) -> None:
+    """Copies that are one and the same would reset each other."""
+    if len({id(env.unwrapped) for env in envs}) < len(envs):
+        raise CopyRefused(
+            f"each copy of environment {name.base!r} must be one of its own; what makes it returned the same again. "
+            "Let it make a new one, or set selfplay.batch_size to 1, and leave self-play to one process."
+        )
 
 
 class _GymRow:

@@ -67,7 +67,8 @@ class ZooGame(RowsGame):
             warnings.simplefilter("default")  # shown, never raised: spaces warn about lost precision, say
             warnings.simplefilter("ignore", DeprecationWarning)  # of what games import
             rows = make_rows(lambda copy: _ZooRow(_make(parsed, env_id, copy)), batch_size)
-        super().__init__(_read_spec(rows[0].env, parsed.text()), rows)
+        with rows.kept():
+            super().__init__(_read_spec(rows[0].env, parsed.text()), rows, guests=rows.guests)
 
 
 class _ZooRow:

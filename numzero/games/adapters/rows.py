@@ -5,18 +5,21 @@ Knows seeds, arrays, faults and how episodes end; knows no library: a `Row` is o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from numzero import crash_context
-from numzero.errors import EnvironmentFault, UserError
+from numzero.errors import CopyRefused, EnvironmentFault, UserError
+from numzero.games.adapters.guests import Guest
 from numzero.games.adapters.reading import Misfit, read_flag, read_mask, read_numbers, read_reward
 from numzero.games.base import STAY, GameSpec, StepResult, require_legal, require_mask
 
-__all__ = ["SEED_LIMIT", "Row", "RowsGame", "Seen", "make_rows"]
+__all__ = ["SEED_LIMIT", "Made", "Row", "RowsGame", "Seen", "close_rows", "make_rows"]
 
 SEED_LIMIT = 2**31
 """Seeds are below it: some environments keep theirs in 32 bits with a sign."""
@@ -65,7 +68,22 @@ Read = Callable[[object], NDArray[Any]]
 """From what an environment shows to an array of the spec's shape and dtype; raises Misfit."""
 
 
-def make_rows(make: Callable[[int], AnyClosable], batch_size: int) -> list[AnyClosable]:
+class Made(list[AnyClosable]):
+    """What `make_rows` made, and the guests that they are in this process."""
+
+    guests: list[Guest]
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Close all if what is done inside fails, and only then."""
+        try:
+            yield
+        except BaseException:
+            close_rows(self, self.guests)
+            raise
+
+
+def make_rows(make: Callable[[int], AnyClosable], batch_size: int) -> Made[AnyClosable]:
     """`batch_size` rows, or environments for them; where one cannot be made, those before it are closed.
 
     Args:
@@ -73,18 +91,47 @@ def make_rows(make: Callable[[int], AnyClosable], batch_size: int) -> list[AnyCl
       batch_size: at least 1.
 
     Raises:
-      UserError: less than one copy, or what `make` raises.
+      UserError: less than one copy, or what `make` raises; a CopyRefused where others could be made before.
     """
     if batch_size < 1:
         raise UserError(f"batch_size must be at least 1; got {batch_size}. Ask for one copy or more.")
-    rows: list[AnyClosable] = []
-    try:
-        rows.extend(make(copy) for copy in range(batch_size))
-    except BaseException:
-        for row in rows:
-            row.close()
-        raise
+    rows: Made[AnyClosable] = Made()
+    rows.guests = [Guest() for _ in range(batch_size)]
+    with rows.kept():
+        for copy, guest in enumerate(rows.guests):
+            try:
+                rows.append(guest.at_home(make, copy))
+            except UserError as error:
+                if copy == 0:
+                    raise
+                raise _refused(str(error), copy) from error
     return rows
+
+
+def _refused(error: str, possible: int) -> CopyRefused:
+    count = "one copy was" if possible == 1 else f"{possible} copies were"
+    return CopyRefused(
+        f"{error} {count[0].upper()}{count[1:]} made before, and closed: if there may be no more at a time, set "
+        f"selfplay.batch_size to {possible}, and leave self-play to one process.",
+        possible,
+    )
+
+
+def close_rows(rows: Sequence[Closable], guests: Sequence[Guest], name: str = "") -> None:
+    """Close all rows; what their environments raise meanwhile is no reason to stop, and is shown as one warning."""
+    wrong = []
+    for row, guest in zip(rows, guests, strict=False):
+        try:
+            guest.at_home(row.close)
+        except (Exception, SystemExit) as error:
+            wrong.append(f"{type(error).__name__}: {error}")
+    if wrong:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")  # a caller who runs with -W error shall not lose a run by it
+            of = f" of environment {name!r}" if name else ""
+            warnings.warn(
+                f"close(){of} must return, not raise; got {wrong[0]}. It was closed as far as it went.", stacklevel=2
+            )
 
 
 class RowsGame:
@@ -94,14 +141,22 @@ class RowsGame:
       spec: of the game.
       rows: one for each copy, none of them running.
       read: makes an observation `[*O]` of what a row shows; None where that is an array of the spec's shape already.
+      guests: what the rows' environments have changed of this process so far, as `make_rows` saw it.
     """
 
     symmetries: None = None
 
-    def __init__(self, spec: GameSpec, rows: Sequence[Row], read: Read | None = None) -> None:
+    def __init__(
+        self,
+        spec: GameSpec,
+        rows: Sequence[Row],
+        read: Read | None = None,
+        guests: Sequence[Guest] | None = None,
+    ) -> None:
         self.spec = spec
         self.batch_size = len(rows)
         self._rows = rows
+        self._guests = [Guest() for _ in rows] if guests is None else guests
         self._read = self._read_array if read is None else read
         self._observation = np.zeros((self.batch_size, *spec.observation_shape), spec.observation_dtype)
         self._legal = np.zeros((self.batch_size, spec.num_actions), np.bool_)
@@ -170,8 +225,7 @@ class RowsGame:
 
     def close(self) -> None:
         """Close every environment."""
-        for row in self._rows:
-            row.close()
+        close_rows(self._rows, self._guests, self.spec.name)
 
     def _show(self, row: int, seen: Seen, over: bool) -> None:
         """Keep what a copy shows now."""
@@ -191,7 +245,9 @@ class RowsGame:
         """What a method of a row returns; what the environment raises becomes an EnvironmentFault."""
         crash_context.enter(method, self.spec.name, row, int(self._num_steps[row]))
         try:
-            seen = function(argument)
+            guest = self._guests[row]
+            is_watched = guest.own or self._num_steps[row] < 2  # the reset, and the first step
+            seen = guest.at_home(function, argument) if is_watched else function(argument)
         except Misfit as misfit:
             crash_context.leave()
             raise self._wrong(misfit.field, misfit.rule, misfit.seen, row) from misfit

@@ -1,0 +1,163 @@
+"""Environments as guests of a process: what one changes of it is its own, and everybody else finds it as it was.
+
+Knows the settings that all code of a process shares (the current folder, NumPy's handling of errors, torch's defaults,
+what ^C does); knows no environment. Cheap enough for every reset; steps are watched over only where something differs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+import numpy as np
+
+from numzero.interrupts import SIGNALS
+
+__all__ = ["Guest", "importing"]
+
+_getsignal: Callable[[int], Any] = importlib.import_module("_signal").getsignal
+"""`signal.getsignal` makes its answer one of an enumeration, which takes a hundred times as long."""
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class _Setting(NamedTuple):
+    """Something that belongs to the whole process."""
+
+    read: Callable[[], Any]
+    write: Callable[[Any], object]
+    is_given_back: bool = True
+    """Whether an environment finds it as it left it; else its change is undone for good."""
+
+
+def _folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return ""
+
+
+def _enter(folder: str) -> None:
+    if folder:
+        with contextlib.suppress(OSError):
+            os.chdir(folder)
+
+
+def _handlers() -> Any:
+    """What signals do; nothing outside the main thread, which alone may set it."""
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    return tuple(_getsignal(number) for number in SIGNALS)
+
+
+def _handle(handlers: Any) -> None:
+    for number, handler in zip(SIGNALS, handlers or (), strict=False):
+        if handler is not None and _getsignal(number) != handler:  # None: one that was not set by Python
+            signal.signal(number, handler)
+
+
+def _torch() -> Any:
+    """Torch's defaults, where somebody imported it; its own, where nobody did."""
+    torch: Any = sys.modules.get("torch")
+    if not hasattr(torch, "set_default_device"):  # not there, or about to be
+        return None
+    return (
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.empty(0).device.type,
+        torch.is_anomaly_enabled(),
+    )
+
+
+def _set_torch(values: Any) -> None:
+    torch = sys.modules.get("torch")
+    now = _torch()
+    if torch is None or now is None:
+        return
+    wanted = (torch.float32, True, now[2], False, "cpu", False) if values is None else values
+    writers = (
+        torch.set_default_dtype,
+        torch.set_grad_enabled,
+        torch.set_num_threads,
+        torch.use_deterministic_algorithms,
+        lambda device: torch.set_default_device(None if device == "cpu" else device),
+        torch.autograd.set_detect_anomaly,
+    )
+    for write, value, seen in zip(writers, wanted, now, strict=True):
+        if value != seen:
+            write(value)
+
+
+_SETTINGS = {
+    "the current folder": _Setting(_folder, _enter),
+    "NumPy's handling of errors": _Setting(np.geterr, lambda values: np.seterr(**values)),
+    "torch's defaults": _Setting(_torch, _set_torch),
+    "what signals do": _Setting(_handlers, _handle, is_given_back=False),
+}
+
+_left_by_imports: dict[str, Any] = {}
+"""What modules of environments changed while they were imported: every environment finds that."""
+
+
+def _read() -> dict[str, Any]:
+    return {name: setting.read() for name, setting in _SETTINGS.items()}
+
+
+def _write(wanted: dict[str, Any], now: dict[str, Any]) -> None:
+    for name, value in wanted.items():
+        if value != now[name]:
+            _SETTINGS[name].write(value)
+
+
+def _changes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """What is to be given back."""
+    return {name: value for name, value in after.items() if value != before[name] and _SETTINGS[name].is_given_back}
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Around the import of code that is not ours: what that changes is kept for environments alone."""
+    before = _read()
+    try:
+        yield
+    finally:
+        after = _read()
+        _left_by_imports.update(_changes(before, after))
+        if not Guest.num_at_home:  # else that guest has made the change, and takes it along
+            _write(before, after)
+
+
+class Guest:
+    """One environment: whatever it does runs in `at_home`, so that nobody else feels it.
+
+    Attributes:
+        own: what it wants otherwise than the process it is in; of each setting of `_SETTINGS` that it changed.
+    """
+
+    num_at_home = 0
+    """Guests whose code is running now: one may make another."""
+
+    def __init__(self) -> None:
+        self.own = dict(_left_by_imports)
+
+    def at_home(self, function: Callable[_P, _T], *arguments: _P.args, **keywords: _P.kwargs) -> _T:
+        """What `function` returns, called with the process as this guest left it; then it is as it was."""
+        host = _read()
+        _write(self.own, host)
+        Guest.num_at_home += 1
+        try:
+            return function(*arguments, **keywords)
+        finally:
+            Guest.num_at_home -= 1
+            after = _read()
+            self.own = _changes(host, after)
+            _write(host, after)
