@@ -8,13 +8,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.games.base import GameSpec, StepResult
+from numzero.games.base import STAY, GameSpec, StepResult
 
 __all__ = ["StillGame"]
 
 
 class StillGame:
-    """Shows zeros and ones of the right shapes for ever; see `Game`. It ends no episode.
+    """Shows zeros and ones of the right shapes for ever; see `Game`. Turns pass between two, and no episode ends.
 
     Args:
       spec: of the game it stands for.
@@ -27,9 +27,11 @@ class StillGame:
         self.spec = spec
         self.batch_size = batch_size
         self._observation = np.zeros((batch_size, *spec.observation_shape), spec.observation_dtype)
+        self._to_play = np.zeros(batch_size, np.int8)
 
     def reset(self, which: NDArray[np.bool_], rng: np.random.Generator) -> None:
-        """Nothing to start again."""
+        """Player 0 begins; nothing else is to be started again."""
+        self._to_play[which] = 0
 
     def observation(self) -> NDArray[np.uint8] | NDArray[np.float32]:
         """`[B, *O]` zeros."""
@@ -40,11 +42,13 @@ class StillGame:
         return np.ones((self.batch_size, self.spec.num_actions), np.bool_)
 
     def to_play(self) -> NDArray[np.int8]:
-        """`[B]` zeros."""
-        return np.zeros(self.batch_size, np.int8)
+        """`[B]` the one, then the other, of two players."""
+        return self._to_play
 
     def step(self, action: NDArray[np.int32]) -> StepResult:
-        """Brings nothing."""
+        """Brings nothing, but the other player's turn."""
+        if self.spec.num_players == 2:
+            self._to_play[action != STAY] ^= 1
         nothing = np.zeros(self.batch_size, np.bool_)
         return StepResult(np.zeros(self.batch_size, np.float32), nothing, nothing)
 

@@ -8,10 +8,22 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from numzero.errors import UserError
-from numzero.games import check_game, game_spec, is_placeable, is_solved, make_game, registry, symmetries_of
+from numzero.games import (
+    STAY,
+    GameSpec,
+    check_game,
+    game_spec,
+    is_placeable,
+    is_solved,
+    make_game,
+    registry,
+    symmetries_of,
+)
+from numzero.games.still import StillGame
 
 BOARD = (
     Path(__file__).with_name("turns.py").read_text("utf-8")
@@ -114,3 +126,21 @@ def test_a_process_that_starts_elsewhere_finds_it_too(folder: Path) -> None:
         [sys.executable, str(program)], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
     )
     assert done.stdout.strip() == "my_board:Twice", done.stderr
+
+
+def test_what_is_rehearsed_passes_the_turn() -> None:
+    """A still game of two lets them alternate, as self-play asks of games that say so; a copy that stays does not."""
+    spec = GameSpec(
+        name="two",
+        num_actions=2,
+        observation_shape=(1,),
+        observation_dtype="float32",
+        num_players=2,
+        max_steps=None,
+        action_names=("0", "1"),
+    )
+    game = StillGame(spec, 2)
+    game.step(np.array([0, STAY], np.int32))
+    assert game.to_play().tolist() == [1, 0]
+    game.reset(np.array([True, False]), np.random.default_rng(0))
+    assert game.to_play().tolist() == [0, 0]
