@@ -8,13 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 from numzero.agent import Agent
-from numzero.drawing.tables import words
+from numzero.drawing.tables import table, words
 from numzero.drawing.words import score_line
-from numzero.games import Trust, is_solved
+from numzero.games import ObservationPart, Trust, is_solved
 from numzero.judging.evaluate import measure, scores_only
 from numzero.judging.opponents import named_opponent
 
 __all__ = ["card", "card_scores"]
+
+UNSAID = "not said."
+"""Of agents that were made before agents said it."""
 
 
 def card_scores(agent: Agent, games: int, seed: int, trust: Trust) -> dict[str, str]:
@@ -39,6 +42,21 @@ def _line(result: dict[str, Any]) -> str:
     return score_line(scores_only(result))
 
 
+def _parts(parts: tuple[ObservationPart, ...]) -> list[str]:
+    """A table of what an observation is made of, where it is made of several things."""
+    if len(parts) < 2:
+        return []
+    rows = [
+        [words(part.name), part.kind, f"{part.start} to {part.stop - 1}", _bound(part.low), _bound(part.high)]
+        for part in parts
+    ]
+    return table(["part", "kind", "numbers", "least", "most"], rows, num_words=3)
+
+
+def _bound(bound: float | None) -> str:
+    return "no limit" if bound is None else f"{bound:g}"
+
+
 def card(agent: Agent, scores: dict[str, str]) -> str:
     """What an agent is, how it was trained, and what was measured, as Markdown."""
     info = agent.info
@@ -49,6 +67,12 @@ def card(agent: Agent, scores: dict[str, str]) -> str:
         f"({words(', '.join(info.spec.action_names))}), {info.spec.num_players} player(s), discount {info.discount}.",
         f"Searches by rule `{info.search.rule}` with {info.search.num_simulations} simulations unless told otherwise.",
         "",
+        "## What it sees and may do",
+        "",
+        f"- Observation, {info.spec.observation_dtype}: {words(info.spec.observation_layout or UNSAID)}",
+        f"- Legal: {words(info.spec.legal_rule or UNSAID)}",
+        "",
+        *_parts(info.spec.observation_parts),
         "## How it was trained",
         "",
         *(f"- {words(name.replace('_', ' '))}: {words(str(value))}" for name, value in info.training.items()),

@@ -12,6 +12,7 @@ from collections.abc import Generator
 from contextlib import closing
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,6 +60,7 @@ def agent_graph(info: AgentInfo, model: ModelFiles, *, with_margin: bool = False
     metadata = {
         "game": info.spec.name,
         "observation_layout": info.spec.observation_layout,
+        "observation_parts": msgspec.json.encode(info.spec.observation_parts).decode(),
         "legal_rule": info.spec.legal_rule,
         "action_names": json.dumps(info.spec.action_names),
         "num_players": str(info.spec.num_players),
