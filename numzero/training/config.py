@@ -70,6 +70,9 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Decay per update of the running average of the weights; the average is what is evaluated and kept."""
     policy_weight: float = 1.0
     """Of the policy's cross-entropy; MuZero 1."""
+    entropy_weight: float = 0.0
+    """Of the policy's entropy, a bonus relative to its cross-entropy, against policies that become certain of what only
+    errors of the network say: logits differ by 1 / weight improvements of a search at most. MuZero: none; 0: off."""
     value_weight: float = 1.0
     """Of the value's cross-entropy; MuZero 1 (0.25 with reanalyze)."""
     reward_weight: float = 1.0
@@ -108,6 +111,7 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
             gradient_clip=ANY_ABOVE_0,
             average_decay=BELOW_1,
             policy_weight=at_least(0),
+            entropy_weight=at_least(0),
             value_weight=at_least(0),
             reward_weight=at_least(0),
             discount_weight=at_least(0),

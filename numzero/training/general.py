@@ -58,17 +58,17 @@ def choices(spec: GameSpec) -> list[Choice]:
 
 def _by_observation(spec: GameSpec) -> Choice:
     """Which body, and how what it sees is scaled."""
-    shape = spec.observation_shape
+    shape, kinds = spec.observation_shape, {part.kind for part in spec.observation_parts}
     if len(shape) == 3 and min(shape[1:]) >= SMALLEST_PICTURE:
-        planes = "x".join(map(str, shape))
-        scaling = "none" if spec.num_players == 2 else "symlog"
-        return Choice(
-            f"{'planes' if spec.num_players == 2 else 'pictures'} of {planes}",
-            ("network.body.kind=conv", f"network.observation_scaling={scaling}"),
-        )
+        size = "x".join(map(str, shape))
+        if spec.num_players == 2:  # planes of marks, 0 and 1
+            return Choice(f"boards of {size}", ("network.body.kind=conv", "network.observation_scaling=none"))
+        scaling = "pictures" if kinds == {"picture"} else "running"
+        return Choice(f"pictures of {size}", ("network.body.kind=conv", f"network.observation_scaling={scaling}"))
     count = math.prod(shape)
+    scaling = "none" if kinds == {"one-hot"} or spec.num_players == 2 else "running"
     words = f"a vector of {count} number{'' if count == 1 else 's'}"
-    return Choice(words, ("network.body.kind=mlp", "network.observation_scaling=symlog"))
+    return Choice(words, ("network.body.kind=mlp", f"network.observation_scaling={scaling}"))
 
 
 _TWO_PLAYERS = (

@@ -61,6 +61,11 @@ def _parts(network: MuZeroNetwork, average: MuZeroNetwork, batch: Batch, config:
             weight = float(batch.weight[row]) / num_rows / (1 if k == 0 else unroll_steps)
             if batch.policy_mask[row, k]:
                 yield "policy", config.policy_weight * weight * entropy(heads["policy"], batch.policy_target[row, k])
+                if config.entropy_weight:
+                    legal = torch.from_numpy(batch.policy_target[row, k] > 0)
+                    chances = torch.softmax(heads["policy"][0][legal], dim=0)
+                    count = config.policy_weight * config.entropy_weight * weight
+                    yield "entropy", count * (chances * chances.log()).sum()
             if batch.value_mask[row, k]:
                 goal = two_hot(float(batch.value_target[row, k]), value_bins)
                 yield "value", config.value_weight * weight * entropy(heads["value"], goal)
@@ -84,6 +89,7 @@ def losses(
     """Every part, their total, and the rows' |value - target|."""
     network, average = (copy.deepcopy(n).to(torch.float64) for n in (network, average))
     sums = dict.fromkeys(network.heads, 0.0) | ({"consistency": 0.0} if config.consistency_weight else {})
+    sums |= {"entropy": 0.0} if config.entropy_weight else {}
     for name, loss in _parts(network, average, batch, config, numpy_cross_entropy):
         sums[name] += float(loss)
     priorities = []

@@ -28,7 +28,7 @@ from numzero.outside import load
 from numzero.targets import Batch
 from numzero.training.config import LearnerConfig
 from numzero.training.learning.consistency import Projection, flatten, views
-from numzero.training.learning.losses import cross_entropy, exponentials, squared_distance
+from numzero.training.learning.losses import add_entropy, cross_entropy, exponentials, squared_distance
 from numzero.training.learning.optimizer import AdamW, norm
 
 __all__ = ["Learner", "OwnLoss", "Predictions", "Update"]
@@ -245,6 +245,9 @@ def head_losses(
         goal = _stack(target) if head.bins is None else two_hot(_stack(target), head.bins)  # [(K+1 or K) B, size]
         place = first * len(batch.action), head.begin  # first row and column of the goal's in the outputs
         losses[name] = cross_entropy(goal, count.reshape(-1), place, logits, power, gradient)
+        if name == "policy" and config.entropy_weight > 0.0:
+            share = np.float32(config.entropy_weight) * count.reshape(-1)
+            losses["entropy"] = add_entropy(goal, share, power[:, head.columns], gradient[:, head.columns])
     return losses, power, gradient
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from numzero.compiled import fast_kernel
 
-__all__ = ["cross_entropy", "exponentials", "squared_distance"]
+__all__ = ["add_entropy", "cross_entropy", "exponentials", "squared_distance"]
 
 _Float32Array = NDArray[np.float32]
 
@@ -62,6 +62,22 @@ def cross_entropy(
         for j in range(size):
             p[j] *= scale
     return loss
+
+
+def add_entropy(
+    goal: _Float32Array, count: _Float32Array, probability: _Float32Array, gradient: _Float32Array
+) -> float:
+    """Minus the sum of `count` times the rows' entropies over the actions that a goal allows; adds its gradient.
+
+    goal: `[N, n]` probabilities, 0 for what cannot be played. count: `[N]`. probability, gradient: `[N, n]`, the
+    gradient at the logits: count p (log p + entropy).
+    """
+    p = np.where(goal > 0.0, probability, np.float32(0))
+    p /= np.maximum(p.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    log_p = np.log(np.maximum(p, np.finfo(np.float32).tiny))
+    entropy = -(p * log_p).sum(axis=1)
+    gradient += count[:, None] * p * (log_p + entropy[:, None])
+    return -float(count @ entropy)
 
 
 @fast_kernel

@@ -122,11 +122,11 @@ def assert_same_state(one: Learner, other: Learner) -> None:
     seed=st.integers(0, 10**6),
     num_rows=st.integers(1, 4),
     unroll_steps=st.integers(1, 4),
-    weights=st.tuples(*[st.sampled_from([0.0, 0.25, 1.0, 2.0])] * 4),
+    weights=st.tuples(*[st.sampled_from([0.0, 0.25, 1.0, 2.0])] * 5),
 )
 def test_losses_are_the_twins(network, seed, num_rows, unroll_steps, weights):
     """Each part, the total and the priorities, row by row and step by step in float64."""
-    names = ("policy_weight", "value_weight", "reward_weight", "consistency_weight")
+    names = ("policy_weight", "entropy_weight", "value_weight", "reward_weight", "consistency_weight")
     learner = make_learner(seed % 5, network=network, **dict(zip(names, weights, strict=True)))
     batch = random_batch(seed, num_rows, unroll_steps)
     found = learner._gradient(batch)
@@ -136,11 +136,16 @@ def test_losses_are_the_twins(network, seed, num_rows, unroll_steps, weights):
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("scale", [0.0, 0.5, 1.0])
-def test_gradients_are_the_twins(network, scale):
-    """Of every parameter, with the gradient scaled at each dynamics input in another way."""
-    learner = make_learner(2, network=network, dynamics_gradient_scale=scale)
+@pytest.mark.parametrize(("scale", "entropy"), [(0.0, 0.0), (0.5, 0.0), (1.0, 0.0), (0.5, 2.0)])
+def test_gradients_are_the_twins(network, scale, entropy):
+    """Of every parameter, with the gradient scaled at each dynamics input in another way, and a bonus for entropy.
+
+    Actions that cannot be played, of no share in the target, have no part in it.
+    """
+    learner = make_learner(2, network=network, dynamics_gradient_scale=scale, entropy_weight=entropy)
     batch = random_batch(3)
+    batch.policy_target[::2, :, 0] = 0.0
+    batch.policy_target[:] /= batch.policy_target.sum(axis=2, keepdims=True)
     found = named(learner, gradient_of(learner, batch))
     expected = reference.gradients(learner.network, learner.average, batch, learner._config)
     for name, gradient in expected.items():
