@@ -98,7 +98,8 @@ class _Chain:
         self._builder = DenseBuilder()
         self._x = inputs[0]
         self._size = self._num_inputs
-        self._flat = recurrent or len(shapes.observation) == 1
+        self._shape = shapes.latent if recurrent else shapes.observation
+        """Of what came before, without the batch."""
         self._tables: dict[str, NDArray[np.float32]] = {}
 
     def build(self, discount: float) -> DenseModel:
@@ -117,7 +118,9 @@ class _Chain:
             self._symlog(node)
         elif node.op == "Flatten":
             self._flatten(node)
-        elif not self._flat:
+        elif node.op in ("Sub", "Mul"):
+            self._affine(node)
+        elif len(self._shape) != 1:
             raise ValueError(f"{node.op} of what is not [batch, n]")
         elif node.op == "Gemm":
             self._product(node)
@@ -159,7 +162,7 @@ class _Chain:
         """Of the observation, or of what is flat already: kernels see it flat."""
         if node.inputs != (self._x,) or self._attributes(node, axis=1) != {"axis": 1}:
             raise ValueError("Flatten of something else")
-        self._x, self._flat = node.outputs[0], True
+        self._x, self._shape = node.outputs[0], (self._size,)
 
     def _product(self, node: OnnxNode) -> None:
         attributes = self._attributes(node, alpha=1.0, beta=1.0, transA=0, transB=0)
@@ -180,7 +183,7 @@ class _Chain:
             op, bias = DENSE, self._fitting(self._weight(summand, 1), (num_outputs,))
         self._use(self._builder.product_size(num_outputs, self._size) + (0 if bias is None else bias.size))
         self._builder.product(op, weight, bias)
-        self._x, self._size = node.outputs[0], num_outputs
+        self._x, self._size, self._shape = node.outputs[0], num_outputs, (num_outputs,)
 
     def _use(self, count: int) -> None:
         self._room -= count
@@ -208,6 +211,18 @@ class _Chain:
             factors = product.inputs
         self._follow([node, product], ["Sigmoid", "Mul"], (self._x,), factors)
         self._builder.elementwise(SILU, self._size)
+
+    def _affine(self, node: OnnxNode) -> None:
+        """Sub or Mul of a constant, which may stand for many numbers."""
+        _, name = node.inputs
+        self._follow([node], [node.op], (self._x, name))
+        constant = self._weight(name, self._weights[name].ndim)
+        array = np.broadcast_to(constant, self._shape).ravel()
+        self._use(2 * self._size)
+        if node.op == "Sub":
+            self._builder.affine(np.ones_like(array), array)
+        else:
+            self._builder.affine(array, np.zeros_like(array))
 
     def _symlog(self, node: OnnxNode) -> None:
         """Sign, Abs, Add, Log, Mul: sign(x) log(|x| + 1)."""

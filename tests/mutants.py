@@ -70,6 +70,8 @@ def sources() -> list[ModelFiles]:
         network_files((4,), 2, representation_layers=0, dynamics_layers=2, prediction_layers=2, width=20),
         network_files((5, 1), 9, latent_scaling="minmax", hidden_norm=True, activation="silu"),
         network_files((5,), 2, turn_gamma=0.9),
+        network_files((2, 2, 2), 3, observation_scaling="running"),
+        network_files((4,), 3, observation_scaling="pictures"),
         network_files((2, 3, 3), 4, body="conv", channels=2, blocks=1, head_channels=1),
     ]
     return made + [Agent.load(MODELS / name).files for name in SHIPPED[:2]]

@@ -46,7 +46,7 @@ def files(discount: float = -0.9, **settings: Any) -> ModelFiles:
 @pytest.mark.parametrize("hidden_norm", [False, True])
 @pytest.mark.parametrize("latent_scaling", ["minmax", "layernorm"])
 @pytest.mark.parametrize("layers", [1, 3])
-@pytest.mark.parametrize("observation_scaling", ["none", "symlog"])
+@pytest.mark.parametrize("observation_scaling", ["none", "symlog", "running", "pictures"])
 def test_every_mlp_is_read_and_agrees(
     activation: str, hidden_norm: bool, latent_scaling: str, layers: int, observation_scaling: str
 ) -> None:

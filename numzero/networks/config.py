@@ -6,6 +6,7 @@ told by its `kind`, which also names the module in `bodies` that builds it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -93,6 +94,10 @@ class MlpConfig(BodyConfig, frozen=True, kw_only=True, tag="mlp"):
         }
         return super().check(path) + beyond(self, path, **bounds)
 
+    def latent_shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """`*H` of observations `*O`; None where only the body's own code knows."""
+        return (self.latent_size,)
+
     def num_hidden_weights(self) -> int:
         """Roughly the weights between hidden layers: nearly all that a large network has."""
         layers = self.representation_layers + self.dynamics_layers + self.prediction_layers
@@ -118,9 +123,42 @@ class ConvConfig(BodyConfig, frozen=True, kw_only=True, tag="conv"):
         }
         return super().check(path) + beyond(self, path, **bounds)
 
+    def latent_shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """`*H` of observations `*O`; None where they are no pictures."""
+        return (self.channels, *observation_shape[1:]) if len(observation_shape) == 3 else None
+
     def num_hidden_weights(self) -> int:
         """Roughly the weights between hidden layers: nearly all that a large network has."""
         return 9 * self.channels**2 * 4 * self.blocks + self.width**2
+
+
+class ImageConfig(ConvConfig, frozen=True, kw_only=True, tag="image"):
+    """As `conv`, on pictures that are halved first, as MuZero's are: 96x96 and 84x84 become 6x6, 64x64 8x8.
+
+    `blocks` are those of the smallest size, `channels` those behind the second halving; the first makes half as many.
+    """
+
+    largest: int = 8
+    """Pictures are halved, rounded up, until neither height nor width is above this. 10x10 become 5x5; with 10 they
+    stay."""
+    early_blocks: int = 1
+    """Residual blocks behind each halving but the last; MuZero 2 or 3."""
+
+    def check(self, path: str) -> list[str]:
+        """All that is wrong, one sentence each; `path` names the setting."""
+        bounds = {"largest": at_least(1, LARGEST_SIZE), "early_blocks": at_least(0, MOST_LAYERS)}
+        return super().check(path) + beyond(self, path, **bounds)
+
+    def num_halvings(self, observation_shape: tuple[int, ...]) -> int:
+        """How often pictures `[C, H, W]` are halved."""
+        return max(0, math.ceil(math.log2(max(1, *observation_shape[1:]) / self.largest)))
+
+    def latent_shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """`*H` of observations `*O`; None where they are no pictures."""
+        if len(observation_shape) != 3:
+            return None
+        parts = 2 ** self.num_halvings(observation_shape)
+        return (self.channels, *(-(-size // parts) for size in observation_shape[1:]))
 
 
 class OutsideConfig(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="outside"):
@@ -135,12 +173,16 @@ class OutsideConfig(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind",
         """All that is wrong, one sentence each; `path` names the setting."""
         return [] if ":" in self.name else [f"{path}.name must be module:Class; got {self.name!r}."]
 
+    def latent_shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Nobody knows before it is made."""
+        return None
+
     def num_hidden_weights(self) -> int:
         """Nobody knows before it is made."""
         return 0
 
 
-Body = MlpConfig | ConvConfig | OutsideConfig
+Body = MlpConfig | ConvConfig | ImageConfig | OutsideConfig
 KINDS: dict[str, type[Body]] = {str(each.__struct_config__.tag): each for each in get_args(Body)}
 """The bodies by name."""
 _OUTSIDE = str(OutsideConfig.__struct_config__.tag)
@@ -152,7 +194,7 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The three networks: the body they share, what goes in and what comes out."""
 
     body: Body = MlpConfig()
-    """`kind` is `mlp`, `conv`, or a class of your own as module:Class; its settings stand beside it."""
+    """`kind` is `mlp`, `conv`, `image`, or a class of your own as module:Class; its settings stand beside it."""
     observation_scaling: Literal["none", "symlog", "running", "pictures"] = "none"
     """What the body sees of an observation x, by a layer of the network: `none` x; `symlog` sign(x) log(1 + |x|), for
     numbers of unknown range (DreamerV3); `running` (x - mean) / spread, learned while training, logarithmic beyond some
@@ -224,7 +266,7 @@ def body_settings(kind: object) -> tuple[str, ...] | None:
     if kind not in KINDS:
         names = [name for name in KINDS if name != _OUTSIDE]
         raise UserError(
-            f"network.body.kind must be {' or '.join(names)}, or a class of your own as module:Class; got {kind!r}."
+            f"network.body.kind must be {', '.join(names)}, or a class of your own as module:Class; got {kind!r}."
             f"{nearest(str(kind), names)}"
         )
     return KINDS[str(kind)].__struct_fields__

@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from numzero.networks.by_hand import Elementwise, Linear, Norm, Stage
 from numzero.networks.config import BodyConfig
 
 __all__ = ["Chain", "Conv", "Dense", "Dynamics", "DynamicsStages", "HiddenLayer", "LatentScale", "Layer"]
-__all__ += ["NetworkGraph", "NoNodesError", "ResidualBlock", "hidden_layers", "joined"]
+__all__ += ["NetworkGraph", "NoNodesError", "Pool", "Rectified", "ResidualBlock", "hidden_layers", "joined"]
 
 NORM_EPSILON = 1e-5
 RANGE_EPSILON = 1e-5
@@ -229,21 +229,51 @@ class LatentScale(Layer):
 
 
 class Conv(Layer):
-    """A convolution that keeps height and width."""
+    """A convolution that keeps height and width or, with a stride of 2, halves them, rounded up."""
 
-    def __init__(self, num_inputs: int, num_outputs: int, kernel: int = 3) -> None:
+    def __init__(self, num_inputs: int, num_outputs: int, kernel: int = 3, stride: int = 1) -> None:
         super().__init__()
         conv = nn.Conv2d(num_inputs, num_outputs, kernel)
         self.weight, self.bias = conv.weight, cast(nn.Parameter, conv.bias)
-        self.padding = kernel // 2
+        self.padding, self.stride = kernel // 2, stride
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`[N, C, H, W]` to `[N, C', H, W]`."""
-        return functional.conv2d(x, self.weight, self.bias, padding=self.padding)
+        """`[N, C, H, W]` to `[N, C', H', W']`."""
+        return functional.conv2d(x, self.weight, self.bias, stride=self.stride, padding=self.padding)
 
     def emit(self, graph: NetworkGraph, x: Value) -> Value:
         """See `Layer`."""
-        return graph.op("Conv", x, graph.weight(self.weight), graph.weight(self.bias), pads=[self.padding] * 4)
+        strides: dict[str, Any] = {} if self.stride == 1 else {"strides": [self.stride] * 2}
+        weight, bias = graph.weight(self.weight), graph.weight(self.bias)
+        return graph.op("Conv", x, weight, bias, pads=[self.padding] * 4, **strides)
+
+
+class Pool(Layer):
+    """The mean of 3 x 3 neighbours, those inside the picture, at every second place: halves height and width."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`[N, C, H, W]` to `[N, C, (H + 1) // 2, (W + 1) // 2]`."""
+        return functional.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
+
+    def emit(self, graph: NetworkGraph, x: Value) -> Value:
+        """See `Layer`."""
+        return graph.op("AveragePool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+
+
+class Rectified(Layer):
+    """relu of another layer."""
+
+    def __init__(self, inner: Layer) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As the other layer has it."""
+        return functional.relu(self.inner(x))
+
+    def emit(self, graph: NetworkGraph, x: Value) -> Value:
+        """See `Layer`."""
+        return graph.op("Relu", self.inner.emit(graph, x))
 
 
 class ResidualBlock(Layer):

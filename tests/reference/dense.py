@@ -28,6 +28,8 @@ def forward(layers: list[tuple[str, Any]], latent: Any, action: int, bins: list[
             x = (x - x.min()) / max(x.max() - x.min(), 1e-5)
         elif name == "symlog":
             x = np.sign(x) * np.log(1 + np.abs(x))
+        elif name == "affine":
+            x = (x - parameters[1]) * parameters[0]
         elif name == "latent":
             new_latent = x
     ends = np.cumsum([num_actions, *(len(each) for each in bins)])

@@ -66,6 +66,8 @@ def build(layers: list[tuple[str, Any]], bins: list[Any], discount: float = -1.0
             size = len(parameters[0])
         elif name == "norm":
             builder.norm(*parameters)
+        elif name == "affine":
+            builder.affine(*parameters)
         else:
             builder.elementwise(elementwise[name], size)
     return builder.finish(bins, discount, 1e-5)
@@ -136,13 +138,14 @@ def test_kernels_evaluate_as_the_formulas_say(
 
 @given(seed=st.integers(0, 2**32 - 1), rows=st.sampled_from([1, ROWS + 2]), spread=st.sampled_from([1e-3, 1.0, 1e4]))
 def test_kernels_evaluate_an_initial_function_too(seed: int, rows: int, spread: float) -> None:
-    """An observation in place of the latent, through symlog; no action, and a reward of 0 as there are no bins."""
+    """An observation in place of the latent, scaled, through symlog; no action, and no bins: a reward of 0."""
     rng = np.random.default_rng(seed)
     bins = random_bins(rng)[:1]
     matrix, vector = rng.normal(size=(9, LATENT_SIZE)).astype(np.float32), rng.normal(size=9).astype(np.float32)
     heads = rng.normal(size=(NUM_ACTIONS + NUM_VALUES, 9)).astype(np.float32), np.zeros(8, np.float32)
-    layers: Layers = [("symlog", None), ("dense", (matrix, vector)), ("minmax", None), ("latent", None)]
-    layers.append(("dense", heads))
+    layers: Layers = [("dense", (matrix, vector)), ("minmax", None), ("latent", None), ("dense", heads)]
+    scale, bias = rng.normal(size=(2, LATENT_SIZE)).astype(np.float32)
+    layers = [("affine", (scale, bias)), ("symlog", None), *layers]
     observation = (rng.normal(size=(rows, LATENT_SIZE)) * spread).astype(np.float32)
     reward, discount, value = (np.ones(rows, np.float32) for _ in range(3))
     latent, logits = np.zeros((rows, 9), np.float32), np.zeros((rows, NUM_ACTIONS), np.float32)

@@ -18,7 +18,7 @@ from numzero.networks.bodies.mlp import MlpPrediction
 from numzero.networks.config import ConvConfig
 from numzero.networks.layers import Chain, Conv, Dynamics, LatentScale, Layer, NetworkGraph, ResidualBlock
 
-__all__ = ["make_body"]
+__all__ = ["ConvDynamics", "ConvPrediction", "make_body", "require_picture"]
 
 
 def make_body(observation_shape: tuple[int, ...], num_actions: int, num_outputs: int, config: ConvConfig) -> Body:
@@ -27,12 +27,7 @@ def make_body(observation_shape: tuple[int, ...], num_actions: int, num_outputs:
     Raises:
         UserError: observations are no images.
     """
-    if len(observation_shape) != 3:
-        raise UserError(
-            f"network.body = 'conv' needs observations [channels, height, width]; this game's are "
-            f"{list(observation_shape)}. Set network.body to mlp."
-        )
-    latent_shape = (config.channels, *observation_shape[1:])
+    latent_shape = require_picture(observation_shape, config)
     scale = LatentScale(latent_shape, config.latent_scaling)
     return Body(
         latent_shape,
@@ -40,6 +35,21 @@ def make_body(observation_shape: tuple[int, ...], num_actions: int, num_outputs:
         ConvDynamics(latent_shape, num_actions, config, scale),
         ConvPrediction(latent_shape, num_outputs, config),
     )
+
+
+def require_picture(observation_shape: tuple[int, ...], config: ConvConfig) -> tuple[int, ...]:
+    """The shape of latents.
+
+    Raises:
+        UserError: observations are no pictures.
+    """
+    shape = config.latent_shape(observation_shape)
+    if shape is None:
+        raise UserError(
+            f"network.body = {config.__struct_config__.tag!r} needs observations [channels, height, width]; this "
+            f"game's are {list(observation_shape)}. Set network.body to mlp."
+        )
+    return shape
 
 
 def residual_blocks(config: ConvConfig) -> Chain:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from numzero.search.plain.tiles import LANES
 
-__all__ = ["DENSE", "DENSE_ACTION", "DENSE_RESIDUAL", "LATENT", "MINMAX", "NORM", "RELU", "ROWS", "SILU", "SYMLOG"]
-__all__ += ["DenseBuilder", "DenseModel", "HasDense", "check_dense"]
+__all__ = ["AFFINE", "DENSE", "DENSE_ACTION", "DENSE_RESIDUAL", "LATENT", "MINMAX", "NORM", "RELU", "ROWS", "SILU"]
+__all__ += ["SYMLOG", "DenseBuilder", "DenseModel", "HasDense", "check_dense"]
 
 DENSE = 0
 """x <- x W + b."""
@@ -33,6 +33,8 @@ LATENT = 7
 """x is the new latent."""
 SYMLOG = 8
 """x <- sign(x) log(1 + |x|)."""
+AFFINE = 9
+"""x <- (x - bias) scale, number by number."""
 
 
 ROWS = 16
@@ -101,6 +103,10 @@ class DenseBuilder:
         """LayerNorm."""
         zeros = np.zeros_like(scale)
         self._add(NORM, len(scale), len(scale), self._append(scale), self._append(zeros if bias is None else bias))
+
+    def affine(self, scale: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
+        """(x - bias) scale."""
+        self._add(AFFINE, len(scale), len(scale), self._append(scale), self._append(bias))
 
     def elementwise(self, op: int, size: int) -> None:
         """RELU, SILU, MINMAX, SYMLOG or LATENT on `size` numbers."""
@@ -183,7 +189,7 @@ def _reads(
         return [matrix, (bias, num_actions * num_outputs)]
     if op == DENSE_RESIDUAL:
         return [matrix]
-    if op == NORM:
+    if op in (NORM, AFFINE):
         return [(weights, num_outputs), (bias, num_outputs)]
     if op not in (RELU, SILU, MINMAX, LATENT, SYMLOG):
         raise ValueError(f"there is no operation {op}")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from numzero.compiled import search_inline, search_kernel
 from numzero.search.model import RecurrentOutput
 from numzero.search.plain.dense import (
+    AFFINE,
     DENSE_ACTION,
     DENSE_RESIDUAL,
     LATENT,
@@ -123,6 +124,10 @@ def _activate(dense: DenseModel, layer: int, x: Float32Array) -> None:
     elif op == SYMLOG:
         for i in range(x.shape[0]):
             x[i] = math.copysign(math.log(1.0 + float(abs(x[i]))), x[i])
+    elif op == AFFINE:
+        scale, bias = dense.program[layer, 3], dense.program[layer, 4]
+        for i in range(x.shape[0]):
+            x[i] = (x[i] - dense.weights[bias + i]) * dense.weights[scale + i]
     else:
         _scale_range(dense, x)
 
