@@ -229,7 +229,9 @@ def test_a_setting_of_another_body_is_refused():
         load_preset("tictactoe", ["network.body.blocks=3"])
     with pytest.raises(UserError, match=r"there is no setting 'network.body.latent_size'\."):
         load_preset("tictactoe", ["network.body=conv", "network.body.latent_size=3"])
-    with pytest.raises(UserError, match=r"network.body.kind must be mlp or conv, .*; got 'mpl'. Did you mean 'mlp'\?"):
+    with pytest.raises(
+        UserError, match=r"network.body.kind must be mlp, conv, image, .*; got 'mpl'. Did you mean 'mlp'\?"
+    ):
         load_preset("tictactoe", ["network.body=mpl"])
 
 
