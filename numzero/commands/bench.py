@@ -16,6 +16,7 @@ from numzero.bench.latency import bench_agent, first_call
 from numzero.bench.learner import LEARNER_PRESETS, bench_learner
 from numzero.bench.search import WORKLOADS, bench_search
 from numzero.bench.selfplay import SELFPLAY_PRESETS, bench_selfplay
+from numzero.commands.display import echo
 from numzero.commands.trust import takes_trust
 from numzero.games import Trust
 from numzero.runtime.family import no_orphans
@@ -71,7 +72,7 @@ def search(batches: tuple[int, ...], rule: str, seconds: float, as_json: bool) -
             if not as_json:
                 click.echo(_row(result))
     if as_json:
-        click.echo(json.dumps({"rule": rule, "results": results}))
+        echo(json.dumps({"rule": rule, "results": results}))
 
 
 def _row(result: dict[str, Any]) -> str:
@@ -111,7 +112,7 @@ def selfplay_rates(workers: tuple[int, ...], seconds: float, as_json: bool) -> N
                 rates = f"{result['games_per_second']:7,.0f}  {result['moves_per_second']:7,.0f}"
                 click.echo(f"{preset:10} {count:7d}  {rates}  {result['simulations_per_second']:13,.0f}  {shares}")
     if as_json:
-        click.echo(json.dumps({"results": results}))
+        echo(json.dumps({"results": results}))
 
 
 @bench.command("agent")
@@ -151,7 +152,7 @@ def agent_latency(
     results = bench_agent(folder, simulations, seconds, trust)
     first = {"warm": first_call(folder, cold=False)} | ({"cold": first_call(folder, cold=True)} if cold else {})
     if as_json:
-        click.echo(json.dumps({"agent": str(folder), "moves": results, "first_call_seconds": first}))
+        echo(json.dumps({"agent": str(folder), "moves": results, "first_call_seconds": first}))
         return
     click.echo("simulations  p50 ms  p99 ms  agent.onnx p50 ms  p99 ms")
     for row in results:
@@ -195,4 +196,4 @@ def learner_rates(batches: tuple[int, ...], seconds: float, as_json: bool) -> No
                 rates = f"{result['updates_per_second']:9,.0f}  {result['arithmetic_per_second']:18,.0f}"
                 click.echo(f"{preset:10} {batch:5d}  {rates}  {result['ratio']:5.2f}  {result['batch_share']:21.2f}")
     if as_json:
-        click.echo(json.dumps({"results": results}))
+        echo(json.dumps({"results": results}))

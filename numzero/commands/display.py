@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from numzero.commands.answer import Answer
 from numzero.text import plain, plain_lines
 
 __all__ = ["StatusDisplay", "echo"]
@@ -26,7 +27,7 @@ PLAIN_SECONDS = 5.0
 
 def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
     """Print; what a terminal would obey is shown instead, for much of what is printed comes from files of others."""
-    click.echo(plain_lines(text), err=err, nl=nl)
+    click.echo(plain_lines(text), file=None if err else Answer.file, err=err, nl=nl)
 
 
 class StatusDisplay:

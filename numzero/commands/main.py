@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 
 import numzero
+from numzero.commands.answer import answer_alone
 from numzero.commands.lazy import LazyCommand, LazyGroup
 from numzero.errors import UserError
 from numzero.interrupts import EXIT_CODE, raised
@@ -41,8 +43,9 @@ class _Group(LazyGroup):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
+        is_read_by_a_program = "--json" in ctx.meta[_WORDS]
         try:
-            with raised():
+            with answer_alone() if is_read_by_a_program else nullcontext(), raised():
                 return super().invoke(ctx)
         except UserError as error:
             raise _Refusal(_in_options(error, self._command_of(ctx))) from None
