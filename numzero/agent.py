@@ -253,10 +253,11 @@ class Agent:
 
     def _one(self, observation: Any, legal: Any, simulations: int | None) -> _Question:
         """The question about one position as one about a batch of one."""
+        mask = None if legal is None else _array("legal", legal)
+        if mask is not None:
+            _refuse_indices(mask, self.info.spec.num_actions)
         return self._check(
-            _array("an observation", observation)[None],
-            None if legal is None else _array("legal", legal)[None],
-            simulations,
+            _array("an observation", observation)[None], None if mask is None else mask[None], simulations
         )
 
     def _check(self, observation: Any, legal: Any, simulations: int | None) -> _Question:
@@ -379,6 +380,17 @@ def _check_numbers(observation: NDArray[Any]) -> None:
         raise UserError(
             f"an observation must hold finite numbers; got {observation.dtype} with others, or with numbers that "
             f"float32 does not have, above {LARGEST_FLOAT:.2g}."
+        )
+
+
+def _refuse_indices(legal: NDArray[Any], num_actions: int) -> None:
+    """Refuse what must be, or may as well be, a list of the legal actions' numbers, where a mask is asked for."""
+    is_wide = legal.dtype.kind in "iu" and legal.dtype.itemsize > 1  # masks of libraries are bytes or truth values
+    may_be_both = num_actions == 2 and legal.shape == (2,) and sorted(legal.tolist()) == [0, 1]
+    if is_wide and legal.ndim == 1 and (legal.shape != (num_actions,) or may_be_both):
+        raise UserError(
+            f"legal must be a mask, one truth value for each of {num_actions} actions, not a list of their numbers; "
+            f"got {seen(legal.tolist())}. Give mask = numpy.zeros({num_actions}, bool); mask[actions] = True."
         )
 
 

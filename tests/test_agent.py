@@ -28,6 +28,7 @@ from numzero.files import write_folder
 from numzero.inference import ModelFiles
 from numzero.search import Search, SearchConfig, check_invariants
 from tests.reference.agents import BOARD, NUM_ACTIONS, small_agent
+from tests.tiny import make_agent
 
 FILES = {rule: small_agent(rule=rule) for rule in ("gumbel", "paper", "parent_siblings")}
 AGENT = {rule: Agent.from_files(files, "memory") for rule, files in FILES.items()}
@@ -541,6 +542,8 @@ ODD_ARGUMENTS = {
     "rng a number": {"temperature": 1.0, "rng": 3},
     "rng of numpy's old kind": {"temperature": 1.0, "rng": np.random.RandomState(0)},
     "rng unused": {"rng": "random"},
+    "legal as numbers of actions": {"legal": [0, 3]},
+    "legal as numbers, as many as there are": {"legal": np.arange(NUM_ACTIONS)},
     "legal nan": {"legal": np.full(NUM_ACTIONS, np.nan)},
     "legal of floats": {"legal": np.ones(NUM_ACTIONS)},
     "legal 2": {"legal": [2, 0, 0, 0, 0]},
@@ -757,3 +760,18 @@ def test_an_agent_travels_to_another_process(agent):
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         assert_same(pool.submit(agent.act, observation).result(120), agent.act(observation))
         assert pool.submit(Agent.folder_files, agent).result(120) == agent.folder_files()
+
+
+def test_numbers_of_actions_are_no_mask(agent):
+    """Also where they could be one: of two actions [0, 1] names both, and would allow the second alone."""
+    for numbers in ([0, 3], np.array([1]), np.flatnonzero(np.ones(5))[:4]):
+        with pytest.raises(
+            UserError, match="must be a mask, one truth value for each of 5 actions, not a list of their"
+        ):
+            agent.act(positions(1)[0], numbers)
+    two = make_agent("CartPole-v1")
+    for numbers in ([0, 1], np.array([1, 0])):
+        with pytest.raises(UserError, match="must be a mask, one truth value for each of 2 actions"):
+            two.act(np.zeros(4), numbers)
+    for mask in ([False, True], np.array([0, 1], np.int8), np.array([0, 1], np.uint8)):
+        assert two.act(np.zeros(4), mask).action == 1
