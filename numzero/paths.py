@@ -72,7 +72,10 @@ def sync_folder(path: Path) -> None:
     """Make names in a folder lasting, where the system and the file system can."""
     if os.name != "posix":
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # names may be written there, not read
+        return
     try:
         os.fsync(descriptor)
     except OSError as error:

@@ -6,6 +6,7 @@ Knows options and what is printed; `studies.report` makes the page.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import click
@@ -39,4 +40,7 @@ def report(run: Path, out: Path | None, as_json: bool) -> None:
         echo(damage, err=True)
     for finding in said.findings:
         echo(f"{'!' if finding.kind == 'look' else ' '} {finding.name}: {plain(finding.sentence)}")
+    if out is None and not os.access(run, os.W_OK):
+        echo(f"{run} may not be written to, so no page was made. Give it another place: --out PAGE.html", err=True)
+        return
     echo(f"All figures are in {write_page(said, run, out)}.")
