@@ -121,21 +121,33 @@ def prepare_train(
     )
 
 
-def resume(folder: Path, *, trust: Trust = False, on_event: Callable[[Event], object] = _unheard) -> dict[str, Any]:
+def resume(
+    folder: Path,
+    *,
+    trust: Trust = False,
+    drop_episodes: bool = False,
+    on_event: Callable[[Event], object] = _unheard,
+) -> dict[str, Any]:
     """Go on with a run that was stopped; returns the scores of its final evaluation.
+
+    In one process the moves of episodes under way are played again, unless `drop_episodes` begins new ones.
 
     Raises:
         UserError: it is no run, its game is not trusted, or training is not installed.
         KeyboardInterrupt: it was asked to stop.
     """
-    return prepare_resume(folder, trust=trust, on_event=on_event).train()
+    return prepare_resume(folder, trust=trust, drop_episodes=drop_episodes, on_event=on_event).train()
 
 
 def prepare_resume(
-    folder: Path, *, trust: Trust = False, on_event: Callable[[Event], object] = _unheard
+    folder: Path,
+    *,
+    trust: Trust = False,
+    drop_episodes: bool = False,
+    on_event: Callable[[Event], object] = _unheard,
 ) -> TrainingRun:
     """As `resume`, but the run, whose `train` is yet to be called."""
-    return _training_run().resume(folder, on_event, trust=trust)
+    return _training_run().resume(folder, on_event, trust=trust, drop_episodes=drop_episodes)
 
 
 def _training_run() -> type[TrainingRun]:

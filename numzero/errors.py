@@ -12,7 +12,16 @@ from collections.abc import Iterable, Iterator
 
 from numzero.text import plain_lines
 
-__all__ = ["CopyRefused", "DiskFullError", "EnvironmentFault", "UserError", "alone", "nearest", "unfit_explained"]
+__all__ = [
+    "CannotBeMade",
+    "CopyRefused",
+    "DiskFullError",
+    "EnvironmentFault",
+    "UserError",
+    "alone",
+    "nearest",
+    "unfit_explained",
+]
 
 
 class UserError(ValueError):
@@ -40,7 +49,11 @@ class DiskFullError(UserError):
     """There was no room to write; what was there before is whole. Trying again later may succeed."""
 
 
-class CopyRefused(UserError):
+class CannotBeMade(UserError):
+    """What makes a game or an environment raised; it may succeed at another time, when another of it is closed."""
+
+
+class CopyRefused(CannotBeMade):
     """Some copies of an environment could be made, and the next could not.
 
     Attributes:

@@ -98,9 +98,14 @@ def train(
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @takes_trust
+@click.option(
+    "--drop-episodes",
+    is_flag=True,
+    help="Begin new episodes; else one process plays the moves of those under way again, which may take long.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the final scores as one JSON object.")
 @no_orphans(ends_rest=True)
-def resume(run: Path, trust: Trust, as_json: bool) -> None:
+def resume(run: Path, trust: Trust, drop_episodes: bool, as_json: bool) -> None:
     """Go on with a RUN that was stopped, by ^C, a crash or a power cut, from its newest checkpoint.
 
     Settings, seed and workers are the run's own. With no workers the result is, bit for bit, that of a run which was
@@ -110,7 +115,11 @@ def resume(run: Path, trust: Trust, as_json: bool) -> None:
     Example:
       python cli.py resume runs/ttt
     """
-    _work(run, lambda on_event: api.prepare_resume(run, trust=trust, on_event=on_event), as_json)
+    _work(
+        run,
+        lambda on_event: api.prepare_resume(run, trust=trust, drop_episodes=drop_episodes, on_event=on_event),
+        as_json,
+    )
 
 
 def _work(folder: Path, make: Callable[[Callable[[Event], None]], TrainingRun], as_json: bool) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from numzero.errors import UserError, nearest
+from numzero.errors import CannotBeMade, UserError, nearest
 from numzero.games.adapters.guests import importing
 from numzero.games.naming import Wrapper, shown_arguments
 from numzero.outside import find
@@ -62,7 +62,7 @@ def made(
     except (Exception, SystemExit) as error:  # somebody else's code may fail in any way
         how = f"with {shown_arguments(arguments)[1:-1]}" if arguments else "without arguments"
         mend = _mismatch(takes or maker, given, arguments) or "Install what it needs, or name a function that makes it."
-        raise UserError(
+        raise CannotBeMade(
             f"{what} must be makeable {how}; got {type(error).__name__}: {error}. {mend}", arguments=("env_arg",)
         ) from error
 

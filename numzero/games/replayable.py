@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Generator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ __all__ = ["ReplayableGame"]
 
 MOST_RANDOM_MOVES = 1_000_000
 """At the start of an episode."""
+YIELD_ENTRIES = 64
+"""Whoever replays a log is heard after so many of its entries."""
 _MOVES, _RESET, _RANDOM, _PLACED = range(4)
 
 
@@ -130,9 +133,18 @@ class ReplayableGame:
         }
 
     def restore(self, state: dict[str, NDArray[Any]]) -> bool:
-        """Play the log again; whether that led to the same observations.
+        """As `replaying`, to the end."""
+        work = self.replaying(state)
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                return bool(end.value)
 
-        It does not where an environment has chance of its own, or has changed: then all copies need a reset.
+    def replaying(self, state: dict[str, NDArray[Any]]) -> Generator[int, None, bool]:
+        """Play the log again, and yield now and then how many of its entries were; whether all observations came back.
+
+        They do not where an environment has chance of its own, or has changed: then all copies need a reset.
 
         Raises:
             UserError: the log is none of ours.
@@ -160,6 +172,8 @@ class ReplayableGame:
                 self._game.step(action)
             else:
                 self._again(entry)
+            if number % YIELD_ENTRIES == 0:
+                yield number
         return bool(np.array_equal(self.observation(), state["observation"]))
 
     def _again(self, entry: _Entry) -> None:

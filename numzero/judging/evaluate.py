@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.agent import Agent
-from numzero.errors import UserError
+from numzero.errors import CopyRefused, UserError
 from numzero.games import STAY, GameSpec, Solved, Trust, make_game, trusted_name
 from numzero.games.turns import for_first_player
 from numzero.judging.opponents import AgentPlayer, Player, RandomPlayer
@@ -93,17 +93,21 @@ def match(
 ) -> dict[str, Any]:
     """Wins, draws and losses of `player`, who moves first in half of the games (the larger half)."""
     scores: dict[str, Any] = {"wins": 0, "draws": 0, "losses": 0}
-    unfinished = 0
+    unfinished, most = 0, BATCH_SIZE
     for side, count in enumerate((games - games // 2, games // 2)):
         outcomes = np.zeros(0)
         rng = np.random.default_rng([seed, 0])  # the same openings for both sides
         while len(outcomes) < count:
-            size = min(BATCH_SIZE, count - len(outcomes))
+            size = min(most, count - len(outcomes))
             pair = (player, opponent) if side == 0 else (opponent, player)
             opening = OPENING_MOVES if isinstance(opponent, AgentPlayer) else 0
             done = side * (games - games // 2) + len(outcomes)
             moved = partial(progress or _unheard, done, games)
-            first, running = _play_match(game_name, pair, size, rng, opening, max_steps, moved)
+            try:
+                first, running = _play_match(game_name, pair, size, rng, opening, max_steps, moved)
+            except CopyRefused as refused:  # when it was made: nothing was drawn yet
+                most = _fewer(refused, size)
+                continue
             unfinished += running
             outcomes = np.concatenate([outcomes, first if side == 0 else -first])
             (progress or _unheard)(done + size, games)
@@ -116,6 +120,13 @@ def match(
             scores[name] += number
         scores["as_first" if side == 0 else "as_second"] = tally
     return scores | ({"unfinished": unfinished} if unfinished else {})
+
+
+def _fewer(refused: CopyRefused, size: int) -> int:
+    """How many copies there may be at a time of an environment that refused `size`; scores are the same."""
+    if refused.possible >= size:
+        raise refused
+    return refused.possible
 
 
 def _play_match(
@@ -162,11 +173,15 @@ def episodes(
     """Mean, standard deviation and minimum of the undiscounted return over `games` episodes with fixed seeds."""
     rng = np.random.default_rng([seed, 1])
     returns: list[float] = []
-    unfinished = 0
+    unfinished, most = 0, BATCH_SIZE
     while len(returns) < games:
-        size = min(BATCH_SIZE, games - len(returns))
+        size = min(most, games - len(returns))
         moved = partial(progress or _unheard, len(returns), games)
-        more, running = _play_episodes(game_name, player, size, rng, max_steps, moved)
+        try:
+            more, running = _play_episodes(game_name, player, size, rng, max_steps, moved)
+        except CopyRefused as refused:  # when it was made: nothing was drawn yet
+            most = _fewer(refused, size)
+            continue
         returns += more.tolist()
         unfinished += running
         (progress or _unheard)(len(returns), games)

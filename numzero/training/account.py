@@ -25,6 +25,7 @@ from numzero.training.journal import Journal
 from numzero.training.learning.learner import Update
 from numzero.training.plan import window_bytes
 from numzero.training.progress import Counts, Meter, as_episodes
+from numzero.training.replayed import Replayed
 from numzero.training.trainer import Trainer
 
 __all__ = ["Account"]
@@ -49,6 +50,7 @@ class Account:
         self._started = time.perf_counter()
         self.meter = Meter(config.schedule.num_updates, config.learner.batch_size, self._counts())
         self.meter.episodes.extend(state.episodes)
+        self._replayed = Replayed()
 
     @property
     def seconds(self) -> float:
@@ -71,6 +73,10 @@ class Account:
         state.reanalyzed += brought.positions
         for updates, steps, scores in brought.evaluations:
             self.evaluated(updates, steps, scores)
+        for sentence in self._replayed.add(*brought.replayed):
+            self._journal.note("resumed", sentence)
+        for updates, why in brought.unjudged:
+            self.not_evaluated(updates, why)
         for notice in brought.notices:
             self._journal.note(notice.kind, notice.message)
 
@@ -81,6 +87,15 @@ class Account:
         settings, spec = self._config.evaluation, self._state.plan.spec
         if words := unfinished_words(scores, settings.games, step_limit(spec, settings.max_steps)):
             self._journal.note("unfinished", f"{words} (evaluation.max_steps)")
+
+    def not_evaluated(self, updates: int, why: str) -> None:
+        """The agent of so many updates could not be judged."""
+        self._state.evaluated = updates
+        self._journal.note(
+            "unjudged",
+            f"the agent of {updates:,} updates was not judged: {why} Set evaluation.interval to 0 to have it judged at "
+            "the end alone.",
+        )
 
     def now(self) -> RunState:
         """The state, with what is only written into it for a checkpoint."""

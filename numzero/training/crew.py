@@ -35,7 +35,11 @@ class Brought(NamedTuple):
     """Searched again, allowances that lapsed included."""
     evaluations: list[tuple[int, int, dict[str, Any]]]
     """Updates and environment steps of agents that were judged, and their scores."""
+    unjudged: list[tuple[int, str]]
+    """Updates of agents that could not be judged, and why."""
     notices: list[Notice]
+    replayed: tuple[int, int, int]
+    """Steps of running episodes that were played again, how many there are in all (told once), and episodes dropped."""
 
 
 class Crew:
@@ -115,5 +119,7 @@ class Crew:
             counts.get("episodes", []),
             counts.get("positions", 0),
             counts.get("evaluations", []),
+            counts.get("unjudged", []),
             self._runtime.take_notices(),
+            (counts.get("replayed", 0), counts.get("to_replay", 0), counts.get("dropped_episodes", 0)),
         )

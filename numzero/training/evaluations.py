@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+from numzero.errors import CannotBeMade
 from numzero.judging.evaluate import Progress, evaluate
 from numzero.training.account import Account
 from numzero.training.checkpoint import RunState
@@ -64,7 +65,14 @@ class Evaluations:
             self._crew.judge_up_to(updates)
         else:
             with contextlib.suppress(_StopAskedError):
-                self.now(self._stop_if_asked)
+                self._if_possible(updates)
+
+    def _if_possible(self, updates: int) -> None:
+        """Judge, unless the environment cannot be made once more, beside self-play's: it may allow no other."""
+        try:
+            self.now(self._stop_if_asked)
+        except CannotBeMade as error:
+            self._account.not_evaluated(updates, str(error))
 
     def now(self, progress: Progress | None = None) -> dict[str, Any]:
         """Judge the agent so far, and say how it did."""

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from numzero.errors import unfit_explained
 from numzero.folders import RUN, SEED, FolderLock
 from numzero.games import Trust
@@ -82,7 +84,9 @@ class TrainingRun:
             self._open(lock, on_event, RunState(plan=plan), None, origin)
 
     @classmethod
-    def resume(cls, folder: Path, on_event: Listener, *, trust: Trust = False) -> TrainingRun:
+    def resume(
+        cls, folder: Path, on_event: Listener, *, trust: Trust = False, drop_episodes: bool = False
+    ) -> TrainingRun:
         """Take up the run in `folder` from its newest checkpoint that verifies.
 
         Args:
@@ -90,6 +94,7 @@ class TrainingRun:
             on_event: as above.
             trust: what the user says of the game that the folder names; see `trusted_name`. Offline none is made. Other
                 code that its settings name is run only if she trusts all of it.
+            drop_episodes: begin new episodes in place of those under way, in this session.
 
         Raises:
             UserError: there is none, its code is not trusted, or another process works on the run.
@@ -99,6 +104,8 @@ class TrainingRun:
         run = cls.__new__(cls)
         with lock.kept():
             config, checkpoint, problems = reopen_folder(folder, lock, trust)
+            if drop_episodes:
+                config = replace(config, selfplay=replace(config.selfplay, resume_episodes=False))
             run._set_up(config, folder, checkpoint.state.plan)
             run._open(lock, on_event, checkpoint.state, checkpoint, None)
             for problem in problems:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,8 +20,10 @@ import tomli_w
 from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.files import generations, read_folder, write_sealed
+from numzero.games import replayable
 from numzero.metrics import Evaluated, Event, Finished, Noted, Progress, Started, history, read_metrics
 from numzero.replay import GameStore, encode_trajectory
+from numzero.training import replayed
 from numzero.training.config import RunConfig
 from numzero.training.run import TrainingRun
 from tests.tiny import CORRIDOR, run_config
@@ -135,6 +138,55 @@ def test_a_run_made_before_bodies_were_structs_goes_on_with_its_bits(tmp_path: P
     assert 'body = "mlp"' in (tmp_path / "stopped" / "config.toml").read_text("utf-8")
     resumed(tmp_path / "stopped").train()
     assert_same(contents(tmp_path / "stopped"), contents(tmp_path / "whole"))
+
+
+def interrupted_in_long_episodes(folder: Path, *overrides: str) -> None:
+    """A run that is stopped when its only episodes have been going on for 30 steps, and pieces of them were learned."""
+    more = ("schedule.checkpoint_interval=5", "selfplay.segment_steps=5", *overrides)
+    config = run_config("cartpole", "game=tests.games.harsh:Neverending", "evaluation.max_steps=5", *more)
+    with pytest.raises(KeyboardInterrupt):
+        Stopper(8).attach(new_run(config, folder)).train()
+
+
+def test_episodes_under_way_are_played_again_with_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How far that is, is said; and a stop in between leaves the checkpoint as it was."""
+    interrupted_in_long_episodes(tmp_path / "run")
+    shutil.copytree(tmp_path / "run", tmp_path / "straight")
+    monkeypatch.setattr(replayed, "SAY_SECONDS", 0.0)
+    monkeypatch.setattr(replayable, "YIELD_ENTRIES", 4)
+    for _ in range(2):
+        heard: list[str] = []
+        run = resumed(tmp_path / "run", lambda event, said=heard: said.append(getattr(event, "message", "")))  # type: ignore[misc]
+        run._interrupts.requested = False
+        hear = run._loop.account._journal._on_event
+
+        def stop(event: Event, run: TrainingRun = run, hear: Callable[[Event], object] = hear) -> None:
+            hear(event)
+            run._interrupts.requested |= "played again" in getattr(event, "message", "")
+
+        run._loop.account._journal._on_event = stop
+        with pytest.raises(KeyboardInterrupt):
+            run.train()
+        assert re.fullmatch(r"\d of \d\d steps of the episodes under way were played again.", heard[1]), heard
+    resumed(tmp_path / "run").train()
+    resumed(tmp_path / "straight").train()
+    assert_same(contents(tmp_path / "run"), contents(tmp_path / "straight"))
+
+
+@pytest.mark.parametrize("by", ["setting", "argument"])
+def test_episodes_under_way_are_dropped_if_so_wished(by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No move is played again, and that they were dropped is said."""
+    interrupted_in_long_episodes(tmp_path / "run", *(["selfplay.resume_episodes=false"] if by == "setting" else []))
+
+    def again(self: Any, entry: Any) -> None:
+        raise AssertionError("a move was played again")
+
+    monkeypatch.setattr(replayable.ReplayableGame, "_again", again)
+    heard: list[Event] = []
+    TrainingRun.resume(tmp_path / "run", heard.append, trust=True, drop_episodes=by == "argument").train()
+    said = [event.message for event in heard if isinstance(event, Noted) and event.kind == "resumed"]
+    assert len(said) == 1
+    assert said[0].startswith("4 episodes under way at the checkpoint were dropped")
 
 
 KILLED = """

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from numzero.agent import Agent
+from numzero.errors import CannotBeMade
 from numzero.judging.evaluate import evaluate
 from numzero.runtime.base import AGENTS, Mailbox
 
@@ -39,7 +40,8 @@ def evaluation(task: EvaluationTask, mailbox: Mailbox) -> Iterator[None]:
     """The role that judges the newest agent whenever the run allows it to; agents in between are passed over.
 
     Its unit is `updates`: the budget goes up to those of the agent that is to be judged, which is published in the
-    channel of agents before. Reports `evaluations`, triples of updates, environment steps and scores.
+    channel of agents before. Reports `evaluations`, triples of updates, environment steps and scores, or `unjudged`,
+    pairs of updates and why there are no scores.
     """
     if hasattr(os, "nice"):
         os.nice(NICENESS)
@@ -54,10 +56,12 @@ def evaluation(task: EvaluationTask, mailbox: Mailbox) -> Iterator[None]:
             agent = Agent.from_files(files, "the agent to be judged")
             updates, steps = agent.info.model_version, int(agent.info.training.get("environment_steps", 0))
             try:
-                scores = _judge(agent, task, mailbox)
+                found: dict[str, Any] = {"evaluations": [(updates, steps, _judge(agent, task, mailbox))]}
             except _StoppedError:
                 return
-            mailbox.report({"updates": max(updates - told, 1), "evaluations": [(updates, steps, scores)]})
+            except CannotBeMade as error:  # beside those of self-play, perhaps
+                found = {"unjudged": [(updates, str(error))]}
+            mailbox.report({"updates": max(updates - told, 1), **found})
             told = max(updates, told + 1)
         yield
 

@@ -48,6 +48,9 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
     games that can be placed. 0: off. Go-Exploit (Trudeau and Bowling 2023) starts all but a few so."""
     segment_steps: int = 0
     """Deliver a running episode every so many steps, so that unfinished episodes train too; 0: only when it ends."""
+    resume_episodes: bool = True
+    """A resumed run of one process plays the moves of episodes under way again, and goes on with the same bits; false:
+    it drops them and begins new ones. MuZero knows none of it."""
     growth_updates: int = 0
     """Simulations per move grow evenly from `first_simulations` to `search.num_simulations` over so many learner
     updates; 0: off, as in MuZero. MiniZero's progressive simulation lets them grow over the whole training."""
@@ -127,8 +130,9 @@ def selfplay(
                 if actor is None:
                     actor = Actor(game, task, rng, mailbox.life)
                     if (state := mailbox.keep_state(actor.state)) is not None:
-                        with unfit_explained("the state of self-play in the checkpoint"):
-                            actor.restore(state)
+                        yield from _resume(actor, state, mailbox)
+                        if mailbox.stopping():
+                            break
                 actor.use_model(model, version)
             if actor is None or mailbox.budget() <= 0:
                 mailbox.wait()
@@ -138,6 +142,20 @@ def selfplay(
             yield
     finally:
         game.close()
+
+
+def _resume(actor: Actor, state: State, mailbox: Mailbox) -> Iterator[None]:
+    """Bring an actor back to where it was, and say how far that is."""
+    mailbox.report({"to_replay": len(state["game_kinds"])} if actor.resumes_episodes else {})
+    told = 0
+    with unfit_explained("the state of self-play in the checkpoint"):
+        for done in actor.restoring(state):
+            mailbox.report({"replayed": done - told})
+            told = done
+            yield
+            if mailbox.stopping():
+                return
+    mailbox.report({"dropped_episodes": actor.num_dropped})
 
 
 def warm_up(task: SelfPlayTask, model: ModelFiles) -> None:
@@ -179,9 +197,17 @@ class Actor:
         self._num_started = 0
         self._recorded = np.zeros(batch_size, np.bool_)  # copies beyond the last game asked for play unrecorded
         self._archive = Archive()
+        self.num_dropped = 0
+        """Episodes that `restore` could not go on with."""
+        self._unrestored: State | None = None  # while it is being restored
         self._counts: dict[str, Any] = {}
         self.take_counts()
         self._start(np.ones(batch_size, np.bool_))
+
+    @property
+    def resumes_episodes(self) -> bool:
+        """Whether `restore` plays running episodes again."""
+        return self._task.config.resume_episodes
 
     @property
     def done(self) -> bool:
@@ -216,6 +242,8 @@ class Actor:
     def state(self) -> State:
         """All that `restore` needs to go on with the same bits; the game must be a `ReplayableGame`."""
         assert isinstance(self._game, ReplayableGame)
+        if self._unrestored is not None:
+            return self._unrestored
         return {
             "rng": np.array(json.dumps(self._rng.bit_generator.state)),
             "num_started": np.array(self._num_started),
@@ -226,19 +254,29 @@ class Actor:
         }
 
     def restore(self, state: State) -> None:
-        """Take up where `state` was taken.
+        """As `restoring`, to the end."""
+        for _ in self.restoring(state):
+            pass
 
-        Where the environment cannot be led back to where it was, its running episodes are dropped and new ones begin.
+    def restoring(self, state: State) -> Iterator[int]:
+        """Take up where `state` was taken; yields how many entries of the game's log were played again.
+
+        Where the environment cannot be led back to where it was, or the settings say so, its running episodes are
+        dropped (`num_dropped`) and new ones begin.
         """
         assert isinstance(self._game, ReplayableGame)
+        self._unrestored = state
         self._rng.bit_generator.state = json.loads(str(state["rng"]))
         self._num_started = int(state["num_started"])
         self._recorded[:] = state["recorded"]
         self._archive.restore(_part(state, "archive_"))
         self._recorder.restore(_part(state, "recorder_"))
-        if not self._game.restore(_part(state, "game_")):
-            self._num_started -= int(self._recorded.sum())
+        is_back = self.resumes_episodes and (yield from self._game.replaying(_part(state, "game_")))
+        if not is_back:
+            self.num_dropped = int(self._recorded.sum())
+            self._num_started -= self.num_dropped
             self._start(np.ones(self._game.batch_size, np.bool_))
+        self._unrestored = None
 
     def play(self) -> list[Trajectory]:
         """One move in every game; the trajectories that became complete."""

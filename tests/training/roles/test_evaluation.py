@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from numzero.agent import agent_files
-from numzero.errors import UserError
+from numzero.errors import CannotBeMade, UserError
 from numzero.runtime.base import AGENTS
 from numzero.runtime.inline import InlineRuntime
 from numzero.training.roles import evaluation as module
@@ -75,6 +75,27 @@ def test_an_agent_of_another_game_is_refused(runtime: InlineRuntime) -> None:
     runtime.allow("evaluation", 10)
     with pytest.raises(UserError, match="must play the game that was asked for, 'tictactoe'"):
         judged(runtime)
+
+
+def test_an_agent_that_cannot_be_judged_now_is_passed_over(
+    runtime: InlineRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where its environment cannot be made beside another, that is said in place of scores, and the next is judged."""
+    real = module.evaluate
+
+    def refuse(*args: Any, **settings: Any) -> dict[str, Any]:
+        monkeypatch.setattr(module, "evaluate", real)
+        raise CannotBeMade("the port is taken.")
+
+    monkeypatch.setattr(module, "evaluate", refuse)
+    for number, found in ((10, []), (20, [20])):
+        runtime.publish(number, agent_at(number), AGENTS)
+        runtime.allow("evaluation", number)
+        for _ in range(3):
+            runtime.poll(0.0)
+        counts = runtime.take_counts()
+        assert [each[0] for each in counts.get("evaluations", [])] == found
+        assert counts.get("unjudged", []) == ([] if found else [(10, "the port is taken.")])
 
 
 def test_a_stop_is_not_held_up_by_an_evaluation(runtime: InlineRuntime, monkeypatch: pytest.MonkeyPatch) -> None:

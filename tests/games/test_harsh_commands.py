@@ -1,0 +1,125 @@
+"""Commands answer as they should, whatever an environment does to them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from numzero.judging.evaluate import episodes
+from numzero.judging.opponents import RandomPlayer
+from numzero.metrics import Evaluated, Event, Noted
+from numzero.training.run import TrainingRun
+from tests.games.harsh import FOLDER
+from tests.tiny import RUN, run_config
+
+ROOT = Path(__file__).resolve().parents[2]
+HARSH = "tests.games.harsh"
+
+
+def settings(game: str, *more: str) -> list[str]:
+    """Options of a tiny run of an environment of one player."""
+    words = (*RUN, f"game={HARSH}:{game}", "selfplay.batch_size=2", "schedule.gamma=0.9", *more)
+    return [word for setting in words for word in ("--set", setting)]
+
+
+def command(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), *map(str, words)], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_json_is_json_whatever_is_printed(tmp_path: Path) -> None:
+    """What environments, programs that they start and workers print goes to stderr; one object is left on stdout."""
+    trained = command("train", "cartpole", *settings("Prints"), "--run", tmp_path / "run", "--workers", 1, "--json")
+    assert trained.returncode == 0, trained.stderr
+    assert json.loads(trained.stdout)["game"] == f"{HARSH}:Prints"
+    for line in ("a new episode", "from below", "from a child"):
+        assert line in trained.stderr
+    judged = command("evaluate", tmp_path / "run", "--games", 2, "--env", f"{HARSH}:Prints", "--json")
+    assert judged.returncode == 0, judged.stderr
+    assert json.loads(judged.stdout)["games"] == 2
+
+
+def test_copies_are_judged_as_many_as_may_be_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that allows two instances is judged by two episodes at a time, and one that allows one by one."""
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    results = [episodes(f"{HARSH}:{name}", RandomPlayer(), games=5, seed=0) for name in ("OneInstance", "TwoInstances")]
+    assert all(set(result) == {"mean_return", "std_return", "min_return"} for result in results)
+
+
+def test_one_instance_is_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where self-play has the only instance, evaluations on the way are left out, and said to be."""
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    heard: list[Event] = []
+    config = run_config("cartpole", f"game={HARSH}:OneInstance", "selfplay.batch_size=1", "evaluation.interval=6")
+    run = TrainingRun(config, tmp_path / "run", seed=0, on_event=heard.append)
+    assert "mean_return" in run.train()
+    said = [event.message for event in heard if isinstance(event, Noted) and event.kind == "unjudged"]
+    assert len(said) == 1
+    assert "the agent of 6 updates was not judged" in said[0]
+    assert "the port is taken" in said[0]
+    assert [event.updates for event in heard if isinstance(event, Evaluated)] == [12]
+
+
+def test_a_run_that_is_not_to_be_written_to_can_be_read(tmp_path: Path) -> None:
+    """On a read-only disk: its report, its evaluation and learning from its games; what writes is refused."""
+    disk, new = tmp_path / "disk", tmp_path / "new"
+    run = disk / "run"
+    TrainingRun(run_config("tictactoe"), run, seed=0, on_event=lambda _: None).train()
+    tiny = [word for setting in RUN for word in ("--set", setting)]
+    works = {
+        "report": ["report", run],
+        "evaluate": ["evaluate", run, "--games", 2],
+        "describe": ["describe", run],
+        "inspect": ["inspect", run],
+        "export": ["export", run, "--out", tmp_path / "exported", "--games", 2],
+        "offline": ["train", "tictactoe", "--from", run, "--offline", "--run", new, *tiny],
+    }
+    refused = {
+        "resume": ["resume", run],
+        "page": ["report", run, "--out", run / "page.html"],
+        "train": ["train", "tictactoe", "--run", disk / "other", *tiny],
+        "reanalyze": ["reanalyze", run],
+    }
+    said = on_read_only(disk, {name: [str(word) for word in words] for name, words in (works | refused).items()})
+    assert {name: said[name] for name in works if said[name][0]} == {}
+    assert "may not be written to" in said["report"][1]
+    assert (new / "agents").is_dir()
+    for name in refused:
+        code, lines = said[name]
+        assert (code, lines.count("\n")) == (2, 1), said[name]
+        assert "read-only" in lines.lower(), said[name]
+
+
+PROGRAM = """
+import json, sys
+from click.testing import CliRunner
+from numzero.commands import main
+said = {}
+for name, words in json.loads(sys.argv[1]).items():
+    result = CliRunner().invoke(main, words)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    said[name] = result.exit_code, result.stderr
+print(json.dumps(said))
+"""
+
+
+def on_read_only(disk: Path, commands: dict[str, list[str]]) -> dict[str, tuple[int, str]]:
+    """Exit codes and errors of commands in a process for which the folder is mounted read-only."""
+    mount = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1"'
+    script = f'{mount} || exit 77; shift; exec "$@"'
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no `unshare` here to mount a folder read-only with")
+    words = ["unshare", "-rm", "sh", "-c", script, "sh", str(disk), sys.executable, "-c", PROGRAM]
+    done = subprocess.run([*words, json.dumps(commands)], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    if done.returncode == 77 or done.stderr.startswith("unshare:"):
+        pytest.skip(f"a folder cannot be mounted read-only here: {done.stderr[-200:]}")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, tuple[int, str]] = json.loads(done.stdout)
+    return found
