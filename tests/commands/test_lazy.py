@@ -20,7 +20,7 @@ PACKAGE = Path(numzero.__file__).parent
 COMMANDS = sorted((PACKAGE / "commands").glob("*.py"))
 LIBRARY = sorted(path for path in PACKAGE.rglob("*.py") if path.parent.name != "commands")
 HEAVY = ("numpy", "numba", "onnxruntime", "torch", "gymnasium", "rich", "msgspec")
-NEEDED = {"__init__", "main", "lazy", "program"}
+NEEDED = {"__init__", "answer", "main", "lazy", "program"}
 
 
 def loaded_after(*words: str) -> list[str]:
