@@ -23,12 +23,13 @@ from numzero.agent import Agent, AgentInfo, Decision, read_agent
 from numzero.errors import UserError
 from numzero.exporting.folder import export
 from numzero.folders import GAMES, kind_of
-from numzero.games import Game, Trust, make_game, trusted_name
+from numzero.games import EnvironmentReport, Game, Trust, is_own, make_game, trusted_name
 from numzero.judging.evaluate import Progress, measure
 from numzero.judging.opponents import named_opponent
 from numzero.judging.play import play_episode
 from numzero.judging.positions import Sight, look
 from numzero.metrics import Event
+from numzero.runtime.checking import EnvironmentCheck
 from numzero.studies.report import Report, read_report
 from numzero.studies.study import Study, parse_variant
 from numzero.training.config import RunConfig, load_preset
@@ -38,12 +39,15 @@ from numzero.training.refresh import RefreshSession, RefreshTotals
 if TYPE_CHECKING:
     from numzero.training.run import TrainingRun
 
-__all__ = ["describe", "evaluate", "export", "free_folder", "inspect", "load_agent", "play", "prepare_reanalyze"]
-__all__ += ["prepare_resume", "prepare_selfplay", "prepare_study", "prepare_train", "reanalyze", "report", "resume"]
-__all__ += ["selfplay", "shipped_agent", "study", "train"]
+__all__ = ["check_environment", "describe", "evaluate", "export", "free_folder", "inspect", "load_agent", "play"]
+__all__ += ["prepare_reanalyze", "prepare_resume", "prepare_selfplay", "prepare_study", "prepare_train", "reanalyze"]
+__all__ += ["report", "resume", "selfplay", "shipped_agent", "study", "train"]
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 """Agents that ship, beside the package in a checkout."""
+
+FIRST_STEPS, FIRST_SECONDS = 200, 3.0
+"""Of the check that comes before training: enough for what is wrong in every episode."""
 
 
 def _unheard(event: Event) -> None:
@@ -62,6 +66,7 @@ def train(
     reanalyze_workers: int | None = None,
     source: Path | None = None,
     overrides: Sequence[str] = (),
+    check: bool = True,
     on_event: Callable[[Event], object] = _unheard,
 ) -> dict[str, Any]:
     """Train an agent into a folder; returns the scores of its final evaluation (none where it learned offline).
@@ -74,6 +79,7 @@ def train(
         reanalyze_workers: processes that search stored games again; None: as the preset says.
         source: learn from the games of this run or store alone; no environment is started.
         overrides: settings as "path=value".
+        check: play the environment for a moment first, in a process of its own, and say what is wrong with it.
         on_event: called with every event of the run; True asks it to stop, as ^C does.
 
     Raises:
@@ -88,6 +94,7 @@ def train(
         reanalyze_workers=reanalyze_workers,
         source=source,
         overrides=overrides,
+        check=check,
         on_event=on_event,
     )
     return run.train()
@@ -102,6 +109,7 @@ def prepare_train(
     reanalyze_workers: int | None = None,
     source: Path | None = None,
     overrides: Sequence[str] = (),
+    check: bool = True,
     on_event: Callable[[Event], object] = _unheard,
 ) -> TrainingRun:
     """As `train`, but the run, whose `train` is yet to be called."""
@@ -110,7 +118,8 @@ def prepare_train(
         workers, reanalyze_workers = workers or 0, reanalyze_workers or 0
     if reanalyze_workers is None:  # none where everything is done in one process
         reanalyze_workers = 0 if workers == 0 else config.processes.reanalyze_workers
-    return _training_run()(
+    training_run, found = _checked(config.game, seed) if check and source is None else (_training_run(), [])
+    run = training_run(
         config,
         folder,
         seed=seed,
@@ -119,6 +128,19 @@ def prepare_train(
         source=source,
         on_event=on_event,
     )
+    for sentence in found:
+        run.note("check", sentence)
+    return run
+
+
+def _checked(game: str, seed: int) -> tuple[type[TrainingRun], list[str]]:
+    """What trains, imported while the environment is played for a moment, and what is to be said of that."""
+    if is_own(game):
+        return _training_run(), []
+    with EnvironmentCheck(game, seed=seed, num_steps=FIRST_STEPS, seconds=FIRST_SECONDS) as check:
+        training_run = _training_run()
+        report = check.report()
+    return training_run, [report.summary, *(f"{game}: {finding.sentence}" for finding in report.findings)]
 
 
 def resume(
@@ -161,6 +183,26 @@ def _training_run() -> type[TrainingRun]:
 
 def _not_installed(name: str) -> UserError:
     return UserError(f"training needs {name}, which is not installed: pip install 'numzero[train]'.")
+
+
+def check_environment(
+    name: str, *, seed: int = 0, num_steps: int = 2000, seconds: float = 20.0, patience_seconds: float = 30.0
+) -> EnvironmentReport:
+    """Play an environment at random and say all that is wrong with it, what numzero makes of it, and what it costs.
+
+    It is played in a process of its own, so that one that hangs or crashes is told, too.
+
+    Args:
+        name: as `train` takes it.
+        seed: of episodes and actions.
+        num_steps: to play, about.
+        seconds: after which nothing more is begun.
+        patience_seconds: after which a call that does not come back counts as hanging.
+    """
+    with EnvironmentCheck(
+        name, seed=seed, num_steps=num_steps, seconds=seconds, patience_seconds=patience_seconds
+    ) as check:
+        return check.report()
 
 
 @contextmanager

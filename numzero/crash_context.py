@@ -6,7 +6,9 @@ supervisor, who lent the memory, reads it there.
 
 from __future__ import annotations
 
-__all__ = ["SIZE", "describe", "enter", "keep_in", "leave"]
+from typing import NamedTuple
+
+__all__ = ["SIZE", "Place", "describe", "enter", "keep_in", "leave", "place"]
 
 SIZE = 256
 """Bytes that `keep_in` needs."""
@@ -40,11 +42,29 @@ def leave() -> None:
     _words[0] = 0
 
 
-def describe(memory: memoryview) -> str:
-    """The place that was last written to `memory`, as the end of a sentence; empty outside of environments."""
+class Place(NamedTuple):
+    """One call of an environment."""
+
+    call: str
+    """"making", "reset()" or "step()"."""
+    environment: str
+    copy: int
+    step: int
+
+
+def place(memory: memoryview) -> Place | None:
+    """The place that was last written to `memory`; None outside of environments."""
     memory = memory.cast("B")
     call, copy, step, length = memory[:_NAME_AT].cast("q")
     if not 0 < call < len(_CALLS):
-        return ""
+        return None
     name = bytes(memory[_NAME_AT : _NAME_AT + length]).decode(errors="replace")
-    return f"in {_CALLS[call]} of environment {name!r} at step {step} (copy {copy})"
+    return Place(_CALLS[call], name, copy, step)
+
+
+def describe(memory: memoryview) -> str:
+    """The same as the end of a sentence; empty outside of environments."""
+    found = place(memory)
+    if found is None:
+        return ""
+    return f"in {found.call} of environment {found.environment!r} at step {found.step} (copy {found.copy})"

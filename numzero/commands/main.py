@@ -105,6 +105,10 @@ def _command(place: str, help: str) -> LazyCommand:
 
 _COMMANDS = {
     "bench": _command("bench:bench", "Measure speed on this machine, as ratios within one run."),
+    "check-env": _command(
+        "check_env:check_env",
+        "Play an ENVIRONMENT at random and say all that is wrong with it, what numzero makes of it, and what it costs.",
+    ),
     "describe": _command(
         "describe:describe",
         "Say what the AGENT in a folder (or a run's newest agent) plays, sees and does, and verify its files.",

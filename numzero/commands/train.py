@@ -53,6 +53,7 @@ __all__ = ["resume", "train"]
 )
 @click.option("--offline", is_flag=True, help="Learn from stored games alone; no environment is started.")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a setting; may be repeated.")
+@click.option("--no-check", is_flag=True, help="Do not play the environment for a moment first; see check-env.")
 @click.option("--json", "as_json", is_flag=True, help="Print the final scores as one JSON object.")
 @no_orphans(ends_rest=True)
 def train(
@@ -64,6 +65,7 @@ def train(
     source: Path | None,
     offline: bool,
     overrides: tuple[str, ...],
+    no_check: bool,
     as_json: bool,
 ) -> None:
     """Train an agent by a PRESET (see `presets`) or a TOML file with the same fields.
@@ -89,6 +91,7 @@ def train(
                 workers=0 if offline else workers,
                 reanalyze_workers=reanalyze_workers,
                 source=source,
+                check=not no_check,
                 on_event=on_event,
             ),
             as_json,

@@ -19,8 +19,11 @@ from numzero.games.base import (
 )
 from numzero.games.boards.tictactoe import TicTacToe
 from numzero.games.check import GameContractError, check_game
+from numzero.games.checking.environment import check_environment
+from numzero.games.checking.findings import EnvironmentReport, Finding, PlayFigures
 from numzero.games.registry import (
     game_spec,
+    is_own,
     is_placeable,
     is_solved,
     make_game,
@@ -32,11 +35,14 @@ from numzero.games.trust import Trust, trusted_code, trusted_name
 
 __all__ = [
     "STAY",
+    "EnvironmentReport",
+    "Finding",
     "Game",
     "GameContractError",
     "GameSpec",
     "ObservationPart",
     "Placeable",
+    "PlayFigures",
     "PlaysRandomly",
     "Solved",
     "SolvedPositions",
@@ -44,8 +50,10 @@ __all__ = [
     "Symmetries",
     "TicTacToe",
     "Trust",
+    "check_environment",
     "check_game",
     "game_spec",
+    "is_own",
     "is_placeable",
     "is_solved",
     "make_game",

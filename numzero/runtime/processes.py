@@ -26,8 +26,8 @@ from numzero.runtime import family
 from numzero.runtime.base import WEIGHTS, Notice, Place, Role, RuntimePace, State, WorkerStatus, add_counts
 from numzero.runtime.board import Board
 from numzero.runtime.channels import Channels
-from numzero.runtime.usage import cpu_ticks
 from numzero.runtime.worker import WorkerStart, work
+from numzero.usage import cpu_ticks
 
 __all__ = ["ProcessRuntime"]
 

@@ -23,7 +23,7 @@ from numzero.runtime.base import WEIGHTS, Role, State, add_counts
 from numzero.runtime.board import Board
 from numzero.runtime.channels import channel_folder
 from numzero.runtime.shelf import Shelf, unheard
-from numzero.runtime.usage import resident_bytes
+from numzero.usage import resident_bytes
 
 __all__ = ["WorkerStart", "work"]
 

@@ -16,7 +16,7 @@ import numpy as np
 from numzero.metrics import Progress
 from numzero.replay import MEBIBYTE, Trajectory
 from numzero.runtime.base import WorkerStatus
-from numzero.runtime.usage import resident_bytes
+from numzero.usage import resident_bytes
 
 __all__ = ["Counts", "Meter"]
 

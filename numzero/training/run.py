@@ -204,6 +204,10 @@ class TrainingRun:
             self._loop.run()
             return {} if self.plan.offline else self._loop.judge()
 
+    def note(self, kind: str, message: str) -> None:
+        """Have something said with the run's events, and kept among them."""
+        self._files.journal.note(kind, message)
+
     def close(self) -> None:
         """Let go of a run that is not to be trained now."""
         self._runtime.close()

@@ -58,7 +58,7 @@ def test_play_is_what_openspiel_plays(name: str) -> None:
 def replayed(twin_game: Any, game: Any) -> Any:
     """A state of OpenSpiel's to which all that happened in copy 0 was done, chance included."""
     twin = twin_game.new_initial_state()
-    for action in game._rows[0].state.history():
+    for action in game.rows[0].state.history():
         twin.apply_action(action)
     return twin
 

@@ -81,7 +81,7 @@ def test_rewards_that_do_not_sum_to_zero_are_a_fault() -> None:
     """Where both win something, what one wins is not what the other loses; the message names both rewards."""
     game = made("tictactoe_v3", 1)
     game.reset(np.ones(1, np.bool_), np.random.default_rng(0))
-    env = game._rows[0].env
+    env = game.rows[0].env
     step = env.step
 
     def generous(action: int) -> None:

@@ -104,7 +104,7 @@ def test_an_observation_is_read_as_the_adapter_says() -> None:
     """`read` stands between what a row shows and the array."""
     game = game_of(Heaps, read=lambda raw: 10 * np.asarray(raw, np.float32))
     game.reset(np.ones(2, np.bool_), np.random.default_rng(1))
-    rows: Any = game._rows
+    rows: Any = game.rows
     assert game.observation().tolist() == [[10.0 * heap for heap in row.heaps] for row in rows]
 
 

@@ -22,7 +22,7 @@ from numzero.networks.heads import num_outputs
 from numzero.networks.inputs import Symlog
 from numzero.networks.layers import Dense, HiddenLayer
 from numzero.networks.network import MuZeroNetwork, make_network
-from numzero.runtime.usage import resident_bytes
+from numzero.usage import resident_bytes
 from tests.reference.agents import BOARD, NUM_ACTIONS, small_config, small_network
 
 NODES = {  # initial and recurrent without any option, measured; nodes are what a search on small networks pays for

@@ -9,9 +9,9 @@ import pytest
 
 from numzero.metrics import Progress
 from numzero.runtime.base import WorkerStatus
-from numzero.runtime.usage import resident_bytes
 from numzero.training import progress
 from numzero.training.progress import Counts, Meter
+from numzero.usage import resident_bytes
 from tests.replay.games import make_trajectory
 
 

@@ -141,6 +141,7 @@ class Guest:
 
     Attributes:
         own: what it wants otherwise than the process it is in; of each setting of `_SETTINGS` that it changed.
+        changed: all that it ever changed, by name, as it was afterwards.
     """
 
     num_at_home = 0
@@ -148,6 +149,7 @@ class Guest:
 
     def __init__(self) -> None:
         self.own = dict(_left_by_imports)
+        self.changed = dict(_left_by_imports)
 
     def at_home(self, function: Callable[_P, _T], *arguments: _P.args, **keywords: _P.kwargs) -> _T:
         """What `function` returns, called with the process as this guest left it; then it is as it was."""
@@ -160,4 +162,5 @@ class Guest:
             Guest.num_at_home -= 1
             after = _read()
             self.own = _changes(host, after)
+            self.changed.update({name: value for name, value in after.items() if value != host[name]})
             _write(host, after)

@@ -97,7 +97,7 @@ class SpielGame(RowsGame):
 
     def render(self, row: int) -> str:
         """Copy `row` as OpenSpiel writes it, and its moves in OpenSpiel's words where these are no names of actions."""
-        spiel_row = self._rows[row]
+        spiel_row = self.rows[row]
         assert isinstance(spiel_row, _SpielRow)
         return spiel_row.text(self.spec.action_names)
 

@@ -155,9 +155,9 @@ class RowsGame:
     ) -> None:
         self.spec = spec
         self.batch_size = len(rows)
-        self._rows = rows
-        self._guests = [Guest() for _ in rows] if guests is None else guests
-        self._read = self._read_array if read is None else read
+        self.rows = rows
+        self.guests = [Guest() for _ in rows] if guests is None else guests
+        self.read = self._read_array if read is None else read
         self._observation = np.zeros((self.batch_size, *spec.observation_shape), spec.observation_dtype)
         self._legal = np.zeros((self.batch_size, spec.num_actions), np.bool_)
         self._to_play = np.zeros(self.batch_size, np.int8)
@@ -174,7 +174,7 @@ class RowsGame:
         for row in np.flatnonzero(which).tolist():
             self._num_steps[row] = 0
             self._total_reward[row] = 0.0
-            seen = self._call("reset()", row, self._rows[row].reset, int(rng.integers(SEED_LIMIT)))
+            seen = self._call("reset()", row, self.rows[row].reset, int(rng.integers(SEED_LIMIT)))
             try:
                 self._show(row, seen, over=False)
             except Misfit as misfit:
@@ -207,7 +207,7 @@ class RowsGame:
         )
         for row in np.flatnonzero(action != STAY).tolist():
             self._num_steps[row] += 1
-            seen = self._call("step()", row, self._rows[row].step, int(action[row]))
+            seen = self._call("step()", row, self.rows[row].step, int(action[row]))
             try:
                 result.reward[row] = read_reward(seen.reward)
                 result.terminated[row] = terminated = read_flag(seen.terminated, "terminated")
@@ -225,11 +225,11 @@ class RowsGame:
 
     def close(self) -> None:
         """Close every environment."""
-        close_rows(self._rows, self._guests, self.spec.name)
+        close_rows(self.rows, self.guests, self.spec.name)
 
     def _show(self, row: int, seen: Seen, over: bool) -> None:
         """Keep what a copy shows now."""
-        self._observation[row] = self._read(seen.observation)
+        self._observation[row] = self.read(seen.observation)
         if over:
             self._legal[row] = False
         elif seen.legal is None:
@@ -245,7 +245,7 @@ class RowsGame:
         """What a method of a row returns; what the environment raises becomes an EnvironmentFault."""
         crash_context.enter(method, self.spec.name, row, int(self._num_steps[row]))
         try:
-            guest = self._guests[row]
+            guest = self.guests[row]
             is_watched = guest.own or self._num_steps[row] < 2  # the reset, and the first step
             seen = guest.at_home(function, argument) if is_watched else function(argument)
         except Misfit as misfit:
