@@ -189,12 +189,15 @@ class SwitchesBySight(SwitchesByMethod):
 
 
 class SwitchesPairs(Switches):
-    """The same, pressed by naming row and column."""
+    """The same, pressed by naming row and column, as often as one likes, but in the first row alone."""
 
     action_space = MultiDiscrete([2, 2])  # type: ignore[assignment]
 
     def step(self, action: Any) -> Any:
-        return super().step(2 * action[0] + action[1])
+        assert action[0] == 0, "the first row alone"
+        done = bool(self.pressed[action[1]])
+        self.pressed[action[1]] = 1
+        return self.observe(), 1.0, done, False, self.info()
 
     def info(self) -> dict[str, Any]:
         return {"action_mask": (np.array([1, 0]), np.array([1, 1]))}

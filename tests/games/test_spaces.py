@@ -218,6 +218,8 @@ def test_parts_without_numbers_are_left_out() -> None:
         (Discrete(3, start=-1), -2, "observation must be -1 to 1, as its space says; got -2"),
         (Discrete(3), 0.5, "observation must be one whole number; got 0.5"),
         (Discrete(3), "a", "observation must be one whole number; got 'a'"),
+        (Discrete(3), float("inf"), "observation must be one whole number; got inf"),
+        (Discrete(3), 2**70, "observation must be one whole number; got 118"),
         (Discrete(3), float("nan"), "observation must be one whole number; got nan"),
         (Discrete(3), [1, 2], r"observation must be one whole number; got shape \(2,\)"),
         (MultiDiscrete([2, 3]), [0, 3], "observation must be 0 to 2, as its space says; got 3"),

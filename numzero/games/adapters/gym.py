@@ -207,7 +207,7 @@ def _environment_classes(module: object) -> list[str]:
 
 def _observations(env_id: str, env: _Environment) -> Observations:
     """What becomes of the observation space."""
-    space = getattr(env, "observation_space", None)
+    space = _space(env_id, env, "observation_space")
     size = math.prod(space.shape) if isinstance(space, gymnasium.spaces.Box) else 0
     labels = tuple(_documented(env, "Observation Space", size)) if size else ()
     return observations_of(space, f"environment {env_id!r}", labels)
@@ -215,9 +215,20 @@ def _observations(env_id: str, env: _Environment) -> Observations:
 
 def _actions(env_id: str, env: _Environment) -> Actions:
     """What becomes of the action space, under the names that `get_action_meanings` says, as Atari games have it."""
-    meanings = getattr(env.unwrapped, "get_action_meanings", None)
-    names = tuple(meanings()) if callable(meanings) else ()
-    return actions_of(getattr(env, "action_space", None), f"environment {env_id!r}", names)
+    names: tuple[str, ...] = ()
+    with suppress(Exception):  # somebody else's code, and numbers do as well
+        names = tuple(env.unwrapped.get_action_meanings())  # type: ignore[attr-defined]
+    return actions_of(_space(env_id, env, "action_space"), f"environment {env_id!r}", names)
+
+
+def _space(env_id: str, env: _Environment, field: str) -> object:
+    """A space of the environment, None where it has none."""
+    try:
+        return getattr(env, field, None)
+    except Exception as error:
+        raise UserError(
+            f"{field} of environment {env_id!r} must be there; got {type(error).__name__}: {error}. Correct it."
+        ) from error
 
 
 def _spec(env_id: str, env: _Environment, observations: Observations, actions: Actions) -> GameSpec:

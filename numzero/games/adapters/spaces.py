@@ -14,7 +14,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
-from numzero.games.adapters.reading import NUMBER_KINDS, Misfit, as_array, read_numbers, shown
+from numzero.games.adapters.reading import Misfit, as_array, read_numbers, shown
 from numzero.games.base import MOST_NUMBERS, ObservationPart
 
 __all__ = ["Observations", "observations_of"]
@@ -281,9 +281,14 @@ def _whole_numbers(raw: object, shape: tuple[int, ...], field: str) -> NDArray[n
     array = as_array(raw)
     if array.shape != shape:
         raise Misfit(field, f"have shape {shape}" if shape else "be one whole number", f"shape {array.shape}")
-    if array.dtype.kind not in NUMBER_KINDS or (array.dtype.kind == "f" and not (array == np.floor(array)).all()):
+    if array.dtype.kind not in "biu" and not _is_whole(array):
         raise Misfit(field, "be whole numbers" if shape else "be one whole number", shown(raw))
     return array.astype(np.int64).ravel()
+
+
+def _is_whole(array: NDArray[Any]) -> bool:
+    """Whether floats are whole numbers."""
+    return array.dtype.kind == "f" and bool(np.isfinite(array).all() and (array == np.floor(array)).all())
 
 
 def _labelled(leaf: _Leaf, space: object, labels: tuple[str, ...]) -> _Leaf:
