@@ -26,6 +26,7 @@ __all__ = [
     "SolvedPositions",
     "StepResult",
     "Symmetries",
+    "observation_kinds",
     "require_legal",
     "require_mask",
     "spec_problems",
@@ -153,6 +154,14 @@ def _parts_fit(spec: GameSpec) -> bool:
             return False
         at = part.stop
     return not spec.observation_parts or at == math.prod(spec.observation_shape)
+
+
+def observation_kinds(spec: GameSpec) -> NDArray[np.str_] | None:
+    """`[*O]` which kind of part each number of an observation belongs to; None where the spec does not tell."""
+    if not spec.observation_parts:
+        return None
+    parts = [np.full(part.stop - part.start, part.kind) for part in spec.observation_parts]
+    return np.concatenate(parts).reshape(spec.observation_shape)
 
 
 class Symmetries(NamedTuple):

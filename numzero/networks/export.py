@@ -164,15 +164,16 @@ def parity_with(
     files: ModelFiles,
     turn_gamma: float | None = None,
     learned: Mapping[str, NDArray[Any]] | None = None,
+    kinds: NDArray[np.str_] | None = None,
 ) -> float:
     """As `check_parity`, of the network whose parameters are `parameters`, flat and in torch's order.
 
-    `learned`: what its inputs know of observations, as `Inputs.state` gives it.
+    `learned`: what its inputs know of observations, as `Inputs.state` gives it; `kinds`: see `make_inputs`.
 
     Raises:
         ParityError: they differ, or the network that `config` makes has another number of parameters.
     """
-    network = make_network(observation_shape, num_actions, config, seed=0, turn_gamma=turn_gamma)
+    network = make_network(observation_shape, num_actions, config, 0, turn_gamma, kinds)
     if (count := sum(parameter.numel() for parameter in network.parameters())) != parameters.size:
         raise ParityError(f"the settings make {count} parameters; there are {parameters.size}.")
     torch.nn.utils.vector_to_parameters(torch.from_numpy(parameters), network.parameters())

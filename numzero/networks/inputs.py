@@ -19,6 +19,7 @@ from numzero.networks.layers import Layer, NetworkGraph
 
 __all__ = ["Inputs", "Pictures", "Running", "Symlog", "make_inputs"]
 
+Kinds = NDArray[np.str_] | None
 LINEAR = 5.0
 """`Running` leaves a number nearly as it is up to 1 or 2 spreads from the mean, and shows its logarithm beyond some 5:
 1 becomes 0.91, 3 becomes 2.35, 10 becomes 5.5, 1,000 becomes 26."""
@@ -76,19 +77,40 @@ class Symlog(Inputs):
 
 
 class Pictures(Inputs):
-    """x / 255: bytes to 0 .. 1."""
+    """x / 255: bytes to 0 .. 1.
+
+    Args:
+        kinds: `[*O]` of each number; those that are no picture's are left as they are. None: all are.
+
+    Raises:
+        UserError: there are no pictures.
+    """
+
+    share: torch.Tensor
+    """`[]` or `[*O]` float32, 1 / 255 or 1."""
+
+    def __init__(self, kinds: Kinds) -> None:
+        super().__init__()
+        is_picture = np.array(True) if kinds is None else kinds == "picture"
+        if not is_picture.any():
+            raise UserError(
+                "network.observation_scaling = 'pictures' needs pictures of 0 to 255; this game shows none. Set it to "
+                "running."
+            )
+        share = torch.from_numpy(np.where(is_picture, 1.0 / 255.0, 1.0).astype(np.float32))
+        self.register_buffer("share", share.flatten()[0] if is_picture.all() else share)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Any shape."""
-        return x * (1.0 / 255.0)
+        """`[N, *O]` to `[N, *O]`."""
+        return x * self.share
 
     def emit(self, graph: NetworkGraph, x: Value) -> Value:
         """See `Layer`."""
-        return x * (1.0 / 255.0)
+        return x * graph.weight(self.share)
 
     def typical(self, x: torch.Tensor) -> torch.Tensor:
         """See `Inputs`."""
-        return x * 255.0
+        return x / self.share
 
 
 class Running(Inputs):
@@ -96,10 +118,11 @@ class Running(Inputs):
 
     Mean and spread are those of the positions that training has seen: of each number, and of each channel where
     observations are `[C, H, W]`. One that never varied counts in units of its own size. Before the first batch
-    nothing but the clipping happens.
+    nothing but the clipping happens. One-hots are left as they are.
 
     Args:
         shape: `*O`.
+        kinds: `[*O]` of each number; None: they are numbers.
     """
 
     mean: torch.Tensor
@@ -107,16 +130,19 @@ class Running(Inputs):
     scale: torch.Tensor
     """`[*P]` float32, 1 / (c spread)."""
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], kinds: Kinds = None) -> None:
         super().__init__()
-        pictures = len(shape) == 3
-        self._axes = (0, 2, 3) if pictures else (0,)  # of a batch, over which mean and spread are taken
-        shape = (shape[0], 1, 1) if pictures else shape
+        planes = len(shape) == 3
+        self._axes = (0, 2, 3) if planes else (0,)  # of a batch, over which mean and spread are taken
+        one_hot = np.zeros(shape, np.bool_) if kinds is None else kinds == "one-hot"
+        self._one_hot = one_hot.all((1, 2), keepdims=True) if planes else one_hot
+        shape = self._one_hot.shape
         self._symlog = Symlog()
         self.register_buffer("mean", torch.zeros(shape))
-        self.register_buffer("scale", torch.full(shape, 1.0 / LINEAR))
+        self.register_buffer("scale", torch.zeros(shape))
         self._count = np.zeros((), np.int64)
         self._mean, self._variance = np.zeros(shape), np.zeros(shape)
+        self._show()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[N, *O]` to `[N, *O]`."""
@@ -147,8 +173,9 @@ class Running(Inputs):
         """What was learned, to where it is used."""
         spread, size = np.sqrt(self._variance), np.abs(self._mean)
         unit = np.where(spread <= CONSTANT * size, np.where(size == 0.0, 1.0, size), spread)
-        self.mean.copy_(torch.from_numpy(self._mean))
-        self.scale.copy_(torch.as_tensor(1.0 / (LINEAR * unit.clip(SMALLEST, LARGEST))))
+        scale = np.where(self._one_hot, np.expm1(1.0 / LINEAR), 1.0 / (LINEAR * unit.clip(SMALLEST, LARGEST)))
+        self.mean.copy_(torch.as_tensor(np.where(self._one_hot, 0.0, self._mean)))
+        self.scale.copy_(torch.as_tensor(scale))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """See `Inputs`."""
@@ -173,9 +200,19 @@ class Running(Inputs):
         }
 
 
-def make_inputs(observation_shape: tuple[int, ...], config: NetworkConfig) -> Inputs:
-    """`[N, *O]` to `[N, *O]`, without parameters."""
+def make_inputs(observation_shape: tuple[int, ...], config: NetworkConfig, kinds: Kinds = None) -> Inputs:
+    """`[N, *O]` to `[N, *O]`, without parameters.
+
+    Args:
+        observation_shape: `*O`.
+        config: says what is done.
+        kinds: `[*O]` what each number is part of: "numbers", "one-hot" or "picture"; None where nobody knows.
+
+    Raises:
+        UserError: it cannot be done to these observations.
+    """
     if config.observation_scaling == "running":
-        return Running(observation_shape)
-    kinds: dict[str, type[Inputs]] = {"none": Inputs, "symlog": Symlog, "pictures": Pictures}
-    return kinds[config.observation_scaling]()
+        return Running(observation_shape, kinds)
+    if config.observation_scaling == "pictures":
+        return Pictures(kinds)
+    return Symlog() if config.observation_scaling == "symlog" else Inputs()

@@ -5,7 +5,9 @@ Knows what belongs together; knows nothing of layers, losses, optimisers or file
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from numzero.errors import UserError
@@ -26,6 +28,7 @@ class MuZeroNetwork(nn.Module):
         num_actions: int,
         config: NetworkConfig,
         turn_gamma: float | None = None,
+        kinds: NDArray[np.str_] | None = None,
     ) -> None:
         super().__init__()
         self.config = config
@@ -33,7 +36,7 @@ class MuZeroNetwork(nn.Module):
         self.num_actions = num_actions
         self.heads = heads_of(num_actions, config, turn_gamma)
         self._bins = {name: torch.from_numpy(head.bins) for name, head in self.heads.items() if head.bins is not None}
-        self.inputs = make_inputs(observation_shape, config)
+        self.inputs = make_inputs(observation_shape, config, kinds)
         body = make_body(observation_shape, num_actions, num_outputs(self.heads), config.body)
         self.latent_shape, self.representation, self.dynamics, self.prediction = body
 
@@ -62,8 +65,11 @@ def make_network(
     config: NetworkConfig,
     seed: int,
     turn_gamma: float | None = None,
+    kinds: NDArray[np.str_] | None = None,
 ) -> MuZeroNetwork:
-    """A fresh network; its initial weights depend on `seed` alone. `turn_gamma`: see `heads_of`.
+    """A fresh network; its initial weights depend on `seed` alone.
+
+    `turn_gamma`: see `heads_of`. `kinds`: see `make_inputs`.
 
     Raises:
         UserError: a setting is out of range, or the body does not fit the observation.
@@ -72,4 +78,4 @@ def make_network(
         raise UserError(" ".join(problems))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MuZeroNetwork(observation_shape, num_actions, config, turn_gamma)
+        return MuZeroNetwork(observation_shape, num_actions, config, turn_gamma, kinds)

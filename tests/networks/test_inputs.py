@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
+from numzero.games.base import GameSpec, ObservationPart, observation_kinds
 from numzero.inference import OnnxModel
 from numzero.networks.export import Exporter, ParityError, check_parity
-from numzero.networks.inputs import LINEAR, MEMORY, Inputs, Running, make_inputs
+from numzero.networks.inputs import LINEAR, MEMORY, Inputs, Pictures, Running, make_inputs
 from tests.reference.agents import BOARD, small_config, small_network
 
 
@@ -81,6 +83,60 @@ def test_what_never_varied_counts_in_units_of_its_own_size(constant):
     assert abs(shown(inputs, np.full((1, 1), constant))[0, 0]) < 1e-5
     other = 2 * constant if constant else 1.0
     assert abs(shown(inputs, np.full((1, 1), other))[0, 0]) == pytest.approx(clipped(1.0), rel=1e-5)
+
+
+def test_one_hots_are_left_as_they_are():
+    """0 and 1 stay 0 and 1, however seldom a 1 comes; numbers beside them are scaled."""
+    inputs = Running((3,), np.array(["one-hot", "numbers", "one-hot"]))
+    fresh = shown(inputs, np.array([[1.0, 0.0, 0.0]]))
+    for _ in range(3):
+        inputs.learn(np.random.default_rng(0).normal([0.01, 5.0, 1.0], [0.1, 2.0, 0.0], (64, 3)).astype(np.float32))
+    found = shown(inputs, np.array([[0.0, 5.0, 1.0], [1.0, 5.0, 0.0]]))
+    np.testing.assert_allclose(fresh[:, [0, 2]], [[1, 0]], atol=1e-6)
+    np.testing.assert_allclose(found[:, [0, 2]], [[0, 1], [1, 0]], atol=1e-6)
+    assert abs(found[0, 1]) < 0.2
+
+
+def test_channels_of_one_hots_are_left_as_they_are_where_all_of_one_is():
+    """Mean and spread are a channel's, so part of one cannot be left out."""
+    kinds = np.full((2, 3, 3), "one-hot")
+    kinds[1, 2, 2] = "numbers"
+    inputs = Running((2, 3, 3), kinds)
+    inputs.learn(np.full((4, 2, 3, 3), 7.0, np.float32))
+    np.testing.assert_allclose(shown(inputs, np.ones((1, 2, 3, 3)))[0, 0], 1.0, rtol=1e-6)
+    assert inputs.mean.ravel().tolist() == [0.0, 7.0]
+
+
+def test_only_pictures_are_divided_where_the_parts_are_known():
+    """What stands beside a picture stays; a game that shows none is told so."""
+    kinds = np.array(["picture", "picture", "one-hot"])
+    np.testing.assert_allclose(shown(Pictures(kinds), np.array([[0, 255, 1]])), [[0.0, 1.0, 1.0]], rtol=1e-6)
+    assert Pictures(kinds[:2]).share.shape == ()
+    with pytest.raises(UserError, match=r"needs pictures of 0 to 255; this game shows none. Set it to running"):
+        make_inputs((3,), small_config(observation_scaling="pictures"), kinds[[2, 2, 2]])
+
+
+def test_kinds_of_numbers_follow_from_the_parts_of_an_observation():
+    """In their order, in the observation's shape; nothing is known where no parts are told."""
+    spec = GameSpec(
+        name="nobody:Knows",
+        num_actions=1,
+        observation_shape=BOARD,
+        observation_dtype="float32",
+        num_players=1,
+        max_steps=None,
+        action_names=("a",),
+    )
+    assert observation_kinds(spec) is None
+    parts = (
+        ObservationPart(name="a", kind="picture", shape=(1, 3, 3), start=0, stop=9),
+        ObservationPart(name="b", kind="one-hot", shape=(9,), start=9, stop=18, sizes=(4, 5)),
+    )
+    kinds = observation_kinds(msgspec.structs.replace(spec, observation_parts=parts))
+    assert kinds is not None
+    assert kinds.shape == BOARD
+    assert kinds[0].tolist() == [["picture"] * 3] * 3
+    assert kinds[1].tolist() == [["one-hot"] * 3] * 3
 
 
 def test_planes_have_one_mean_and_spread_for_each_channel():
