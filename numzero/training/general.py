@@ -15,8 +15,10 @@ from numzero.training.config import RunConfig, load_general
 
 __all__ = ["Choice", "Fitted", "choices", "general_config"]
 
-SMALLEST_PICTURE = 4
-"""Rows and columns from which neighbours are told from strangers; smaller ones are vectors."""
+SMALLEST_PLANES = 5
+"""Rows and columns from which a convolution pays; smaller boards and pictures are learned as vectors."""
+MOST_NAMED = 5
+"""Settings of one choice that are named to people."""
 
 
 class Choice(NamedTuple):
@@ -59,29 +61,57 @@ def choices(spec: GameSpec) -> list[Choice]:
 def _by_observation(spec: GameSpec) -> Choice:
     """Which body, and how what it sees is scaled."""
     shape, kinds = spec.observation_shape, {part.kind for part in spec.observation_parts}
-    if len(shape) == 3 and min(shape[1:]) >= SMALLEST_PICTURE:
+    marks = spec.num_players == 2 or kinds == {"one-hot"}  # 0 and 1
+    if len(shape) == 3 and min(shape[1:]) >= SMALLEST_PLANES:
         size = "x".join(map(str, shape))
-        if spec.num_players == 2:  # planes of marks, 0 and 1
+        if spec.num_players == 2:
             return Choice(f"boards of {size}", ("network.body.kind=conv", "network.observation_scaling=none"))
         scaling = "pictures" if kinds == {"picture"} else "running"
-        return Choice(f"pictures of {size}", ("network.body.kind=conv", f"network.observation_scaling={scaling}"))
+        return Choice(f"pictures of {size}", (f"network.observation_scaling={scaling}", *_PICTURES))
     count = math.prod(shape)
-    scaling = "none" if kinds == {"one-hot"} or spec.num_players == 2 else "running"
     words = f"a vector of {count} number{'' if count == 1 else 's'}"
-    return Choice(words, ("network.body.kind=mlp", f"network.observation_scaling={scaling}"))
+    return Choice(words, ("network.body.kind=mlp", f"network.observation_scaling={'none' if marks else 'running'}"))
+
+
+_PICTURES = (
+    "network.body.kind=image",
+    "network.body.channels=32",
+    "network.body.blocks=1",
+    "schedule.samples_per_step=16.0",  # an update takes ten times as long as one of plain layers
+)
 
 
 _TWO_PLAYERS = (
     "schedule.gamma=1.0",
+    "search.tree_wide_scaling=false",
+    "search.least_range=0.0",
     "targets.kind=outcome",  # cut at random moves, where the root value stands in
-    "selfplay.batch_size=64",
+    "targets.root_value_share=0.25",
+    "targets.unroll_steps=3",
+    "selfplay.batch_size=256",
     "selfplay.segment_steps=0",
     "selfplay.random_start_moves=8",  # reach positions that good play never meets
     "selfplay.random_move_probability=0.25",
-    "learner.batch_size=128",
-    "schedule.samples_per_step=16.0",
-    "schedule.start_steps=2000",
+    "replay.priority_exponent=1.0",  # steps whose policy surprises are learned from more often: the rare exceptions
+    "replay.priority=policy",
+    "replay.priority_floor=0.1",
+    "replay.importance_exponent=0.0",
+    "learner.batch_size=256",
+    "learner.learning_rate=3e-3",
+    "learner.final_learning_rate=0.02",
+    "learner.warmup_updates=200",
+    "learner.value_weight=1.0",
+    "learner.consistency_weight=0.0",
+    "learner.entropy_weight=0.0",
+    "learner.average_decay=0.998",
+    "reanalyze.fraction=0.0",
+    "evaluation.games=200",
+    "schedule.samples_per_step=4.0",
+    "schedule.start_steps=2048",
+    "schedule.publish_interval=20",
+    "schedule.average_acts=false",
 )
+"""Of tic-tac-toe and Connect Four: many games at once, positions off the main line, and outcomes."""
 
 
 def _by_players(spec: GameSpec) -> Choice:
@@ -90,4 +120,11 @@ def _by_players(spec: GameSpec) -> Choice:
 
 
 def _in_words(made: Sequence[Choice]) -> str:
-    return "; ".join(f"{choice.seen} ({', '.join(choice.settings) or 'nothing to set'})" for choice in made)
+    return "; ".join(choice.seen + _set(choice.settings) for choice in made)
+
+
+def _set(settings: Sequence[str]) -> str:
+    """What was set, in brackets; all of it stands in the run's config.toml."""
+    if len(settings) > MOST_NAMED:
+        return f" ({', '.join(settings[:MOST_NAMED])} and {len(settings) - MOST_NAMED} more settings)"
+    return f" ({', '.join(settings)})" if settings else ""
