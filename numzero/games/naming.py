@@ -14,14 +14,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from numzero.errors import UserError
 
-__all__ = ["SCHEMES", "GameName", "Wrapper", "argument_problems", "is_code", "parse_name", "shown_arguments"]
+__all__ = ["SCHEMES", "GameName", "Wrapper", "extended", "is_code", "parse_name", "shown_arguments"]
 
 SCHEMES = ("openspiel", "pettingzoo")
 """What may stand before a colon and is no module: games that a library lists by name."""
@@ -103,14 +103,49 @@ def shown_arguments(arguments: Mapping[str, Any]) -> str:
     return f"({', '.join(words)})" if words else ""
 
 
-def argument_problems(arguments: Mapping[str, Any]) -> list[str]:
-    """All for which arguments cannot be part of a name, one sentence each."""
-    return [
-        f"an argument must be called as in Python, and be text, a number, true, false, or lists and tables of them; "
-        f"got {_short(f'{key} = {value!r}')}."
-        for key, value in arguments.items()
-        if not (re.fullmatch(_KEY, key) and _is_plain(value))
-    ]
+def extended(text: str, arguments: object, wrappers: object = ()) -> str:
+    """A game's name with more arguments and wrappers, as settings give them.
+
+    Args:
+      text: the name.
+      arguments: a table of them; each takes the place of one of its name.
+      wrappers: a list of tables, each with the wrapper's name as `name` and its arguments beside it; they come around
+        those that the name has.
+
+    Raises:
+      UserError: they are of another form, or hold what no name can carry.
+    """
+    name = parse_name(text)
+    if not isinstance(arguments, Mapping):
+        raise UserError(f"game_arguments must be a table of key = value; got {_short(str(arguments))}.")
+    if not isinstance(wrappers, Sequence) or isinstance(wrappers, str):
+        raise UserError(f"wrappers must be a list of tables, [[wrappers]]; got {_short(str(wrappers))}.")
+    _require_plain(arguments)
+    more = tuple(map(_wrapper_of, wrappers))
+    return GameName(name.base, {**name.arguments, **arguments}, name.wrappers + more).text()
+
+
+def _wrapper_of(table: object) -> Wrapper:
+    """The wrapper that a table of settings names."""
+    name = table.get("name") if isinstance(table, Mapping) else None
+    if not isinstance(table, Mapping) or not isinstance(name, str) or not all(name.rpartition(":")[::2]):
+        raise UserError(
+            f"each of [[wrappers]] must say its name, module:Wrapper or file.py:Wrapper; got {_short(str(table))}. "
+            "Its other keys are the wrapper's arguments."
+        )
+    arguments = {key: value for key, value in table.items() if key != "name"}
+    _require_plain(arguments)
+    return Wrapper(name, arguments)
+
+
+def _require_plain(arguments: Mapping[str, object]) -> None:
+    """Refuse what no name can carry."""
+    for key, value in arguments.items():
+        if not (re.fullmatch(_KEY, key) and _is_plain(value)):
+            raise UserError(
+                "an argument must be called as in Python, and be text, a number, true, false, or lists and tables of "
+                f"them; got {_short(f'{key} = {value!r}')}."
+            )
 
 
 def _part(text: str, at: int) -> tuple[str, dict[str, Any], int]:

@@ -5,6 +5,7 @@ Knows where settings live and how a person spells them; knows nothing of what th
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,7 @@ import tomli_w
 
 from numzero.errors import UserError, nearest
 from numzero.files import read_file
+from numzero.games.naming import extended
 from numzero.limits import ABOVE_0, ANY_ABOVE_0, BELOW_1, LARGEST_BUDGET, LARGEST_SIZE, Limit, at_least, beyond
 from numzero.networks.config import (
     NetworkConfig,
@@ -37,7 +39,7 @@ from numzero.training.roles.reanalyze import ReanalyzeConfig
 from numzero.training.roles.selfplay import SelfPlayConfig
 
 __all__ = ["EvaluationConfig", "LearnerConfig", "ProcessConfig", "ReanalyzeConfig", "RunConfig"]
-__all__ += ["ScheduleConfig", "load_config", "load_general", "load_preset", "outside_code", "preset_names"]
+__all__ += ["ScheduleConfig", "game_of", "load_config", "load_general", "load_preset", "outside_code", "preset_names"]
 __all__ += ["read_config", "save_config"]
 
 
@@ -209,7 +211,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that decides what a run does, but for its seed and its workers."""
 
     game: str
-    """What `make_game` accepts."""
+    """What `make_game` accepts, arguments and wrappers included. A file may give them as tables: [game_arguments] of
+    key = value, and [[wrappers]], each with its `name` ("module:Wrapper") and its arguments beside it."""
     search: SearchConfig = SearchConfig()
     selfplay: SelfPlayConfig = SelfPlayConfig()
     replay: ReplayConfig = ReplayConfig()
@@ -280,7 +283,7 @@ def load_config(path: Path, overrides: Iterable[str] = (), *, follow: bool = Fal
     `follow` takes a link that leads out of its folder, for a file that the user named.
     """
     try:
-        text = read_file(path, LARGEST_SETTINGS, follow=follow).decode()
+        text = _decoded(read_file(path, LARGEST_SETTINGS, follow=follow))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
@@ -290,6 +293,14 @@ def load_config(path: Path, overrides: Iterable[str] = (), *, follow: bool = Fal
             f"{path} must have lines of {LONGEST_LINE:,} characters at most; one has {longest:,}. Break it."
         )
     return _convert(_tables(text, str(path)), overrides, str(path))
+
+
+def _decoded(content: bytes) -> str:
+    """The text of a file in UTF-8, or in what its byte-order mark says: PowerShell's `>` writes UTF-16."""
+    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
+        if content.startswith(mark):
+            return content.decode(encoding)
+    return content.decode("utf-8-sig")
 
 
 def _tables(text: str, source: str) -> dict[str, Any]:
@@ -326,9 +337,11 @@ def _without_none(value: Any) -> Any:
 def _convert(raw: dict[str, Any], overrides: Iterable[str], source: str) -> RunConfig:
     if isinstance(network := raw.setdefault("network", {}), dict):
         raw["network"] = modern_table(network)
+    _name_game(raw)
     # A body comes first: those that follow are its settings.
     for path, value in sorted(map(_parsed, overrides), key=lambda each: each[0] not in _BODY_PATHS):
         _override(raw, path, value)
+    _name_game(raw)
     _refuse_unknown(raw, RunConfig, "")
     if isinstance(raw["network"], dict):
         raw["network"] = strict_table(raw["network"])
@@ -341,6 +354,29 @@ def _convert(raw: dict[str, Any], overrides: Iterable[str], source: str) -> RunC
     return config
 
 
+def game_of(game: str, overrides: Iterable[str]) -> tuple[str, list[str]]:
+    """A game's name after those overrides that speak of it, and the others."""
+    raw, others = {"game": game}, []
+    for override in overrides:
+        path, value = _parsed(override)
+        if path[0] in ("game", *_GAME_TABLES):
+            _override(raw, path, value)
+        else:
+            others.append(override)
+    _name_game(raw)
+    return str(raw["game"]), others
+
+
+def _name_game(raw: dict[str, Any]) -> None:
+    """Write the game's arguments and wrappers into its name, of which there is one form."""
+    tables = [raw.pop(name, default) for name, default in _GAME_TABLES.items()]
+    if isinstance(raw.get("game"), str):
+        raw["game"] = extended(raw["game"], *tables)
+    elif any(tables):
+        raise UserError(f'{" and ".join(_GAME_TABLES)} belong to a game; name it: game = "CartPole-v1".')
+
+
+_GAME_TABLES: dict[str, Any] = {"game_arguments": {}, "wrappers": []}
 _BODY_PATHS = ["network", "body"], ["network", "body", "kind"]
 
 
@@ -374,7 +410,7 @@ def _override(raw: dict[str, Any], path: list[str], value: Any) -> None:
 
 def _refuse_unknown(raw: Mapping[str, Any], kind: type, path: str) -> None:
     hints = get_type_hints(kind)
-    _refuse_names(raw, hints, path)
+    _refuse_names(raw, hints if path else [*hints, *_GAME_TABLES], path)
     for name, value in raw.items():
         if not isinstance(value, Mapping):
             continue

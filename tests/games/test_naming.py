@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numzero.errors import UserError
-from numzero.games.naming import GameName, Wrapper, argument_problems, is_code, parse_name
+from numzero.games.naming import GameName, Wrapper, extended, is_code, parse_name
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=6)
 VALUES = st.recursive(
@@ -94,11 +94,37 @@ def test_what_is_no_name_is_refused_with_a_sentence(text: str, message: str) -> 
     assert len(str(refused.value)) < 700
 
 
-def test_what_no_name_can_carry_is_found() -> None:
+def test_settings_extend_a_name() -> None:
+    """An argument takes the place of the name's, a wrapper comes around those it has."""
+    name = 'a:B(size=3, x="q") > c:W'
+    assert extended(name, {}) == parse_name(name).text()
+    changed = extended(name, {"size": 4, "map": ["SF"]}, [{"name": "d.py:V", "factor": 0.5}])
+    assert changed == 'a:B(map=["SF"], size=4, x="q") > c:W > d.py:V(factor=0.5)'
+
+
+@pytest.mark.parametrize("value", [object(), float("nan"), {1: 2}, (1, 2), 2**5000])
+def test_what_no_name_can_carry_is_refused(value: object) -> None:
     """Before it is written."""
-    assert argument_problems({"size": 3, "map": ["SF", "FG"], "table": {"a b": None}}) == []
-    for key, value in [("a b", 1), ("size", object()), ("size", float("nan")), ("size", {1: 2}), ("size", (1, 2))]:
-        assert len(argument_problems({key: value})) == 1
+    for call in (lambda: extended("a", {"x": value}), lambda: extended("a", {}, [{"name": "c:W", "x": value}])):
+        with pytest.raises(UserError, match="an argument must be called as in Python"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrappers", "message"),
+    [
+        ([1], [], r"game_arguments must be a table of key = value; got '\[1\]'"),
+        ({"a b": 1}, [], "an argument must be called as in Python.* got 'a b = 1'"),
+        ({}, "c:W", "wrappers must be a list of tables"),
+        ({}, ["c:W"], r"each of \[\[wrappers\]\] must say its name"),
+        ({}, [{"x": 1}], "must say its name, module:Wrapper"),
+        ({}, [{"name": "W"}], "must say its name, module:Wrapper"),
+    ],
+)
+def test_settings_of_another_form_are_refused(arguments: object, wrappers: object, message: str) -> None:
+    """Saying what they are to be."""
+    with pytest.raises(UserError, match=message):
+        extended("a", arguments, wrappers)
 
 
 @pytest.mark.parametrize(("base", "code"), [("CartPole-v1", False), ("openspiel:go", False), ("mine:Env", True)])

@@ -1,0 +1,61 @@
+"""What a user trains by: a preset's name, a TOML file, or a game, which takes the preset `general`.
+
+Knows which of them a word is; `training.config` reads settings, `training.general` fits them to a game.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import PurePath
+
+from numzero.errors import UserError, nearest
+from numzero.games.naming import GameName, is_code, parse_name
+from numzero.games.registry import known_games
+from numzero.training.config import game_of, load_preset, preset_names
+from numzero.training.general import Fitted, general_config
+
+__all__ = ["run_name", "settings_of"]
+
+
+def settings_of(word: str, overrides: Iterable[str] = ()) -> Fitted:
+    """The settings that a word means, with overrides applied.
+
+    Args:
+        word: a preset's name, the path of a TOML file, or what `make_game` accepts.
+        overrides: each "path=value".
+
+    Raises:
+        UserError: it is none of them (the nearest is named), or as `load_preset` and `general_config`.
+    """
+    if not _is_game(word):
+        return Fitted(load_preset(word, overrides), "")
+    game, others = game_of(word, overrides)
+    return general_config(game, others)
+
+
+def run_name(word: str) -> str:
+    """What the folder of a run is called where nobody said: after the preset, the file or the game."""
+    base = parse_name(word).base if _is_game(word) else PurePath(word).stem
+    return re.sub(r"[^\w.+-]+", "-", re.split(r"[/\\:]", base)[-1]).strip("-.") or "run"
+
+
+def _is_game(word: str) -> bool:
+    """Whether a word means a game, and no preset and no file of settings."""
+    if word.endswith(".toml") or word in preset_names():
+        return False
+    name = parse_name(word)
+    if _may_be_made(name) or name.arguments or name.wrappers:
+        return True  # where there is no such game, making it says so
+    known = known_games()
+    if word in known:
+        return True
+    raise UserError(
+        f"there is no preset and no game {word!r}.{nearest(word, [*preset_names(), *known])} A game of your own is "
+        "module:Class or path/to/file.py:Class.",
+    )
+
+
+def _may_be_made(name: GameName) -> bool:
+    """Whether only making it can tell if there is such a game."""
+    return is_code(name.base) or name.scheme is not None
