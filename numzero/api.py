@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,16 +23,18 @@ from numzero.agent import Agent, AgentInfo, Decision, read_agent
 from numzero.errors import UserError
 from numzero.exporting.folder import export
 from numzero.folders import GAMES, kind_of
-from numzero.games import EnvironmentReport, Game, Trust, is_own, make_game, trusted_name
+from numzero.games import EnvironmentReport, Game, Trust, game_spec, is_own, make_game, trusted_name
+from numzero.games.naming import extended, parse_name
 from numzero.judging.evaluate import Progress, measure
 from numzero.judging.opponents import named_opponent
 from numzero.judging.play import play_episode
 from numzero.judging.positions import Sight, look
-from numzero.metrics import Event
+from numzero.metrics import Event, Noted
 from numzero.runtime.checking import EnvironmentCheck
 from numzero.studies.report import Report, read_report
 from numzero.studies.study import Study, parse_variant
-from numzero.training.config import RunConfig, load_preset
+from numzero.training.config import RunConfig
+from numzero.training.named import settings_of
 from numzero.training.play_many import SelfPlaySession, SelfPlayTotals
 from numzero.training.refresh import RefreshSession, RefreshTotals
 
@@ -72,7 +74,8 @@ def train(
     """Train an agent into a folder; returns the scores of its final evaluation (none where it learned offline).
 
     Args:
-        preset: a preset's name, the path of a TOML file with the same fields, or settings.
+        preset: a preset's name, the path of a TOML file with the same fields, settings, or a game, for which the preset
+            `general` is fitted: "CartPole-v1", "my_env.py:Env(size=3)"; see `numzero.games.make_game`.
         folder: of the run; new or empty.
         seed: decides all that is drawn.
         workers: self-play processes; 0: everything in this one, bit for bit reproducible; None: as the preset says.
@@ -113,7 +116,9 @@ def prepare_train(
     on_event: Callable[[Event], object] = _unheard,
 ) -> TrainingRun:
     """As `train`, but the run, whose `train` is yet to be called."""
-    config = load_preset(preset, overrides) if isinstance(preset, str) else preset
+    config, words = settings_of(preset, overrides) if isinstance(preset, str) else (preset, "")
+    if words:
+        on_event(Noted(seconds=0.0, updates=0, kind="preset", message=words))
     if source is not None:
         workers, reanalyze_workers = workers or 0, reanalyze_workers or 0
     if reanalyze_workers is None:  # none where everything is done in one process
@@ -248,6 +253,7 @@ def selfplay(
     *,
     game: str | None = None,
     trust: Trust = False,
+    game_arguments: Mapping[str, Any] | None = None,
     workers: int | None = None,
     simulations: int | None = None,
     batch_size: int = 64,
@@ -265,6 +271,7 @@ def selfplay(
         agent,
         game=game,
         trust=trust,
+        game_arguments=game_arguments,
         workers=workers,
         simulations=simulations,
         batch_size=batch_size,
@@ -280,6 +287,7 @@ def prepare_selfplay(
     *,
     game: str | None = None,
     trust: Trust = False,
+    game_arguments: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> SelfPlaySession:
     """A session of self-play, whose `run` is yet to be called.
@@ -289,13 +297,14 @@ def prepare_selfplay(
         agent: the folder of the one that plays; None: the one that ships for `game`.
         game: must be the agent's; None: whatever that plays, and tic-tac-toe where no agent is given.
         trust: in the game that the agent's folder names, where `game` does not.
+        game_arguments: see `load_agent`.
         options: see `SelfPlaySession`.
     """
     kind_of(out, GAMES)  # before any work is done
     if agent is None and game is not None:
         make_game(game, 1).close()  # an unknown name says so, with the nearest one, before any search for agents
     folder = shipped_agent(game or "tictactoe") if agent is None else agent
-    return SelfPlaySession(load_agent(folder, trust if game is None else game), out, **options)
+    return SelfPlaySession(load_agent(folder, trust if game is None else game, game_arguments), out, **options)
 
 
 def study(
@@ -310,7 +319,7 @@ def study(
     """Train a preset, and variants of it, from many seeds; returns the study, whose `results` are what came out.
 
     Args:
-        preset: a preset's name, or the path of a TOML file.
+        preset: as for `train`.
         folder: of the study; one that was begun goes on.
         seeds: how many, from 0 on.
         variants: each "name:path=value,path=value".
@@ -339,10 +348,30 @@ def report(run: Path) -> Report:
 # ---------------------------------------------------------------------------------------------------- agents
 
 
-def load_agent(folder: Path, trust: Trust = False) -> Agent:
-    """The agent in a folder, whose game may be made; see `Agent.load` and `trusted_name`."""
+def load_agent(folder: Path, trust: Trust = False, game_arguments: Mapping[str, Any] | None = None) -> Agent:
+    """The agent in a folder, whose game may be made; see `Agent.load` and `trusted_name`.
+
+    Args:
+        folder: of the agent, or a run's.
+        trust: see `trusted_name`.
+        game_arguments: its game is made with them, in place of those of the same names that it was trained with.
+
+    Raises:
+        UserError: as `Agent.load` and `trusted_name`; with these arguments the game is another than the agent plays.
+    """
     agent = Agent.load(folder)
-    trusted_name(agent.info.spec.name, f"the agent in {folder}", trust)
+    known = agent.info.spec
+    trusted_name(known.name, f"the agent in {folder}", trust)
+    if game_arguments:
+        spec = game_spec(extended(known.name, game_arguments))
+        for what in ("num_actions", "observation_shape", "observation_dtype", "num_players", "turns"):
+            if getattr(spec, what) != getattr(known, what):
+                raise UserError(
+                    f"{spec.name} must be a game that the agent in {folder} can play: its {what} must be "
+                    f"{getattr(known, what)}; got {getattr(spec, what)}. Give it other arguments.",
+                    arguments=("env_arg",),
+                )
+        agent.info = msgspec.structs.replace(agent.info, spec=spec)
     return agent
 
 
@@ -356,7 +385,7 @@ def shipped_agent(game: str) -> Path:
     for path in sorted(MODELS.iterdir()) if MODELS.is_dir() else []:
         if (path / "agent.json").is_file():
             name = Agent.load(path).info.spec.name
-            if name == game:
+            if name == parse_name(game).text():
                 return path
             known.append(name)
     shipped = f"agents ship for {', '.join(known)}" if known else f"no agents are in {MODELS.name}/ beside the package"
@@ -373,6 +402,7 @@ def evaluate(
     exhaustive: bool = False,
     max_steps: int | None = None,
     trust: Trust = False,
+    game_arguments: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure an agent, without noise.
@@ -387,13 +417,14 @@ def evaluate(
         max_steps: cut off an episode that has not ended by then; None: the longest that the game says, 10,000 where it
             says none.
         trust: see `trusted_name`.
+        game_arguments: see `load_agent`.
         progress: called with (done, total).
 
     Returns:
         `game`, `games`, `simulations`, `seed`, `seconds`, and the scores; `unfinished` and `max_steps` where episodes
         had to be cut off.
     """
-    loaded = load_agent(agent, trust)
+    loaded = load_agent(agent, trust, game_arguments)
     player = None if opponent is None else named_opponent(opponent, loaded, simulations)
     return measure(
         loaded,
@@ -404,7 +435,7 @@ def evaluate(
         all_positions=exhaustive,
         max_steps=max_steps,
         progress=progress,
-        trust=trust,
+        trust=loaded.info.spec.name,
     )
 
 
@@ -415,6 +446,7 @@ def play(
     simulations: int | None = None,
     seed: int | None = None,
     trust: Trust = False,
+    game_arguments: Mapping[str, Any] | None = None,
     ended: Callable[[Game, NDArray[np.float64]], None] = lambda game, total: None,
 ) -> NDArray[np.float64] | None:
     """Play one episode of an agent's game; returns each player's rewards, `[2]`, or None if `choose` left.
@@ -425,9 +457,10 @@ def play(
         simulations: per move; None: the agent's own.
         seed: of the episode; None: a new one.
         trust: see `trusted_name`.
+        game_arguments: see `load_agent`.
         ended: called with the game and the rewards when the episode is over.
     """
-    loaded = load_agent(agent, trust)
+    loaded = load_agent(agent, trust, game_arguments)
     with closing(make_game(loaded.info.spec.name, 1)) as game:
         rng = np.random.default_rng(seed)
         total = play_episode(loaded, game, lambda mover, said: choose(game, mover, said), rng, simulations=simulations)
@@ -445,6 +478,7 @@ def inspect(
     children: int = 4,
     seed: int = 0,
     trust: Trust = False,
+    game_arguments: Mapping[str, Any] | None = None,
 ) -> Sight:
     """What an agent's search sees in one position.
 
@@ -456,9 +490,11 @@ def inspect(
         children: moves to keep in each node, the most visited.
         seed: of the episode's start.
         trust: see `trusted_name`.
+        game_arguments: see `load_agent`.
     """
-    loaded = load_agent(agent, trust)
-    return look(loaded, moves, simulations=simulations, depth=depth, num_children=children, seed=seed, trust=trust)
+    loaded = load_agent(agent, trust, game_arguments)
+    name = loaded.info.spec.name
+    return look(loaded, moves, simulations=simulations, depth=depth, num_children=children, seed=seed, trust=name)
 
 
 def describe(agent: Path) -> tuple[AgentInfo, dict[str, Any]]:

@@ -23,6 +23,9 @@ __all__ = [
     "unfit_explained",
 ]
 
+MOST_LISTED = 100
+"""Names that a sentence lists."""
+
 
 class UserError(ValueError):
     """Bad input, said in one sentence: the rule, what was seen, the way out.
@@ -76,7 +79,10 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown word: " Did you mean 'x'?", or the list of what is known."""
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(names)}."
+    if close:
+        return f" Did you mean {close[0]!r}?"
+    more = f" and {len(names) - MOST_LISTED:,} more" if len(names) > MOST_LISTED else ""
+    return f" Known: {', '.join(names[:MOST_LISTED])}{more}."
 
 
 @contextlib.contextmanager

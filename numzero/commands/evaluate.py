@@ -13,11 +13,13 @@ import click
 
 from numzero import api
 from numzero.commands.display import echo
+from numzero.commands.environment import env_arg_option
 from numzero.commands.trust import takes_trust
 from numzero.drawing.words import duration, score_line
 from numzero.games import Trust
 from numzero.judging.evaluate import Progress, scores_only, unfinished_words
 from numzero.runtime.family import no_orphans
+from numzero.training.config import arguments_of
 
 __all__ = ["evaluate"]
 
@@ -40,6 +42,7 @@ __all__ = ["evaluate"]
 )
 @click.option("--exhaustive", is_flag=True, help="Also judge every position of a solved game, as tictactoe is.")
 @takes_trust
+@env_arg_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @no_orphans(ends_rest=True)
 def evaluate(
@@ -51,6 +54,7 @@ def evaluate(
     max_steps: int | None,
     exhaustive: bool,
     trust: Trust,
+    env_args: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Measure the AGENT in a folder (or a run's newest agent), without noise.
@@ -69,6 +73,7 @@ def evaluate(
         exhaustive=exhaustive,
         max_steps=max_steps,
         trust=trust,
+        game_arguments=arguments_of(env_args),
         progress=_progress_line(),
     )
     if "unfinished" in result:

@@ -12,10 +12,12 @@ import click
 
 from numzero import api
 from numzero.commands.display import echo
+from numzero.commands.environment import env_arg_option
 from numzero.commands.trust import takes_trust
 from numzero.drawing.trees import as_json, as_text, require_drawable, save
 from numzero.games import Trust
 from numzero.runtime.family import no_orphans
+from numzero.training.config import arguments_of
 from numzero.text import plain
 
 __all__ = ["inspect"]
@@ -43,6 +45,7 @@ DEEPEST = 100
     "--out", type=click.Path(path_type=Path), help="Also draw the tree into this file: .svg, or .png (needs Pillow)."
 )
 @takes_trust
+@env_arg_option
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object with the nested tree.")
 @no_orphans(ends_rest=True)
 def inspect(
@@ -54,6 +57,7 @@ def inspect(
     seed: int,
     out: Path | None,
     trust: Trust,
+    env_args: tuple[str, ...],
     as_object: bool,
 ) -> None:
     """Show what the search of the AGENT in a folder (or of a run's newest agent) sees in one position.
@@ -72,7 +76,16 @@ def inspect(
     if out is not None:
         require_drawable(out)
     names = [name.strip() for name in moves.split(",")] if moves.strip() else []
-    seen = api.inspect(agent, names, simulations=simulations, depth=depth, children=children, seed=seed, trust=trust)
+    seen = api.inspect(
+        agent,
+        names,
+        simulations=simulations,
+        depth=depth,
+        children=children,
+        seed=seed,
+        trust=trust,
+        game_arguments=arguments_of(env_args),
+    )
     if out is not None:
         save(out, seen.tree, seen.title(), zero_sum=seen.num_players == 2)
     if as_object:

@@ -148,9 +148,9 @@ _COMMANDS = {
     ),
     "study": _command(
         "study:study",
-        "Train a PRESET (or a TOML file) from many seeds, judge the final agents, and write what came out.",
+        "Train a PRESET (or a TOML file, or a GAME) from many seeds, judge the final agents, and write what came out.",
     ),
-    "train": _command("train:train", "Train an agent by a PRESET (see `presets`) or a TOML file with the same fields."),
+    "train": _command("train:train", "Train an agent by a PRESET (see `presets`), a TOML file with the same fields, or for any GAME."),
 }
 
 

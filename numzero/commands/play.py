@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import webbrowser
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -15,9 +16,12 @@ from numpy.typing import NDArray
 from numzero import api
 from numzero.agent import Decision
 from numzero.commands.display import echo
+from numzero.commands.environment import env_arg_option
 from numzero.commands.trust import takes_trust
+from numzero.errors import UserError
 from numzero.games import Game, Trust
 from numzero.runtime.family import no_orphans
+from numzero.training.config import arguments_of
 from numzero.web import WebServer
 
 __all__ = ["play"]
@@ -33,6 +37,7 @@ __all__ = ["play"]
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the page; default: a free one.")
 @click.option("--no-open", is_flag=True, help="Do not open the browser.")
 @takes_trust
+@env_arg_option
 def play(
     agent: Path,
     simulations: int | None,
@@ -43,6 +48,7 @@ def play(
     port: int,
     no_open: bool,
     trust: Trust,
+    env_args: tuple[str, ...],
 ) -> None:
     """Play against the AGENT in a folder, here in the terminal or, with --web, in the browser.
 
@@ -55,13 +61,16 @@ def play(
       python cli.py play models/cartpole --watch
       python cli.py play models/tictactoe --web
     """
+    arguments = arguments_of(env_args)
+    if web and arguments:
+        raise UserError("the page plays tictactoe, which takes no arguments. Leave them out.", arguments=("env_arg",))
     if web:
         side = "" if watch else "O" if second else "X"
         _serve(WebServer(agent, port=port, simulations=simulations, side=side, trust=trust), open_browser=not no_open)
         return
     person = -1 if watch else int(second)
     with no_orphans(ends_rest=True):
-        _play(agent, simulations, person, seed, trust)
+        _play(agent, simulations, person, seed, trust, arguments)
 
 
 def _serve(server: WebServer, *, open_browser: bool) -> None:
@@ -80,7 +89,9 @@ def _serve(server: WebServer, *, open_browser: bool) -> None:
         server.server_close()
 
 
-def _play(agent: Path, simulations: int | None, person: int, seed: int | None, trust: Trust) -> None:
+def _play(
+    agent: Path, simulations: int | None, person: int, seed: int | None, trust: Trust, arguments: dict[str, Any]
+) -> None:
     """One game; `person` is the player at the keyboard, -1 where the agent plays all."""
 
     def choose(game: Game, mover: int, decision: Decision) -> int | None:
@@ -95,7 +106,8 @@ def _play(agent: Path, simulations: int | None, person: int, seed: int | None, t
         click.echo(game.render(0))
         echo(_result(game, total, person))
 
-    if api.play(agent, choose, simulations=simulations, seed=seed, trust=trust, ended=ended) is None:
+    told: dict[str, Any] = {"simulations": simulations, "seed": seed, "trust": trust, "game_arguments": arguments}
+    if api.play(agent, choose, **told, ended=ended) is None:
         echo("You left the game.")
 
 

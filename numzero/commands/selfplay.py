@@ -13,9 +13,11 @@ import click
 
 from numzero import api
 from numzero.commands.display import StatusDisplay, echo
+from numzero.commands.environment import env_arg_option
 from numzero.commands.trust import trust_option
 from numzero.drawing.words import duration
 from numzero.runtime.family import no_orphans
+from numzero.training.config import arguments_of
 from numzero.training.play_many import SelfPlaySession, SelfPlayTotals
 
 __all__ = ["selfplay"]
@@ -27,6 +29,7 @@ __all__ = ["selfplay"]
     "--env", "game", help="tictactoe, a gymnasium id, or module:Class; an --agent must play it; default: what it plays."
 )
 @trust_option
+@env_arg_option
 @click.option(
     "--agent", "agent_folder", type=click.Path(path_type=Path), help="Agent or run; default: the shipped one."
 )
@@ -57,6 +60,7 @@ def selfplay(
     workers: int | None,
     game: str | None,
     trusts: bool,
+    env_args: tuple[str, ...],
     agent_folder: Path | None,
     simulations: int | None,
     batch_size: int,
@@ -81,6 +85,7 @@ def selfplay(
         agent_folder,
         game=game,
         trust=trusts,
+        game_arguments=arguments_of(env_args),
         workers=workers,
         simulations=simulations,
         batch_size=batch_size,

@@ -13,6 +13,7 @@ import click
 
 from numzero import api
 from numzero.commands.display import echo
+from numzero.commands.environment import env_arg_option
 from numzero.commands.program import program
 from numzero.drawing.pillow import has_pillow
 from numzero.drawing.words import duration
@@ -24,7 +25,8 @@ __all__ = ["study"]
 
 
 @click.command()
-@click.argument("preset")
+@click.argument("preset", metavar="PRESET|GAME")
+@env_arg_option
 @click.option("--seeds", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many, from 0 on.")
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder of the study; goes on where it was."
@@ -41,9 +43,16 @@ __all__ = ["study"]
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
 @no_orphans(ends_rest=True)
 def study(
-    preset: str, seeds: int, out: Path, variants: tuple[str, ...], overrides: tuple[str, ...], jobs: int, as_json: bool
+    preset: str,
+    env_args: tuple[str, ...],
+    seeds: int,
+    out: Path,
+    variants: tuple[str, ...],
+    overrides: tuple[str, ...],
+    jobs: int,
+    as_json: bool,
 ) -> None:
-    """Train a PRESET (or a TOML file) from many seeds, judge the final agents, and write what came out.
+    """Train a PRESET (or a TOML file, or a GAME) from many seeds, judge the final agents, and write what came out.
 
     Writes results.json, study.md and curves.png into the folder after every seed; a seed is trained once.
     Tic-tac-toe is judged by all of its positions, other games of two by a match, and tasks for one by 100 episodes.
@@ -54,6 +63,7 @@ def study(
       python cli.py study cartpole --seeds 5 --out studies/few --variant "few:search.num_simulations=4"
       python cli.py study tictactoe --seeds 3 --out studies/two --set processes.workers=1
     """
+    overrides = (*env_args, *overrides)
     whole = api.prepare_study(preset, out, seeds=seeds, variants=variants, overrides=overrides)
     command = _command(preset, seeds, out, variants, overrides)
     if not (as_json or has_pillow()):
@@ -75,7 +85,8 @@ def study(
 
 def _command(preset: str, seeds: int, out: Path, variants: Sequence[str], overrides: Sequence[str]) -> str:
     """What a reader types to make the same study on a machine of theirs, whose folders are others."""
-    words = [*program().split(), "study", Path(preset).name, "--seeds", str(seeds)]
+    named = Path(preset).name if preset.endswith(".toml") else preset
+    words = [*program().split(), "study", named, "--seeds", str(seeds)]
     words += ["--out", f"studies/{out.resolve().name}"]
     for option, values in (("--variant", variants), ("--set", overrides)):
         words += [word for value in values for word in (option, value)]

@@ -15,6 +15,7 @@ import click
 
 from numzero import api
 from numzero.commands.display import StatusDisplay, echo
+from numzero.commands.environment import env_arg_option
 from numzero.commands.program import program
 from numzero.commands.trust import env_words, takes_trust
 from numzero.drawing.words import duration, score_line
@@ -22,7 +23,7 @@ from numzero.errors import UserError
 from numzero.games import Trust
 from numzero.metrics import Evaluated, Event, Finished, Noted, Progress, Started
 from numzero.runtime.family import no_orphans
-from numzero.training.config import load_preset
+from numzero.training.named import run_name
 
 if TYPE_CHECKING:  # it imports torch
     from numzero.training.run import TrainingRun
@@ -31,8 +32,9 @@ __all__ = ["resume", "train"]
 
 
 @click.command()
-@click.argument("preset")
-@click.option("--run", "folder", type=click.Path(path_type=Path), help="Folder of the run; default runs/PRESET-N.")
+@click.argument("preset", metavar="PRESET|GAME")
+@env_arg_option
+@click.option("--run", "folder", type=click.Path(path_type=Path), help="Folder of the run; default runs/NAME-N.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all that is drawn.")
 @click.option(
     "--workers",
@@ -58,6 +60,7 @@ __all__ = ["resume", "train"]
 @no_orphans(ends_rest=True)
 def train(
     preset: str,
+    env_args: tuple[str, ...],
     folder: Path | None,
     seed: int,
     workers: int | None,
@@ -68,7 +71,10 @@ def train(
     no_check: bool,
     as_json: bool,
 ) -> None:
-    """Train an agent by a PRESET (see `presets`) or a TOML file with the same fields.
+    """Train an agent by a PRESET (see `presets`), a TOML file with the same fields, or for any GAME.
+
+    A game is the id of a gymnasium environment, or one of your own: module:Class or path/to/file.py:Class. It takes the
+    preset `general`, fitted to what it shows and offers.
 
     ^C keeps all that was done; `resume` goes on.
 
@@ -77,16 +83,17 @@ def train(
       python cli.py train tictactoe --seed 0 --run runs/ttt
       python cli.py train cartpole --workers 1 --reanalyze-workers 1
       python cli.py train cartpole --from runs/cp --offline
+      python cli.py train my_env.py:Env --env-arg size=3
     """
     if offline != (source is not None):
         raise UserError("--offline and --from belong together: train PRESET --from RUN_OR_STORE --offline.")
-    config = load_preset(preset, overrides)
-    with api.free_folder(Path("runs"), Path(preset).stem) if folder is None else nullcontext(folder) as place:
+    with api.free_folder(Path("runs"), run_name(preset)) if folder is None else nullcontext(folder) as place:
         _work(
             place,
             lambda on_event: api.prepare_train(
-                config,
+                preset,
                 place,
+                overrides=[*env_args, *overrides],
                 seed=seed,
                 workers=0 if offline else workers,
                 reanalyze_workers=reanalyze_workers,

@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from numzero.games import word_for
+
 __all__ = ["env_words", "takes_trust", "trust_option"]
 
 _Function = Callable[..., Any]
@@ -35,4 +37,5 @@ def takes_trust(function: _Function) -> _Function:
 
 def env_words(game: str) -> str:
     """What must follow a folder of this game on a command line, so that the game is made."""
-    return f" --env {shlex.quote(game)}" if ":" in game else ""
+    word = word_for(game)
+    return f" --env {shlex.quote(word)}" if word else ""

@@ -31,7 +31,7 @@ from numzero.games.registry import (
     reward_threshold,
     symmetries_of,
 )
-from numzero.games.trust import Trust, trusted_code, trusted_name
+from numzero.games.trust import Trust, trusted_code, trusted_name, word_for
 
 __all__ = [
     "STAY",
@@ -62,4 +62,5 @@ __all__ = [
     "symmetries_of",
     "trusted_code",
     "trusted_name",
+    "word_for",
 ]

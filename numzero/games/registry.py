@@ -16,6 +16,7 @@ import msgspec
 
 from numzero.errors import UserError, nearest
 from numzero.games.adapters.guests import importing
+from numzero.games.adapters.plugins import not_installed
 from numzero.games.base import Game, GameSpec, Placeable, Solved, Symmetries
 from numzero.games.bring import made, module_of, wrapped
 from numzero.games.naming import GameName, is_code, parse_name
@@ -26,7 +27,9 @@ __all__ = [
     "is_own",
     "is_placeable",
     "is_solved",
+    "known_games",
     "make_game",
+    "may_be_game",
     "rehearsal_game",
     "reward_threshold",
     "symmetries_of",
@@ -205,7 +208,7 @@ def _make_environments(name: GameName, batch_size: int) -> Game:
     if name.scheme is not None:
         return _world(name.scheme)(name.text(), batch_size)
     try:
-        from numzero.games.adapters.gym import GymGame, registered_ids
+        from numzero.games.adapters.gym import GymGame, is_registered
     except ModuleNotFoundError as error:
         if error.name != "gymnasium":
             raise
@@ -213,11 +216,9 @@ def _make_environments(name: GameName, batch_size: int) -> Game:
             f"a game must be one of {', '.join(_own_names())}, or an environment of gymnasium, which is not installed; "
             f"got {name.base!r}. Run: pip install gymnasium"
         ) from error
-    if not is_code(name.base) and name.base not in registered_ids():
-        known = [*_own_names(), *registered_ids()]
-        raise UserError(
-            f"a game must be a board game or a registered environment; got {name.base!r}.{nearest(name.base, known)}"
-        )
+    if not is_code(name.base) and not is_registered(name.base):
+        way_out = not_installed(name.base) or nearest(name.base, known_games())
+        raise UserError(f"a game must be a board game or a registered environment; got {name.base!r}.{way_out}")
     return GymGame(name.text(), batch_size)
 
 
@@ -232,6 +233,26 @@ def _world(scheme: str) -> _Maker:
             f"games that begin with {scheme + ':'!r} need a library that is not installed ({error.name}). "
             f"Run: pip install 'numzero[{scheme}]'"
         ) from error
+
+
+def known_games() -> list[str]:
+    """Names of games without code of the user's: numzero's, installed ones, and gymnasium's where that is installed."""
+    try:
+        from numzero.games.adapters.gym import registered_ids
+    except ModuleNotFoundError:
+        return _own_names()
+    return [*_own_names(), *registered_ids()]
+
+
+def may_be_game(base: str) -> bool:
+    """Whether a base without code is the name of a game, as far as can be told: only making it says why not."""
+    if base in _own_names():
+        return True
+    try:
+        from numzero.games.adapters.gym import is_registered
+    except ModuleNotFoundError:
+        return True
+    return is_registered(base) or bool(not_installed(base))
 
 
 def _own_names() -> list[str]:

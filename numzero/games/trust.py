@@ -12,7 +12,7 @@ import msgspec
 from numzero.errors import UserError
 from numzero.games.naming import GameName, is_code, parse_name
 
-__all__ = ["Trust", "trusted_code", "trusted_name"]
+__all__ = ["Trust", "trusted_code", "trusted_name", "word_for"]
 
 Trust = bool | str
 """What the user said of the game that a folder names: a name, given by herself, which must be the folder's; True, to
@@ -58,6 +58,17 @@ def trusted_name(name: str, source: str, trust: Trust = False) -> str:
             arguments=("env", "trust"),
         )
     return name
+
+
+def word_for(name: str) -> str:
+    """What the user must say of a game, so that a folder which names it may have it made; nothing where she need not.
+
+    The name without arguments, where that is enough.
+    """
+    asked = parse_name(name)
+    if _danger_of_arguments(asked):
+        return asked.text()
+    return msgspec.structs.replace(asked, arguments={}).text() if _danger_of_code(asked) else ""
 
 
 def trusted_code(names: Sequence[str], source: str, trust: Trust = False) -> None:

@@ -31,7 +31,8 @@ from numzero.judging.opponents import AgentPlayer, RandomPlayer
 from numzero.paths import is_plain
 from numzero.runtime import family
 from numzero.studies.results import Results, SeedResult, learning_curve, machine, summarize, with_seconds
-from numzero.training.config import RunConfig, load_config, load_preset, read_config, save_config
+from numzero.training.config import RunConfig, load_config, read_config, save_config
+from numzero.training.named import settings_of
 
 __all__ = ["Study", "Variant", "final_scores", "parse_variant", "rehearse", "train_seed"]
 
@@ -79,7 +80,7 @@ class Study:
     """Trains every variant from every seed, into a folder.
 
     Args:
-        preset: a preset's name, or the path of a TOML file.
+        preset: a preset's name, the path of a TOML file, or a game.
         overrides: settings of all variants.
         variants: after the preset itself, which always comes first.
         seeds: how many, from 0 on.
@@ -104,7 +105,7 @@ class Study:
                 arguments=("variants",),
             )
         self.configs: dict[str, RunConfig] = {
-            variant.name: load_preset(preset, [*overrides, *variant.overrides]) for variant in self.variants
+            variant.name: settings_of(preset, [*overrides, *variant.overrides]).config for variant in self.variants
         }
         self._check_folder()
 

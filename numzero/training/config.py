@@ -39,7 +39,7 @@ from numzero.training.roles.reanalyze import ReanalyzeConfig
 from numzero.training.roles.selfplay import SelfPlayConfig
 
 __all__ = ["EvaluationConfig", "LearnerConfig", "ProcessConfig", "ReanalyzeConfig", "RunConfig"]
-__all__ += ["ScheduleConfig", "game_of", "load_config", "load_general", "load_preset", "outside_code", "preset_names"]
+__all__ += ["ScheduleConfig", "arguments_of", "game_of", "load_config", "load_general", "load_preset", "outside_code", "preset_names"]
 __all__ += ["read_config", "save_config"]
 
 
@@ -365,6 +365,15 @@ def game_of(game: str, overrides: Iterable[str]) -> tuple[str, list[str]]:
             others.append(override)
     _name_game(raw)
     return str(raw["game"]), others
+
+
+def arguments_of(settings: Iterable[str]) -> dict[str, Any]:
+    """The table that "game_arguments.key=value" settings make."""
+    raw: dict[str, Any] = {"game_arguments": {}}
+    for path, value in map(_parsed, settings):
+        _override(raw, path, value)
+    table: dict[str, Any] = raw["game_arguments"]
+    return table
 
 
 def _name_game(raw: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from pathlib import PurePath
 
 from numzero.errors import UserError, nearest
 from numzero.games.naming import GameName, is_code, parse_name
-from numzero.games.registry import known_games
+from numzero.games.registry import known_games, may_be_game
 from numzero.training.config import game_of, load_preset, preset_names
 from numzero.training.general import Fitted, general_config
 
@@ -45,17 +45,9 @@ def _is_game(word: str) -> bool:
     if word.endswith(".toml") or word in preset_names():
         return False
     name = parse_name(word)
-    if _may_be_made(name) or name.arguments or name.wrappers:
-        return True  # where there is no such game, making it says so
-    known = known_games()
-    if word in known:
-        return True
-    raise UserError(
-        f"there is no preset and no game {word!r}.{nearest(word, [*preset_names(), *known])} A game of your own is "
-        "module:Class or path/to/file.py:Class.",
-    )
-
-
-def _may_be_made(name: GameName) -> bool:
-    """Whether only making it can tell if there is such a game."""
-    return is_code(name.base) or name.scheme is not None
+    if name == GameName(word) and not (is_code(word) or name.scheme or may_be_game(word)):
+        raise UserError(
+            f"there is no preset and no game {word!r}.{nearest(word, [*preset_names(), *known_games()])} "
+            "A game of your own is module:Class or path/to/file.py:Class."
+        )
+    return True  # where there is no such game after all, making it says so

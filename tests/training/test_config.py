@@ -18,6 +18,7 @@ from numzero.networks.config import ConvConfig, OutsideConfig
 from numzero.training.config import (
     LearnerConfig,
     RunConfig,
+    game_of,
     load_config,
     load_preset,
     outside_code,
@@ -149,6 +150,79 @@ def test_a_file_that_is_no_settings_is_refused_by_name(tmp_path, content, messag
     for load in (load_config, lambda path: load_preset(str(path))):
         with pytest.raises(UserError, match=message):
             load(path)
+
+
+# ------------------------------------------------------------------------------------------------------------- games
+
+TABLES = """
+game = "mine:Env(size=3, seed=1)"
+game_arguments = {size = 4, map = ["SF", "FG"]}
+[[wrappers]]
+name = "gymnasium.wrappers:TimeLimit"
+max_episode_steps = 100
+[[wrappers]]
+name = "mine.py:Doubled"
+"""
+FOLDED = (
+    'mine:Env(map=["SF", "FG"], seed=1, size=4) > gymnasium.wrappers:TimeLimit(max_episode_steps=100) > mine.py:Doubled'
+)
+
+
+def test_tables_of_arguments_and_wrappers_become_part_of_the_games_name(tmp_path):
+    """Which is all that is saved; what is saved reads the same."""
+    (tmp_path / "mine.toml").write_text(TABLES)
+    config = load_config(tmp_path / "mine.toml")
+    assert config.game == FOLDED
+    (tmp_path / "config.toml").write_bytes(save_config(config))
+    assert load_config(tmp_path / "config.toml") == config
+
+
+def test_overrides_give_a_game_arguments_and_wrappers(tmp_path):
+    """In any order; another game comes without those of the file's."""
+    (tmp_path / "mine.toml").write_text(TABLES)
+    more = ["game_arguments.size=5", "game_arguments.word=a b", 'wrappers=[{name = "w:W"}]']
+    assert load_config(tmp_path / "mine.toml", more).game == (
+        FOLDED.replace("size=4", "size=5").replace(')', ', word="a b")', 1) + " > w:W"
+    )
+    for overrides in (["game=CartPole-v1", more[0]], [more[0], "game=CartPole-v1"]):
+        assert load_config(tmp_path / "mine.toml", overrides).game == "CartPole-v1(size=5)"
+    assert game_of("a:B", [*more, "search.num_simulations=3"]) == (
+        'a:B(size=5, word="a b") > w:W',
+        ["search.num_simulations=3"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("game=Env(size)", "arguments must be key=value"),
+        ("game_arguments=3", "game_arguments must be a table of key = value; got '3'"),
+        ("game_arguments.a-b=3", "an argument must be called as in Python.* got 'a-b = 3'"),
+        ("game_arguments.day=2020-01-01", "an argument must be called as in Python"),
+        ("wrappers=mine:W", r"wrappers must be a list of tables, \[\[wrappers\]\]; got 'mine:W'"),
+        ("wrapers=[]", "there is no setting 'wrapers'. Did you mean 'wrappers'"),
+        ("game_argument.a=1", "there is no setting 'game_argument'. Did you mean 'game_arguments'"),
+    ],
+)
+def test_what_cannot_be_a_games_name_is_refused(override, message):
+    """In a sentence that says the form."""
+    with pytest.raises(UserError, match=message):
+        load_preset("tictactoe", [override])
+
+
+def test_arguments_belong_to_a_game(tmp_path):
+    """A file that has them and no game says so."""
+    (tmp_path / "a.toml").write_text("game_arguments = {size = 3}")
+    with pytest.raises(UserError, match="game_arguments and wrappers belong to a game; name it"):
+        load_config(tmp_path / "a.toml")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+def test_a_file_that_powershell_wrote_is_read(tmp_path, encoding):
+    """Its `>` writes UTF-16, and editors on Windows put a byte-order mark before UTF-8."""
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    (tmp_path / "mine.toml").write_bytes((mark + 'game = "tictactoe" # größer\r\n').encode(encoding))
+    assert load_preset(str(tmp_path / "mine.toml")).game == "tictactoe"
 
 
 # ---------------------------------------------------------------------------------------------------- unknown settings

@@ -15,11 +15,12 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.envs.registration import load_env_creator
+from gymnasium.envs.registration import load_env_creator, namespace
 
 from numzero import crash_context
 from numzero.errors import CopyRefused, UserError, nearest
 from numzero.games.adapters.actions import Actions, actions_of
+from numzero.games.adapters.plugins import register_plugins
 from numzero.games.adapters.reading import Misfit
 from numzero.games.adapters.rows import RowsGame, Seen, make_rows
 from numzero.games.adapters.spaces import Observations, observations_of
@@ -27,7 +28,7 @@ from numzero.games.base import GameSpec
 from numzero.games.bring import made, module_of, wrapped
 from numzero.games.naming import GameName, is_code, parse_name
 
-__all__ = ["GymGame", "registered_ids"]
+__all__ = ["GymGame", "is_registered", "registered_ids"]
 
 _Environment = gymnasium.Env[Any, Any]
 
@@ -35,6 +36,13 @@ _Environment = gymnasium.Env[Any, Any]
 def registered_ids() -> tuple[str, ...]:
     """The ids of the environments that gymnasium knows now, sorted."""
     return tuple(sorted(gymnasium.registry))
+
+
+def is_registered(env_id: str) -> bool:
+    """Whether gymnasium knows an environment by this id, or an installed package registers it; see `plugins`."""
+    if env_id not in gymnasium.registry:
+        register_plugins(env_id, namespace)
+    return env_id in gymnasium.registry
 
 
 class GymGame(RowsGame):
@@ -179,7 +187,7 @@ def _unwrapped(name: GameName, what: str) -> object:
     """What a registered id, a class or a function makes of the name's arguments."""
     module, attribute = module_of(name.base) if is_code(name.base) else (None, name.base)
     factory = getattr(module, attribute, None)
-    if factory is None and attribute not in gymnasium.registry:
+    if factory is None and not is_registered(attribute):
         offered = registered_ids() if module is None else [*registered_ids(), *_environment_classes(module)]
         raise UserError(
             f"{what} must be registered with gymnasium, or be a class as in 'package.module:Class'; "
