@@ -23,7 +23,7 @@ __all__ = [
     "unfit_explained",
 ]
 
-MOST_LISTED = 100
+MOST_LISTED = 60
 """Names that a sentence lists."""
 
 
@@ -77,7 +77,7 @@ class EnvironmentFault(UserError):
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown word: " Did you mean 'x'?", or the list of what is known."""
-    names = sorted(known)
+    names = sorted(known, key=lambda name: ("/" in name, name))  # many of a package come after single ones
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     if close:
         return f" Did you mean {close[0]!r}?"

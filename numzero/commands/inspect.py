@@ -17,8 +17,8 @@ from numzero.commands.trust import takes_trust
 from numzero.drawing.trees import as_json, as_text, require_drawable, save
 from numzero.games import Trust
 from numzero.runtime.family import no_orphans
-from numzero.training.config import arguments_of
 from numzero.text import plain
+from numzero.training.config import arguments_of
 
 __all__ = ["inspect"]
 

@@ -150,7 +150,9 @@ _COMMANDS = {
         "study:study",
         "Train a PRESET (or a TOML file, or a GAME) from many seeds, judge the final agents, and write what came out.",
     ),
-    "train": _command("train:train", "Train an agent by a PRESET (see `presets`), a TOML file with the same fields, or for any GAME."),
+    "train": _command(
+        "train:train", "Train an agent by a PRESET (see `presets`), a TOML file with the same fields, or for any GAME."
+    ),
 }
 
 

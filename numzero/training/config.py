@@ -39,7 +39,16 @@ from numzero.training.roles.reanalyze import ReanalyzeConfig
 from numzero.training.roles.selfplay import SelfPlayConfig
 
 __all__ = ["EvaluationConfig", "LearnerConfig", "ProcessConfig", "ReanalyzeConfig", "RunConfig"]
-__all__ += ["ScheduleConfig", "arguments_of", "game_of", "load_config", "load_general", "load_preset", "outside_code", "preset_names"]
+__all__ += [
+    "ScheduleConfig",
+    "arguments_of",
+    "game_of",
+    "load_config",
+    "load_general",
+    "load_preset",
+    "outside_code",
+    "preset_names",
+]
 __all__ += ["read_config", "save_config"]
 
 

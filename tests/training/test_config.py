@@ -182,7 +182,7 @@ def test_overrides_give_a_game_arguments_and_wrappers(tmp_path):
     (tmp_path / "mine.toml").write_text(TABLES)
     more = ["game_arguments.size=5", "game_arguments.word=a b", 'wrappers=[{name = "w:W"}]']
     assert load_config(tmp_path / "mine.toml", more).game == (
-        FOLDED.replace("size=4", "size=5").replace(')', ', word="a b")', 1) + " > w:W"
+        FOLDED.replace("size=4", "size=5").replace(")", ', word="a b")', 1) + " > w:W"
     )
     for overrides in (["game=CartPole-v1", more[0]], [more[0], "game=CartPole-v1"]):
         assert load_config(tmp_path / "mine.toml", overrides).game == "CartPole-v1(size=5)"
