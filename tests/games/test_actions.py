@@ -45,7 +45,7 @@ def test_every_action_of_a_space_is_listed_once(space: Space[Any]) -> None:
     ("space", "names", "written"),
     [
         (Discrete(2, start=-1), ("-1", "0"), [-1, 0]),
-        (MultiDiscrete([2, 3]), ("0,0", "0,1", "0,2", "1,0", "1,1", "1,2"), None),
+        (MultiDiscrete([2, 3]), ("0/0", "0/1", "0/2", "1/0", "1/1", "1/2"), None),
         (MultiBinary(2), ("00", "01", "10", "11"), None),
         (Tuple([Discrete(2), Discrete(2)]), ("0 0", "0 1", "1 0", "1 1"), [(0, 0), (0, 1), (1, 0), (1, 1)]),
         (Dict({"jump": Discrete(2)}), ("jump=0", "jump=1"), [{"jump": 0}, {"jump": 1}]),
@@ -104,7 +104,7 @@ def test_masks_of_several_choices_allow_their_combinations(form: Any) -> None:
     """A mask for each, in a tuple as gymnasium samples with, or one behind the other as sb3-contrib has them."""
     actions = of(MultiDiscrete([2, 3]))
     legal = read_mask(actions.mask(form([np.array([1, 0]), np.array([0, 1, 1])])), 6, "action_mask")
-    assert [name for name, is_legal in zip(actions.names, legal, strict=True) if is_legal] == ["0,1", "0,2"]
+    assert [name for name, is_legal in zip(actions.names, legal, strict=True) if is_legal] == ["0/1", "0/2"]
 
 
 def test_masks_of_truth_values_say_what_each_must_be() -> None:

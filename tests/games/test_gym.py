@@ -317,7 +317,7 @@ def test_what_an_environment_allows_is_legal(name: str) -> None:
 def test_a_mask_for_each_choice_is_legal_for_their_combinations() -> None:
     """Of MultiDiscrete, as `sample` takes them."""
     game = started("SwitchesPairs")
-    assert (game.spec.num_actions, game.spec.action_names) == (4, ("0,0", "0,1", "1,0", "1,1"))
+    assert (game.spec.num_actions, game.spec.action_names) == (4, ("0/0", "0/1", "1/0", "1/1"))
     assert game.legal().tolist() == [[True, True, False, False]]
 
 

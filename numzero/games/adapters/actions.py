@@ -69,7 +69,7 @@ def _choice(space: object, whose: str) -> _Choice:
     if isinstance(space, spaces.MultiDiscrete):
         sizes, firsts = space.nvec.ravel().tolist(), space.start.ravel().tolist()
         listed = _listed([range(first, first + size) for first, size in zip(firsts, sizes, strict=True)], space, whose)
-        names = tuple(",".join(str(value) for value in values) for values in listed)
+        names = tuple("/".join(str(value) for value in values) for values in listed)  # commas part moves
         return _Choice(names, _array_writer(listed, space), tuple(sizes))
     if isinstance(space, spaces.MultiBinary):
         listed = _listed([range(2)] * math.prod(space.shape), space, whose)
