@@ -414,8 +414,7 @@ def evaluate(
         simulations: per move; 0: the bare policy; None: the agent's own.
         seed: decides openings and episodes.
         exhaustive: also judge every position of a solved game.
-        max_steps: cut off an episode that has not ended by then; None: the longest that the game says, 10,000 where it
-            says none.
+        max_steps: cut off an episode that has not ended by then; None: see `judging.evaluate.step_limit`.
         trust: see `trusted_name`.
         game_arguments: see `load_agent`.
         progress: called with (done, total).

@@ -38,7 +38,8 @@ __all__ = ["evaluate"]
 @click.option(
     "--max-steps",
     type=click.IntRange(min=1),
-    help="Cut off episodes that have not ended by then; default: the game's longest, 10,000 where it names none.",
+    help="Cut off episodes that have not ended by then; default: the game's longest. Where it names none: 10,000, or "
+    "1,000 where training saw none end.",
 )
 @click.option("--exhaustive", is_flag=True, help="Also judge every position of a solved game, as tictactoe is.")
 @takes_trust
@@ -77,7 +78,7 @@ def evaluate(
         progress=_progress_line(),
     )
     if "unfinished" in result:
-        echo(unfinished_words(result, games, result["max_steps"]) + " See --max-steps.", err=True)
+        echo(unfinished_words(result, games) + " See --max-steps.", err=True)
     if as_json:
         echo(json.dumps(result))
         return

@@ -70,7 +70,7 @@ def study(
         echo("curves.png is left out: Pillow, which draws it, is not installed (pip install 'numzero[png]').", err=True)
 
     def report(result: SeedResult | None = None) -> None:
-        write_outcome(out, whole.outcome(command))
+        write_outcome(whole.folder, whole.outcome(command))
         if result is not None and not as_json:
             scores = ", ".join(f"{what} {score:,.1f}" for what, score in result.scores.items())
             took = f"{duration(result.seconds)}, {result.steps:,} steps"
@@ -80,7 +80,7 @@ def study(
         whole.run(jobs, report, report)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("Stopped. To go on: the same command again.") from None
-    echo((out / (RESULTS if as_json else PAGE)).read_text("utf-8"), nl=False)
+    echo((whole.folder / (RESULTS if as_json else PAGE)).read_text("utf-8"), nl=False)
 
 
 def _command(preset: str, seeds: int, out: Path, variants: Sequence[str], overrides: Sequence[str]) -> str:

@@ -60,6 +60,7 @@ def export(
     agent = Agent.load(source)
     trusted_name(agent.info.spec.name, f"the agent in {source}", trust)
     _check_out(out)
+    place = Path(os.path.abspath(out))  # wherever an environment may go
     started = time.perf_counter()
     graph = agent_graph(agent.info, agent.files)
     seconds = time.perf_counter() - started
@@ -68,7 +69,7 @@ def export(
     files[AGENT_GRAPH] = graph
     files[GOLDEN_FILE] = golden_cases(agent.info, agent.files, seed, trust)
     files["card.md"] = card(agent, card_scores(agent, games, seed, trust) if games else {}).encode()
-    write_folder(out, files)
+    write_folder(place, files)
     return _report(out, files, seconds, parity)
 
 

@@ -30,6 +30,8 @@ OPENING_MOVES = 2
 """Against another agent every game starts with so many random moves: two greedy players else repeat one game."""
 MAX_STEPS = 10_000
 """Where the game does not say how long an episode may be, one that has not ended after so many steps is cut off."""
+CONTINUING_STEPS = 1_000
+"""The same where self-play has seen none end either."""
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) at every move of a batch."""
@@ -39,19 +41,32 @@ def _unheard(done: int, total: int) -> None:
     """For callers that gave no `progress`."""
 
 
-def step_limit(spec: GameSpec, max_steps: int | None) -> int:
-    """Steps after which an episode is cut off: as the caller says, else as the game does, and MAX_STEPS at least."""
-    return max_steps or max(MAX_STEPS, spec.max_steps or 0)
+def step_limit(spec: GameSpec, max_steps: int | None, training: Mapping[str, Any] = {}) -> int:
+    """Steps after which an episode is cut off: as the caller says, else as the game does, or what is usual.
+
+    Args:
+        spec: of the game.
+        max_steps: asked for; None or 0: nobody asks.
+        training: what the agent says of its own.
+    """
+    if max_steps:
+        return max_steps
+    saw_no_end = training.get("episodes") == 0 and training.get("environment_steps", 0) > 0
+    return max(CONTINUING_STEPS if saw_no_end else MAX_STEPS, spec.max_steps or 0)
 
 
-def unfinished_words(scores: Mapping[str, Any], games: int, limit: int) -> str:
+def unfinished_words(scores: Mapping[str, Any], games: int) -> str:
     """What there is to say of episodes that were cut off; empty where all ended."""
     if not scores.get("unfinished"):
         return ""
     return (
-        f"{scores['unfinished']} of {games} episodes had not ended after {limit:,} steps and were cut off there; what "
-        "they had earned by then counts. Give the environment a time limit, or set another bound."
+        f"{scores['unfinished']} of {games} episodes had not ended after {scores['max_steps']:,} steps and were cut "
+        "off there; what they had earned by then counts. Give the environment a time limit, or set another bound."
     )
+
+
+def _cut_off(count: int, limit: int) -> dict[str, int]:
+    return {"unfinished": count, "max_steps": limit} if count else {}
 
 
 def evaluate(
@@ -75,6 +90,7 @@ def evaluate(
     if spec.num_players != 2 and opponent is not None:
         raise UserError(f"{spec.name} has one player; leave the opponent out.", arguments=("opponent",))
     name = trusted_name(spec.name, "the agent", trust)
+    max_steps = step_limit(spec, max_steps, agent.info.training)
     if spec.num_players == 2:
         against = opponent or RandomPlayer()
         return match(name, player, against, games=games, seed=seed, max_steps=max_steps, progress=progress)
@@ -93,7 +109,7 @@ def match(
 ) -> dict[str, Any]:
     """Wins, draws and losses of `player`, who moves first in half of the games (the larger half)."""
     scores: dict[str, Any] = {"wins": 0, "draws": 0, "losses": 0}
-    unfinished, most = 0, BATCH_SIZE
+    unfinished, limit, most = 0, 0, BATCH_SIZE
     for side, count in enumerate((games - games // 2, games // 2)):
         outcomes = np.zeros(0)
         rng = np.random.default_rng([seed, 0])  # the same openings for both sides
@@ -104,7 +120,7 @@ def match(
             done = side * (games - games // 2) + len(outcomes)
             moved = partial(progress or _unheard, done, games)
             try:
-                first, running = _play_match(game_name, pair, size, rng, opening, max_steps, moved)
+                first, running, limit = _play_match(game_name, pair, size, rng, opening, max_steps, moved)
             except CopyRefused as refused:  # when it was made: nothing was drawn yet
                 most = _fewer(refused, size)
                 continue
@@ -119,7 +135,7 @@ def match(
         for name, number in tally.items():
             scores[name] += number
         scores["as_first" if side == 0 else "as_second"] = tally
-    return scores | ({"unfinished": unfinished} if unfinished else {})
+    return scores | _cut_off(unfinished, limit)
 
 
 def _fewer(refused: CopyRefused, size: int) -> int:
@@ -137,8 +153,8 @@ def _play_match(
     opening_moves: int,
     max_steps: int | None,
     moved: Callable[[], None],
-) -> tuple[NDArray[np.float64], int]:
-    """`[size]` sum of rewards of the player who moved first, over one game each; how many games were cut off."""
+) -> tuple[NDArray[np.float64], int, int]:
+    """`[size]` sum of rewards of the player who moved first, over one game each; how many were cut off, and where."""
     game = make_game(game_name, size)
     try:
         game.reset(np.ones(size, np.bool_), rng)
@@ -156,7 +172,7 @@ def _play_match(
             playing &= ~(step.terminated | step.truncated)
             num_moves += 1
             moved()
-        return total, int(playing.sum())
+        return total, int(playing.sum()), limit
     finally:
         game.close()
 
@@ -173,12 +189,12 @@ def episodes(
     """Mean, standard deviation and minimum of the undiscounted return over `games` episodes with fixed seeds."""
     rng = np.random.default_rng([seed, 1])
     returns: list[float] = []
-    unfinished, most = 0, BATCH_SIZE
+    unfinished, limit, most = 0, 0, BATCH_SIZE
     while len(returns) < games:
         size = min(most, games - len(returns))
         moved = partial(progress or _unheard, len(returns), games)
         try:
-            more, running = _play_episodes(game_name, player, size, rng, max_steps, moved)
+            more, running, limit = _play_episodes(game_name, player, size, rng, max_steps, moved)
         except CopyRefused as refused:  # when it was made: nothing was drawn yet
             most = _fewer(refused, size)
             continue
@@ -187,7 +203,7 @@ def episodes(
         (progress or _unheard)(len(returns), games)
     found = np.asarray(returns)
     scores = {"mean_return": float(found.mean()), "std_return": float(found.std()), "min_return": float(found.min())}
-    return scores | ({"unfinished": unfinished} if unfinished else {})
+    return scores | _cut_off(unfinished, limit)
 
 
 def _play_episodes(
@@ -197,8 +213,8 @@ def _play_episodes(
     rng: np.random.Generator,
     max_steps: int | None,
     moved: Callable[[], None],
-) -> tuple[NDArray[np.float64], int]:
-    """`[size]` returns of one episode in each copy, and how many were cut off."""
+) -> tuple[NDArray[np.float64], int, int]:
+    """`[size]` returns of one episode in each copy; how many were cut off, and where."""
     game = make_game(game_name, size)
     try:
         game.reset(np.ones(size, np.bool_), rng)
@@ -210,7 +226,7 @@ def _play_episodes(
             playing &= ~(step.terminated | step.truncated)
             num_moves += 1
             moved()
-        return total, int(playing.sum())
+        return total, int(playing.sum()), limit
     finally:
         game.close()
 
@@ -267,8 +283,6 @@ def measure(
     )
     budget = agent.info.search.num_simulations if simulations is None else simulations
     context = {"game": agent.info.spec.name, "games": games, "simulations": budget, "seed": seed}
-    if "unfinished" in scores:
-        context["max_steps"] = step_limit(agent.info.spec, max_steps)
     return context | {"seconds": round(time.perf_counter() - started, 3)} | scores | positions
 
 

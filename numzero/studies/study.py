@@ -97,7 +97,7 @@ class Study:
         self.overrides = tuple(overrides)
         self.variants = (Variant(name="preset"), *variants)
         self.seeds = seeds
-        self.folder = folder
+        self.folder = Path(os.path.abspath(folder))  # wherever an environment may go
         names = [variant.name for variant in self.variants]
         if len(set(names)) < len(names):
             raise UserError(

@@ -12,7 +12,7 @@ from typing import Any
 
 from numzero.agent import AgentInfo, agent_files
 from numzero.inference import ModelFiles
-from numzero.judging.evaluate import step_limit, unfinished_words
+from numzero.judging.evaluate import unfinished_words
 from numzero.metrics import Evaluated, Finished, Started
 from numzero.replay import MEBIBYTE
 from numzero.runtime.base import WorkerStatus
@@ -84,8 +84,7 @@ class Account:
         """The agent of so many updates, after so many steps, was judged."""
         self._state.evaluated = updates
         self._journal.emit(Evaluated(seconds=self.seconds, updates=updates, steps=steps, scores=scores))
-        settings, spec = self._config.evaluation, self._state.plan.spec
-        if words := unfinished_words(scores, settings.games, step_limit(spec, settings.max_steps)):
+        if words := unfinished_words(scores, self._config.evaluation.games):
             self._journal.note("unfinished", f"{words} (evaluation.max_steps)")
 
     def not_evaluated(self, updates: int, why: str) -> None:

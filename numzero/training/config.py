@@ -143,7 +143,8 @@ class EvaluationConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Simulations per move, without noise."""
     max_steps: int = 0
     """An episode that has not ended after so many steps is cut off, and said to be; what it earned by then counts. 0:
-    as many as the game says its longest episode has, and where it does not say, 10,000. MuZero: 27,000 in Atari."""
+    as many as the game says its longest episode has; where it does not say, 10,000, and 1,000 as long as none of the
+    run's own episodes has ended. MuZero: 27,000 in Atari."""
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""

@@ -99,7 +99,7 @@ class SelfPlaySession:
         self.store = out / STORE_NAME
         self.totals = SelfPlayTotals()
         self.num_stored = 0
-        self._agent, self._out = agent, out
+        self._agent, self._out = agent, Path(os.path.abspath(out))  # wherever an environment may go
         self._started: float | None = None
         self._tasks = self._make_tasks(simulations, batch_size, games)
 
@@ -134,7 +134,7 @@ class SelfPlaySession:
             UserError: another process works in the folder, or workers end again and again.
         """
         lock = FolderLock(self._out, GAMES)
-        with lock.kept(), GameStore(self.store) as store:
+        with lock.kept(), GameStore(self._out / STORE_NAME) as store:
             tidy(self._out, GAMES)
             num_before = store.num_games()
             store.write_note(
@@ -145,12 +145,15 @@ class SelfPlaySession:
                 self._run(minutes, show, say)
         finally:
             lock.close()
-        with GameStore(self.store) as store:
+        with GameStore(self._out / STORE_NAME) as store:
             self.num_stored = store.num_games() - num_before
         return self.totals
 
     def _run(self, minutes: float | None, show: Callable[[SelfPlayTotals], None], say: Callable[[str], None]) -> None:
-        runtime, interrupts = make_runtime("processes", Place(self.store, self._out / "weights")), Interrupts()
+        runtime, interrupts = (
+            make_runtime("processes", Place(self._out / STORE_NAME, self._out / "weights")),
+            Interrupts(),
+        )
         try:
             with interrupts.heard():
                 say("preparing kernels (the first time on a machine takes a minute)")

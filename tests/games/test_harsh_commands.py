@@ -10,12 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from numzero.agent import Agent
+from numzero.exporting import folder
 from numzero.judging.evaluate import episodes
 from numzero.judging.opponents import RandomPlayer
 from numzero.metrics import Evaluated, Event, Noted
+from numzero.studies.study import Study
+from numzero.training.play_many import SelfPlaySession
 from numzero.training.run import TrainingRun
 from tests.games.harsh import FOLDER
-from tests.tiny import RUN, run_config
+from tests.tiny import RUN, run_config, write_agent
 
 ROOT = Path(__file__).resolve().parents[2]
 HARSH = "tests.games.harsh"
@@ -123,3 +127,24 @@ def on_read_only(disk: Path, commands: dict[str, list[str]]) -> dict[str, tuple[
     assert done.returncode == 0, done.stderr
     found: dict[str, tuple[int, str]] = json.loads(done.stdout)
     return found
+
+
+def test_folders_mean_what_they_meant_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of studies, of self-play and of exported agents too, if a game changes the current folder meanwhile."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path)
+    agent = write_agent(tmp_path / "agent")
+    session = SelfPlaySession(Agent.load(agent), Path("games"), games=1, workers=1)
+    study = Study("tictactoe", RUN, [], 1, Path("study"))
+
+    def wander(*_: object, **__: object) -> bytes:
+        monkeypatch.chdir(elsewhere)
+        return b'{"cases": []}'
+
+    monkeypatch.setattr(folder, "golden_cases", wander)
+    assert folder.export(Path("agent"), Path("exported"), games=0)["out"] == "exported"
+    session.run()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["agent", "elsewhere", "exported", "games"]
+    assert list(elsewhere.iterdir()) == []
+    assert study.folder == tmp_path / "study"

@@ -173,6 +173,9 @@ def test_the_bound_is_the_callers_or_the_games() -> None:
     long = msgspec.structs.replace(spec, max_steps=50_000)
     assert [step_limit(each, None) for each in (unknown, long)] == [10_000, 50_000]
     assert [step_limit(each, 7) for each in (unknown, long)] == [7, 7]
+    seen = {"episodes": 0, "environment_steps": 500}
+    assert [step_limit(each, None, seen) for each in (unknown, long)] == [1_000, 50_000]
+    assert step_limit(unknown, None, {"episodes": 0, "environment_steps": 0}) == 10_000
 
 
 def test_returns_are_those_of_single_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
