@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from numzero.errors import UserError, alone
 from numzero.files import UNREADABLE, generations, read_folder, read_newest
+from numzero.frames import FrameStack, History, ObservationConfig, stack_shape
 from numzero.games.base import GameSpec, spec_problems
 from numzero.inference import ModelFiles, OnnxModel
 from numzero.limits import LARGEST_BUDGET, seen
@@ -46,6 +47,8 @@ class AgentInfo(msgspec.Struct, frozen=True, kw_only=True):
     """gamma of its values."""
     search: SearchConfig
     """How it searches unless told otherwise."""
+    observation: ObservationConfig = ObservationConfig()
+    """How much of the past its networks see; the rule of stacks is told in `numzero.frames`."""
     model_version: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
     """Learner updates behind its weights."""
     training: dict[str, Any] = {}
@@ -128,6 +131,7 @@ class Agent:
     Attributes:
         info: what it says of itself.
         files: the bytes of its networks.
+        frames: what its networks see: of observations alone, or stacks of several.
     """
 
     def __init__(self, info: AgentInfo, model: ModelFiles) -> None:
@@ -136,6 +140,7 @@ class Agent:
         networks = self.make_model()
         if problems := _problems(info, networks):
             raise UserError(f"{INFO_FILE} does not fit: {' '.join(problems)}")
+        self.frames = FrameStack(info.spec, info.observation)
         self._idle = [_Searcher(networks)]
 
     def __reduce__(self) -> tuple[type[Agent], tuple[AgentInfo, ModelFiles]]:
@@ -179,6 +184,14 @@ class Agent:
         """A game to be played with this agent, whose search keeps its tree from move to move."""
         return AgentGame(self)
 
+    def history(self, batch_size: int) -> History:
+        """What B games showed before, for an agent whose networks see several frames.
+
+        `agent.act_batch(history.stack(observation), legal)` chooses; `history.advance(observation, action)` is told
+        every move, whoever made it, and `history.begin(which)` which games begin anew.
+        """
+        return History(self.frames, batch_size)
+
     def act(
         self,
         observation: NDArray[np.generic],
@@ -192,7 +205,8 @@ class Agent:
         """A move for one position.
 
         Args:
-            observation: `[*O]` as the game's spec says, from the view of the player to move.
+            observation: `[*O]` as the game's spec says, from the view of the player to move; a stack of frames where
+                the networks see several (see `history`; `game` keeps one itself).
             legal: `[A]` bool, or integers 0 and 1; None allows every action.
             simulations: search budget; None takes the agent's own; 0 plays the bare policy.
             time_limit_ms: stop searching after the simulation in hand once this much time has passed.
@@ -263,8 +277,8 @@ class Agent:
     def _check(self, observation: Any, legal: Any, simulations: int | None) -> _Question:
         spec = self.info.spec
         observation = _array("an observation", observation)
-        if observation.ndim == 0 or observation.shape[1:] != spec.observation_shape:
-            raise UserError(f"an observation must have shape {spec.observation_shape}; got {observation.shape[1:]}.")
+        if observation.ndim == 0 or observation.shape[1:] != self.frames.shape:
+            raise UserError(self._unfit(observation.shape[1:]))
         _check_numbers(observation)
         batch_size = len(observation)
         if batch_size == 0:
@@ -282,17 +296,31 @@ class Agent:
             self.info.search.num_simulations if simulations is None else _budget(simulations),
         )
 
+    def _unfit(self, shape: tuple[int, ...]) -> str:
+        """What is wrong with observations of that shape."""
+        if self.frames.is_plain or shape != self.frames.frame_shape:
+            return f"an observation must have shape {self.frames.shape}; got {shape}."
+        return (
+            f"this agent's networks see {self.info.observation.frames} frames, {self.frames.shape} together; got one, "
+            f"{shape}. Play with agent.game(), which keeps those before, or give agent.history(1).stack(...)."
+        )
+
 
 class AgentGame:
     """One game, in which each search goes on with what the one before found below the moves that were played.
 
     Rules `paper` and `parent_siblings` keep their statistics; `gumbel` searches each position afresh. A game is used by
     one thread at a time, others are refused with a UserError; any number of games may be played with one agent.
+
+    Where the agent's networks see several frames, the game keeps those before: `act` gets one frame, as all agents do,
+    and positions in which somebody else moves are shown to it by `show`.
     """
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._search: Search | None = None
+        self._history = History(agent.frames, 1, np.float32)
+        self._shown: NDArray[np.generic] | None = None  # of the position now; only where the past is seen
         self._lock = threading.Lock()
 
     def act(
@@ -306,14 +334,31 @@ class AgentGame:
         rng: np.random.Generator | None = None,
     ) -> Decision:
         """See `Agent.act`. The tree is kept as long as `simulations` stays the same."""
-        observation, legal, budget = self._agent._one(observation, legal, simulations)
-        _check_draw(temperature, rng)
         with alone(self._lock, "an AgentGame"), self._agent._searcher() as searcher:
+            observation, legal, budget = self._agent._one(self._stacked(observation), legal, simulations)
+            _check_draw(temperature, rng)
             if self._search is None or self._search.config.num_simulations != budget:
                 config = dataclasses.replace(self._agent.info.search, num_simulations=budget)
                 self._search = Search(searcher.model, config, 1)
             self._search.model = searcher.model
             return _decide(self._search.run(observation, legal, time_limit_ms=time_limit_ms), temperature, rng)
+
+    def show(self, observation: NDArray[np.generic]) -> None:
+        """Show a position that somebody else moves in, before `advance`; needed only where several frames are seen."""
+        with alone(self._lock, "an AgentGame"):
+            self._stacked(observation)
+
+    def _stacked(self, observation: NDArray[np.generic]) -> NDArray[np.generic]:
+        """`[*S]` what the networks see of the position that shows `observation` `[*O]`."""
+        frames = self._agent.frames
+        if frames.is_plain:
+            return observation
+        frame = _array("an observation", observation)
+        if frame.shape != frames.frame_shape:
+            raise UserError(f"an observation must be one frame of shape {frames.frame_shape}; got {frame.shape}.")
+        _check_numbers(frame)
+        self._shown = frame[None].astype(np.float32)
+        return np.asarray(self._history.stack(self._shown)[0])
 
     def advance(self, action: int) -> None:
         """Tell the game that `action` was played, by whomever. Call it for every move, the agent's own included."""
@@ -322,8 +367,21 @@ class AgentGame:
         if number is None or not 0 <= number < num_actions:
             raise UserError(f"an action must be from 0 to {num_actions - 1}; got {seen(action)}.")
         with alone(self._lock, "an AgentGame"):
+            self._remember(np.array([number], np.int32))
             if self._search is not None:
                 self._search.advance(np.array([number], np.int32))
+
+    def _remember(self, action: NDArray[np.int32]) -> None:
+        """Keep the frame that was shown, and what was played there."""
+        if self._agent.frames.is_plain:
+            return
+        if self._shown is None:
+            raise UserError(
+                "every position must be shown, by act or show, before advance says what was played there: this agent's "
+                f"networks see {self._agent.info.observation.frames} frames."
+            )
+        self._history.advance(self._shown, action)
+        self._shown = None
 
 
 _Question = tuple[NDArray[np.generic], NDArray[np.bool_], int]
@@ -351,11 +409,11 @@ def _problems(info: AgentInfo, model: OnnxModel) -> list[str]:
     """All in which an agent's info contradicts itself or its networks, one sentence each."""
     spec = info.spec
     networks = (model.observation_shape, model.num_actions)
-    problems = [*spec_problems(spec), *info.search.check()]
-    if networks != (spec.observation_shape, spec.num_actions):
+    problems = [*spec_problems(spec), *info.search.check(), *info.observation.check()]
+    if networks != (expected := (stack_shape(spec, info.observation), spec.num_actions)):
         problems.append(
             f"the networks take observations {networks[0]} and give {networks[1]} actions; the file says "
-            f"{spec.observation_shape} and {spec.num_actions}."
+            f"{expected[0]} and {expected[1]}."
         )
     if abs(model.discount) != abs(info.discount):
         problems.append(f"discount must be the networks', {abs(model.discount)}; got {info.discount}.")

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from numzero.compiled import kernel
 from numzero.errors import UserError
+from numzero.frames import FrameStack, seen_at
 from numzero.limits import LARGEST_SIZE, SHARE, at_least, beyond
 from numzero.replay.trajectory import Columns
 
@@ -173,6 +174,10 @@ class Steps(Protocol):
         """`[slots]` float32, as `fill_value_targets` leaves them."""
 
     @property
+    def first_slot(self) -> _Int64Array:
+        """`[slots]` int64, the first position of the slot's game."""
+
+    @property
     def final_slot(self) -> _Int64Array:
         """`[slots]` int64, the final position of the slot's game."""
 
@@ -189,7 +194,8 @@ class Batch(NamedTuple):
     """
 
     observation: _Float32Array
-    """`[B, K+1, *O]`; past the end the final one again."""
+    """`[B, K+1, *S]` what the network sees, stacks of frames where it sees several; past the end the final one again.
+    Only the first, `[B, 1, *S]`, where nothing looks at the others."""
     observation_mask: _Float32Array
     """`[B, K+1]`, 1 up to the final position."""
     action: _Int32Array
@@ -224,10 +230,14 @@ def make_batch(
     rng: np.random.Generator,
     *,
     with_discount: bool = False,
+    frames: FrameStack | None = None,
+    first_only: bool = False,
 ) -> Batch:
     """Gather windows of `unroll_steps` steps from the positions `slot` `[B]`; `rng` draws actions past the end.
 
     with_discount: where a network is to tell whether the turn passes.
+    frames: stacks observations; None: they are what the network sees.
+    first_only: leaves out the observations behind the sampled ones.
     """
     final = steps.final_slot[slot][:, None]
     ahead = slot[:, None] + np.arange(unroll_steps + 1)
@@ -244,7 +254,7 @@ def make_batch(
     discount = steps.columns.discount[edge] * was_taken[:, : edge.shape[1]]
     policy_target = steps.columns.policy_target[position] * was_taken[:, :, None]
     return Batch(
-        observation=steps.columns.observation[position].astype(np.float32, copy=False),
+        observation=_observations(steps, position[:, :1] if first_only else position, frames),
         observation_mask=(ahead <= final).astype(np.float32),
         action=action,
         policy_target=policy_target,
@@ -260,6 +270,13 @@ def make_batch(
     )
 
 
+def _observations(steps: Steps, position: _Int64Array, frames: FrameStack | None) -> _Float32Array:
+    """`[B, n, *S]` what the network sees in positions `[B, n]`."""
+    columns = steps.columns
+    seen = seen_at(frames, columns.observation, columns.action, steps.first_slot[position], position)
+    return np.asarray(seen.astype(np.float32, copy=False))
+
+
 def apply_symmetry(
     batch: Batch, observation_maps: _Int32Array, action_maps: _Int32Array, rng: np.random.Generator
 ) -> Batch:
@@ -268,7 +285,7 @@ def apply_symmetry(
     observation_maps: `[S, prod(O)]` int32, new.ravel()[i] = old.ravel()[map[i]]; each row a permutation.
     action_maps: `[S, A]` int32, action a becomes map[a], and its policy target moves along; each row a permutation.
     """
-    batch_size, num_positions, *shape = batch.observation.shape
+    batch_size, num_shown, *shape = batch.observation.shape
     expected = (int(np.prod(shape)), batch.policy_target.shape[2])
     if (observation_maps.shape[1:], action_maps.shape[1:]) != (expected[:1], expected[1:]) or len(
         observation_maps
@@ -279,12 +296,14 @@ def apply_symmetry(
         )
     which: _Int64Array = rng.integers(len(action_maps), size=(batch_size,))
     row = np.arange(batch_size)[:, None, None]
-    position = np.arange(num_positions)[None, :, None]
-    flat = batch.observation.reshape(batch_size, num_positions, -1)  # [B, K+1, prod(O)]
+    position = np.arange(batch.policy_target.shape[1])[None, :, None]
+    flat = batch.observation.reshape(batch_size, num_shown, -1)  # [B, K+1 or 1, prod(O)]
     policy_target = np.empty_like(batch.policy_target)
     policy_target[row, position, action_maps[which][:, None, :]] = batch.policy_target
     return batch._replace(
-        observation=flat[row, position, observation_maps[which][:, None, :]].reshape(batch.observation.shape),
+        observation=flat[row, position[:, :num_shown], observation_maps[which][:, None, :]].reshape(
+            batch.observation.shape
+        ),
         action=action_maps[which[:, None], batch.action].astype(np.int32, copy=False),
         policy_target=policy_target,
     )

@@ -123,7 +123,7 @@ class WebServer(http.server.ThreadingHTTPServer):
     def prepare(self) -> None:
         """Compile what the agent needs to think here, before the first question waits for it."""
         if self.config["engine"] == "server":
-            self.agent.act(np.zeros(self.agent.info.spec.observation_shape))
+            self.agent.act(np.zeros(self.agent.frames.shape))
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Begin a thread for a connection, or say that there are too many."""
@@ -284,7 +284,7 @@ def _reply(agent: Agent, body: bytes) -> tuple[HTTPStatus, bytes, str]:
 
 def _act(agent: Agent, question: _Question) -> dict[str, Any]:
     """The agent's answer in plain values, None for what is no number."""
-    shape, given = agent.info.spec.observation_shape, len(question.observation)
+    shape, given = agent.frames.shape, len(question.observation)
     if given != math.prod(shape):
         raise UserError(f"an observation must have {math.prod(shape)} numbers; got {given}.")
     observation = np.asarray(question.observation, np.float32).reshape(shape)

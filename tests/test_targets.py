@@ -30,6 +30,7 @@ def flat_steps(games: list[dict[str, Any]], num_actions: int = 3) -> tuple[Simpl
         root_value=np.full(size, 77, np.float32),
         exploratory=np.ones(size, np.bool_),
         value_target=np.full(size, 77, np.float32),
+        first_slot=np.zeros(size, np.int64),
         final_slot=np.zeros(size, np.int64),
         terminated=np.zeros(size, np.bool_),
     )
@@ -40,6 +41,7 @@ def flat_steps(games: list[dict[str, Any]], num_actions: int = 3) -> tuple[Simpl
         for name in ("reward", "discount", "exploratory"):
             getattr(steps, name)[first:final] = game[name]
         steps.root_value[first : final + 1] = game["root_value"]
+        steps.first_slot[first : final + 1] = first
         steps.final_slot[first : final + 1] = final
         steps.terminated[first : final + 1] = game["terminated"]
         slots.append((first, final))

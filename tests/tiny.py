@@ -7,6 +7,7 @@ from pathlib import Path
 
 from numzero.agent import Agent, AgentInfo, agent_files
 from numzero.files import write_folder
+from numzero.frames import FrameStack, ObservationConfig
 from numzero.games import GameSpec, make_game
 from numzero.games.turns import model_discount, turn_gamma
 from numzero.inference import ModelFiles
@@ -48,10 +49,13 @@ def model_files(game: str = "tictactoe", seed: int = 0) -> ModelFiles:
     return files_for(made.spec, GAMMA[game], seed)
 
 
-def files_for(spec: GameSpec, gamma: float, seed: int = 0) -> ModelFiles:
+def files_for(
+    spec: GameSpec, gamma: float, seed: int = 0, *, observation: ObservationConfig | None = None
+) -> ModelFiles:
     """Networks with random weights for any game."""
     config = network_config(width=16, latent_size=8, latent_scaling="layernorm", head_scale=1.0)
-    network = make_network(spec.observation_shape, spec.num_actions, config, seed, turn_gamma(spec, gamma))
+    shape = FrameStack(spec, observation or ObservationConfig()).shape
+    network = make_network(shape, spec.num_actions, config, seed, turn_gamma(spec, gamma))
     return Exporter(network, model_discount(spec, gamma)).files(network, version=seed)
 
 

@@ -40,7 +40,7 @@ from numzero.agent import Agent
 imported = time.perf_counter()
 agent = Agent.load(sys.argv[1])
 loaded = time.perf_counter()
-agent.act(np.zeros(agent.info.spec.observation_shape, np.float32))
+agent.act(np.zeros(agent.frames.shape, np.float32))
 ended = time.perf_counter()
 seconds = {"import": imported - started, "load": loaded - imported, "act": ended - loaded}
 print(json.dumps({**seconds, "total": ended - started}))
@@ -59,7 +59,7 @@ def bench_agent(
     files = read_agent(folder)
     agent = Agent.from_files(files, folder)
     graph = OnnxSearch(files[AGENT_GRAPH]) if AGENT_GRAPH in files else None
-    observation, legal = _positions(trusted_name(agent.info.spec.name, f"the agent in {folder}", trust))
+    observation, legal = _positions(agent, trusted_name(agent.info.spec.name, f"the agent in {folder}", trust))
     results = []
     for budget in simulations:
 
@@ -97,9 +97,9 @@ def first_call(folder: Path, *, cold: bool) -> dict[str, float]:
     return result
 
 
-def _positions(name: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Positions with a move to choose, from random play: `[P, *O]` and `[P, A]`."""
-    rng = np.random.default_rng(0)
+def _positions(agent: Agent, name: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Positions with a move to choose, from random play: what the agent sees, `[P, *S]`, and `[P, A]`."""
+    rng, history = np.random.default_rng(0), agent.history(1)
     game = make_game(name, 1)
     everyone = np.ones(1, np.bool_)
     observations: list[NDArray[Any]] = []
@@ -107,11 +107,14 @@ def _positions(name: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     try:
         game.reset(everyone, rng)
         while len(observations) < NUM_POSITIONS:
-            observations.append(game.observation()[0].copy())
+            observations.append(history.stack(game.observation())[0].copy())
             legals.append(game.legal()[0].copy())
-            step = game.step(rng.choice(np.flatnonzero(legals[-1]), 1).astype(np.int32))
+            action = rng.choice(np.flatnonzero(legals[-1]), 1).astype(np.int32)
+            history.advance(game.observation(), action)
+            step = game.step(action)
             if step.terminated[0] or step.truncated[0]:
                 game.reset(everyone, rng)
+                history.begin(everyone)
     finally:
         game.close()
     return np.stack(observations), np.stack(legals)

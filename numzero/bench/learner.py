@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from numzero.bench.clock import median_times
+from numzero.frames import FrameStack
 from numzero.games import GameSpec, make_game
 from numzero.replay import Trajectory, Window, layout
 from numzero.targets import Batch
@@ -30,14 +31,16 @@ def bench_learner(preset: str, batch_size: int, seconds: float) -> dict[str, Any
     """
     from numzero.networks.arithmetic import update_products
     from numzero.networks.network import make_network
-    from numzero.training.learning.batches import draw_batch
+    from numzero.training.learning.batches import draw_batch, seen_symmetries
     from numzero.training.learning.learner import Learner
 
     config = load_preset(preset)
     game = make_game(config.game, 1)
     spec, symmetries = game.spec, game.symmetries
     game.close()
-    network = make_network(spec.observation_shape, spec.num_actions, config.network, seed=0)
+    frames = FrameStack(spec, config.observation)
+    symmetries = seen_symmetries(symmetries, frames)
+    network = make_network(frames.shape, spec.num_actions, config.network, seed=0)
     learner = Learner(network, config.learner, num_updates=10**9)
     config = msgspec.structs.replace(config, learner=msgspec.structs.replace(config.learner, batch_size=batch_size))
     rng, window = np.random.default_rng(0), _random_window(spec)
@@ -45,7 +48,8 @@ def bench_learner(preset: str, batch_size: int, seconds: float) -> dict[str, Any
     products = update_products(network, batch_size, config.targets.unroll_steps, consistency=consistency)
 
     def draw() -> Batch:
-        return draw_batch(window, config, symmetries, rng, with_discount="discount" in network.heads)[0]
+        with_discount = "discount" in network.heads
+        return draw_batch(window, config, symmetries, rng, with_discount=with_discount, frames=frames)[0]
 
     batch = draw()
     update, drawing, arithmetic = median_times([lambda: learner.update(batch), draw, products], seconds)
@@ -66,7 +70,7 @@ def _random_window(spec: GameSpec) -> Window:
     window = Window(4096, spec.observation_shape, spec.observation_dtype, num_actions)
     fields = layout(length, num_actions, spec.observation_shape, np.dtype(spec.observation_dtype))
     for number in range(4096 // (length + 1)):
-        arrays = {field.name: np.ones(field.shape, field.dtype) for field in fields}
+        arrays: dict[str, Any] = {field.name: np.ones(field.shape, field.dtype) for field in fields}
         arrays |= {
             "observation": rng.integers(0, 2, arrays["observation"].shape).astype(spec.observation_dtype),
             "action": rng.integers(0, num_actions, length, dtype=np.int32),

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from numzero.bench.clock import median_times
+from numzero.frames import FrameStack
 from numzero.games import make_game
 from numzero.games.turns import model_discount
 from numzero.inference import OnnxModel
@@ -96,11 +97,13 @@ def bench_selfplay(preset: str, workers: int, seconds: float) -> dict[str, Any]:
     game = make_game(config.game, 1)
     spec = game.spec
     game.close()
-    network = make_network(spec.observation_shape, spec.num_actions, config.network, seed=0)
+    shape = FrameStack(spec, config.observation).shape
+    network = make_network(shape, spec.num_actions, config.network, seed=0)
     gamma = config.schedule.gamma
     files = Exporter(network, model_discount(spec, gamma)).files(network, 0)
     settings = msgspec.structs.replace(config.selfplay, batch_size=BENCH_GAMES)
-    tasks = [SelfPlayTask(config.game, config.search, settings, gamma, 0, actor) for actor in range(workers)]
+    task = SelfPlayTask(config.game, config.search, settings, gamma, 0, 0, observation=config.observation)
+    tasks = [task._replace(actor=actor) for actor in range(workers)]
     warm_up(tasks[0], files)
     with tempfile.TemporaryDirectory() as folder:
         runtime = make_runtime("processes", Place(Path(folder) / "replay.sqlite", Path(folder) / "weights"))

@@ -15,6 +15,7 @@ import click
 from numzero import api
 from numzero.agent import AgentInfo
 from numzero.commands.display import echo
+from numzero.frames import FrameStack
 from numzero.text import plain
 
 __all__ = ["describe"]
@@ -56,7 +57,11 @@ def _rows(info: AgentInfo, report: dict[str, Any]) -> dict[str, list[str]]:
     search = [f"{name} {value}" for name, value in report["search"].items() if name not in ("rule", "num_simulations")]
     training = [f"{name.replace('_', ' ')} {value}" for name, value in info.training.items()]
     return {
-        "observation": [observation, *textwrap.wrap(spec.observation_layout or UNSAID, WIDTH)],
+        "observation": [
+            observation,
+            *textwrap.wrap(spec.observation_layout or UNSAID, WIDTH),
+            *textwrap.wrap(FrameStack(spec, info.observation).in_words(), WIDTH),
+        ],
         "actions": textwrap.wrap(f"{spec.num_actions}: {', '.join(spec.action_names)}", WIDTH),
         "legal": textwrap.wrap(spec.legal_rule or UNSAID, WIDTH),
         "players": [f"{spec.num_players}, in episodes {steps}"],

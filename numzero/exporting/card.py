@@ -10,6 +10,7 @@ from typing import Any
 from numzero.agent import Agent
 from numzero.drawing.tables import table, words
 from numzero.drawing.words import score_line
+from numzero.frames import FrameStack
 from numzero.games import ObservationPart, Trust, is_solved
 from numzero.judging.evaluate import measure, scores_only
 from numzero.judging.opponents import named_opponent
@@ -70,6 +71,7 @@ def card(agent: Agent, scores: dict[str, str]) -> str:
         "## What it sees and may do",
         "",
         f"- Observation, {info.spec.observation_dtype}: {words(info.spec.observation_layout or UNSAID)}",
+        *(f"- Stacked: {stack}" for stack in [FrameStack(info.spec, info.observation).in_words()] if stack),
         f"- Legal: {words(info.spec.legal_rule or UNSAID)}",
         "",
         *_parts(info.spec.observation_parts),

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from numzero.agent import AgentInfo, agent_files
 from numzero.errors import UserError
+from numzero.frames import FrameStack, History
 from numzero.games import GameSpec, Trust, make_game, trusted_name
 from numzero.inference import ModelFiles, OnnxModel, OnnxSearch
 from numzero.search import Search, sample_action
@@ -40,7 +41,7 @@ class Position(NamedTuple):
     """One position to be searched."""
 
     observation: NDArray[np.generic]
-    """`[*O]`."""
+    """`[*S]` what the networks see: of one observation, or a stack of several."""
     legal: NDArray[np.bool_]
     """`[A]`."""
 
@@ -61,6 +62,7 @@ def agent_graph(info: AgentInfo, model: ModelFiles, *, with_margin: bool = False
         "game": info.spec.name,
         "observation_layout": info.spec.observation_layout,
         "observation_parts": msgspec.json.encode(info.spec.observation_parts).decode(),
+        "observation_stack": FrameStack(info.spec, info.observation).in_words(),
         "legal_rule": info.spec.legal_rule,
         "action_names": json.dumps(info.spec.action_names),
         "num_players": str(info.spec.num_players),
@@ -90,21 +92,25 @@ def play_positions(
         UserError: the user has not answered for the game; see `trusted_name`.
     """
     name = trusted_name(info.spec.name, "the agent", trust)
+    frames = FrameStack(info.spec, info.observation)
     try:
         game = make_game(name, 1)
     except UserError:
         while True:
-            yield _imagined(info.spec, rng)
+            yield _imagined(info.spec, frames.shape, rng)
+    history = History(frames, 1)
     search = numba_search(info, model, PLAY_SIMULATIONS)
     try:
         while True:
             game.reset(np.ones(1, np.bool_), rng)
+            history.begin(np.ones(1, np.bool_))
             over = False
             while not over:
-                observation, legal = game.observation().copy(), game.legal().copy()
+                observation, legal = history.stack(game.observation()).copy(), game.legal().copy()
                 yield Position(observation[0], legal[0])
                 at_random = rng.random() < 0.5
                 action = _random_move(legal, rng) if at_random else search.run(observation, legal).action
+                history.advance(game.observation(), action)
                 step = game.step(action)
                 over = bool(step.terminated[0] | step.truncated[0])
     finally:
@@ -115,9 +121,8 @@ def _random_move(legal: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[
     return sample_action(legal.astype(np.float32), 1.0, rng)
 
 
-def _imagined(spec: GameSpec, rng: np.random.Generator) -> Position:
-    """Numbers of the right shape and kind."""
-    shape = spec.observation_shape
+def _imagined(spec: GameSpec, shape: tuple[int, ...], rng: np.random.Generator) -> Position:
+    """Numbers of the right kind, and of the shape `[*S]` that the networks see."""
     observation = rng.integers(2, size=shape) if spec.observation_dtype == "uint8" else rng.normal(size=shape)
     legal = rng.random(spec.num_actions) < 0.7
     legal[rng.integers(spec.num_actions)] = True

@@ -16,6 +16,7 @@ from numzero.agent import AgentInfo
 from numzero.errors import UserError, unfit_explained
 from numzero.exporting.embed import Position, agent_graph, numba_search
 from numzero.files import generations, read_folder
+from numzero.frames import FrameStack
 from numzero.games import Trust, trusted_code
 from numzero.games.turns import turn_gamma
 from numzero.inference import FoundMove, ModelFiles, OnnxModel, OnnxSearch
@@ -165,7 +166,7 @@ def _torch_error(source: Path, info: AgentInfo, model: ModelFiles, trust: Trust)
     trusted_code(outside_code(config), f"the run in {source}", trust)
     try:
         turns = turn_gamma(info.spec, info.discount)
-        sizes = info.spec.observation_shape, info.spec.num_actions
+        sizes = FrameStack(info.spec, info.observation).shape, info.spec.num_actions
         return parity_with(parameters, *sizes, config.network, model, turns, learner), ""
     except ParityError as error:
         raise UserError(f"the networks are not the run's: {error}") from error

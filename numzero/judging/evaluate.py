@@ -6,7 +6,7 @@ Knows agents, games and opponents; knows nothing of training, and never imports 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from numzero.agent import Agent
 from numzero.errors import CopyRefused, UserError
 from numzero.games import STAY, GameSpec, Solved, Trust, make_game, trusted_name
 from numzero.games.turns import for_first_player
-from numzero.judging.opponents import AgentPlayer, Player, RandomPlayer
+from numzero.judging.opponents import AgentPlayer, Player, RandomPlayer, Remembers
 
 __all__ = ["Progress", "episodes", "evaluate", "exhaustive", "match", "measure", "scores_only", "step_limit"]
 __all__ += ["unfinished_words"]
@@ -159,6 +159,7 @@ def _play_match(
     try:
         game.reset(np.ones(size, np.bool_), rng)
         total, playing, num_moves = np.zeros(size), np.ones(size, np.bool_), 0
+        remembering = _begin(players, size)
         limit = step_limit(game.spec, max_steps)
         while playing.any() and num_moves < limit:
             to_play = game.to_play().copy()
@@ -167,6 +168,8 @@ def _play_match(
                 if (mine := playing & (to_play == side)).any():
                     mover = RandomPlayer() if num_moves < opening_moves else players[side]
                     action[mine] = mover.choose(game, rng)[mine]
+            for each in remembering:
+                each.advance(game, action)
             step = game.step(action)
             total += for_first_player(step.reward, to_play)
             playing &= ~(step.terminated | step.truncated)
@@ -219,9 +222,13 @@ def _play_episodes(
     try:
         game.reset(np.ones(size, np.bool_), rng)
         total, playing, num_moves = np.zeros(size), np.ones(size, np.bool_), 0
+        remembering = _begin([player], size)
         limit = step_limit(game.spec, max_steps)
         while playing.any() and num_moves < limit:
-            step = game.step(np.where(playing, player.choose(game, rng), STAY).astype(np.int32))
+            action = np.where(playing, player.choose(game, rng), STAY).astype(np.int32)
+            for each in remembering:
+                each.advance(game, action)
+            step = game.step(action)
             total += step.reward
             playing &= ~(step.terminated | step.truncated)
             num_moves += 1
@@ -229,6 +236,14 @@ def _play_episodes(
         return total, int(playing.sum()), limit
     finally:
         game.close()
+
+
+def _begin(players: Iterable[Player], size: int) -> list[Remembers]:
+    """Those of the players who remember, told that `size` games begin."""
+    remembering: list[Remembers] = [player for player in players if isinstance(player, Remembers)]
+    for each in remembering:
+        each.begin(size)
+    return remembering
 
 
 def exhaustive(
@@ -244,7 +259,8 @@ def exhaustive(
     optimal = 0
     for start in range(0, len(values), EXHAUSTIVE_BATCH_SIZE):
         rows = slice(start, start + EXHAUSTIVE_BATCH_SIZE)
-        action = agent.act_batch(observation[rows], legal[rows], simulations=simulations).action
+        seen = agent.history(len(legal[rows])).stack(observation[rows])  # as if an episode began there
+        action = agent.act_batch(seen, legal[rows], simulations=simulations).action
         chosen = values[rows][np.arange(len(action)), action]
         best = np.where(legal[rows], values[rows], np.iinfo(np.int8).min).max(axis=1)
         optimal += int((chosen == best).sum())

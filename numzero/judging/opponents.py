@@ -6,7 +6,7 @@ Knows how each chooses its moves in a batch of games; knows nothing of matches a
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numzero.errors import UserError
 from numzero.games import Game, Solved
 from numzero.search import sample_action
 
-__all__ = ["AgentPlayer", "MinimaxPlayer", "Player", "RandomPlayer", "named_opponent"]
+__all__ = ["AgentPlayer", "MinimaxPlayer", "Player", "RandomPlayer", "Remembers", "named_opponent"]
 
 
 class Player(Protocol):
@@ -24,6 +24,19 @@ class Player(Protocol):
 
     def choose(self, game: Game, rng: np.random.Generator) -> NDArray[np.int32]:
         """`[B]` one legal action per running copy, anything in a finished one."""
+        ...
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A player whose moves depend on what a batch of games showed before."""
+
+    def begin(self, batch_size: int) -> None:
+        """So many new games begin."""
+        ...
+
+    def advance(self, game: Game, action: NDArray[np.int32]) -> None:
+        """`action` `[B]`, STAY in some copies, is about to be played, whoever chose it."""
         ...
 
 
@@ -51,11 +64,21 @@ class AgentPlayer:
     def __init__(self, agent: Agent, simulations: int | None = None) -> None:
         self._agent = agent
         self._simulations = simulations
+        self._history = agent.history(0)
+
+    def begin(self, batch_size: int) -> None:
+        """See `Remembers`."""
+        self._history = self._agent.history(batch_size)
+
+    def advance(self, game: Game, action: NDArray[np.int32]) -> None:
+        """See `Remembers`."""
+        self._history.advance(game.observation(), action)
 
     def choose(self, game: Game, rng: np.random.Generator) -> NDArray[np.int32]:
         """See `Player`."""
         del rng
-        return self._agent.act_batch(game.observation(), _open(game.legal()), simulations=self._simulations).action
+        seen = self._history.stack(game.observation())
+        return self._agent.act_batch(seen, _open(game.legal()), simulations=self._simulations).action
 
 
 def _open(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

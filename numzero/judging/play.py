@@ -38,12 +38,16 @@ def play_episode(
     """
     game.reset(np.ones(1, np.bool_), rng)
     total, ended = np.zeros(2), False
+    history = agent.history(1)
     while not ended:
         mover = int(game.to_play()[0])
-        action = choose(mover, agent.act(game.observation()[0], game.legal()[0], simulations=simulations))
+        seen = history.stack(game.observation())[0]
+        action = choose(mover, agent.act(seen, game.legal()[0], simulations=simulations))
         if action is None:
             return None
-        step = game.step(np.array([action], np.int32))
+        played = np.array([action], np.int32)
+        history.advance(game.observation(), played)
+        step = game.step(played)
         total[mover] += float(step.reward[0])
         ended = bool(step.terminated[0] | step.truncated[0])
     return total

@@ -15,6 +15,7 @@ from numzero.agent import Agent
 from numzero.drawing.reading import read_tree
 from numzero.drawing.trees import Node
 from numzero.errors import UserError
+from numzero.frames import History
 from numzero.games import Game, Trust, make_game, trusted_name
 from numzero.search import principal_variation
 
@@ -59,8 +60,9 @@ def look(
     """
     spec = agent.info.spec
     with closing(make_game(trusted_name(spec.name, "the agent", trust), 1)) as game:
-        _play(game, moves, seed)
-        result = agent.search(game.observation(), game.legal(), simulations=simulations)
+        history = agent.history(1)
+        _play(game, history, moves, seed)
+        result = agent.search(history.stack(game.observation()), game.legal(), simulations=simulations)
         line = principal_variation(result.tree, 0, int(result.action[0]))
         names = game.spec.action_names
         found = {
@@ -80,12 +82,12 @@ def look(
         )
 
 
-def _play(game: Game, moves: Sequence[str], seed: int) -> None:
+def _play(game: Game, history: History, moves: Sequence[str], seed: int) -> None:
     """Play `moves` from a reset."""
     game.reset(np.ones(1, np.bool_), np.random.default_rng(seed))
     over, num_played = False, 0
     while num_played < len(moves) and not over:
-        over = _step(game, num_played + 1, moves[num_played])
+        over = _step(game, history, num_played + 1, moves[num_played])
         num_played += 1
     if over:
         raise UserError(
@@ -95,7 +97,7 @@ def _play(game: Game, moves: Sequence[str], seed: int) -> None:
         )
 
 
-def _step(game: Game, number: int, move: str) -> bool:
+def _step(game: Game, history: History, number: int, move: str) -> bool:
     """Make one move; whether the game is over then."""
     names, legal = game.spec.action_names, game.legal()[0]
     if move not in names or not legal[names.index(move)]:
@@ -104,5 +106,7 @@ def _step(game: Game, number: int, move: str) -> bool:
             f"{game.spec.name}: {', '.join(np.asarray(names)[legal])}.",
             arguments=("moves",),
         )
-    step = game.step(np.array([names.index(move)], np.int32))
+    action = np.array([names.index(move)], np.int32)
+    history.advance(game.observation(), action)
+    step = game.step(action)
     return bool(step.terminated[0] | step.truncated[0])

@@ -60,6 +60,12 @@ class _Header(msgspec.Struct, frozen=True, array_like=True):
     observation_shape: tuple[int, ...]
 
 
+class _PieceHeader(_Header, frozen=True, array_like=True):
+    """Of a game that looks back at the piece before; all others are written as ever."""
+
+    lead_in: int = 0
+
+
 class _StatisticsHeader(msgspec.Struct, frozen=True, array_like=True):
     game_id: str
     agent: str
@@ -68,7 +74,7 @@ class _StatisticsHeader(msgspec.Struct, frozen=True, array_like=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_header_decoder = msgspec.msgpack.Decoder(_Header)
+_header_decoder = msgspec.msgpack.Decoder(_PieceHeader)
 _statistics_decoder = msgspec.msgpack.Decoder(_StatisticsHeader)
 
 
@@ -76,14 +82,15 @@ def encode_trajectory(trajectory: Trajectory) -> bytes:
     """The trajectory as bytes that `decode_trajectory` verifies; UserError if `check_trajectory` objects."""
     check_trajectory(trajectory)
     observation = trajectory.observation
-    header = _Header(
-        trajectory.game_id,
-        trajectory.ended,
-        trajectory.num_steps,
-        trajectory.legal.shape[1],
-        "u1" if observation.dtype == np.uint8 else "f4",
-        observation.shape[1:],
-    )
+    about: dict[str, Any] = {
+        "game_id": trajectory.game_id,
+        "ended": trajectory.ended,
+        "num_steps": trajectory.num_steps,
+        "num_actions": trajectory.legal.shape[1],
+        "observation_dtype": "u1" if observation.dtype == np.uint8 else "f4",
+        "observation_shape": observation.shape[1:],
+    }
+    header = _PieceHeader(**about, lead_in=trajectory.lead_in) if trajectory.lead_in else _Header(**about)
     fields = layout(trajectory.num_steps, trajectory.legal.shape[1], observation.shape[1:], observation.dtype)
     return _seal(_MAGIC, header, trajectory, fields)
 
@@ -102,7 +109,7 @@ def decode_trajectory(payload: bytes) -> Trajectory:
     fields = layout(header.num_steps, header.num_actions, header.observation_shape, dtype)
     arrays = _split(payload, offset, fields)
     with _unsound_explained():
-        trajectory = Trajectory(game_id=header.game_id, ended=header.ended, **arrays)
+        trajectory = Trajectory(game_id=header.game_id, ended=header.ended, lead_in=header.lead_in, **arrays)
         check_trajectory(trajectory)
     return trajectory
 

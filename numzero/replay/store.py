@@ -170,7 +170,7 @@ class GameStore:
         Where the file has a limit (`set_limit`), the oldest games leave in the same transaction.
         """
         rows = [
-            (t.game_id, t.num_steps, t.ended, int(t.model_version[-1]), payload)
+            (t.game_id, t.num_own_steps, t.ended, int(t.model_version[-1]), payload)
             for t in trajectories
             for payload in (encode_trajectory(t),)
         ]
@@ -223,7 +223,7 @@ class GameStore:
                 while num_steps > 0 and (row := rows.fetchone()) is not None:
                     for game in self._intact([row]):
                         games.append(game)
-                        num_steps -= game.num_steps
+                        num_steps -= game.num_own_steps
             finally:
                 rows.close()
         return games[::-1]
@@ -349,9 +349,9 @@ class GameStore:
             except UserError as error:
                 yield str(error)
                 continue
-            num_games, num_steps = num_games + 1, num_steps + game.num_steps
+            num_games, num_steps = num_games + 1, num_steps + game.num_own_steps
             newest = (None, None) if fresh is None else (fresh.agent, fresh.mean_version)
-            if said != [game.num_steps, game.ended, int(game.model_version[-1]), *newest]:
+            if said != [game.num_own_steps, game.ended, int(game.model_version[-1]), *newest]:
                 yield f"The index of {self.path} is damaged: it says {said} of game {game_id!r}."
         if (num_games, num_steps) != (expected := (self.num_games(), self.num_steps())):
             yield f"{self.path} should hold {expected} games and steps; {(num_games, num_steps)} are whole."

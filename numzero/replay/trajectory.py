@@ -90,11 +90,19 @@ class Trajectory(Columns, frozen=True, kw_only=True, eq=False):
     """Unique; a game that is delivered twice is stored once."""
     ended: Ended
     """How the last position came to be the last; "cut" is a piece of a longer episode, delivered early."""
+    lead_in: int = 0
+    """How many positions at the beginning were in the piece before too: stacks of frames look back at them (see
+    `numzero.frames`), and nothing is learned from them again."""
 
     @property
     def num_steps(self) -> int:
         """T, the number of actions taken."""
         return len(self.action)
+
+    @property
+    def num_own_steps(self) -> int:
+        """How many of them are in no piece before."""
+        return len(self.action) - self.lead_in
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -229,6 +237,10 @@ def _check_meaning(trajectory: Trajectory) -> None:
         raise UserError(f"Trajectory.game_id must be a string that is not empty; got {trajectory.game_id!r}.")
     if trajectory.ended not in _ENDINGS:
         raise UserError(f"Trajectory.ended must be one of {', '.join(_ENDINGS)}; got {trajectory.ended!r}.")
+    if not 0 <= trajectory.lead_in < trajectory.num_steps:
+        raise UserError(
+            f"Trajectory.lead_in must leave a step of its {trajectory.num_steps} at least; got {trajectory.lead_in}."
+        )
     if trajectory.to_play.min() < 0 or trajectory.to_play.max() > 1:
         raise UserError(f"Trajectory.to_play must be 0 or 1; got {np.unique(trajectory.to_play)[:4].tolist()}.")
     num_actions = trajectory.legal.shape[1]

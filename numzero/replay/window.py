@@ -128,7 +128,7 @@ class Window:
         value_target: `[slots]` float32, 0 until whoever computes targets for `stale_games` writes it.
         first_slot, final_slot: `[slots]` int64, where the game of s begins and its final position.
         terminated: `[slots]` bool, that the game of s terminated, rather than being truncated or cut.
-        priority: `[slots]` float64, positive where s can be drawn, 0 at final positions and in free slots.
+        priority: `[slots]` float64, positive where s can be drawn, 0 at final positions, lead-ins and in free slots.
         stamp: `[slots]` int64, the number of the game in s, counted from 1 in order of arrival; 0 in free slots.
     """
 
@@ -166,6 +166,7 @@ class Window:
         self.stamp = np.zeros(capacity_steps, np.int64)
         self._games: deque[tuple[int, int]] = deque()  # (first, final), oldest first
         self._id_at: dict[int, str] = {}  # first -> id
+        self._begin_of: dict[int, int] = {}  # first -> the slot behind the lead-in
         self._first_of: dict[str, int] = {}  # id -> first
         self._stale: dict[int, int] = {}  # first -> final
         self._changed: set[int] = set()  # first slots of games whose statistics changed here since `take_changes`
@@ -208,7 +209,8 @@ class Window:
         self._num_added += 1
         self._head = final + 1
         self._enter(first, trajectory, self._num_added)
-        self._set_priorities(np.arange(first, final), np.full(trajectory.num_steps, self._highest_priority))
+        own = np.arange(first + trajectory.lead_in, final)
+        self._set_priorities(own, np.full(len(own), self._highest_priority))
 
     def sample(self, batch_size: int, rng: np.random.Generator) -> Sample:
         """Draw steps with replacement: uniformly, or with P(i) = priority(i) ** alpha / sum of all where alpha > 0.
@@ -454,17 +456,17 @@ class Window:
 
     def _enter(self, first: int, trajectory: Trajectory, stamp: int) -> None:
         """Put a game that fits into the free slots from `first`, as the newest."""
-        num_steps = trajectory.num_steps
-        final = first + num_steps
+        final = first + trajectory.num_steps
         self._games.append((first, final))
         self._id_at[first] = trajectory.game_id
+        begin = self._begin_of[first] = first + trajectory.lead_in
         self._first_of[trajectory.game_id] = first
         self._stale[first] = final
         self._write(first, final, trajectory)
         self.stamp[first : final + 1] = stamp
-        ring = (self._steps_begin + self._num_steps + np.arange(num_steps)) % self.capacity_steps
-        self._steps[ring] = np.arange(first, final)
-        self._num_steps += num_steps
+        ring = (self._steps_begin + self._num_steps + np.arange(final - begin)) % self.capacity_steps
+        self._steps[ring] = np.arange(begin, final)
+        self._num_steps += final - begin
 
     def _check_fits(self, trajectory: Trajectory) -> None:
         check_trajectory(trajectory)
@@ -503,8 +505,9 @@ class Window:
             del self._first_of[game_id]
         self.stamp[first : final + 1] = 0
         self._set_priorities(np.arange(first, final), np.zeros(final - first))
-        self._steps_begin = (self._steps_begin + final - first) % self.capacity_steps
-        self._num_steps -= final - first
+        num_own = final - self._begin_of.pop(first)
+        self._steps_begin = (self._steps_begin + num_own) % self.capacity_steps
+        self._num_steps -= num_own
 
     def _write(self, first: int, final: int, trajectory: Trajectory) -> None:
         for name, column in COLUMNS.items():

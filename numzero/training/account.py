@@ -159,6 +159,7 @@ class Account:
         """The files of an agent that plays by a model."""
         plan, now = self._state.plan, self._counts()
         info = AgentInfo(
+            observation=self._config.observation,
             spec=plan.spec,
             discount=self._config.schedule.gamma,
             search=self._config.search,

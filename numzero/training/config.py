@@ -18,6 +18,7 @@ import tomli_w
 
 from numzero.errors import UserError, nearest
 from numzero.files import read_file
+from numzero.frames import ObservationConfig
 from numzero.games.naming import extended
 from numzero.limits import ABOVE_0, ANY_ABOVE_0, BELOW_1, LARGEST_BUDGET, LARGEST_SIZE, Limit, at_least, beyond
 from numzero.networks.config import (
@@ -225,6 +226,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     key = value, and [[wrappers]], each with its `name` ("module:Wrapper") and its arguments beside it."""
     search: SearchConfig = SearchConfig()
     selfplay: SelfPlayConfig = SelfPlayConfig()
+    observation: ObservationConfig = ObservationConfig()
     replay: ReplayConfig = ReplayConfig()
     targets: TargetConfig = TargetConfig()
     network: NetworkConfig = NetworkConfig()

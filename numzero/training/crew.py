@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from numzero.frames import FrameStack
 from numzero.inference import ModelFiles
 from numzero.replay import Trajectory
 from numzero.runtime.base import Notice, Runtime
@@ -83,15 +84,14 @@ class Crew:
     def _selfplay_tasks(self) -> list[SelfPlayTask]:
         config, plan = self._config, self._plan
         settings = config.game, config.search, config.selfplay, config.schedule.gamma, plan.seed
-        return [SelfPlayTask(*settings, actor) for actor in range(max(1, plan.workers))]
+        return [SelfPlayTask(*settings, actor, observation=config.observation) for actor in range(max(1, plan.workers))]
 
     def _reanalyze_tasks(self, window_steps: int) -> list[ReanalyzeTask]:
         config, count = self._config.reanalyze, self._plan.reanalyze_workers
         newest_steps = window_steps if config.scope == "window" else 0
-        return [
-            ReanalyzeTask(self._config.search, config.positions, worker, count, newest_steps=newest_steps)
-            for worker in range(count)
-        ]
+        frames = FrameStack(self._plan.spec, self._config.observation)
+        task = ReanalyzeTask(self._config.search, config.positions, 0, count, newest_steps=newest_steps, frames=frames)
+        return [task._replace(worker=worker) for worker in range(count)]
 
     def allow(self, steps: int, positions: int) -> None:
         """Let actors play up to so many steps of the run, and workers search up to so many positions again."""

@@ -119,7 +119,8 @@ class SelfPlaySession:
         played = hashlib.sha256(agent.files.initial + agent.files.recurrent + repr((search, batch_size)).encode())
         label = f"{played.hexdigest()[:8]}-"  # the same seed with another agent or budget is another game
         name, gamma = agent.info.spec.name, agent.info.discount
-        return [SelfPlayTask(name, search, config, gamma, self.seed, i, quota, label) for i, quota in enumerate(quotas)]
+        task = SelfPlayTask(name, search, config, gamma, self.seed, 0, label=label, observation=agent.info.observation)
+        return [task._replace(actor=i, num_games=quota) for i, quota in enumerate(quotas)]
 
     def run(
         self,

@@ -17,6 +17,7 @@ from typing import Any
 from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.folders import store_lock
+from numzero.frames import FrameStack
 from numzero.interrupts import Interrupts
 from numzero.replay import GameStore
 from numzero.runtime.base import AUTO, UNLIMITED, Place, Runtime
@@ -84,7 +85,9 @@ class RefreshSession:
         made_of = hashlib.sha256(agent.files.initial + agent.files.recurrent + repr(search).encode()).hexdigest()[:16]
         name = made_of if is_foreign or simulations is not None else ""
         count = max(1, self._workers)
-        return [ReanalyzeTask(search, positions, i, count, agent=name, once=True) for i in range(count)]
+        frames = FrameStack(agent.info.spec, agent.info.observation)
+        task = ReanalyzeTask(search, positions, 0, count, agent=name, frames=frames, once=True)
+        return [task._replace(worker=worker) for worker in range(count)]
 
     def run(
         self,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from numzero.frames import FrameStack
 from numzero.games import symmetries_of
 from numzero.games.turns import model_discount, turn_gamma
 from numzero.inference import ModelFiles
@@ -17,7 +18,7 @@ from numzero.runtime.base import State
 from numzero.targets import Batch
 from numzero.training.checkpoint import Checkpoint, generator_state, restore_generator
 from numzero.training.config import RunConfig
-from numzero.training.learning.batches import draw_batch
+from numzero.training.learning.batches import draw_batch, seen_symmetries
 from numzero.training.learning.learner import Learner, Update
 from numzero.training.plan import RunPlan, make_window, needs_game
 from numzero.training.roles.reanalyze import Reanalyzer
@@ -39,8 +40,10 @@ class Trainer:
     def __init__(self, config: RunConfig, plan: RunPlan) -> None:
         spec, schedule = plan.spec, config.schedule
         self._config = config
-        self._symmetries = symmetries_of(config.game) if needs_game(config, plan) else None
-        sizes = spec.observation_shape, spec.num_actions
+        self._frames = FrameStack(spec, config.observation)
+        asks = config.learner.symmetries and needs_game(config, plan)
+        self._symmetries = seen_symmetries(symmetries_of(config.game), self._frames) if asks else None
+        sizes = self._frames.shape, spec.num_actions
         network = make_network(*sizes, config.network, plan.seed, turn_gamma(spec, schedule.gamma))
         self.learner = Learner(network, config.learner, schedule.num_updates)
         self.window = make_window(config, spec)
@@ -49,7 +52,7 @@ class Trainer:
         self._reanalyze_rng = np.random.default_rng([plan.seed, 1_000_001])
         self._reanalyzer: Reanalyzer | None = None
         if config.reanalyze.fraction > 0.0 and not plan.reanalyze_workers:
-            self._reanalyzer = Reanalyzer(config.search, config.reanalyze, self._reanalyze_rng)
+            self._reanalyzer = Reanalyzer(config.search, config.reanalyze, self._reanalyze_rng, self._frames)
 
     @property
     def num_updates_done(self) -> int:
@@ -65,7 +68,9 @@ class Trainer:
         """Learn from a batch of the window; what came of it, and the batch."""
         replay = self._config.replay
         with_discount = "discount" in self.learner.network.heads
-        batch, sample = draw_batch(self.window, self._config, self._symmetries, self._rng, with_discount=with_discount)
+        batch, sample = draw_batch(
+            self.window, self._config, self._symmetries, self._rng, with_discount=with_discount, frames=self._frames
+        )
         update = self.learner.update(batch)
         if replay.priority_exponent > 0.0:
             priority = update.value_error if replay.priority == "value" else update.policy_surprise

@@ -216,7 +216,9 @@ def planted(action: Any) -> Agent:
         return SimpleNamespace(action=np.array([known[each.tobytes()] for each in observation], np.int32))
 
     spec = SimpleNamespace(name="tictactoe")
-    return SimpleNamespace(act_batch=act_batch, info=SimpleNamespace(spec=spec))  # type: ignore[return-value]
+    alone = SimpleNamespace(stack=lambda observation: observation)
+    parts = {"act_batch": act_batch, "info": SimpleNamespace(spec=spec), "history": lambda batch_size: alone}
+    return SimpleNamespace(**parts)  # type: ignore[return-value]
 
 
 def best_actions() -> Any:

@@ -27,7 +27,11 @@ class ListWindow:
         self.head = mine[-1] + 1
 
     def sampleable(self) -> list[int]:
-        return [s for s, cell in enumerate(self.cells) if cell is not None and cell[1] < cell[0].num_steps]
+        return [
+            s
+            for s, cell in enumerate(self.cells)
+            if cell is not None and cell[0].lead_in <= cell[1] < cell[0].num_steps
+        ]
 
 
 def probabilities(priority: list[float], alpha: float) -> list[float]:

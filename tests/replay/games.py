@@ -11,7 +11,7 @@ from numzero.replay import (
     Trajectory,
 )
 
-ARRAYS = tuple(name for name in Trajectory.__struct_fields__ if name not in ("game_id", "ended"))
+ARRAYS = tuple(name for name in Trajectory.__struct_fields__ if name not in ("game_id", "ended", "lead_in"))
 
 
 def make_trajectory(
@@ -22,6 +22,7 @@ def make_trajectory(
     observation_shape: tuple[int, ...] = (2,),
     dtype: Any = np.uint8,
     ended: Any = "terminated",
+    lead_in: int = 0,
     seed: int = 0,
 ) -> Trajectory:
     rng = np.random.default_rng(seed)
@@ -41,11 +42,12 @@ def make_trajectory(
         exploratory=rng.random(num_steps) < 0.5,
         model_version=rng.integers(2**40, size=num_steps),
         ended=ended,
+        lead_in=min(lead_in, num_steps - 1),
     )
 
 
 def assert_same_trajectory(actual: Trajectory, expected: Trajectory) -> None:
-    assert (actual.game_id, actual.ended) == (expected.game_id, expected.ended)
+    assert (actual.game_id, actual.ended, actual.lead_in) == (expected.game_id, expected.ended, expected.lead_in)
     for name in ARRAYS:
         got, want = getattr(actual, name), getattr(expected, name)
         assert got.dtype == want.dtype
@@ -60,5 +62,6 @@ trajectories = st.builds(
     observation_shape=st.lists(st.integers(1, 3), max_size=3).map(tuple),
     dtype=st.sampled_from([np.uint8, np.float32]),
     ended=st.sampled_from(["terminated", "truncated", "cut"]),
+    lead_in=st.integers(0, 3),
     seed=st.integers(0, 2**32 - 1),
 )

@@ -30,7 +30,7 @@ def test_every_holder_of_games_has_the_columns_of_the_table():
     """Recorder, window and codec name none of their own."""
     window, recorder = Window(8, (3,), np.float32, 2), Recorder(TicTacToe(2).spec, 2, "x", 0)
     fields = {field.name: field for field in layout(3, 2, (3,), np.dtype(np.float32))}
-    assert set(fields) == set(COLUMNS) == set(Trajectory.__struct_fields__) - {"game_id", "ended"}
+    assert set(fields) == set(COLUMNS) == set(Trajectory.__struct_fields__) - {"game_id", "ended", "lead_in"}
     for name, column in COLUMNS.items():
         held = getattr(window.columns, name)
         assert held.shape == (8, *fields[name].shape[1:]), name

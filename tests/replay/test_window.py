@@ -74,9 +74,13 @@ class WindowMachine(RuleBasedStateMachine):
         self.drawn: list[tuple[Sample, list[tuple[str, int]]]] = []
         self.rng = np.random.default_rng(capacity)
 
-    @rule(num_steps=st.integers(1, 26), ended=st.sampled_from(["terminated", "truncated", "cut"]))
-    def add(self, num_steps, ended):
-        game = make_trajectory(f"g{self.num_added}", num_steps, ended=ended, seed=self.num_added)
+    @rule(
+        num_steps=st.integers(1, 26),
+        ended=st.sampled_from(["terminated", "truncated", "cut"]),
+        lead_in=st.sampled_from([0, 0, 2]),
+    )
+    def add(self, num_steps, ended, lead_in):
+        game = make_trajectory(f"g{self.num_added}", num_steps, ended=ended, lead_in=lead_in, seed=self.num_added)
         if num_steps + 1 > self.window.capacity_steps:
             with pytest.raises(UserError, match=r"must fit into the window.*Raise replay\.capacity_steps"):
                 self.window.add(game)
@@ -85,7 +89,7 @@ class WindowMachine(RuleBasedStateMachine):
         self.window.add(game)
         self.model.add(game)
         self.stale.add(game.game_id)
-        self.priority |= {(game.game_id, t): self.highest for t in range(num_steps)}
+        self.priority |= {(game.game_id, t): self.highest for t in range(game.lead_in, num_steps)}
 
     @precondition(lambda self: self.window.num_games > 0)
     @rule(batch_size=st.integers(0, 8))
@@ -157,7 +161,7 @@ class WindowMachine(RuleBasedStateMachine):
             return
         games = self.model.games
         assert [g.game_id for g in games] == [f"g{i}" for i in range(self.num_added - len(games), self.num_added)]
-        assert (self.window.num_games, self.window.num_steps) == (len(games), sum(g.num_steps for g in games))
+        assert (self.window.num_games, self.window.num_steps) == (len(games), sum(g.num_own_steps for g in games))
         assert self.window.num_games + self.window.num_steps <= self.window.capacity_steps
         for slot, cell in enumerate(self.model.cells):
             assert (self.window.stamp[slot] > 0) == (cell is not None)

@@ -39,6 +39,10 @@ VARIANTS = {
     "surprise": ("tictactoe", ("replay.priority_exponent=1.0", "replay.priority=policy", "replay.priority_floor=0.1")),
     "random order": ("cartpole", (*REANALYZED, "replay.capacity_steps=120")),
     "sweep": ("cartpole", (*REANALYZED, "reanalyze.order=sweep", "search.rule=paper", "selfplay.segment_steps=7")),
+    "frames": (
+        "cartpole",
+        ("observation.frames=3", "observation.past_actions=true", "selfplay.segment_steps=7", *REANALYZED),
+    ),
     "whole episodes": ("cartpole", (f"game='{CORRIDOR}'", "selfplay.segment_steps=0", "replay.freshest_of=2")),
 }
 

@@ -7,12 +7,24 @@ from __future__ import annotations
 
 import numpy as np
 
+from numzero.frames import FrameStack
 from numzero.games import Symmetries
 from numzero.replay import Sample, Window
 from numzero.targets import Batch, apply_symmetry, fill_value_targets, make_batch
 from numzero.training.config import RunConfig
 
-__all__ = ["draw_batch"]
+__all__ = ["draw_batch", "seen_symmetries"]
+
+
+def seen_symmetries(symmetries: Symmetries | None, frames: FrameStack) -> Symmetries | None:
+    """A game's symmetries, of stacks of its observations.
+
+    Raises:
+        UserError: stacks with past actions have none.
+    """
+    if symmetries is None:
+        return None
+    return symmetries._replace(observation=frames.symmetries(symmetries.observation))
 
 
 def draw_batch(
@@ -22,15 +34,17 @@ def draw_batch(
     rng: np.random.Generator,
     *,
     with_discount: bool,
+    frames: FrameStack | None = None,
 ) -> tuple[Batch, Sample]:
     """The next batch, with fresh value targets and, if it is to be, each row under a symmetry of its own.
 
     Args:
         window: gives positions and weights.
         config: says how many, how far each is unrolled, and what the targets are.
-        symmetries: the game's, if it has any.
+        symmetries: of what the network sees, if the game has any.
         rng: draws positions, actions past the end and symmetries.
         with_discount: whether the network tells whether the turn passes.
+        frames: stacks observations; None: the network sees them as they are.
 
     Returns:
         the batch, and which positions it came from.
@@ -49,8 +63,16 @@ def draw_batch(
         )
         window.mark_fresh()
     sample = window.sample(config.learner.batch_size, rng)
+    looks_ahead = config.learner.consistency_weight > 0.0 or bool(config.learner.loss)
     batch = make_batch(
-        window, sample.slot, sample.weight, config.targets.unroll_steps, rng, with_discount=with_discount
+        window,
+        sample.slot,
+        sample.weight,
+        config.targets.unroll_steps,
+        rng,
+        with_discount=with_discount,
+        frames=frames,
+        first_only=not looks_ahead,
     )
     if config.learner.symmetries and symmetries is not None:
         batch = apply_symmetry(batch, symmetries.observation, symmetries.action, rng)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
+from numzero.frames import FrameStack, seen_at
 from numzero.inference import ModelFiles, shared_model
 from numzero.limits import LARGEST_SIZE, at_least, beyond
 from numzero.replay import UNKNOWN_VERSION, GameRow, Statistics, Trajectory, Window
@@ -64,12 +65,20 @@ class Reanalyzer:
         search: rule and budget.
         config: batch size and order.
         rng: draws positions where the order is random.
+        frames: stacks observations; None: the networks see them as they are.
     """
 
-    def __init__(self, search: SearchConfig, config: ReanalyzeConfig, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        search: SearchConfig,
+        config: ReanalyzeConfig,
+        rng: np.random.Generator,
+        frames: FrameStack | None = None,
+    ) -> None:
         self._batch = _Batch(search, config.positions)
         self._config = config
         self._rng = rng
+        self._frames = frames
         self._slots = np.zeros(0, np.int64)  # of the sweep, still to be searched
         self._stamps = np.zeros(0, np.int64)
 
@@ -82,7 +91,9 @@ class Reanalyzer:
         slot = self._draw(window) if self._config.order == "random" else self._sweep(window)
         if len(slot) == 0:
             return 0
-        policy_target, root_value = self._batch.search(window.columns.observation[slot], window.columns.legal[slot])
+        columns = window.columns
+        seen = seen_at(self._frames, columns.observation, columns.action, window.first_slot[slot], slot)
+        policy_target, root_value = self._batch.search(seen, columns.legal[slot])
         window.update_statistics(slot, policy_target, root_value, self._batch.version)
         return len(slot)
 
@@ -178,6 +189,8 @@ class ReanalyzeTask(NamedTuple):
     """See `Statistics`: empty where weights come from the run itself."""
     newest_steps: int = 0
     """Sweep only the newest games, which hold so many steps together; 0: all."""
+    frames: FrameStack | None = None
+    """Stacks observations; None: the networks see them as they are."""
     once: bool = False
     """End when no game is out of date, rather than wait for newer weights."""
 
@@ -223,6 +236,10 @@ class _Sweeping:
         taken = np.arange(self.left - 1, first - 1, -1)
         self.left = first
         return taken
+
+    def seen(self, position: _Int64Array, frames: FrameStack | None) -> NDArray[Any]:
+        """What networks see of some positions."""
+        return seen_at(frames, self.game.observation, self.game.action, np.zeros_like(position), position)
 
     def put(self, position: _Int64Array, policy: NDArray[np.float32], value: NDArray[np.float32], version: int) -> None:
         """What the search said of some positions."""
@@ -285,7 +302,7 @@ class StoreSweep:
                 room -= len(parts[-1][1])
         if not parts:
             return 0
-        observation = np.concatenate([sweeping.game.observation[position] for sweeping, position in parts])
+        observation = np.concatenate([sweeping.seen(position, self._task.frames) for sweeping, position in parts])
         legal = np.concatenate([sweeping.game.legal[position] for sweeping, position in parts])
         policy, value = self._batch.search(observation, legal)
         row = 0

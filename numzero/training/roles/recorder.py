@@ -31,21 +31,25 @@ class Episode(NamedTuple):
 class Recorder:
     """The running episodes of B copies as arrays `[B, length, ...]`, cut into trajectories."""
 
-    _COUNTERS = ("_active", "_length", "_game_number", "_part", "episode_steps", "_total_reward")
+    _COUNTERS = ("_active", "_length", "_lead_in", "_game_number", "_part", "episode_steps", "_total_reward")
     """What is kept of each copy beside its steps."""
 
-    def __init__(self, spec: GameSpec, batch_size: int, name: str, segment_steps: int) -> None:
+    def __init__(self, spec: GameSpec, batch_size: int, name: str, segment_steps: int, num_before: int = 0) -> None:
+        """`num_before`: how many positions before its own a stack of frames depends on."""
         self._name = name
         self._segment_steps = segment_steps
+        self._num_before = num_before
         self._rows = np.arange(batch_size)
         self._active = np.zeros(batch_size, np.bool_)
         self._length = np.zeros(batch_size, np.int64)
+        self._lead_in = np.zeros(batch_size, np.int64)
         self._game_number = np.zeros(batch_size, np.int64)
         self._part = np.zeros(batch_size, np.int64)
         self._num_games = 0
         self.episode_steps = np.zeros(batch_size, np.int64)
         self._total_reward = np.zeros(batch_size)
-        length = (segment_steps or min(spec.max_steps or 128, 128)) + 1  # the position at the end has a place too
+        length = (segment_steps or min(spec.max_steps or 128, 128)) + num_before
+        length += 1  # the position at the end has a place too
         shape = spec.num_actions, spec.observation_shape, spec.observation_dtype
         self._columns = zero_columns((batch_size, length), *shape)
 
@@ -53,6 +57,7 @@ class Recorder:
         """New episodes in `rows`; only those marked in `recorded` `[B]` become trajectories."""
         self._active[rows] = recorded[rows]
         self._length[rows] = 0
+        self._lead_in[rows] = 0
         self._part[rows] = 0
         self.episode_steps[rows] = 0
         self._total_reward[rows] = 0.0
@@ -117,7 +122,8 @@ class Recorder:
         if kinds != {"i"} or state["_length"].min() < 0 or state["step_action"].shape[1] != longest:
             raise UserError("recorded episodes must be as long as their lengths say. Take another checkpoint.")
         for name in self._COUNTERS:
-            getattr(self, name)[:] = state[name]
+            if name in state:  # states from before there were stacks have no lead-ins
+                getattr(self, name)[:] = state[name]
         self._num_games = int(state["num_games"])
         while longest >= self._columns.action.shape[1]:
             self._grow()
@@ -139,11 +145,21 @@ class Recorder:
         """The pieces of running episodes that reached their length; they end in the given positions and values."""
         if not self._segment_steps:
             return []
-        full = np.flatnonzero(self._active & (self._length >= self._segment_steps)).tolist()
+        full = np.flatnonzero(self._active & (self._length - self._lead_in >= self._segment_steps)).tolist()
         pieces = [self.trajectory(row, observation, legal, to_play, value, "cut") for row in full]
-        self._length[full] = 0
+        for row in full:
+            self._keep_lead_in(row)
         self._part[full] += 1
         return pieces
+
+    def _keep_lead_in(self, row: int) -> None:
+        """Begin the next piece with what its stacks look back at."""
+        length = int(self._length[row])
+        count = min(self._num_before, length)
+        for name in COLUMNS:
+            array = getattr(self._columns, name)[row]
+            array[:count] = array[length - count : length].copy()
+        self._length[row] = self._lead_in[row] = count
 
     def trajectory(
         self,
@@ -164,4 +180,4 @@ class Recorder:
         game_id = f"{self._name}-{self._game_number[row]}"
         if self._segment_steps:
             game_id += f"-{self._part[row]}"
-        return Trajectory(game_id=game_id, ended=ended, **steps)
+        return Trajectory(game_id=game_id, ended=ended, lead_in=int(self._lead_in[row]), **steps)

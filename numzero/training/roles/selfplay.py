@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.errors import unfit_explained
+from numzero.frames import FrameStack, History, ObservationConfig
 from numzero.games import STAY, Game, Placeable, PlaysRandomly, make_game, rehearsal_game
 from numzero.games.replayable import ReplayableGame
 from numzero.games.turns import edge_discounts, require_alternation
@@ -101,6 +102,8 @@ class SelfPlayTask(NamedTuple):
     """End after this many finished episodes; None plays on until told to stop."""
     label: str = ""
     """Begins the ids of its games, so that one store can hold those of different agents and settings."""
+    observation: ObservationConfig = ObservationConfig()
+    """What the networks see of positions."""
 
 
 def selfplay(
@@ -193,7 +196,9 @@ class Actor:
         self.model_version = -1
         batch_size = game.batch_size
         name = f"{task.label}{task.seed}-{task.actor}" + (f".{life}" if life else "")
-        self._recorder = Recorder(game.spec, batch_size, name, task.config.segment_steps)
+        frames = FrameStack(game.spec, task.observation)
+        self._history = History(frames, batch_size)
+        self._recorder = Recorder(game.spec, batch_size, name, task.config.segment_steps, frames.num_before)
         self._num_started = 0
         self._recorded = np.zeros(batch_size, np.bool_)  # copies beyond the last game asked for play unrecorded
         self._archive = Archive()
@@ -250,6 +255,7 @@ class Actor:
             "recorded": self._recorded.copy(),
             **{f"archive_{name}": array for name, array in self._archive.state().items()},
             **{f"game_{name}": array for name, array in self._game.state().items()},
+            **{f"history_{name}": array for name, array in self._history.state().items()},
             **{f"recorder_{name}": array for name, array in self._recorder.state().items()},
         }
 
@@ -271,6 +277,7 @@ class Actor:
         self._recorded[:] = state["recorded"]
         self._archive.restore(_part(state, "archive_"))
         self._recorder.restore(_part(state, "recorder_"))
+        self._history.restore(_part(state, "history_"))
         is_back = self.resumes_episodes and (yield from self._game.replaying(_part(state, "game_")))
         if not is_back:
             self.num_dropped = int(self._recorded.sum())
@@ -283,7 +290,7 @@ class Actor:
         search, fast = self._next_search()
         game, recorder = self._game, self._recorder
         observation, legal, to_play = game.observation(), game.legal(), game.to_play().copy()
-        result = search.run(observation, legal, self._rng)
+        result = search.run(self._history.stack(observation), legal, self._rng)
         delivered = recorder.cut(observation, legal, to_play, result.root_value)
         action, exploratory = self._choose(result, legal)
         if fast:  # no policy is one that is not learned from
@@ -293,6 +300,7 @@ class Actor:
             self._archive.add(game.positions()[self._recorded])
         recorder.record_position(observation, legal, to_play, result, self.model_version)
         recorder.record_move(action, exploratory)
+        self._history.advance(observation, action)
         step = game.step(action)
         require_alternation(game.spec, to_play, game.to_play(), step.terminated)
         discount = edge_discounts(to_play, game.to_play(), step.terminated, self._task.gamma)
@@ -326,7 +334,7 @@ class Actor:
         value = np.zeros(game.batch_size, np.float32)
         if (ended & ~terminated).any():  # a truncated episode bootstraps from the network's value of its last state
             assert self._model is not None
-            value[:] = self._model.initial(game.observation()).value
+            value[:] = self._model.initial(self._history.stack(game.observation())).value
         value[terminated] = 0.0
         self._counts["episodes"] += self._recorder.episodes(ended & self._recorded)
         final = (game.observation(), game.legal(), game.to_play(), value)
@@ -345,6 +353,7 @@ class Actor:
         self._recorder.begin(rows, self._recorded)
         self._num_started += min(left, len(rows))
         self._game.reset(which, self._rng)
+        self._history.begin(which)
         if limit := self._task.config.random_start_moves:
             num_moves = np.zeros(self._game.batch_size, np.int64)
             num_moves[rows] = self._rng.integers(0, limit + 1, size=len(rows))
