@@ -211,6 +211,11 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
             problems.append(f"network must have {MOST_WEIGHTS:,} weights at most; its hidden layers have {weights:,}.")
         return problems + self.value.check("network.value") + self.reward.check("network.reward")
 
+    def latent_size(self, observation_shape: tuple[int, ...]) -> int | None:
+        """Numbers of a latent, of which each node of a tree has one; None where only the body's own code knows."""
+        shape = self.body.latent_shape(observation_shape)
+        return None if shape is None else math.prod(shape)
+
 
 def network_config(**settings: Any) -> NetworkConfig:
     """Settings from plain values, as they stand in a file: `network_config(body={"kind": "mlp", "width": 64})`."""
