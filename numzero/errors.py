@@ -20,6 +20,7 @@ __all__ = [
     "UserError",
     "alone",
     "nearest",
+    "raised",
     "unfit_explained",
 ]
 
@@ -73,6 +74,11 @@ class EnvironmentFault(UserError):
 
     Where environments run in processes of their own it costs such a process, not the run.
     """
+
+
+def raised(error: BaseException) -> str:
+    """What code that is not ours raised, for a message."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

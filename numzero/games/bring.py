@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from numzero.errors import CannotBeMade, UserError, nearest
+from numzero.errors import CannotBeMade, UserError, nearest, raised
 from numzero.games.adapters.guests import importing
 from numzero.games.naming import Wrapper, shown_arguments
 from numzero.outside import find
@@ -30,7 +30,7 @@ def module_of(name: str) -> tuple[ModuleType, str]:
             return find(name)
     except (Exception, SystemExit) as error:  # a module may fail in any way while it runs, and may want to exit
         raise UserError(
-            f"module {name.rpartition(':')[0]!r} of {name!r} must be importable; got {type(error).__name__}: {error}. "
+            f"module {name.rpartition(':')[0]!r} of {name!r} must be importable; got {raised(error)}. "
             f"Install it, run from the folder it is in ({Path.cwd()} is searched), or name its file: "
             "path/to/file.py:Name."
         ) from error
@@ -63,7 +63,7 @@ def made(
         how = f"with {shown_arguments(arguments)[1:-1]}" if arguments else "without arguments"
         mend = _mismatch(takes or maker, given, arguments) or "Install what it needs, or name a function that makes it."
         raise CannotBeMade(
-            f"{what} must be makeable {how}; got {type(error).__name__}: {error}. {mend}", arguments=("env_arg",)
+            f"{what} must be makeable {how}; got {raised(error)}. {mend}", arguments=("env_arg",)
         ) from error
 
 

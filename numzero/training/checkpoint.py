@@ -31,7 +31,7 @@ from numzero.files import (
 from numzero.folders import STORE_NAME
 from numzero.games.base import spec_problems
 from numzero.inference import ModelFiles
-from numzero.metrics import Event, Noted, Started, read_metrics
+from numzero.metrics import Event, Finished, Noted, Progress, Started, read_metrics
 from numzero.replay import UNKNOWN_VERSION, GameStore
 from numzero.runtime.base import State
 from numzero.training.plan import RunPlan
@@ -111,15 +111,23 @@ def read_checkpoint(parent: Path) -> tuple[int, Checkpoint, list[str]]:
 
 
 def never_began(folder: Path) -> bool:
-    """Whether a run's folder holds nothing worth keeping: no checkpoint, no agent, and no game that it played itself.
+    """Whether a run's folder holds nothing worth keeping: no update was made, and no step of a game played.
 
-    It was killed before its first checkpoint, then; what it had copied of another's games is there to be copied again.
+    It was killed before its first checkpoint, then, or its environment could not be made; what it had copied of
+    another's games is there to be copied again.
     """
-    if any(generations(folder / name) for name in ("agents", "checkpoints")):
+    if any(updates for name in ("agents", "checkpoints") for updates, _ in generations(folder / name)):
         return False
-    if any(not isinstance(event, Started | Noted) for event in _events(folder / "metrics.jsonl")):
+    if any(_is_progress(event) for event in _events(folder / "metrics.jsonl")):
         return False
     return not (folder / STORE_NAME).exists() or _holds_only_copies(folder / STORE_NAME)
+
+
+def _is_progress(event: Event) -> bool:
+    """Whether an event tells of anything done."""
+    if isinstance(event, Progress | Finished):
+        return event.updates > 0 or event.steps > 0
+    return not isinstance(event, Started | Noted)
 
 
 def _events(path: Path) -> list[Event]:

@@ -13,6 +13,7 @@ import pytest
 
 from numzero.errors import CopyRefused, UserError
 from numzero.games import Game, game_spec, make_game
+from numzero.games.adapters.guests import importing
 from tests.games.harsh import FOLDER, OneInstance, RaisesInClose
 
 HARSH = "tests.games.harsh"
@@ -115,6 +116,18 @@ def test_exits_are_no_exits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("leaves:Env", f"{tmp_path}/leaves.py:Env"):
         with pytest.raises(UserError, match="must be importable; got SystemExit: no licence"):
             make_game(name, 1)
+    (tmp_path / "leaves_at_once.py").write_text("import os\nos._exit(0)\n")
+    with pytest.raises(UserError, match=r"must be importable; got SystemExit: os._exit\(0\)"):
+        make_game("leaves_at_once:Env", 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_what_a_module_forks_may_exit() -> None:
+    """Only this process is kept from ending without a word."""
+    with importing():
+        if (child := os.fork()) == 0:
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_what_an_import_changes_is_the_environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

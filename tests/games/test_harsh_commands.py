@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from numzero.agent import Agent
+from numzero.errors import CopyRefused, UserError
 from numzero.exporting import folder
 from numzero.judging.evaluate import episodes
 from numzero.judging.opponents import RandomPlayer
@@ -68,6 +69,23 @@ def test_one_instance_is_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "the agent of 6 updates was not judged" in said[0]
     assert "the port is taken" in said[0]
     assert [event.updates for event in heard if isinstance(event, Evaluated)] == [12]
+
+
+def test_a_run_whose_environment_could_not_be_made_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same command with what the sentence says works, for nothing was done."""
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    for batch_size in (2, 1):
+        config = run_config("cartpole", f"game={HARSH}:OneInstance", f"selfplay.batch_size={batch_size}")
+        run = TrainingRun(config, tmp_path / "run", seed=0, on_event=lambda _: None)
+        if batch_size == 2:
+            with pytest.raises(CopyRefused, match="batch_size to 1"):
+                run.train()
+        else:
+            run.train()
+    with pytest.raises(UserError, match="exists already"):
+        TrainingRun(config, tmp_path / "run", seed=0, on_event=lambda _: None)
 
 
 def test_a_run_that_is_not_to_be_written_to_can_be_read(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, NoReturn, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -124,11 +124,29 @@ def _changes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
+def _no_exit() -> Iterator[None]:
+    """Inside, `os._exit` raises SystemExit as `sys.exit` does: this process would end without a word."""
+    leave, process = os._exit, os.getpid()
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() != process:  # what was forked meanwhile may go
+            leave(status)
+        raise SystemExit(f"os._exit({status})")
+
+    os._exit = refuse
+    try:
+        yield
+    finally:
+        os._exit = leave
+
+
+@contextlib.contextmanager
 def importing() -> Iterator[None]:
     """Around the import of code that is not ours: what that changes is kept for environments alone."""
     before = _read()
     try:
-        yield
+        with _no_exit():
+            yield
     finally:
         after = _read()
         _left_by_imports.update(_changes(before, after))
