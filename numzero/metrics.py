@@ -128,7 +128,7 @@ class Evaluated(msgspec.Struct, frozen=True, kw_only=True, tag="evaluated"):
 
 
 class Noted(msgspec.Struct, frozen=True, kw_only=True, tag="noted"):
-    """Something that went wrong and was dealt with: a worker that died, a damaged checkpoint."""
+    """What is worth saying: a worker that died, a damaged checkpoint, what a check of the environment found."""
 
     seconds: float
     updates: int

@@ -117,7 +117,7 @@ def test_nothing_that_environments_started_survives_the_trainer(
 ) -> None:
     """Children, forks and orphans, of the trainer's own environments or of a worker's; SIGHUP leaves a checkpoint."""
     run = tmp_path / "run"
-    words = ("--run", run, "--workers", workers, *tiny(f"game={GAME}", *ENDLESS))
+    words = ("--run", run, "--workers", workers, "--no-check", *tiny(f"game={GAME}", *ENDLESS))
     command = start("train", "cartpole", *words)
     command.wait(lambda: len(command.children()) == NUM_CHILDREN)
     assert all(map(is_alive, command.children()))
@@ -132,9 +132,19 @@ def test_nothing_that_environments_started_survives_the_trainer(
         assert (last.updates, last.reason) == (generations(run / "checkpoints")[-1][0], "interrupted")
 
 
+def test_a_check_leaves_nothing_running(start: Callable[..., Command], tmp_path: Path) -> None:
+    """What its copies of the environment started ends with it, and does not hold it up."""
+    command = start("check-env", GAME, "--steps", 10)
+    command.process.communicate(timeout=PATIENCE_SECONDS)
+    assert command.process.returncode == 0
+    assert command.children()
+    await_all(command.children())
+
+
 def test_training_that_ends_well_leaves_nothing_running(start: Callable[..., Command], tmp_path: Path) -> None:
     """Even if its environment never ends what it started, and Python would wait for that."""
-    command = start("train", "cartpole", "--run", tmp_path / "run", "--workers", 0, *tiny(f"game={GAME}"))
+    words = ("--run", tmp_path / "run", "--workers", 0, "--no-check", *tiny(f"game={GAME}"))
+    command = start("train", "cartpole", *words)
     command.process.communicate(timeout=PATIENCE_SECONDS)
     assert command.process.returncode == 0
     assert len(command.children()) == NUM_CHILDREN

@@ -32,6 +32,8 @@ PATIENCE_SECONDS = 30.0
 """In one call of an environment, before it counts as hanging."""
 OUTSIDE_SECONDS = 120.0
 """Without a word from outside of any call, while it imports or compiles say, in addition to the time it was given."""
+LAST_WORD = b"."
+"""After the last report: the process may be held up then, by what its environment started."""
 MOST_PRINTED = 200
 """Characters of what was printed that are shown."""
 
@@ -64,6 +66,7 @@ class EnvironmentCheck:
         self._patience_seconds = patience_seconds
         self._outside_seconds = OUTSIDE_SECONDS + seconds
         self._report = EnvironmentReport(environment=name)
+        self._finished = False
         self._opened = contextlib.ExitStack()
         self._opened.enter_context(family.no_orphans())
         context = multiprocessing.get_context("spawn")
@@ -91,7 +94,7 @@ class EnvironmentCheck:
     def report(self) -> EnvironmentReport:
         """Wait for the end of the check, or of its process: what that one had found is kept."""
         last, since = b"", time.monotonic()
-        while self._listen():
+        while not self._finished and self._listen():
             now = bytes(self._memory) + bytes(len(self._report.findings))
             last, since = now, (since if now == last else time.monotonic())
             inside = crash_context.place(memoryview(self._memory)) is not None
@@ -99,19 +102,26 @@ class EnvironmentCheck:
             if time.monotonic() - since > patience:
                 self._end()
                 return self._ended(f"return within {patience:g} s", "nothing")
+        if self._finished:
+            return self._report
         self._process.join()
-        if not self._report.seconds:  # the last that a check says
-            return self._ended("return, not end its process", f"exit code {self._process.exitcode}")
-        return self._report
+        return self._ended("return, not end its process", f"exit code {self._process.exitcode}")
 
     def _listen(self) -> bool:
-        """Take in what the process says; whether it may say more."""
+        """Take in what the process says; whether it may say more. What it started may hold the pipe open after it."""
         try:
             if self._pipe.poll(LOOK_SECONDS):
-                self._report = msgspec.json.decode(self._pipe.recv_bytes(), type=EnvironmentReport)
+                self._hear(self._pipe.recv_bytes())
+                return True
         except (EOFError, OSError):
             return False
-        return True
+        return self._process.exitcode is None
+
+    def _hear(self, said: bytes) -> None:
+        if said == LAST_WORD:
+            self._finished = True
+        else:
+            self._report = msgspec.json.decode(said, type=EnvironmentReport)
 
     def _ended(self, rule: str, seen: str) -> EnvironmentReport:
         """The report, and where the process was inside the environment when it ended."""
@@ -157,6 +167,7 @@ def _check(task: _Task, memory: Any, pipe: Connection) -> None:
         sys.stdout.flush()
         printed.seek(0)
         tell(_with_printed(report, printed.read()))
+    pipe.send_bytes(LAST_WORD)
 
 
 @contextlib.contextmanager

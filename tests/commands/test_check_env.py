@@ -9,6 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from numzero.commands import main
+from numzero.metrics import Noted, read_metrics
+from tests.tiny import RUN
 
 HERE = "tests.games.environments"
 MISBEHAVING = "tests.games.misbehaving"
@@ -51,3 +53,32 @@ def test_what_ends_or_holds_its_process_is_told_with_its_step(
     assert "step() must return" in said.stdout
     assert seen in said.stdout
     assert "at step 3" in said.stdout
+
+
+def train(folder: Path, *more: str) -> Result:
+    """A tiny run with an environment that keeps statistics."""
+    settings = [*RUN, "game=tests.games.planted:NormalizesObservations"]
+    words = ["train", "cartpole", "--run", str(folder), "--workers", "0", *more]
+    return CliRunner().invoke(main, words + [word for setting in settings for word in ("--set", setting)])
+
+
+def checks_noted(folder: Path) -> list[str]:
+    events = read_metrics(folder / "metrics.jsonl")
+    return [event.message for event in events if isinstance(event, Noted) and event.kind == "check"]
+
+
+def test_training_says_first_what_a_short_check_found(tmp_path: Path) -> None:
+    """On the display and in the run's events; it trains all the same."""
+    said = train(tmp_path)
+    assert said.exit_code == 0, said.output
+    summary, fault = checks_noted(tmp_path)
+    assert "was checked: 1 fault found; 200 steps of random play" in summary
+    assert "NormalizeObservation keeps statistics" in fault
+    assert summary in said.stderr
+    assert fault in said.stderr
+
+
+def test_training_can_do_without_the_check(tmp_path: Path) -> None:
+    """Where it must not be made twice, say."""
+    assert train(tmp_path, "--no-check").exit_code == 0
+    assert checks_noted(tmp_path) == []

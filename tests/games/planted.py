@@ -412,6 +412,8 @@ class Planted(NamedTuple):
     remedy: str
     step: int | None = None
     kind: str = "fault"
+    num_steps: int = 60
+    """To be played."""
 
 
 ENVIRONMENT = "the environment"
@@ -449,7 +451,7 @@ PLANTED = (
     Planted("SameReturn", "the return", "differ", "0 in each", "reached", kind="look"),
     Planted("NumberForTruth", "terminated", "True or False", "0", "bool", 1),
     Planted("NoneForTruncated", "truncated", "True or False", "None", "bool", 1),
-    Planted("NeverEnds", "an episode", "end some time", "none", "TimeLimit", kind="look"),
+    Planted("NeverEnds", "an episode", "end some time", "none", "TimeLimit", kind="look", num_steps=1000),
     Planted("NoInfo", "info", "dict", "NoneType", "{}", 0),
     Planted("NothingAllowed", ".*mask.*", "allow an action", "0 for every one", "Terminate", 2),
     Planted("ShortMask", ".*mask.*", "each of the 3 actions", r"\(2,\)", "0 and 1", 0),

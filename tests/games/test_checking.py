@@ -51,13 +51,15 @@ def is_about(finding: Finding, wanted: Planted) -> bool:
 @pytest.mark.parametrize("wanted", PLANTED, ids=lambda wanted: wanted.name)
 def test_a_planted_fault_is_named(wanted: Planted) -> None:
     """By field, step and remedy."""
-    require_named(check_environment(f"{HERE}:{wanted.name}", num_steps=NUM_STEPS, seconds=5.0), wanted)
+    require_named(check_environment(f"{HERE}:{wanted.name}", num_steps=wanted.num_steps, seconds=5.0), wanted)
 
 
 @pytest.mark.parametrize("wanted", PLANTED_IN_PROCESS, ids=lambda wanted: wanted.name)
 def test_a_planted_fault_that_takes_its_process_along_is_named(wanted: Planted) -> None:
     """The check is made in a process of its own."""
-    require_named(api.check_environment(f"{HERE}:{wanted.name}", num_steps=NUM_STEPS, patience_seconds=1.0), wanted)
+    require_named(
+        api.check_environment(f"{HERE}:{wanted.name}", num_steps=wanted.num_steps, patience_seconds=1.0), wanted
+    )
 
 
 def test_a_sound_environment_has_no_finding() -> None:

@@ -23,6 +23,8 @@ __all__ = ["draw_action", "measure"]
 MEBIBYTE = 2**20
 MOST_FAULTS = 5
 """After so many the game is not played further."""
+MANY_STEPS = 1000
+"""An episode that has not ended after so many may never do."""
 FEW_EPISODES = 5
 """So many that came to the same return look as if no action mattered."""
 LARGE_OBSERVATION = 1e6
@@ -208,7 +210,7 @@ def _look(game: Game, findings: Findings, tally: _Tally) -> None:
 
 
 def _look_at_episodes(game: Game, findings: Findings, tally: _Tally) -> None:
-    if not tally.lengths and tally.longest > 1 and game.spec.max_steps is None:
+    if not tally.lengths and tally.longest >= MANY_STEPS and game.spec.max_steps is None:
         findings.look(
             "an episode",
             "end some time",

@@ -39,6 +39,12 @@ class _Moment(NamedTuple):
     truncated: bool
 
 
+_OWN_SCALING = (
+    "numzero has its own scaling, which is learned while training and travels with the agent: "
+    'network.observation_scaling = "running"'
+)
+
+
 class _Difference(NamedTuple):
     field: str
     step: int
@@ -202,15 +208,11 @@ def _remembering(findings: Findings, found: _Difference, statistics: str) -> Non
     """The same copy differs later."""
     rule = "not depend on the episodes before"
     seen = f"{found.seen} when the same seed and actions came again"
-    keeps = f"{statistics} keeps statistics, which differ between copies and are not in the agent" if statistics else ""
-    scaling = (
-        'numzero has its own, which is trained and travels with the agent: network.observation_scaling = "running"'
-    )
-    remedy = (
-        f"{keeps}. Leave it out: {scaling}."
-        if statistics
-        else f"Forget everything at each reset. If it scales by statistics of its own, leave that out: {scaling}."
-    )
+    own = "numzero scales rewards itself" if found.field == "reward" else _OWN_SCALING
+    remedy = f"Forget everything at each reset. If it scales by statistics of its own, leave that out: {own}."
+    if statistics:
+        keeps = f"{statistics} keeps statistics, which differ between copies and are not in the agent"
+        remedy = f"{keeps}. Leave it out: {own}."
     findings.fault(found.field, rule, seen, remedy, found.step, found.episode)
 
 
