@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from numzero.errors import DiskFullError, UserError
 from numzero.files import own_file
+from numzero.paths import explained, is_plain
 from numzero.replay.codec import (
     DamagedData,
     content_digest,
@@ -129,6 +132,7 @@ class GameStore:
         self._busy_seconds = busy_seconds
         self._on_damage = on_damage
         self._known_damage: set[str] = set()
+        self._copies: tempfile.TemporaryDirectory[str] | None = None
         for suffix in _BESIDE:
             with suppress(OSError):  # SQLite finds the words for what is not there or may not be looked at
                 own_file(self.path.with_name(self.path.name + suffix))
@@ -139,10 +143,23 @@ class GameStore:
             except sqlite3.OperationalError as error:
                 if not reading or getattr(error, "sqlite_errorcode", 0) & 0xFF not in _NOT_WRITABLE:
                     raise
-                self._open("ro&immutable=1")  # on a disk that nobody writes to
+                self._open_fixed()
 
-    def _open(self, mode: str) -> None:
-        uri = f"{Path(os.path.abspath(self.path)).as_uri()}?mode={mode}"
+    def _open_fixed(self) -> None:
+        """Open a file on a disk that nobody writes to; a copy, where games are still in the log beside it."""
+        log = self.path.with_name(f"{self.path.name}-wal")
+        if not (is_plain(log) and log.stat().st_size):
+            self._open("ro&immutable=1")
+            return
+        self._copies = tempfile.TemporaryDirectory()
+        place = Path(self._copies.name) / self.path.name
+        with explained(place):
+            for source, copy in ((self.path, place), (log, place.with_name(log.name))):
+                shutil.copyfile(source, copy)
+        self._open("rw", place)
+
+    def _open(self, mode: str, path: Path | None = None) -> None:
+        uri = f"{Path(os.path.abspath(path or self.path)).as_uri()}?mode={mode}"
         self._connection = sqlite3.connect(uri, timeout=self._busy_seconds, isolation_level=None, uri=True)
         try:
             self._prepare(is_fixed="immutable" in mode)
@@ -163,6 +180,8 @@ class GameStore:
     def close(self) -> None:
         """Close the file; closing twice is harmless."""
         self._connection.close()
+        if self._copies is not None:
+            self._copies.cleanup()
 
     def add(self, trajectories: Iterable[Trajectory]) -> int:
         """Store games in one transaction, all or none; returns how many were new (by game_id).

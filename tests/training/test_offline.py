@@ -175,6 +175,34 @@ def test_a_store_that_cannot_be_written_to_is_learned_from(
     assert Agent.load(tmp_path / "run").info.model_version == 12
 
 
+def test_games_in_the_log_of_a_store_are_read_where_nothing_can_be_written(
+    played: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was killed leaves its newest games beside the file; on a read-only disk they count too."""
+    with GameStore(played / "replay.sqlite") as store:
+        games = store.read_last(10**6)
+    with GameStore(tmp_path / "open.sqlite") as store:
+        store.add(games)
+        for suffix in ("", "-wal"):  # as they are while it is open; the memory beside them is lost
+            (tmp_path / f"replay.sqlite{suffix}").write_bytes((tmp_path / f"open.sqlite{suffix}").read_bytes())
+    assert (tmp_path / "replay.sqlite-wal").stat().st_size > 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    real = sqlite3.connect
+
+    def connect(place: str, **keywords: Any) -> sqlite3.Connection:
+        if str(tmp_path / "replay.sqlite") in place and "immutable=1" not in place:
+            return real(f"{(tmp_path / 'none' / 'none').as_uri()}?mode=ro", **keywords)
+        return real(place, **keywords)
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    with GameStore(tmp_path / "replay.sqlite", reading=True) as store:
+        assert store.num_games() == len(games)
+        copies = store._copies
+    assert copies is not None
+    assert not Path(copies.name).exists()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 @pytest.mark.parametrize("content", [b"", b"no database at all, and longer than its header" * 50])
 def test_a_foreign_file_for_a_store_stays_as_it_is(content: bytes, tmp_path: Path) -> None:
     """An empty one too: no store is made of it."""
