@@ -29,7 +29,7 @@ from numzero.judging.evaluate import Progress, measure
 from numzero.judging.opponents import named_opponent
 from numzero.judging.play import play_episode
 from numzero.judging.positions import Sight, look
-from numzero.metrics import Event, Noted
+from numzero.metrics import Event
 from numzero.runtime.checking import EnvironmentCheck
 from numzero.studies.report import Report, read_report
 from numzero.studies.study import Study, parse_variant
@@ -117,8 +117,6 @@ def prepare_train(
 ) -> TrainingRun:
     """As `train`, but the run, whose `train` is yet to be called."""
     config, words = settings_of(preset, overrides) if isinstance(preset, str) else (preset, "")
-    if words:
-        on_event(Noted(seconds=0.0, updates=0, kind="preset", message=words))
     if source is not None:
         workers, reanalyze_workers = workers or 0, reanalyze_workers or 0
     if reanalyze_workers is None:  # none where everything is done in one process
@@ -133,6 +131,8 @@ def prepare_train(
         source=source,
         on_event=on_event,
     )
+    if words:
+        run.note("preset", words)
     for sentence in found:
         run.note("check", sentence)
     return run

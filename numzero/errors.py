@@ -81,12 +81,16 @@ def raised(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown word: " Did you mean 'x'?", or the list of what is known."""
-    names = sorted(known, key=lambda name: ("/" in name, name))  # many of a package come after single ones
+def nearest(word: str, known: Iterable[str], *, listed: Iterable[str] | None = None) -> str:
+    """The end of a sentence about an unknown word: " Did you mean 'x'?", or the list of what is known.
+
+    `listed` is shown instead where what is known is too much to read.
+    """
+    names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     if close:
         return f" Did you mean {close[0]!r}?"
+    names = names if listed is None else sorted(listed)
     more = f" and {len(names) - MOST_LISTED:,} more" if len(names) > MOST_LISTED else ""
     return f" Known: {', '.join(names[:MOST_LISTED])}{more}."
 

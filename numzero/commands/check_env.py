@@ -13,8 +13,10 @@ import msgspec
 
 from numzero import api
 from numzero.commands.display import echo
+from numzero.commands.environment import env_arg_option
 from numzero.games import EnvironmentReport, GameSpec, PlayFigures
 from numzero.text import plain
+from numzero.training.config import game_of
 
 __all__ = ["check_env"]
 
@@ -27,6 +29,7 @@ MOST_NAMES = 20
 
 @click.command("check-env")
 @click.argument("environment")
+@env_arg_option
 @click.option("--steps", type=click.IntRange(min=1), default=2000, show_default=True, help="To play, about.")
 @click.option(
     "--seconds",
@@ -49,6 +52,7 @@ MOST_NAMES = 20
 def check_env(
     context: click.Context,
     environment: str,
+    env_args: tuple[str, ...],
     steps: int,
     seconds: float,
     patience: float,
@@ -65,7 +69,8 @@ def check_env(
       python cli.py check-env CartPole-v1
       python cli.py check-env my_env.py:MyEnv --json
     """
-    report = api.check_environment(environment, seed=seed, num_steps=steps, seconds=seconds, patience_seconds=patience)
+    game, _ = game_of(environment, env_args)
+    report = api.check_environment(game, seed=seed, num_steps=steps, seconds=seconds, patience_seconds=patience)
     if as_json:
         echo(json.dumps(msgspec.to_builtins(report)))
     else:

@@ -91,9 +91,9 @@ def parse_name(text: str) -> GameName:
     wrappers = []
     while at < len(text):
         wrapper, given, at = _part(text, at)
-        if not all(wrapper.rpartition(":")[::2]):
+        if (place := _place(wrapper)) is None:
             raise _wrong(text, f"a wrapper must be module:Wrapper or file.py:Wrapper; got {_short(wrapper)}")
-        wrappers.append(Wrapper(wrapper, given))
+        wrappers.append(Wrapper(place, given))
     return GameName(base, arguments, tuple(wrappers))
 
 
@@ -128,14 +128,22 @@ def extended(text: str, arguments: object, wrappers: object = ()) -> str:
 def _wrapper_of(table: object) -> Wrapper:
     """The wrapper that a table of settings names."""
     name = table.get("name") if isinstance(table, Mapping) else None
-    if not isinstance(table, Mapping) or not isinstance(name, str) or not all(name.rpartition(":")[::2]):
+    place = _place(name) if isinstance(name, str) else None
+    if not isinstance(table, Mapping) or place is None:
         raise UserError(
             f"each of [[wrappers]] must say its name, module:Wrapper or file.py:Wrapper; got {_short(str(table))}. "
             "Its other keys are the wrapper's arguments."
         )
     arguments = {key: value for key, value in table.items() if key != "name"}
     _require_plain(arguments)
-    return Wrapper(name, arguments)
+    return Wrapper(place, arguments)
+
+
+def _place(name: str) -> str | None:
+    """Where a wrapper is, "module:Name"; "module.Name", as Python would write it, means the same. None if nowhere."""
+    mark = ":" if ":" in name else "."
+    module, _, attribute = name.rpartition(mark)
+    return f"{module}:{attribute}" if module and attribute and (mark == ":" or attribute != "py") else None
 
 
 def _require_plain(arguments: Mapping[str, object]) -> None:

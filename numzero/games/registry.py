@@ -217,7 +217,7 @@ def _make_environments(name: GameName, batch_size: int) -> Game:
             f"got {name.base!r}. Run: pip install gymnasium"
         ) from error
     if not is_code(name.base) and not is_registered(name.base):
-        way_out = not_installed(name.base) or nearest(name.base, known_games())
+        way_out = not_installed(name.base) or nearest(name.base, known_games(), listed=_own_names())
         raise UserError(f"a game must be a board game or a registered environment; got {name.base!r}.{way_out}")
     return GymGame(name.text(), batch_size)
 

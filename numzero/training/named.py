@@ -46,8 +46,11 @@ def _is_game(word: str) -> bool:
         return False
     name = parse_name(word)
     if name == GameName(word) and not (is_code(word) or name.scheme or may_be_game(word)):
+        if word.endswith(".py"):
+            raise UserError(f"a file must be named with what it has, {word}:Class; got {word!r}.")
+        presets = preset_names()
         raise UserError(
-            f"there is no preset and no game {word!r}.{nearest(word, [*preset_names(), *known_games()])} "
-            "A game of your own is module:Class or path/to/file.py:Class."
+            f"there is no preset and no game {word!r}.{nearest(word, [*presets, *known_games()], listed=presets)} "
+            "Any id of gymnasium is a game; one of your own is module:Class or path/to/file.py:Class."
         )
     return True  # where there is no such game after all, making it says so

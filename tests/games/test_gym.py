@@ -244,7 +244,7 @@ def play_three_steps(name: str) -> None:
         ("tictacto", "got 'tictacto'. Did you mean 'tictactoe'"),
         ("cartpole-v1", "got 'cartpole-v1'. Did you mean 'CartPole-v1'"),
         ("CartPole", "got 'CartPole'. Did you mean 'CartPole-v1'"),
-        ("", "got ''. Known: Acrobot-v1, "),
+        ("", "got ''. Known: tictactoe"),
         (f"{HERE}:Corridr", "'Corridr' is neither. Did you mean 'Corridor'"),
         (f"{HERE}:tests/Corridor-v1", "'tests/Corridor-v1' is neither. Did you mean 'tests/Corridor-v0'"),
         ("no_such_module:Corridor", "module 'no_such_module' of .* must be importable; got ModuleNotFound"),

@@ -98,6 +98,7 @@ def test_settings_extend_a_name() -> None:
     """An argument takes the place of the name's, a wrapper comes around those it has."""
     name = 'a:B(size=3, x="q") > c:W'
     assert extended(name, {}) == parse_name(name).text()
+    assert extended("a", {}, [{"name": "d.e.V"}]) == parse_name("a > d.e.V").text() == "a > d.e:V"
     changed = extended(name, {"size": 4, "map": ["SF"]}, [{"name": "d.py:V", "factor": 0.5}])
     assert changed == 'a:B(map=["SF"], size=4, x="q") > c:W > d.py:V(factor=0.5)'
 
@@ -119,6 +120,7 @@ def test_what_no_name_can_carry_is_refused(value: object) -> None:
         ({}, ["c:W"], r"each of \[\[wrappers\]\] must say its name"),
         ({}, [{"x": 1}], "must say its name, module:Wrapper"),
         ({}, [{"name": "W"}], "must say its name, module:Wrapper"),
+        ({}, [{"name": "w.py"}], "must say its name, module:Wrapper"),
     ],
 )
 def test_settings_of_another_form_are_refused(arguments: object, wrappers: object, message: str) -> None:

@@ -49,7 +49,8 @@ def test_settings_that_speak_of_the_game_come_before_it_is_looked_at() -> None:
     [
         ("cartpol", "there is no preset and no game 'cartpol'. Did you mean 'cartpole'"),
         ("Cartpole-v1", "Did you mean 'CartPole-v1'"),
-        ("no-game-at-all-99", "Known: .* A game of your own is module:Class or path/to/file.py:Class"),
+        ("no-game-at-all-99", "Known: acrobot, .* one of your own is module:Class or path/to/file.py:Class"),
+        ("my_env.py", "a file must be named with what it has, my_env.py:Class"),
         ("nowhere:Env", "module 'nowhere' of 'nowhere:Env' must be importable"),
         ("Cartpole-v1(x=3)", "got 'Cartpole-v1'. Did you mean 'CartPole-v1'"),
         ("nowhere.toml", "nowhere.toml cannot be read"),
