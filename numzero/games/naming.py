@@ -166,8 +166,8 @@ def _part(text: str, at: int) -> tuple[str, dict[str, Any], int]:
         arguments, end = _read_arguments(text, opened.end())
     else:
         name = text[at:end].strip()
-        if name.endswith(")") or "(" in re.split("[/:]", name)[-1]:
-            raise _wrong(text, f"arguments must be key=value, as in Name(size=3); got {_short(name)}")
+    if name.endswith(")") or "(" in re.split("[/:]", name)[-1]:
+        raise _wrong(text, f"arguments must be key=value, as in Name(size=3); got {_short(name)}")
     if end == len(text):
         return name, arguments, end
     if (follows := _WRAPPER_FOLLOWS.match(text, end)) is None:

@@ -70,6 +70,7 @@ def test_a_name_is_written_one_way() -> None:
     [
         ("Env(3)", r"arguments must be key=value, as in Name\(size=3\); got 'Env\(3\)'"),
         ("a:Env(3", "arguments must be key=value"),
+        ("Env(3)()", "arguments must be key=value"),
         ("Env(size=3", "with commas between them; got ''"),
         ("Env(size=3 b=4)", "with commas between them; got ' b=4"),
         ("Env(size=3,)", r"with commas between them; got ',\)'"),
