@@ -14,7 +14,7 @@ SIZE = 256
 """Bytes that `keep_in` needs."""
 
 _WORDS = 4  # call, copy, step, length of the name; the name fills the rest
-_CALLS = ("", "making", "reset()", "step()")
+_CALLS = ("", "making", "reset()", "step()", "close()")
 _NAME_AT = 8 * _WORDS
 
 _memory = memoryview(bytearray(SIZE))
@@ -30,7 +30,7 @@ def keep_in(memory: memoryview) -> None:
 
 
 def enter(call: str, environment: str, copy: int, step: int) -> None:
-    """The process is about to call `call` ("making", "reset()" or "step()") of one copy of an environment."""
+    """The process is about to call `call`, one of `_CALLS`, of one copy of an environment."""
     name = environment.encode()[: SIZE - _NAME_AT]  # all of this takes half a microsecond
     _memory[_NAME_AT : _NAME_AT + len(name)] = name
     _words[1], _words[2], _words[3] = copy, step, len(name)
@@ -46,7 +46,7 @@ class Place(NamedTuple):
     """One call of an environment."""
 
     call: str
-    """"making", "reset()" or "step()"."""
+    """"making", "reset()", "step()" or "close()"."""
     environment: str
     copy: int
     step: int

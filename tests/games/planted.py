@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -90,6 +91,27 @@ class SpacesDiffer(Sound):
         self.observation_space = Box(-1.0, 10.0 + type(self).made, (2,), np.float32)
 
 
+class ChangesItsActions(Sound):
+    def reset(self, **keywords: Any) -> Any:
+        returned = super().reset(**keywords)
+        self.action_space = Discrete(3 + self.cell)
+        return returned
+
+
+class OneAction(Sound):
+    action_space = Discrete(1)
+
+
+class OpensWindows(Sound):
+    render_mode = "human"
+
+
+class Warns(Sound):
+    def reset(self, **keywords: Any) -> Any:
+        warnings.warn("version 0 is out of date", DeprecationWarning, stacklevel=2)
+        return super().reset(**keywords)
+
+
 class OneAtATime(Sound):
     open = False
 
@@ -119,6 +141,11 @@ class OldStep(Sound):
 class ResetWithoutSeed(Sound):
     def reset(self) -> Any:  # type: ignore[override]
         return super().reset()
+
+
+class IgnoresSeed(Sound):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        return super().reset(seed=5)
 
 
 class RaisesInSecondReset(Sound):
@@ -166,6 +193,18 @@ class GrowsObservation(Sound):
 class NanObservation(Sound):
     def observe(self) -> Any:
         return np.array([np.nan if self.count == 4 else 0.0, 0.1 * self.count], np.float32)
+
+
+class DoublesForFloats(Sound):
+    def observe(self) -> Any:
+        return np.array([self.cell, 0.1 * self.count])
+
+
+class HalvesForWholeNumbers(Sound):
+    observation_space = Box(0, 20, (2,), np.int64)
+
+    def observe(self) -> Any:
+        return np.array([0.5 * self.cell, self.count])
 
 
 class OutOfBounds(Sound):
@@ -254,6 +293,11 @@ class NumberForTruth(Sound):
 class NoneForTruncated(Sound):
     def truncated(self) -> Any:
         return None
+
+
+class EndsAtOnce(Sound):
+    def terminated(self) -> Any:
+        return True
 
 
 class NeverEnds(Sound):
@@ -397,6 +441,11 @@ class HangsInReset(Sound):
         time.sleep(600)
 
 
+class HangsInClose(Sound):
+    def close(self) -> None:
+        time.sleep(600)
+
+
 class ExitsWhenMade(Sound):
     def __init__(self) -> None:
         sys.exit("no display")
@@ -427,9 +476,14 @@ PLANTED = (
     Planted("TooManyActions", "action_space", "", "Box", ""),
     Planted("SpacesDiffer", "the spaces", "same in every copy", "observation", "arguments"),
     Planted("OneAtATime", "another copy", "beside the first", "port 7777", ""),
+    Planted("ChangesItsActions", "action_space", "stay as it is", "after play", "action mask"),
+    Planted("OneAction", "action_space", "a choice", "one", "", kind="look"),
+    Planted("OpensWindows", "render_mode", "no windows", "human", "None", kind="look"),
+    Planted("Warns", ENVIRONMENT, "warn", "out of date", "matters", kind="look"),
     Planted("OldReset", r"reset\(\)", "tuple of 2", "", "observation, info", 0),
     Planted("OldStep", r"step\(\)", "tuple of 5", "4", "terminated, truncated", 1),
     Planted("ResetWithoutSeed", r"reset\(\)", "not raise", "TypeError.*'seed'.*line", "seed=None", 0),
+    Planted("IgnoresSeed", r"reset\(\)", "seed by", "same state", "seed=seed", 0),
     Planted("RaisesInSecondReset", r"reset\(\)", "not raise", "already running.*line", "Mend", 0),
     Planted("RaisesInStep", r"step\(\)", "not raise", "IndexError.*planted.py, line", "Mend", 3),
     Planted("RaisesForOneAction", r"step\(\)", "not raise", "no such move", "action mask"),
@@ -437,6 +491,8 @@ PLANTED = (
     Planted("GrowsObservation", "observation", "shape", r"\(3,\)", "observation_space", 2),
     Planted("NanObservation", "observation", "finite", "nan", "clip", 4),
     Planted("OutOfBounds", "observation", "within its space", "where 0 to 1 is declared", "Widen"),
+    Planted("DoublesForFloats", "observation", "dtype float32", "float64", "converts", 0, kind="look"),
+    Planted("HalvesForWholeNumbers", "observation", "whole numbers", "[0-9]", "Round"),
     Planted("FloatsForBytes", "observation", "uint8", "", "float32"),
     Planted("WordObservation", "observation", "numbers", "<U5", "codes", 0),
     Planted("PartMissing", "observation.*", "", "", "observation_space", 2),
@@ -451,6 +507,7 @@ PLANTED = (
     Planted("SameReturn", "the return", "differ", "0 in each", "reached", kind="look"),
     Planted("NumberForTruth", "terminated", "True or False", "0", "bool", 1),
     Planted("NoneForTruncated", "truncated", "True or False", "None", "bool", 1),
+    Planted("EndsAtOnce", "an episode", "longer than a step", "1 step", "terminated", kind="look"),
     Planted("NeverEnds", "an episode", "end some time", "none", "TimeLimit", kind="look", num_steps=1000),
     Planted("NoInfo", "info", "dict", "NoneType", "{}", 0),
     Planted("NothingAllowed", ".*mask.*", "allow an action", "0 for every one", "Terminate", 2),
@@ -476,6 +533,7 @@ PLANTED_IN_PROCESS = (
     Planted("AsksTheUser", r"step\(\)", "not raise", "EOFError", "Ask nobody", 1),
     Planted("Exits", r"step\(\)", "not end its process", "exit code 0", "", 3),
     Planted("HangsInReset", r"reset\(\)", "return within", "nothing", "", 0),
+    Planted("HangsInClose", r"close\(\)", "return within", "nothing", ""),
     Planted("ExitsWhenMade", ENVIRONMENT, "", "no display", ""),
 )
 """Those that need one of their own."""

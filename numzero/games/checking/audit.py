@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,12 @@ from numzero.games.adapters.rows import SEED_LIMIT, RowsGame, Seen
 from numzero.games.checking.findings import Findings
 from numzero.games.checking.remedies import remedy_of
 
-__all__ = ["audit_row", "beyond_space", "raised"]
+__all__ = ["Stray", "audit_row", "beyond_space", "raised"]
 
 LEFT_EPISODE, LEFT_STEPS = 1, 20
 """The second episode is left after so many steps: a reset must be possible in the middle of one."""
+SEEDED_EPISODES = 3
+"""From so many seeds a generator must not come out the same."""
 MOST_BROKEN = 5
 """Episodes that end by an exception, before no more are begun."""
 BOUND_TOLERANCE = 1e-4
@@ -78,6 +80,7 @@ class _Audit:
         self._findings = findings
         self._rng = rng
         self._untried = np.ones(game.spec.num_actions, np.bool_)
+        self._states: list[str] = []  # of its generator, after each reset
         self._masked: set[bool] = set()  # whether a running position had a mask
         self._env = getattr(self._row, "env", None)
         self._spy = None if self._env is None else _Spied(self._env)
@@ -94,6 +97,7 @@ class _Audit:
         """One episode, or its beginning."""
         self._step = 0
         seen = self._call("reset()", lambda: self._row.reset(int(self._rng.integers(SEED_LIMIT))))
+        self._remember_generator()
         over = False if seen is None else self._examine(seen, running=True)
         while seen is not None and not over and self._step < most_steps and time.monotonic() < deadline:
             action = self._choose(seen)
@@ -105,6 +109,14 @@ class _Audit:
         self.num_steps += self._step == 0
         self.episode += 1
 
+    def _remember_generator(self) -> None:
+        """Seeds must reach the generator that gymnasium gives every environment, where it is used."""
+        generator = getattr(getattr(self._env, "unwrapped", None), "_np_random", None)
+        if generator is not None:
+            self._states.append(repr(generator.bit_generator.state))
+        if len(self._states) >= SEEDED_EPISODES and len(set(self._states)) == 1:
+            self._fault("reset()", "seed by the seed that it is given", "the same state of np_random after every reset")
+
     def _call(self, method: str, call: Callable[[], Seen]) -> Seen | None:
         """What a method of the row returns; None where that cannot be read at all."""
         crash_context.enter(method, self._game.spec.name, 0, self._step)
@@ -114,7 +126,7 @@ class _Audit:
             self._note(misfit)
         except (Exception, SystemExit) as error:
             self._fault(method, "return, not raise", raised(error))
-        except KeyboardInterrupt as error:  # the environment's, or the user's
+        except BaseException as error:  # KeyboardInterrupt say: the environment's, or the user's
             self._fault(method, "return, not raise", raised(error))
             raise
         finally:
@@ -133,8 +145,10 @@ class _Audit:
     def _examine(self, seen: Seen, running: bool) -> bool:
         """Read what a position shows; whether it cannot be gone on from."""
         self._read(lambda: self._game.read(seen.observation))
-        for field, rule, value in beyond_space(self._space, seen.observation, "observation"):
-            self._fault(field, rule, value)
+        for stray in beyond_space(self._space, seen.observation, "observation"):
+            tell = self._findings.fault if stray.is_fault else self._findings.look
+            remedy = remedy_of(stray.field, stray.rule, stray.seen)
+            tell(stray.field, stray.rule, stray.seen, remedy, self._step, self.episode)
         self._examine_info()
         if not running:
             return True
@@ -190,8 +204,17 @@ def raised(error: BaseException) -> str:
     return f"{said} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else said
 
 
-def beyond_space(space: object, raw: object, field: str) -> Iterator[tuple[str, str, str]]:
-    """Field, rule and value wherever an observation lies outside of the bounds that its space declares."""
+class Stray(NamedTuple):
+    """Part of an observation that is not as its space declares."""
+
+    field: str
+    rule: str
+    seen: str
+    is_fault: bool = True
+
+
+def beyond_space(space: object, raw: object, field: str) -> Iterator[Stray]:
+    """All that lies outside of the bounds that a space declares; other faults are found where it is read."""
     parts = getattr(space, "spaces", None)
     if isinstance(parts, Mapping) and isinstance(raw, Mapping):
         for key in parts.keys() & raw.keys():
@@ -209,7 +232,7 @@ def _inside(field: str, key: object) -> str:
     return f"{whole} '{path.strip(chr(39)) + '/' if path else ''}{key}'"
 
 
-def _beyond_box(space: Any, raw: object, field: str) -> Iterator[tuple[str, str, str]]:
+def _beyond_box(space: Any, raw: object, field: str) -> Iterator[Stray]:
     array = as_array(raw)
     if array.shape != space.low.shape or array.dtype.kind not in "biuf" or not np.isfinite(array).all():
         return  # which is said where it is read
@@ -220,6 +243,10 @@ def _beyond_box(space: Any, raw: object, field: str) -> Iterator[tuple[str, str,
     if outside.any():
         at = tuple(int(i) for i in np.argwhere(outside)[0])
         where = f" at {list(at)}" if at else ""
-        yield field, "lie within its space", f"{numbers[at]:g}{where}, where {low[at]:g} to {high[at]:g} is declared"
+        seen = f"{numbers[at]:g}{where}, where {low[at]:g} to {high[at]:g} is declared"
+        yield Stray(field, "lie within its space", seen)
+    elif isinstance(raw, np.ndarray) and not np.can_cast(array.dtype, space.dtype) and space.dtype.kind == "f":
+        yield Stray(field, f"be of its space's dtype {space.dtype}", f"{array.dtype}", is_fault=False)
     elif space.dtype.kind in "iu" and (numbers != np.round(numbers)).any():
-        yield field, f"hold whole numbers, since its space is of {space.dtype}", f"{numbers[numbers % 1 != 0][0]:g}"
+        rule = f"hold whole numbers, since its space is of {space.dtype}"
+        yield Stray(field, rule, f"{numbers[numbers % 1 != 0][0]:g}")

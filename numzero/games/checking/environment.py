@@ -8,11 +8,11 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import closing, contextmanager
 
 import numpy as np
 
+from numzero import crash_context
 from numzero.errors import EnvironmentFault, UserError
 from numzero.games.adapters.rows import RowsGame
 from numzero.games.base import Game
@@ -23,6 +23,7 @@ from numzero.games.checking.play import measure
 from numzero.games.checking.repeats import check_repeats
 from numzero.games.checking.sentences import told_by
 from numzero.games.checking.surroundings import Surroundings, look_at_guest
+from numzero.games.checking.wrapped import look_at_environment, spaces_of, statistics_in
 from numzero.games.registry import make_game
 from numzero.usage import resident_bytes
 
@@ -33,6 +34,7 @@ NUM_STEPS, SECONDS = 2000, 20.0
 REPEATED_STEPS = 300
 """That are played again to see whether they come out the same."""
 CONTRACT_STEPS = 100
+"""Of a game that steps its own batch."""
 AUDIT_SHARE, PLAY_SHARE, REPEAT_SHARE = 0.3, 0.3, 0.3
 """Of the time, for each part at most."""
 
@@ -65,43 +67,115 @@ def check_environment(
     findings = Findings(name, tell)
     started = time.monotonic()
     with _noting(findings), _warnings_noted(findings):
-        _check(name, findings, seed, num_steps, seconds)
-        findings.know(complete=True)
+        _Check(name, findings, seed, num_steps, seconds).run()
     findings.know(seconds=time.monotonic() - started)
     return findings.report
 
 
-def _check(name: str, findings: Findings, seed: int, num_steps: int, seconds: float) -> None:
-    """All parts, in order; what cannot be made raises."""
-    surroundings = Surroundings()
-    game = make_game(name, 1)
-    findings.know(spec=game.spec, **_spaces(game))
-    rng = np.random.default_rng(seed)
-    with _noting(findings):
+class _Check:
+    """One check; see `check_environment`."""
+
+    def __init__(self, name: str, findings: Findings, seed: int, num_steps: int, seconds: float) -> None:
+        self._name = name
+        self._findings = findings
+        self._seed = seed
+        self._rng = np.random.default_rng(seed)
+        self._num_steps = num_steps
+        self._seconds = seconds
+
+    def run(self) -> None:
+        """All parts, in order; raises where it cannot be made."""
+        surroundings = Surroundings()
+        game = self._make(1)
+        spaces = spaces_of(game)
+        self._findings.know(spec=game.spec, **spaces)
+        with _noting(self._findings):
+            look_at_environment(game, self._findings)
+            self._examine(game)
+        self._compare_spaces(game, spaces)
+        copy_mb = self._another_copy(game)
+        if isinstance(game, RowsGame) or not self._findings.report.faults:
+            self._play(game, copy_mb)
+            self._findings.know(complete=True)
+        surroundings.look_for_changes(self._findings)
         if isinstance(game, RowsGame):
-            audit_row(game, findings, rng, num_steps // 2, _after(AUDIT_SHARE * seconds))
-        else:
-            check_game(make_game(name, 2), seed=seed, num_steps=min(CONTRACT_STEPS, num_steps))
-    copy_mb = _memory_of_a_copy(name, game, findings)
-    findings.know(play=measure(game, findings, rng, num_steps, _after(PLAY_SHARE * seconds), copy_mb))
-    if not findings.report.faults:
-        repeated = min(REPEATED_STEPS, num_steps)
-        wrappers = ", ".join(statistics_in(game))
-        with _noting(findings):
-            make = lambda count: make_game(name, count)  # noqa: E731
-            findings.know(
-                repeats=check_repeats(make, findings, seed, repeated, _after(REPEAT_SHARE * seconds), wrappers)
+            look_at_guest(self._findings, game.guests[0])
+        self._close(game)
+        surroundings.look_for_leftovers(self._findings)
+
+    def _make(self, num_copies: int) -> Game:
+        crash_context.enter("making", self._name, num_copies - 1, 0)
+        try:
+            return make_game(self._name, num_copies)
+        finally:
+            crash_context.leave()
+
+    def _examine(self, game: Game) -> None:
+        """Field by field, or as the contract of games has it."""
+        if isinstance(game, RowsGame):
+            audit_row(game, self._findings, self._rng, self._num_steps // 2, self._until(AUDIT_SHARE))
+            return
+        with closing(self._make(2)) as pair:
+            check_game(pair, seed=self._seed, num_steps=min(CONTRACT_STEPS, self._num_steps))
+
+    def _compare_spaces(self, game: Game, before: dict[str, str]) -> None:
+        """Spaces are asked for once, when an environment is made."""
+        for field, now in spaces_of(game).items():
+            if now != before.get(field):
+                remedy = "Declare all that may come in __init__; what is not allowed now belongs in the action mask."
+                self._findings.fault(field, "stay as it is", f"{now} after play, {before.get(field)} before", remedy)
+
+    def _another_copy(self, game: Game) -> float | None:
+        """Whether others can be made beside the first, and are like it; what one takes of the memory, in MiB."""
+        before = resident_bytes()
+        try:
+            pair = self._make(2)
+        except UserError as error:
+            remedy = f"Several are stepped side by side. {told_by(error)['remedy']}"
+            self._findings.fault("another copy", "be made beside the first", told_by(error)["seen"], remedy)
+            return None
+        if differing := _differing(game, pair):
+            remedy = "Declare them from the arguments alone."
+            self._findings.fault("the spaces", "be the same in every copy", differing, remedy)
+        with _noting(self._findings):
+            pair.reset(np.ones(2, np.bool_), self._rng)
+        taken = resident_bytes() - before
+        self._close(pair)
+        return max(0.0, taken / 2 / MEBIBYTE) if before else None
+
+    def _play(self, game: Game, copy_mb: float | None) -> None:
+        """Measure it, then see whether it repeats itself."""
+        figures = measure(game, self._findings, self._rng, self._num_steps, self._until(PLAY_SHARE), copy_mb)
+        self._findings.know(play=figures)
+        if self._findings.report.faults:
+            return
+        num_steps = min(REPEATED_STEPS, self._num_steps)
+        with _noting(self._findings):
+            repeats = check_repeats(
+                self._make, self._findings, self._seed, num_steps, self._until(REPEAT_SHARE), statistics_in(game)
             )
-    surroundings.look_for_changes(findings)
-    if isinstance(game, RowsGame):
-        look_at_guest(findings, game.guests[0])
-    _close(game, findings)
-    surroundings.look_for_leftovers(findings)
+            self._findings.know(repeats=repeats)
+
+    def _until(self, share: float) -> float:
+        """When a part that gets this share of the time ends, by `time.monotonic()`."""
+        return time.monotonic() + share * self._seconds
+
+    def _close(self, game: Game) -> None:
+        crash_context.enter("close()", self._name, 0, 0)
+        try:
+            game.close()
+        except (Exception, SystemExit) as error:
+            remedy = "Let it be called at any time, also twice."
+            self._findings.fault("close()", "return, not raise", raised(error), remedy)
+        finally:
+            crash_context.leave()
 
 
-def _after(seconds: float) -> float:
-    """The time of `time.monotonic()` then."""
-    return time.monotonic() + seconds
+def _differing(game: Game, other: Game) -> str:
+    """The fields of the specs of two that should be alike, in words; empty where they are."""
+    one, two = game.spec, other.spec
+    fields = [field for field in one.__struct_fields__ if getattr(one, field) != getattr(two, field)]
+    return ", ".join(f"{field} {getattr(two, field)} beside {getattr(one, field)}" for field in fields)
 
 
 @contextmanager
@@ -117,71 +191,12 @@ def _noting(findings: Findings) -> Iterator[None]:
 
 @contextmanager
 def _warnings_noted(findings: Findings) -> Iterator[None]:
-    """What numzero warns of inside, a close() that raises say, becomes a fault; others' warnings are shown once."""
+    """What is warned of inside is noted, each once; a fault where numzero says so of a close() that raises."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    for text, warning in {str(warning.message): warning for warning in caught}.items():
+    for text in dict.fromkeys(str(warning.message) for warning in caught):
         if text.startswith("close()"):
             findings.fault(**told_by(UserError(text)))
         else:
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-
-
-def _spaces(game: Game) -> dict[str, str]:
-    """The spaces as their library writes them."""
-    env = getattr(game.rows[0], "env", None) if isinstance(game, RowsGame) else None
-    found = {name: str(getattr(env, name, "")) for name in ("observation_space", "action_space")}
-    return {name: text for name, text in found.items() if text}
-
-
-def _memory_of_a_copy(name: str, game: Game, findings: Findings) -> float | None:
-    """What another copy takes, in MiB, and whether one can be made and is alike."""
-    before = resident_bytes()
-    try:
-        other = make_game(name, 2)
-    except UserError as error:
-        told = told_by(error)
-        told["remedy"] = f"Two copies or more are stepped side by side. {told['remedy']}"
-        findings.fault("another copy", "be made beside the first", str(error), told["remedy"])
-        return None
-    try:
-        if other.spec != game.spec:
-            fields = [
-                field
-                for field in other.spec.__struct_fields__
-                if getattr(other.spec, field) != getattr(game.spec, field)
-            ]
-            seen = ", ".join(
-                f"{field} {getattr(other.spec, field)} beside {getattr(game.spec, field)}" for field in fields
-            )
-            findings.fault("the spaces", "be the same in every copy", seen, "Declare them from the arguments alone.")
-        with _noting(findings):
-            other.reset(np.ones(2, np.bool_), np.random.default_rng(0))
-        return (resident_bytes() - before) / 2 / MEBIBYTE if before else None
-    finally:
-        _close(other, findings)
-
-
-def _close(game: Game, findings: Findings) -> None:
-    try:
-        game.close()
-    except (Exception, SystemExit) as error:
-        findings.fault("close()", "return, not raise", raised(error), "Let it be called at any time, also twice.")
-
-
-def statistics_in(game: Game) -> list[str]:
-    """The wrappers of an environment that keep running statistics, as gymnasium's NormalizeObservation does."""
-    env: Any = getattr(game.rows[0], "env", None) if isinstance(game, RowsGame) else None
-    found: list[str] = []
-    while env is not None:
-        if any(
-            hasattr(value, "var") and hasattr(value, "mean") and hasattr(value, "count") for value in _attributes(env)
-        ):
-            found.append(type(env).__name__)
-        env = vars(env).get("env") if hasattr(env, "__dict__") else None
-    return found
-
-
-def _attributes(thing: object) -> list[object]:
-    return list(getattr(thing, "__dict__", {}).values())
+            findings.look("the environment", "warn of nothing", text, "See whether what it warns of matters.")

@@ -218,6 +218,13 @@ def _look_at_episodes(game: Game, findings: Findings, tally: _Tally) -> None:
             "Terminate it where the task is over, or give it a time limit: "
             '[[wrappers]] name = "gymnasium.wrappers:TimeLimit", max_episode_steps = 1000.',
         )
+    if len(tally.lengths) >= FEW_EPISODES and tally.longest == 1:
+        findings.look(
+            "an episode",
+            "last longer than a step, or there is nothing to plan",
+            f"1 step in each of {len(tally.lengths)} episodes",
+            "If the first step does not end the task, see to terminated and truncated.",
+        )
     if len(set(tally.returns)) == 1 and len(tally.returns) >= FEW_EPISODES:
         findings.look(
             "the return",

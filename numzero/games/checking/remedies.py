@@ -14,6 +14,7 @@ _SEED = "Give it the arguments of gymnasium: reset(self, *, seed=None, options=N
 _REMEDIES: tuple[tuple[str, str, str, str], ...] = (
     # field, rule, what was seen (each a regular expression), remedy
     (r"reset\(\)", "not raise", r"TypeError.*(seed|keyword)", _SEED),
+    (r"reset\(\)", "seed by", "", "Call super().reset(seed=seed) with the seed of the call."),
     (r"reset\(\)", "tuple", "", "Return (observation, info) from reset."),
     (r"step\(\)", "tuple", "", "Return (observation, reward, terminated, truncated, info) from step."),
     (r".*\(\)", "not raise", "EOFError", "Ask nobody while it runs: no terminal is there."),
@@ -23,6 +24,7 @@ _REMEDIES: tuple[tuple[str, str, str, str], ...] = (
     (r"observation.*", "finite", "", "Find out where it comes from, and clip it before it is returned."),
     (r"observation.*", "uint8", "", "Return whole numbers from 0 to 255, or declare a Box of float32."),
     (r"observation.*", "array of numbers", "", "Return numbers; words and objects need codes."),
+    (r"observation.*", "space's dtype", "", "numzero converts it; others may not. Use astype, or declare that one."),
     (r"observation.*", "within its space", "", "Widen low and high of observation_space, or clip what is returned."),
     (r"observation.*", "hold whole numbers", "", "Round it, or declare a Box of float32."),
     (r"observation.*", "as its space says", "", "Declare all that can be seen in observation_space, or correct it."),
