@@ -35,6 +35,7 @@ from numzero.studies.report import Report, read_report
 from numzero.studies.study import Study, parse_variant
 from numzero.training.config import RunConfig
 from numzero.training.named import settings_of
+from numzero.training.offline import find_source
 from numzero.training.play_many import SelfPlaySession, SelfPlayTotals
 from numzero.training.refresh import RefreshSession, RefreshTotals
 
@@ -116,7 +117,8 @@ def prepare_train(
     on_event: Callable[[Event], object] = _unheard,
 ) -> TrainingRun:
     """As `train`, but the run, whose `train` is yet to be called."""
-    config, words = settings_of(preset, overrides) if isinstance(preset, str) else (preset, "")
+    known = None if source is None else find_source(source).spec
+    config, words = settings_of(preset, overrides, known) if isinstance(preset, str) else (preset, "")
     if source is not None:
         workers, reanalyze_workers = workers or 0, reanalyze_workers or 0
     if reanalyze_workers is None:  # none where everything is done in one process

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from numzero import api
-from numzero.agent import Agent, Decision
+from numzero.agent import Agent, AgentInfo, Decision, agent_files
 from numzero.errors import UserError
-from numzero.games import Game
+from numzero.files import write_folder
+from numzero.games import Game, game_spec
 from numzero.replay import GameStore
-from tests.tiny import RUN, write_agent
+from tests.tiny import RUN, SEARCH, files_for, write_agent
 
 FUNCTIONS = [getattr(api, name) for name in api.__all__]
 
@@ -82,6 +83,31 @@ def test_an_episode_is_played_with_somebody_who_chooses(agent: Path) -> None:
     assert movers == [i % 2 for i in range(7)]
     assert total.tolist() == [1.0, 0.0]
     assert api.play(agent, lambda game, mover, decision: None, simulations=1) is None
+
+
+def test_an_agents_game_is_made_with_other_arguments(tmp_path: Path) -> None:
+    """By whatever makes it, for the time being; its word need not be given again."""
+    agent = write_agent(tmp_path / "agent", "CartPole-v1")
+    short: dict[str, typing.Any] = {"game_arguments": {"max_episode_steps": 4}, "simulations": 1}
+    scores = api.evaluate(agent, games=2, **short)
+    assert (scores["game"], scores["mean_return"]) == ("CartPole-v1(max_episode_steps=4)", 4.0)
+    total = api.play(agent, lambda game, mover, decision: decision.action, seed=0, **short)
+    assert total is not None
+    assert total[0] == 4.0
+    assert api.inspect(agent, **short).found["game"] == scores["game"]
+    session = api.prepare_selfplay(tmp_path / "games", agent, game="CartPole-v1", **short)
+    assert session.task.game == scores["game"]
+    assert api.load_agent(agent).info.spec.name == "CartPole-v1"
+
+
+def test_a_game_that_an_agent_cannot_play_is_refused(tmp_path: Path) -> None:
+    """Its arguments make it another."""
+    spec, files = game_spec("FrozenLake-v1"), files_for(game_spec("FrozenLake-v1"), 0.9)
+    info = AgentInfo(spec=spec, discount=0.9, search=SEARCH, model_version=0)
+    write_folder(tmp_path / "agent", agent_files(info, files))
+    with pytest.raises(UserError, match=r"its observation_shape must be \(16,\); got \(64,\)"):
+        api.evaluate(tmp_path / "agent", games=1, game_arguments={"map_name": "8x8"})
+    assert api.load_agent(tmp_path / "agent", game_arguments={"is_slippery": False}).info.spec != spec
 
 
 def test_an_agent_is_described(agent: Path) -> None:

@@ -92,6 +92,7 @@ NOT_MAKING = {
     "report": "report RUN",
     "reanalyze": "reanalyze RUN --workers 0 --simulations 2",
     "train offline": "train planted.toml --from RUN --offline --run offline",
+    "train offline without a preset": f"train {GAME} --from RUN --offline --run fitted --set schedule.num_updates=2",
 }
 
 

@@ -98,7 +98,8 @@ def is_placeable(name: str) -> bool:
 
 def is_own(name: str) -> bool:
     """Whether a game is one of numzero's own, which its tests know."""
-    return parse_name(name).base in _BOARDS
+    parsed = parse_name(name)
+    return parsed.base in _BOARDS and not parsed.wrappers
 
 
 def is_solved(name: str) -> bool:

@@ -38,17 +38,18 @@ class Fitted(NamedTuple):
     """What was seen of the environment and what was set for it, for people."""
 
 
-def general_config(game: str, overrides: Iterable[str] = ()) -> Fitted:
-    """The settings of `general` for a game that `make_game` accepts; makes one copy of it to see what it is.
+def general_config(game: str, overrides: Iterable[str] = (), spec: GameSpec | None = None) -> Fitted:
+    """The settings of `general` for a game that `make_game` accepts.
 
     Args:
         game: its name.
         overrides: the user's own settings, which win.
+        spec: what it is; None makes one copy to see it.
 
     Raises:
         UserError: the game cannot be made, or as `load_preset`.
     """
-    made = choices(game_spec(game))
+    made = choices(game_spec(game) if spec is None else spec)
     settings = [setting for choice in made for setting in choice.settings]
     return Fitted(load_general(game, [*settings, *overrides]), f"preset general: {_in_words(made)}.")
 

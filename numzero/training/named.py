@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import PurePath
 
 from numzero.errors import UserError, nearest
+from numzero.games import GameSpec
 from numzero.games.naming import GameName, is_code, parse_name
 from numzero.games.registry import known_games, may_be_game
 from numzero.training.config import game_of, load_preset, preset_names
@@ -18,12 +19,13 @@ from numzero.training.general import Fitted, general_config
 __all__ = ["run_name", "settings_of"]
 
 
-def settings_of(word: str, overrides: Iterable[str] = ()) -> Fitted:
+def settings_of(word: str, overrides: Iterable[str] = (), spec: GameSpec | None = None) -> Fitted:
     """The settings that a word means, with overrides applied.
 
     Args:
         word: a preset's name, the path of a TOML file, or what `make_game` accepts.
         overrides: each "path=value".
+        spec: of the game, where that is known without making it.
 
     Raises:
         UserError: it is none of them (the nearest is named), or as `load_preset` and `general_config`.
@@ -31,7 +33,7 @@ def settings_of(word: str, overrides: Iterable[str] = ()) -> Fitted:
     if not _is_game(word):
         return Fitted(load_preset(word, overrides), "")
     game, others = game_of(word, overrides)
-    return general_config(game, others)
+    return general_config(game, others, spec)
 
 
 def run_name(word: str) -> str:

@@ -42,7 +42,9 @@ def needs_game(config: RunConfig, plan: RunPlan) -> bool:
 def check_plan(config: RunConfig, plan: RunPlan) -> None:
     """Refuse what cannot work together."""
     if plan.spec.name != config.game:
-        raise UserError(f"these are games of {plan.spec.name}, the settings are for {config.game}. Take its preset.")
+        raise UserError(
+            f"these are games of {plan.spec.name}, the settings are for {config.game}. Name the game, or take its preset."
+        )
     if plan.workers and plan.offline:
         raise UserError(
             "learning offline plays no games; leave self-play workers out. Reanalyze workers are welcome.",

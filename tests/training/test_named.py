@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from numzero.errors import UserError
+from numzero.games import game_spec
 from numzero.training.config import load_preset
 from numzero.training.general import general_config
 from numzero.training.named import run_name, settings_of
@@ -34,6 +35,12 @@ def test_a_game_takes_the_general_preset(word: str) -> None:
     assert fitted == general_config(word, ["search.num_simulations=3"])
     assert fitted.config.game == word
     assert fitted.words
+
+
+def test_a_game_that_is_known_is_not_made() -> None:
+    """Learning from stored games alone imports nothing of it."""
+    spec = game_spec(CORRIDOR)
+    assert settings_of("nowhere:Env", spec=spec).config.game == "nowhere:Env"
 
 
 def test_settings_that_speak_of_the_game_come_before_it_is_looked_at() -> None:
