@@ -45,6 +45,12 @@ class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
     window_slots: int = 0
     window_mb: float = 0.0
     """Most memory that the window will take, in MiB."""
+    running_mb: float = 0.0
+    """Most that episodes under way will take."""
+    trees_mb: float = 0.0
+    """Of all searches; 0 where only a body's own code knows its latents."""
+    most_steps: int | None = None
+    """Longer episodes are delivered in pieces, so that those under way keep to their memory; None: none will be."""
     disk_mb: int = 0
     """Bound of the store; 0: none."""
 

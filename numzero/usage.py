@@ -9,7 +9,21 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["cpu_ticks", "resident_bytes"]
+__all__ = ["container_bytes", "cpu_ticks", "resident_bytes"]
+
+UNLIMITED_BYTES = 2**62
+_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+def container_bytes() -> int:
+    """Memory that the processes of this container may take; 2**62 where there is no such limit, or none is said."""
+    for path in _LIMITS:
+        try:
+            limit = path.read_text().strip()
+        except OSError:
+            continue
+        return min(int(limit), UNLIMITED_BYTES) if limit.isdecimal() else UNLIMITED_BYTES
+    return UNLIMITED_BYTES
 
 
 def resident_bytes() -> int:

@@ -177,8 +177,16 @@ def _start_line(event: Started) -> str:
     size = f"{event.num_parameters:,} parameters, {event.num_updates:,} updates"
     return (
         f"{event.game}: {size}, seed {event.seed}, {how}{at}\n"
-        f"memory: up to {event.window_mb:,.0f} MB for a window of {event.window_slots:,} positions; disk: {disk}"
+        f"memory: up to {event.window_mb:,.0f} MB for a window of {event.window_slots:,} positions, "
+        f"{event.running_mb:,.0f} MB for episodes under way{_pieces(event)}, {event.trees_mb:,.0f} MB for trees; "
+        f"disk: {disk}"
     )
+
+
+def _pieces(event: Started) -> str:
+    if event.most_steps is None:
+        return ""
+    return f" (in pieces of {event.most_steps:,} steps where they are longer: replay.memory_mb)"
 
 
 def _rows(event: Progress) -> dict[str, str]:

@@ -46,8 +46,9 @@ class ReplayConfig(msgspec.Struct, frozen=True, kw_only=True):
     freshest_of: int = 1
     """Each step is the one with the freshest targets among so many drawn; 1: no preference. Uniform replay only."""
     memory_mb: int = 1000
-    """Bound of the window in MiB of memory; where `capacity_steps` asks for more, the window has fewer slots. Oldest
-    games leave first. Paper: none."""
+    """Bound of the window and of running episodes in MiB of memory; where `capacity_steps` asks for more, the window
+    has fewer slots, and running episodes that outgrow a quarter of it are delivered in pieces. Oldest games leave
+    first. Paper: none."""
     disk_mb: int = 10_000
     """Bound of the store of all games in MiB on disk, 0: none. Oldest games leave first. Paper: none."""
 
@@ -90,15 +91,20 @@ def slot_bytes(
 
 
 def window_slots(
-    config: ReplayConfig, observation_shape: tuple[int, ...], observation_dtype: npt.DTypeLike, num_actions: int
+    config: ReplayConfig,
+    observation_shape: tuple[int, ...],
+    observation_dtype: npt.DTypeLike,
+    num_actions: int,
+    *,
+    reserved: int = 0,
 ) -> int:
-    """Slots of a window that keeps both bounds, `capacity_steps` and `memory_mb`.
+    """Slots of a window that keeps both bounds, `capacity_steps` and `memory_mb`, of which bytes may be reserved.
 
     Raises:
         UserError: not even two fit.
     """
     size = slot_bytes(observation_shape, observation_dtype, num_actions, config.priority_exponent)
-    affordable = config.memory_mb * MEBIBYTE // size
+    affordable = (config.memory_mb * MEBIBYTE - reserved) // size
     if affordable < 2:
         raise UserError(f"replay.memory_mb must hold two positions of {size} bytes at least; got {config.memory_mb}.")
     return min(config.capacity_steps, affordable)
@@ -473,7 +479,8 @@ class Window:
         if trajectory.num_steps >= self.capacity_steps:
             raise UserError(
                 f"A game must fit into the window: {trajectory.num_steps} steps take {trajectory.num_steps + 1} slots; "
-                f"the window has {self.capacity_steps}. Raise replay.capacity_steps."
+                f"the window has {self.capacity_steps}. Raise replay.capacity_steps and replay.memory_mb, or lower "
+                "selfplay.segment_steps."
             )
         for name in ("observation", "legal"):
             ours, theirs = getattr(self.columns, name), getattr(trajectory, name)

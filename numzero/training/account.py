@@ -23,7 +23,7 @@ from numzero.training.crew import Brought
 from numzero.training.diagnosis import diagnose
 from numzero.training.journal import Journal
 from numzero.training.learning.learner import Update
-from numzero.training.plan import window_bytes
+from numzero.training.memory import memory_of, pieces_of, window_bytes
 from numzero.training.progress import Counts, Meter, as_episodes
 from numzero.training.replayed import Replayed
 from numzero.training.trainer import Trainer
@@ -109,6 +109,9 @@ class Account:
     def started(self, folder: Path, *, is_new: bool) -> None:
         """The run begins, or goes on."""
         plan, config = self._state.plan, self._config
+        slots = self._trainer.window.capacity_steps
+        memory = memory_of(config, plan.spec, plan.workers, plan.reanalyze_workers, offline=plan.offline)
+        pieces = None if plan.offline else pieces_of(config, plan.spec, plan.workers)
         event = Started(
             run=str(folder),
             game=plan.spec.name,
@@ -119,8 +122,11 @@ class Account:
             num_updates=config.schedule.num_updates,
             num_parameters=self._trainer.learner.num_parameters,
             resumed_at=None if is_new else self._trainer.num_updates_done,
-            window_slots=self._trainer.window.capacity_steps,
-            window_mb=round(window_bytes(config, plan.spec) / MEBIBYTE, 1),
+            window_slots=slots,
+            window_mb=round(window_bytes(config, plan.spec, slots) / MEBIBYTE, 1),
+            running_mb=round(memory.running / MEBIBYTE, 1),
+            trees_mb=round(memory.trees / MEBIBYTE, 1),
+            most_steps=pieces.most_steps if pieces is not None and pieces.binds else None,
             disk_mb=config.replay.disk_mb,
         )
         self._journal.emit(event)

@@ -12,6 +12,7 @@ from numzero.inference import ModelFiles
 from numzero.replay import Trajectory
 from numzero.runtime.base import Notice, Runtime
 from numzero.training.config import RunConfig
+from numzero.training.memory import pieces_of
 from numzero.training.plan import RunPlan
 from numzero.training.roles.evaluation import EvaluationTask, evaluation
 from numzero.training.roles.reanalyze import ReanalyzeTask, reanalyze
@@ -84,7 +85,9 @@ class Crew:
     def _selfplay_tasks(self) -> list[SelfPlayTask]:
         config, plan = self._config, self._plan
         settings = config.game, config.search, config.selfplay, config.schedule.gamma, plan.seed
-        return [SelfPlayTask(*settings, actor, observation=config.observation) for actor in range(max(1, plan.workers))]
+        most_steps = pieces_of(config, plan.spec, plan.workers).most_steps
+        task = SelfPlayTask(*settings, 0, observation=config.observation, most_steps=most_steps)
+        return [task._replace(actor=actor) for actor in range(max(1, plan.workers))]
 
     def _reanalyze_tasks(self, window_steps: int) -> list[ReanalyzeTask]:
         config, count = self._config.reanalyze, self._plan.reanalyze_workers

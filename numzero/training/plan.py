@@ -9,10 +9,11 @@ import msgspec
 
 from numzero.errors import UserError
 from numzero.games import GameSpec, game_spec, is_placeable
-from numzero.replay import MEBIBYTE, Window, slot_bytes, window_slots
+from numzero.replay import MEBIBYTE, Window, window_slots
 from numzero.training.config import RunConfig
+from numzero.training.memory import check_memory, pieces_of, window_bytes, window_slots_beside
 
-__all__ = ["RunPlan", "check_plan", "make_window", "needs_game", "spec_of", "window_bytes"]
+__all__ = ["RunPlan", "check_plan", "make_window", "most_slots", "needs_game", "running_bytes", "spec_of"]
 
 
 class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,18 +66,23 @@ def check_plan(config: RunConfig, plan: RunPlan) -> None:
             "selfplay.stored_start_share needs a game whose copies can be placed; "
             f"{config.game!r} is none. Set it to 0."
         )
-    needed = window_bytes(config, plan.spec) / MEBIBYTE
+    if not plan.offline:
+        check_memory(config, plan.spec, plan.workers, plan.reanalyze_workers)
+    needed = window_bytes(config, plan.spec, _slots(config, plan)) / MEBIBYTE
     if 0 < config.replay.disk_mb < needed:
         raise UserError(
             f"replay.disk_mb must hold the window's games, up to {needed:.0f} MB; got {config.replay.disk_mb}."
         )
 
 
-def make_window(config: RunConfig, spec: GameSpec) -> Window:
-    """The learner's window, within both of its bounds."""
-    replay = config.replay
+def make_window(config: RunConfig, plan: RunPlan, slots: int | None = None) -> Window:
+    """The learner's window, within both of its bounds, or with as many slots as it had when it was kept.
+
+    Windows that were kept before running episodes counted have more slots.
+    """
+    replay, spec = config.replay, plan.spec
     return Window(
-        _slots(config, spec),
+        _slots(config, plan) if slots is None else slots,
         spec.observation_shape,
         spec.observation_dtype,
         spec.num_actions,
@@ -86,11 +92,15 @@ def make_window(config: RunConfig, spec: GameSpec) -> Window:
     )
 
 
-def window_bytes(config: RunConfig, spec: GameSpec) -> int:
-    """Most memory that the window will take."""
-    exponent = config.replay.priority_exponent
-    return _slots(config, spec) * slot_bytes(spec.observation_shape, spec.observation_dtype, spec.num_actions, exponent)
-
-
-def _slots(config: RunConfig, spec: GameSpec) -> int:
+def most_slots(config: RunConfig, spec: GameSpec) -> int:
+    """Of a window that has all of its memory to itself, as those that were kept before running episodes counted."""
     return window_slots(config.replay, spec.observation_shape, spec.observation_dtype, spec.num_actions)
+
+
+def _slots(config: RunConfig, plan: RunPlan) -> int:
+    return window_slots_beside(config, plan.spec, running_bytes(config, plan))
+
+
+def running_bytes(config: RunConfig, plan: RunPlan) -> int:
+    """Most memory that running episodes take; none where learning is offline."""
+    return 0 if plan.offline else pieces_of(config, plan.spec, plan.workers).num_bytes

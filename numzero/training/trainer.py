@@ -20,7 +20,7 @@ from numzero.training.checkpoint import Checkpoint, generator_state, restore_gen
 from numzero.training.config import RunConfig
 from numzero.training.learning.batches import draw_batch, seen_symmetries
 from numzero.training.learning.learner import Learner, Update
-from numzero.training.plan import RunPlan, make_window, needs_game
+from numzero.training.plan import RunPlan, make_window, most_slots, needs_game
 from numzero.training.roles.reanalyze import Reanalyzer
 
 __all__ = ["Trainer"]
@@ -46,7 +46,8 @@ class Trainer:
         sizes = self._frames.shape, spec.num_actions
         network = make_network(*sizes, config.network, plan.seed, turn_gamma(spec, schedule.gamma))
         self.learner = Learner(network, config.learner, schedule.num_updates)
-        self.window = make_window(config, spec)
+        self._plan = plan
+        self.window = make_window(config, plan)
         self._exporter = Exporter(network, model_discount(spec, schedule.gamma))
         self._rng = np.random.default_rng([plan.seed, 1_000_000])
         self._reanalyze_rng = np.random.default_rng([plan.seed, 1_000_001])
@@ -120,6 +121,9 @@ class Trainer:
     def restore(self, checkpoint: Checkpoint, store: GameStore) -> int:
         """Take up where a checkpoint was written; how many games of its window are no longer in the store."""
         self.learner.restore(checkpoint.learner)
+        slots = int(checkpoint.window["counters"][2])
+        if self.window.capacity_steps < slots <= most_slots(self._config, self._plan.spec):
+            self.window = make_window(self._config, self._plan, slots)
         game_ids = checkpoint.window["game_id"].ravel().tolist()
         num_lost = self.window.restore(checkpoint.window, store.read_named(game_ids))
         restore_generator(self._rng, checkpoint.state.rng)

@@ -5,6 +5,7 @@ Knows columns and when an episode is cut; knows nothing of games, search or who 
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,11 +35,26 @@ class Recorder:
     _COUNTERS = ("_active", "_length", "_lead_in", "_game_number", "_part", "episode_steps", "_total_reward")
     """What is kept of each copy beside its steps."""
 
-    def __init__(self, spec: GameSpec, batch_size: int, name: str, segment_steps: int, num_before: int = 0) -> None:
-        """`num_before`: how many positions before its own a stack of frames depends on."""
+    def __init__(
+        self,
+        spec: GameSpec,
+        batch_size: int,
+        name: str,
+        segment_steps: int,
+        *,
+        num_before: int = 0,
+        most_steps: int = 0,
+    ) -> None:
+        """An empty one.
+
+        segment_steps: running episodes are cut into pieces of so many steps; 0: they are not.
+        num_before: how many positions before its own a stack of frames depends on.
+        most_steps: running episodes that have so many are cut all the same; 0: no bound.
+        """
         self._name = name
         self._segment_steps = segment_steps
         self._num_before = num_before
+        self._piece_steps = min(segment_steps or math.inf, most_steps or math.inf)
         self._rows = np.arange(batch_size)
         self._active = np.zeros(batch_size, np.bool_)
         self._length = np.zeros(batch_size, np.int64)
@@ -48,8 +64,8 @@ class Recorder:
         self._num_games = 0
         self.episode_steps = np.zeros(batch_size, np.int64)
         self._total_reward = np.zeros(batch_size)
-        length = (segment_steps or min(spec.max_steps or 128, 128)) + num_before
-        length += 1  # the position at the end has a place too
+        self._most_positions = self._piece_steps + num_before + 1  # the position at the end has a place too
+        length = int(min(self._most_positions, min(spec.max_steps or 128, 128) + num_before + 1))
         shape = spec.num_actions, spec.observation_shape, spec.observation_dtype
         self._columns = zero_columns((batch_size, length), *shape)
 
@@ -131,8 +147,14 @@ class Recorder:
             getattr(self._columns, name)[:, :longest] = state[f"step_{name}"]
 
     def _grow(self) -> None:
-        columns = {name: getattr(self._columns, name) for name in COLUMNS}
-        self._columns = Columns(**{name: np.concatenate([a, np.zeros_like(a)], 1) for name, a in columns.items()})
+        length = self._columns.action.shape[1]
+        longer = int(min(2 * length, max(self._most_positions, length + 1)))
+        columns = {}
+        for name in COLUMNS:  # one after another: what was copied is let go
+            array = getattr(self._columns, name)
+            columns[name] = np.zeros((len(array), longer, *array.shape[2:]), array.dtype)
+            columns[name][:, :length] = array
+        self._columns = Columns(**columns)
 
     def episodes(self, which: NDArray[np.bool_]) -> list[Episode]:
         """Statistics of the episodes that ended."""
@@ -143,9 +165,9 @@ class Recorder:
         self, observation: NDArray[Any], legal: NDArray[np.bool_], to_play: NDArray[np.int8], value: NDArray[np.float32]
     ) -> list[Trajectory]:
         """The pieces of running episodes that reached their length; they end in the given positions and values."""
-        if not self._segment_steps:
-            return []
-        full = np.flatnonzero(self._active & (self._length - self._lead_in >= self._segment_steps)).tolist()
+        is_full = self._length - self._lead_in >= self._piece_steps
+        self._length[is_full & ~self._active] = 0  # nobody asks for these
+        full = np.flatnonzero(is_full & self._active).tolist()
         pieces = [self.trajectory(row, observation, legal, to_play, value, "cut") for row in full]
         for row in full:
             self._keep_lead_in(row)
@@ -178,6 +200,6 @@ class Recorder:
         ends = {"step": length, "position": length + 1}
         steps = {name: getattr(self._columns, name)[row, : ends[column.at]].copy() for name, column in COLUMNS.items()}
         game_id = f"{self._name}-{self._game_number[row]}"
-        if self._segment_steps:
+        if self._segment_steps or self._part[row] or ended == "cut":
             game_id += f"-{self._part[row]}"
         return Trajectory(game_id=game_id, ended=ended, lead_in=int(self._lead_in[row]), **steps)

@@ -104,6 +104,8 @@ class SelfPlayTask(NamedTuple):
     """Begins the ids of its games, so that one store can hold those of different agents and settings."""
     observation: ObservationConfig = ObservationConfig()
     """What the networks see of positions."""
+    most_steps: int = 0
+    """Longer running episodes are delivered in pieces, whatever `segment_steps` says; 0: no bound."""
 
 
 def selfplay(
@@ -198,7 +200,8 @@ class Actor:
         name = f"{task.label}{task.seed}-{task.actor}" + (f".{life}" if life else "")
         frames = FrameStack(game.spec, task.observation)
         self._history = History(frames, batch_size)
-        self._recorder = Recorder(game.spec, batch_size, name, task.config.segment_steps, frames.num_before)
+        segments = {"segment_steps": task.config.segment_steps, "most_steps": task.most_steps}
+        self._recorder = Recorder(game.spec, batch_size, name, **segments, num_before=frames.num_before)
         self._num_started = 0
         self._recorded = np.zeros(batch_size, np.bool_)  # copies beyond the last game asked for play unrecorded
         self._archive = Archive()
