@@ -6,7 +6,10 @@ Knows where settings live and how a person spells them; knows nothing of what th
 from __future__ import annotations
 
 import codecs
+import contextlib
 import dataclasses
+import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -408,11 +411,30 @@ def _parsed(override: str) -> tuple[list[str], Any]:
         raise UserError(
             f"a setting is path=value, like search.num_simulations=32; got {override!r}.", arguments=("overrides",)
         )
+    parts = path.strip().split(".")
     try:
         value = _tables(f"value = {text}", override)["value"]
     except UserError:
-        value = text.strip()
-    return modern_path(path.strip().split(".")), value
+        value = _bare_argument(text.strip()) if parts[0] == "game_arguments" else text.strip()
+    return modern_path(parts), value
+
+
+_PYTHON = {"True": True, "False": False, "None": None}
+_PYTHON_FLOAT = re.compile(r"[+-]?(\d+\.|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+
+
+def _bare_argument(text: str) -> Any:
+    """An environment's argument that is no TOML: as JSON or a word of Python's would have it, else text."""
+    if _PYTHON_FLOAT.fullmatch(text):
+        return float(text)
+    with contextlib.suppress(ValueError, RecursionError):
+        return json.loads(text)
+    if text[:1] in tuple("[{(\"'"):
+        raise UserError(
+            f'an argument\'s value must be as in TOML or JSON: 3, 0.5, true, [1, 2], {{"a": 1}}; got {text[:80]!r}.',
+            arguments=("env_arg",),
+        )
+    return _PYTHON.get(text, text)
 
 
 def _override(raw: dict[str, Any], path: list[str], value: Any) -> None:

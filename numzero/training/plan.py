@@ -44,7 +44,8 @@ def check_plan(config: RunConfig, plan: RunPlan) -> None:
     """Refuse what cannot work together."""
     if plan.spec.name != config.game:
         raise UserError(
-            f"these are games of {plan.spec.name}, the settings are for {config.game}. Name the game, or take its preset."
+            f"these are games of {plan.spec.name}, the settings are for {config.game}. "
+            "Name the game in place of these settings, or take its preset."
         )
     if plan.workers and plan.offline:
         raise UserError(

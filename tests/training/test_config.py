@@ -18,6 +18,7 @@ from numzero.networks.config import ConvConfig, OutsideConfig
 from numzero.training.config import (
     LearnerConfig,
     RunConfig,
+    arguments_of,
     game_of,
     load_config,
     load_preset,
@@ -208,6 +209,37 @@ def test_what_cannot_be_a_games_name_is_refused(override, message):
     """In a sentence that says the form."""
     with pytest.raises(UserError, match=message):
         load_preset("tictactoe", [override])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("8x8", "8x8"),
+        ("a b", "a b"),
+        ("True", True),
+        ('"True"', "True"),
+        ("None", None),
+        ("-.5", -0.5),
+        ("2.", 2.0),
+        ("inf", float("inf")),
+        ("['SF', 'FG']", ["SF", "FG"]),
+        ("{a = 1}", {"a": 1}),
+        ('{"a": [1, null]}', {"a": [1, None]}),
+        ("", ""),
+    ],
+)
+def test_arguments_are_typed_as_people_type_them(text, value):
+    """TOML, JSON, or what Python calls it; other words are text."""
+    found = arguments_of([f"game_arguments.x={text}"])["x"]
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize("text", ["(1, 2)", "[True]", "{'a': 1}", "'a"])
+def test_an_argument_that_looks_like_more_than_a_word_is_no_text(text):
+    """It is refused rather than given to the environment as text."""
+    with pytest.raises(UserError, match=r"must be as in TOML or JSON: .* got "):
+        arguments_of([f"game_arguments.x={text}"])
 
 
 def test_arguments_belong_to_a_game(tmp_path):
