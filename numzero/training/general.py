@@ -17,6 +17,8 @@ __all__ = ["Choice", "Fitted", "choices", "general_config"]
 
 SMALLEST_PLANES = 5
 """Rows and columns from which a convolution pays; smaller boards and pictures are learned as vectors."""
+LARGE_PICTURE = 48
+"""Rows or columns from which pictures are taken for a screen's, on which one frame does not say how things move."""
 MOST_NAMED = 5
 """Settings of one choice that are named to people."""
 
@@ -49,9 +51,14 @@ def general_config(game: str, overrides: Iterable[str] = (), spec: GameSpec | No
     Raises:
         UserError: the game cannot be made, or as `load_preset`.
     """
-    made = choices(game_spec(game) if spec is None else spec)
+    made, overrides = choices(game_spec(game) if spec is None else spec), list(overrides)
+    own_body = any(setting.partition("=")[0].strip() in _BODY for setting in overrides)  # with settings of its own
     settings = [setting for choice in made for setting in choice.settings]
+    settings = [setting for setting in settings if not (own_body and setting.startswith(f"{_BODY[0]}."))]
     return Fitted(load_general(game, [*settings, *overrides]), f"preset general: {_in_words(made)}.")
+
+
+_BODY = "network.body", "network.body.kind"
 
 
 def choices(spec: GameSpec) -> list[Choice]:
@@ -68,7 +75,8 @@ def _by_observation(spec: GameSpec) -> Choice:
         if spec.num_players == 2:
             return Choice(f"boards of {size}", ("network.body.kind=conv", "network.observation_scaling=none"))
         scaling = "pictures" if kinds == {"picture"} else "running"
-        return Choice(f"pictures of {size}", (f"network.observation_scaling={scaling}", *_PICTURES))
+        frames = ("observation.frames=4",) if max(shape[1:]) >= LARGE_PICTURE else ()
+        return Choice(f"pictures of {size}", (f"network.observation_scaling={scaling}", *frames, *_PICTURES))
     count = math.prod(shape)
     words = f"a vector of {count} number{'' if count == 1 else 's'}"
     return Choice(words, ("network.body.kind=mlp", f"network.observation_scaling={'none' if marks else 'running'}"))

@@ -6,6 +6,7 @@ Nothing of numzero was tuned for one of them alone: `general` is to learn them a
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import Any
 
 import gymnasium
@@ -227,3 +228,76 @@ def _outcome(board: NDArray[np.int8], turn: int, column: int, values: dict[bytes
     if (after[_LINES] == turn + 1).all(axis=1).any():
         return 1
     return 0 if (after != 0).all() else -_solve(after, 1 - turn, values)
+
+
+def connect_three_positions() -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]:
+    """`[N, 2, 4, 4]` what the mover sees of every position, `[N, 4]` what is legal and what keeps the outcome."""
+    values = connect_three_values()
+    boards = np.frombuffer(b"".join(values), np.int8).reshape(-1, _SIDE**2)
+    mover = (boards != 0).sum(axis=1, keepdims=True) % 2 + 1
+    planes = np.stack([boards == mover, (boards != 0) & (boards != mover)], axis=1)
+    outcome = np.array(list(values.values()))
+    best = outcome == outcome.max(axis=1, keepdims=True)
+    return planes.astype(np.uint8).reshape(-1, 2, _SIDE, _SIDE), outcome > -2, best
+
+
+# ------------------------------------------------------------------------------------------------ of gymnasium
+
+
+def frozen_lake_success(policy: NDArray[np.int32] | None = None) -> float:
+    """How often a policy `[16]` reaches the goal in FrozenLake-v1 within its 100 steps; None: the best that can be."""
+    chances: Any = gymnasium.make("FrozenLake-v1").unwrapped.P  # type: ignore[attr-defined]
+    value = np.zeros(16)
+    for _ in range(100):
+        q = np.array(
+            [
+                [sum(p * (reward + (not over) * value[to]) for p, to, reward, over in chances[s][a]) for a in range(4)]
+                for s in range(16)
+            ]
+        )
+        value = q.max(axis=1) if policy is None else q[np.arange(16), policy]
+    return float(value[0])
+
+
+_CARDS = [(card, (4 if card == 10 else 1) / 13) for card in range(1, 11)]
+
+
+def blackjack_return(hits: NDArray[np.bool_] | None = None) -> float:
+    """Mean return in Blackjack-v1 of hitting where `hits` `[32, 11, 2]` says so: sum, dealer's card, usable ace.
+
+    None: of the best decisions.
+    """
+
+    @functools.cache
+    def value(total: int, ace: bool, up: int) -> float:
+        """Of a hand whose aces count 1 in `total`."""
+        if total > 21:
+            return -1.0
+        usable = ace and total <= 11
+        points = total + 10 * usable
+        stand = _standing(points, up)
+        if hits is not None and not hits[points, up, int(usable)]:
+            return stand
+        hit = sum(p * value(total + card, ace or card == 1, up) for card, p in _CARDS)
+        return hit if hits is not None else max(stand, hit)
+
+    starts = itertools.product(_CARDS, _CARDS, _CARDS)
+    return sum(p * q * r * value(one + two, 1 in (one, two), up) for (one, p), (two, q), (up, r) in starts)
+
+
+@functools.cache
+def _standing(points: int, up: int) -> float:
+    return sum(p * ((points > final) - float(points < final)) for final, p in _dealers(up, up == 1).items())
+
+
+@functools.cache
+def _dealers(total: int, ace: bool) -> dict[int, float]:
+    """How likely each final sum of the dealer is, 0 where he goes bust."""
+    points = total + 10 * (ace and total <= 11)
+    if points >= 17:
+        return {points if points <= 21 else 0: 1.0}
+    chances: dict[int, float] = {}
+    for card, p in _CARDS:
+        for final, q in _dealers(total + card, ace or card == 1).items():
+            chances[final] = chances.get(final, 0.0) + p * q
+    return chances
