@@ -151,6 +151,15 @@ class FrameStack:
         scale = f" times {self._top:g}" if self._is_picture and self._top != 1.0 else ""
         return f"{words}; behind them for each the action a that led to it, {one}{scale}, all 0 where none did."
 
+    def kinds(self, kinds: NDArray[np.str_] | None) -> NDArray[np.str_] | None:
+        """`[*S]` which kind of part each number of a stack belongs to, from those of a frame, `[*O]`; None of None."""
+        if kinds is None or self.is_plain:
+            return kinds
+        frames = np.concatenate([kinds.reshape(self._first, *self._rest)] * self._num_frames)
+        plane = "picture" if self._top == 255.0 else "numbers"
+        actions = np.full((self.shape[0] - len(frames), *self._rest), plane if self._is_picture else "one-hot")
+        return np.concatenate([frames, actions])
+
     def symmetries(self, maps: _Int32Array) -> _Int32Array:
         """Symmetries of stacks, `[S, prod(stack)]`, from those of frames, `[S, prod(O)]`.
 

@@ -96,6 +96,31 @@ def test_copies_that_stay_or_begin_anew_leave_the_others_alone() -> None:
         History(frames, 2).restore(together.state())
 
 
+@given(shape=st.sampled_from(SHAPES), dtype=st.sampled_from(["uint8", "float32"]), config=settings_of_stacks)
+def test_kinds_of_stacks_are_those_of_frames_and_what_past_actions_are(
+    shape: tuple[int, ...], dtype: str, config: ObservationConfig
+) -> None:
+    """Each number of a stack is as it was in its frame; one-hots of actions are such, planes as pictures are."""
+    frames, kinds = FrameStack(spec_for(shape, dtype), config), np.full(shape, "numbers")
+    kinds.flat[0] = "one-hot"
+    found = frames.kinds(kinds)
+    assert found is not None
+    assert found.shape == frames.shape
+    is_one_hot = (kinds == "one-hot").astype(np.float32)
+    history = History(frames, 1, np.float32)
+    for _ in range(config.frames):  # each number of a stack shows whether it was one of a one-hot
+        stack = history.stack(is_one_hot[None])[0]
+        history.advance(is_one_hot[None], np.zeros(1, np.int32))
+    if not config.past_actions:
+        np.testing.assert_array_equal(found == "one-hot", stack == 1)
+    else:
+        count = config.frames * (shape[0] if shape else 1)
+        np.testing.assert_array_equal(found[:count] == "one-hot", stack[:count] == 1)
+        plane = "picture" if dtype == "uint8" else "numbers"
+        assert np.unique(found[count:]).tolist() == [plane if len(shape) >= 2 else "one-hot"]
+    assert frames.kinds(None) is None
+
+
 def test_symmetries_of_stacks_turn_every_frame() -> None:
     """Turning all frames and stacking them is stacking them and turning the stack."""
     rng, frames = np.random.default_rng(0), FrameStack(spec_for((2, 3)), ObservationConfig(frames=4))

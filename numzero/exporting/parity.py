@@ -18,6 +18,7 @@ from numzero.exporting.embed import Position, agent_graph, numba_search
 from numzero.files import generations, read_folder
 from numzero.frames import FrameStack
 from numzero.games import Trust, trusted_code
+from numzero.games.base import observation_kinds
 from numzero.games.turns import turn_gamma
 from numzero.inference import FoundMove, ModelFiles, OnnxModel, OnnxSearch
 from numzero.search import SearchResult
@@ -166,8 +167,9 @@ def _torch_error(source: Path, info: AgentInfo, model: ModelFiles, trust: Trust)
     trusted_code(outside_code(config), f"the run in {source}", trust)
     try:
         turns = turn_gamma(info.spec, info.discount)
-        sizes = FrameStack(info.spec, info.observation).shape, info.spec.num_actions
-        return parity_with(parameters, *sizes, config.network, model, turns, learner), ""
+        frames = FrameStack(info.spec, info.observation)
+        sizes, kinds = (frames.shape, info.spec.num_actions), frames.kinds(observation_kinds(info.spec))
+        return parity_with(parameters, *sizes, config.network, model, turns, learner, kinds), ""
     except ParityError as error:
         raise UserError(f"the networks are not the run's: {error}") from error
 

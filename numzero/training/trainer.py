@@ -9,6 +9,7 @@ import numpy as np
 
 from numzero.frames import FrameStack
 from numzero.games import symmetries_of
+from numzero.games.base import observation_kinds
 from numzero.games.turns import model_discount, turn_gamma
 from numzero.inference import ModelFiles
 from numzero.networks.export import Exporter
@@ -44,7 +45,8 @@ class Trainer:
         asks = config.learner.symmetries and needs_game(config, plan)
         self._symmetries = seen_symmetries(symmetries_of(config.game), self._frames) if asks else None
         sizes = self._frames.shape, spec.num_actions
-        network = make_network(*sizes, config.network, plan.seed, turn_gamma(spec, schedule.gamma))
+        gamma, kinds = turn_gamma(spec, schedule.gamma), self._frames.kinds(observation_kinds(spec))
+        network = make_network(*sizes, config.network, plan.seed, gamma, kinds)
         self.learner = Learner(network, config.learner, schedule.num_updates)
         self._plan = plan
         self.window = make_window(config, plan)
