@@ -158,6 +158,25 @@ def test_networks_of_another_game_are_refused(change):
         (lambda info: info["search"].update(num_simulations=-1), "search.num_simulations must be 0 or more; got -1"),
         (lambda info: info["search"].update(rule="gumbel", visit_offset=-1.0), "search.visit_offset must be 0 or more"),
         (lambda info: info["spec"].update(action_names=["a"]), "spec.action_names must name 5 actions; got 1"),
+        *(
+            (
+                lambda info, change=change: info["spec"].update(
+                    observation_parts=[{"name": "", "kind": "numbers", "shape": [18], "start": 0, "stop": 18} | change]
+                ),
+                "spec.observation_parts must lie one behind the other and be all of the 18 numbers of an observation",
+            )
+            for change in (
+                {"stop": 17},
+                {"start": 1},
+                {"shape": [9]},
+                {"shape": [-18, -1]},
+                {"labels": ["a"]},
+                {"sizes": [18]},
+                {"kind": "one-hot"},
+                {"kind": "one-hot", "sizes": [19, -1]},
+                {"kind": "one-hot", "sizes": [9, 9], "firsts": [1]},
+            )
+        ),
         (lambda info: info.update(discount=0.5), r"discount must be the networks', 1\.0; got 0\.5"),
     ],
 )

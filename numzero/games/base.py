@@ -133,7 +133,7 @@ def spec_problems(spec: GameSpec) -> list[str]:
         )
     if len(spec.action_names) != spec.num_actions:
         problems.append(f"spec.action_names must name {spec.num_actions} actions; got {len(spec.action_names)}.")
-    if not problems and not _parts_fit(spec):
+    if not problems and not parts_fit(spec):
         problems.append(
             f"spec.observation_parts must lie one behind the other and be all of the {math.prod(shape):,} numbers of "
             "an observation, with sizes, firsts and labels that fit."
@@ -141,7 +141,7 @@ def spec_problems(spec: GameSpec) -> list[str]:
     return problems
 
 
-def _parts_fit(spec: GameSpec) -> bool:
+def parts_fit(spec: GameSpec) -> bool:
     """Whether the parts are the whole observation, in order, if there are any."""
     at = 0
     for part in spec.observation_parts:

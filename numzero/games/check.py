@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
-from numzero.games.base import STAY, Game, GameSpec, Placeable, StepResult, Symmetries
+from numzero.games.base import STAY, Game, GameSpec, Placeable, StepResult, Symmetries, parts_fit
 from numzero.games.turns import require_alternation
 
 __all__ = ["GameContractError", "check_game"]
@@ -116,6 +116,11 @@ def _check_spec(game: Game) -> None:
             spec.observation_layout,
         ),
         (spec.legal_rule.strip() != "", "legal_rule must say in words which actions are legal", spec.legal_rule),
+        (
+            parts_fit(spec),
+            "observation_parts must lie one behind the other and be all of an observation, if there are any",
+            [(part.name, part.start, part.stop) for part in spec.observation_parts],
+        ),
     ]
     for holds, rule, seen in rules:
         if not holds:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from numzero.errors import UserError
 from numzero.games import Game, GameContractError, GameSpec, StepResult, Symmetries, TicTacToe, check_game, make_game
-from numzero.games.base import STAY, require_legal
+from numzero.games.base import STAY, ObservationPart, require_legal
 
 LENGTH = 7
 """Cells of the corridor; stepping onto the first or the last ends the episode."""
@@ -299,6 +299,10 @@ PLANTED: list[tuple[Callable[[], Game], str]] = [
     (with_spec(action_names=("left", " ")), "spec.action_names must not be empty"),
     (with_spec(observation_layout=""), "spec.observation_layout must say in words what the numbers of an observation"),
     (with_spec(legal_rule=" "), "spec.legal_rule must say in words which actions are legal; got ' '"),
+    (
+        with_spec(observation_parts=(ObservationPart(name="left", kind="numbers", shape=(1,), start=0, stop=1),)),
+        "spec.observation_parts must lie one behind the other and be all of an observation, if there are any; got [('l",
+    ),
     (with_spec(max_steps=7), "max_steps = 7 must bound every episode; got copy"),
     (Tireless, "max_steps = 8 must bound every episode; got copy 0 still running after 8 at step 8"),
     (lambda: Corridor(0), "batch_size must be at least 1; got 0"),
