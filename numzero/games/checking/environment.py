@@ -5,6 +5,7 @@ Knows how games are made; knows no library, and leaves each subject to the file 
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -33,6 +34,8 @@ MEBIBYTE = 2**20
 NUM_STEPS, SECONDS = 2000, 20.0
 REPEATED_STEPS = 300
 """That are played again to see whether they come out the same."""
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+"""What makes a terminal show text in another colour."""
 CONTRACT_STEPS = 100
 """Of a game that steps its own batch."""
 AUDIT_SHARE, PLAY_SHARE, REPEAT_SHARE = 0.3, 0.3, 0.3
@@ -199,4 +202,5 @@ def _warnings_noted(findings: Findings) -> Iterator[None]:
         if text.startswith("close()"):
             findings.fault(**told_by(UserError(text)))
         else:
-            findings.look("the environment", "warn of nothing", text, "See whether what it warns of matters.")
+            said = _COLOURS.sub("", text)
+            findings.look("the environment", "warn of nothing", said, "See whether what it warns of matters.")
