@@ -23,17 +23,21 @@ from numzero.agent import Agent, AgentInfo, Decision, read_agent
 from numzero.errors import UserError
 from numzero.exporting.folder import export
 from numzero.folders import GAMES, kind_of
-from numzero.games import EnvironmentReport, Game, Trust, game_spec, is_own, make_game, trusted_name
+from numzero.games import EnvironmentReport, Finding, Game, Trust, game_spec, is_own, make_game, trusted_name
+from numzero.games.checking.sentences import told_by
 from numzero.games.naming import extended, parse_name
 from numzero.judging.evaluate import Progress, measure
 from numzero.judging.opponents import named_opponent
 from numzero.judging.play import play_episode
 from numzero.judging.positions import Sight, look
 from numzero.metrics import Event
+from numzero.replay import MEBIBYTE
 from numzero.runtime.checking import EnvironmentCheck
 from numzero.studies.report import Report, read_report
 from numzero.studies.study import Study, parse_variant
 from numzero.training.config import RunConfig
+from numzero.training.general import general_config
+from numzero.training.memory import check_memory, memory_of
 from numzero.training.named import settings_of
 from numzero.training.offline import find_source
 from numzero.training.play_many import SelfPlaySession, SelfPlayTotals
@@ -209,7 +213,27 @@ def check_environment(
     with EnvironmentCheck(
         name, seed=seed, num_steps=num_steps, seconds=seconds, patience_seconds=patience_seconds
     ) as check:
-        return check.report()
+        report = check.report()
+    return _with_run_memory(report)
+
+
+def _with_run_memory(report: EnvironmentReport) -> EnvironmentReport:
+    """The report, and what a run of the preset `general` would take of the memory, or why it cannot."""
+    spec, play = report.spec, report.play
+    if spec is None:
+        return report
+    config = general_config(report.environment, spec=spec).config
+    workers, reanalyze_workers = config.processes.workers, config.processes.reanalyze_workers
+    try:
+        check_memory(config, spec, workers, reanalyze_workers)
+    except UserError as error:
+        return report.with_findings(Finding(kind="fault", **told_by(error)))
+    taken = memory_of(config, spec, workers, reanalyze_workers)._asdict()
+    megabytes = {name: round(num_bytes / MEBIBYTE, 1) for name, num_bytes in taken.items()}
+    if play is not None and play.copy_mb is not None:
+        copies = config.selfplay.batch_size * max(1, workers) + config.evaluation.games
+        megabytes["environments"] = round(copies * play.copy_mb, 1)
+    return msgspec.structs.replace(report, run_mb=megabytes)
 
 
 @contextmanager

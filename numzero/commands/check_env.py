@@ -97,7 +97,11 @@ def _rows(report: EnvironmentReport) -> dict[str, list[str]]:
     if report.spec is not None:
         rows |= _spec_rows(report, report.spec)
     if report.play is not None and report.play.num_steps:
-        rows |= _play_rows(report.play)
+        rows |= _play_rows(report.play, 0 if report.spec is None else report.spec.num_actions)
+    if report.run_mb:
+        parts = ", ".join(f"{name} {size:,.0f}" for name, size in report.run_mb.items())
+        total = f"up to {sum(report.run_mb.values()):,.0f} MB of memory with the preset general: {parts}"
+        rows["a run"] = textwrap.wrap(total, WIDTH)
     if report.repeats is not None:
         said = "the same from the same seed and actions" if report.repeats else "not the same from the same seed"
         rows["repeated"] = [said]
@@ -123,13 +127,13 @@ def _spec_rows(report: EnvironmentReport, spec: GameSpec) -> dict[str, list[str]
     }
 
 
-def _play_rows(play: PlayFigures) -> dict[str, list[str]]:
+def _play_rows(play: PlayFigures, num_actions: int) -> dict[str, list[str]]:
     """What random play came to."""
     rows = {
         "speed": [
             f"{play.steps_per_second:,.0f} steps and {play.resets_per_second:,.0f} resets a second in one process"
         ],
-        "legal": [f"{play.mean_legal:.1f} actions on average"],
+        "legal": [f"{play.mean_legal:.1f} of {num_actions} actions on average"],
         "observed": [f"numbers from {play.lowest_observed:g} to {play.highest_observed:g}"],
         "rewards": [f"from {play.lowest_reward:g} to {play.highest_reward:g}"],
     }

@@ -134,7 +134,7 @@ class EnvironmentCheck:
             remedy="Mend what it does there, or run it under a debugger.",
             step=None if place is None else place.step,
         )
-        return msgspec.structs.replace(self._report, findings=(finding, *self._report.findings), complete=False)
+        return msgspec.structs.replace(self._report.with_findings(finding), complete=False)
 
     def _end(self) -> None:
         """Kill the process and all that it started."""
@@ -193,4 +193,4 @@ def _with_printed(report: EnvironmentReport, printed: bytes) -> EnvironmentRepor
         remedy="Print to standard error, or leave it out: it would stand amid what commands print.",
         count=len(text.splitlines()),
     )
-    return msgspec.structs.replace(report, findings=(*report.findings, finding))
+    return report.with_findings(finding)

@@ -26,7 +26,15 @@ def test_a_sound_environment_is_shown_with_what_it_costs() -> None:
     said = invoke("CartPole-v1", "--steps", 300)
     assert said.exit_code == 0, said.output
     assert "CartPole-v1: no fault found\n" in said.stdout
-    for words in ("float32 [4]", "Cart Position", "steps and", "resets a second", "random return", "the same from the"):
+    for words in (
+        "float32 [4]",
+        "Cart Position",
+        "steps and",
+        "resets a second",
+        "random return",
+        "the same from the",
+        "a run",
+    ):
         assert words in said.stdout
 
 
@@ -38,6 +46,7 @@ def test_a_faulty_environment_is_told_by_field_step_and_remedy() -> None:
     report = json.loads(invoke(f"{HERE}:NanObservation", "--steps", 60, "--json").stdout)
     (fault,) = report["findings"]
     assert (fault["field"], fault["step"], fault["kind"]) == ("observation", 2, "fault")
+    assert set(report["run_mb"]) >= {"window", "trees", "environments"}
     assert "finite" in fault["rule"]
     assert "clip" in fault["remedy"]
 

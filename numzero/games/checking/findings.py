@@ -93,12 +93,19 @@ class EnvironmentReport(msgspec.Struct, frozen=True, kw_only=True):
     play: PlayFigures | None = None
     repeats: bool | None = None
     """Whether equal seeds and actions bring equal episodes; None where that was not found out."""
+    run_mb: dict[str, float] = {}
+    """What a run of the preset `general` takes of the memory at most, in MiB, by what takes it; filled in by `api`."""
     seconds: float = 0.0
 
     @property
     def faults(self) -> tuple[Finding, ...]:
         """The findings that break a rule."""
         return tuple(finding for finding in self.findings if finding.kind == "fault")
+
+    def with_findings(self, *more: Finding) -> EnvironmentReport:
+        """The same with more of them."""
+        findings = sorted((*self.findings, *more), key=lambda each: each.kind)
+        return msgspec.structs.replace(self, findings=tuple(findings))
 
     @property
     def verdict(self) -> str:
@@ -163,8 +170,7 @@ class Findings:
         key = finding.field, finding.rule
         first = self._by_rule.get(key)
         self._by_rule[key] = finding if first is None else msgspec.structs.replace(first, count=first.count + 1)
-        ordered = sorted(self._by_rule.values(), key=lambda each: each.kind)  # faults before looks
-        self._report = msgspec.structs.replace(self._report, findings=tuple(ordered))
+        self._report = msgspec.structs.replace(self._report, findings=()).with_findings(*self._by_rule.values())
         if first is None:
             self._tell(self._report)
 
