@@ -156,6 +156,12 @@ BAD_INPUT = {
         "observation_space",
     ),
     "environment that is none": (f"selfplay --env {ENVIRONMENTS}:NoEnvironment --out AGENTS/new", "gymnasium.Env"),
+    "argument without a value": ("evaluate AGENTS/cartpole --env-arg size", "is key=value, like size=3; got 'size'"),
+    "argument that is none": (
+        "evaluate AGENTS/cartpole --env-arg sise=1",
+        "takes no argument 'sise'. Known: max_episode_steps",
+    ),
+    "argument of a page": ("play AGENTS/tictactoe --web --env-arg size=1", "takes no arguments. Leave them out. See"),
     "unknown agent": ("evaluate AGENTS/nowhere", "neither an agent's folder"),
     "folder that is no run": ("evaluate AGENTS/empty", "neither an agent's folder"),
     "file for an agent": ("play AGENTS/file", "neither an agent's folder"),

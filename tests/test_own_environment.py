@@ -128,14 +128,12 @@ def test_its_agent_plays_with_other_arguments(run: str, command: Command) -> Non
     """Those that fit; what it plays then is said."""
     words = ["evaluate", run, "--games", "1", "--trust", "--json", "--env-arg", "size=1", "--env-arg", "slow=false"]
     assert json.loads(command(*words))["game"] == GAME.replace("size=2", "size=1, slow=false")
-    assert "'sise'" in command("evaluate", run, "--trust", "--env-arg", "sise=1", code=2)
-    assert "key=value, like size=3; got 'size'" in command("evaluate", run, "--env-arg", "size", code=2)
 
 
 def test_a_game_needs_no_preset(command: Command, folder: Path) -> None:
     """It takes the general one, and gives the run its name; the agent is exported and described with its arguments."""
     tiny = [word for each in (*RUN, "evaluation.max_steps=10") for word in ("--set", each)]
     command("train", "line.py:Line", "--env-arg", "size=2", *tiny, "--json")
-    assert "asked for, 'line.py:Lin'" in command("resume", "runs/Line-0", "--env", "line.py:Lin", code=2)
+    assert "mean_return" in json.loads(command("resume", "runs/Line-0", "--env", "line.py:Line", "--json"))
     command("export", "runs/Line-0", "--out", "agent", "--games", "0", "--env", "line.py:Line")
-    assert json.loads(command("describe", "agent", "--json"))["spec"]["name"] == "line.py:Line(size=2)"
+    assert Agent.load(folder / "agent").info.spec.name == "line.py:Line(size=2)"

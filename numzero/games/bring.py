@@ -42,6 +42,7 @@ def made(
     *given: object,
     arguments: Mapping[str, Any],
     takes: Callable[..., Any] | None = None,
+    also: Sequence[str] = (),
 ) -> Any:
     """What `maker` returns for `given` and the arguments of a name.
 
@@ -51,6 +52,7 @@ def made(
       given: comes first.
       arguments: of the name.
       takes: whose signature says which arguments there are, where the maker's does not.
+      also: names of more arguments that there are.
 
     Raises:
       UserError: it takes other arguments, or raises.
@@ -61,7 +63,10 @@ def made(
         raise
     except (Exception, SystemExit) as error:  # somebody else's code may fail in any way
         how = f"with {shown_arguments(arguments)[1:-1]}" if arguments else "without arguments"
-        mend = _mismatch(takes or maker, given, arguments) or "Install what it needs, or name a function that makes it."
+        mend = (
+            _mismatch(takes or maker, given, arguments, also)
+            or "Install what it needs, or name a function that makes it."
+        )
         raise CannotBeMade(
             f"{what} must be makeable {how}; got {raised(error)}. {mend}", arguments=("env_arg",)
         ) from error
@@ -86,25 +91,20 @@ def wrapped(what: str, game: Any, wrappers: Sequence[Wrapper]) -> Any:
     return game
 
 
-def _mismatch(maker: Callable[..., Any], given: Sequence[object], arguments: Mapping[str, Any]) -> str:
+def _mismatch(
+    maker: Callable[..., Any], given: Sequence[object], arguments: Mapping[str, Any], also: Sequence[str]
+) -> str:
     """Which argument does not fit the maker's signature, in a sentence; nothing where all do, or nobody can say."""
     try:
-        signature = inspect.signature(maker)
+        parameters = list(inspect.signature(maker).parameters.values())
     except (TypeError, ValueError):  # written in C
         return ""
-    try:
-        signature.bind(*given, **arguments)
-    except TypeError:
-        pass
-    else:
-        return ""
-    parameters = [
-        each
-        for each in list(signature.parameters.values())[len(given) :]
-        if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
-    ]
-    names = [each.name for each in parameters]
-    if unknown := [key for key in arguments if key not in names]:
+    rest = parameters[len(given) :]
+    takes_all = any(each.kind == each.VAR_KEYWORD for each in parameters)
+    named = [each for each in rest if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+    names = [*(each.name for each in named), *also]
+    unknown = [] if takes_all else [key for key in arguments if key not in names]
+    if unknown:
         return f"It takes no argument {unknown[0]!r}.{nearest(unknown[0], names) if names else ''}"
-    lacking = [each.name for each in parameters if each.default is each.empty and each.name not in arguments]
+    lacking = [each.name for each in named if each.default is each.empty and each.name not in arguments]
     return f"Give it {' and '.join(lacking)}." if lacking else ""

@@ -78,6 +78,7 @@ def test_a_game_of_ones_own_takes_both_too() -> None:
         (f"{HERE}:Sized(gaol=3)", "makeable with gaol=3; got TypeError: .* no argument 'gaol'. Did you mean 'goal'"),
         (f"{HERE}:Sized(start=3)", "makeable with start=3; got TypeError: .*Give it goal"),
         ("FrozenLake-v1(mapname=3)", "It takes no argument 'mapname'. Did you mean 'map_name'"),
+        ("FrozenLake-v1(max_episode_steps=3, mapname=3)", "It takes no argument 'mapname'"),
         ("FrozenLake-v1(map_name=3)", "makeable with map_name=3; got KeyError: 3. Install what it needs"),
         ("tictactoe(size=4)", "game 'tictactoe' must be makeable with size=4; .* no argument 'size'"),
         (f"{ME}:Long(etxra=1)", "no argument 'etxra'. Did you mean 'extra'"),
