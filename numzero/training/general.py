@@ -17,6 +17,9 @@ __all__ = ["Choice", "Fitted", "choices", "general_config"]
 
 SMALLEST_PLANES = 5
 """Rows and columns from which a convolution pays; smaller boards and pictures are learned as vectors."""
+SMALL_PICTURE = 2048
+"""Numbers up to which plain layers learn pictures sooner: of 24x24x3 they make 20 updates a second where a convolution
+makes 3, and begin to catch within 2,000."""
 LARGE_PICTURE = 48
 """Rows or columns from which pictures are taken for a screen's, on which one frame does not say how things move."""
 MOST_NAMED = 5
@@ -75,6 +78,9 @@ def _by_observation(spec: GameSpec) -> Choice:
         if spec.num_players == 2:
             return Choice(f"boards of {size}", ("network.body.kind=conv", "network.observation_scaling=none"))
         scaling = "pictures" if kinds == {"picture"} else "running"
+        if math.prod(shape) <= SMALL_PICTURE:
+            settings = ("network.body.kind=mlp", f"network.observation_scaling={scaling}")
+            return Choice(f"small pictures of {size}", settings)
         frames = ("observation.frames=4",) if max(shape[1:]) >= LARGE_PICTURE else ()
         return Choice(f"pictures of {size}", (f"network.observation_scaling={scaling}", *frames, *_PICTURES))
     count = math.prod(shape)

@@ -52,9 +52,10 @@ def test_the_users_settings_win() -> None:
     config = general_config(OWN_GAME, ["network.body=mlp", "network.body.width=32", "schedule.gamma=0.9"]).config
     assert config.network.body == general_config("CartPole-v1", ["network.body.width=32"]).config.network.body
     assert config.schedule.gamma == 0.9
-    pictures = general_config("tests.training.tasks:Catch", ["network.body=mlp"]).config
-    assert pictures.network.body == general_config("CartPole-v1").config.network.body
-    assert general_config("tests.training.tasks:Catch").config.network.body != pictures.network.body
+    screen = spec((3, 84, 84))
+    plain = general_config("a screen", ["network.body=mlp"], spec=screen).config
+    assert plain.network.body == general_config("CartPole-v1").config.network.body
+    assert general_config("a screen", spec=screen).config.network.body != plain.network.body
 
 
 def test_it_is_no_preset_by_itself() -> None:
