@@ -84,8 +84,8 @@ def _refusal(space: object, whose: str) -> UserError:
     head = f"action_space of {whose} must be a list of actions (Discrete, MultiDiscrete or MultiBinary)"
     if isinstance(space, spaces.Box):
         return UserError(
-            f"{head}; got {str(space)[:200]}. Continuous actions are not learned yet: wrap it in "
-            "gymnasium.wrappers:DiscretizeAction with some bins."
+            f"{head}; got {str(space)[:200]}. Continuous actions are not learned yet; to choose among a few, put "
+            "' > gymnasium.wrappers:DiscretizeAction(bins=5)' behind the environment's name."
         )
     return UserError(
         f"{head}; got {str(space)[:200]}. Name a function that wraps it ('package.module:make') so that it offers one."

@@ -316,8 +316,9 @@ def _require_small(leaves: list[_Leaf], whose: str) -> None:
             others = ", ".join(repr(_name(other.path)) for other in leaves if other is not leaf)
             raise UserError(
                 f"the picture {_name(leaf.path)!r} of {whose} must have at most {MOST_FLAT_PICTURE:,} numbers to stand "
-                f"in a row with other parts; got {leaf.size:,} beside {others[:200]}. Wrap it so that the picture is "
-                "alone (gymnasium.wrappers:FilterObservation) or smaller (gymnasium.wrappers:ResizeObservation)."
+                f"in a row with other parts; got {leaf.size:,} beside {others[:200]}. To show the picture alone, put "
+                f"' > gymnasium.wrappers:FilterObservation(filter_keys=[\"{leaf.path[0]}\"])' behind the "
+                "environment's name, or wrap it so that the picture is smaller."
             )
     if (total := sum(leaf.size for leaf in leaves)) > MOST_NUMBERS:
         raise UserError(f"an observation of {whose} must have at most {MOST_NUMBERS:,} numbers; got {total:,}.")
