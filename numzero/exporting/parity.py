@@ -5,6 +5,8 @@ Knows what is compared and how much may differ; knows nothing of how any of the 
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,9 +23,10 @@ from numzero.games import Trust, trusted_code
 from numzero.games.base import observation_kinds
 from numzero.games.turns import turn_gamma
 from numzero.inference import FoundMove, ModelFiles, OnnxModel, OnnxSearch
-from numzero.search import SearchResult
+from numzero.search import SearchConfig, SearchResult
 from numzero.search.model import RecurrentOutput
 from numzero.search.plain.kernels import evaluate_dense
+from numzero.search.rules import EPSILON
 from numzero.training.checkpoint import read_arrays
 from numzero.training.config import load_config, outside_code
 
@@ -31,6 +34,9 @@ __all__ = ["CHECK_SIMULATIONS", "NEAR_TIE", "Parity", "SearchParity", "check_age
 
 NEAR_TIE = 1e-5
 """A choice won by less may fall otherwise where sums are added up in another order."""
+NEAR_VALUE = 1e-4
+"""As much may Q be another by that alone: categories stand for up to some 460 (h of 20), which float32 knows to 3e-5.
+Where all Q of a tree lie within 0.02, as before much is learned, the search stretches this to a choice."""
 TOLERANCE = 1e-4
 """Largest difference of two numbers, relative to 1 + the largest number of their kind: in a game whose values reach
 hundreds, those near 0 are sums of such, and no more exact."""
@@ -44,13 +50,13 @@ class SearchParity(NamedTuple):
     positions: int
     equal_moves: int
     equal_visits: int
-    """Same visits of every action and same move."""
+    """Same visits of every action, same move, and Q and value within `TOLERANCE`."""
     near_ties: int
-    """Not so, but some choice of the search was won by less than `NEAR_TIE`."""
+    """Not so, but some choice of the search was won by less than `NEAR_TIE`, or than `NEAR_VALUE` comes to there."""
     different: int
     """Not so, and without that excuse."""
     largest_error: float
-    """Of Q and value where visits are equal, relative to 1 + the largest of these."""
+    """Of Q and value where visits are equal, relative to 1 + the largest of these; of near ties none."""
 
 
 class Parity(NamedTuple):
@@ -111,23 +117,51 @@ def compare_searches(
     graph = OnnxSearch(content)
     judge = OnnxSearch(agent_graph(info, model, with_margin=True))
     numba = {budget: numba_search(info, model, budget) for budget in budgets}
-    moves = visits = near_ties = 0
-    values: list[tuple[NDArray[np.floating], NDArray[np.floating]]] = []
-    for i, position in enumerate(positions):
-        budget = budgets[i % len(budgets)]
+    moves, pairs = 0, []
+    for position, budget in zip(positions, itertools.cycle(budgets), strict=False):
         found = graph.run(*position, budget)
         expected = numba[budget].run(position.observation[None], position.legal[None])
-        same_move = found.action == int(expected.action[0])
-        moves += same_move
-        if same_move and np.array_equal(found.visit_counts, expected.visit_counts[0]):
-            visits += 1
-            values.append(_values(found, expected))
-        else:
-            near_ties += judge.run(*position, budget).margin < NEAR_TIE
-    count, largest = len(positions), 0.0
-    if values:
-        largest = _difference(*(np.concatenate(each) for each in zip(*values, strict=True)))
-    return SearchParity(count, moves, visits, near_ties, count - visits - near_ties, largest)
+        moves += found.action == int(expected.action[0])
+        pairs.append(_Pair(position, budget, *_distance(found, expected), _near(numba[budget].config, expected)))
+    scale = 1.0 + max((pair.size for pair in pairs if pair.error < math.inf), default=0.0)
+    equal = [pair for pair in pairs if pair.error <= TOLERANCE * scale]
+    others = [pair for pair in pairs if not pair.error <= TOLERANCE * scale]  # NaN is among these
+    different = [pair for pair in others if not judge.run(*pair.position, pair.budget).margin < pair.near]
+    errors = [pair.error / scale for pair in (*equal, *different) if pair.error != math.inf]
+    largest = float(np.max(errors, initial=0.0))
+    return SearchParity(len(pairs), moves, len(equal), len(others) - len(different), len(different), largest)
+
+
+class _Pair(NamedTuple):
+    """What two searches of one position found."""
+
+    position: Position
+    budget: int
+    error: float
+    """Of Q and value, infinite where moves or visits are others."""
+    size: float
+    """The largest of Q and value."""
+    near: float
+    """A choice won by less is a near tie."""
+
+
+def _distance(found: FoundMove, expected: SearchResult) -> tuple[float, float]:
+    """`error` and `size` of a pair."""
+    same_move = found.action == int(expected.action[0])
+    if not (same_move and np.array_equal(found.visit_counts, expected.visit_counts[0])):
+        return math.inf, 0.0
+    one, other = _values(found, expected)
+    return float(np.abs(one - other).max()), float(np.abs(other).max())
+
+
+def _near(config: SearchConfig, result: SearchResult) -> float:
+    """What a choice may hang on: priors, and Q as far as this search stretches it."""
+    low, high = result.tree.q_bounds[0].tolist()
+    if not low < high:  # no two Q to choose between
+        return NEAR_TIE
+    most = (config.visit_offset + config.num_simulations) * config.value_scale if config.rule == "gumbel" else 1.0
+    is_scaled = config.rule != "gumbel" or config.rescale_values
+    return NEAR_TIE + NEAR_VALUE * most / (max(high - low, config.least_range, EPSILON) if is_scaled else 1.0)
 
 
 def _values(found: FoundMove, expected: SearchResult) -> tuple[NDArray[np.floating], NDArray[np.floating]]:

@@ -13,8 +13,8 @@ import pytest
 
 from numzero.agent import Agent, AgentInfo
 from numzero.errors import UserError
-from numzero.exporting.embed import Position, agent_graph, play_positions
-from numzero.exporting.parity import Parity, SearchParity, check_agent, compare_searches
+from numzero.exporting.embed import Position, agent_graph, numba_search, play_positions
+from numzero.exporting.parity import NEAR_TIE, NEAR_VALUE, Parity, SearchParity, _near, check_agent, compare_searches
 from numzero.files import write_folder
 from numzero.games.boards.tictactoe import all_positions
 from numzero.inference import ModelFiles
@@ -102,6 +102,19 @@ def test_another_search_is_seen():
     found = compare_searches(info, model, agent_graph(other, model), positions)
     assert found.different > 5
     assert found.equal_visits < found.equal_moves < found.positions
+
+
+def test_values_that_lie_close_are_stretched_to_near_ties():
+    """Before anything is learned: Q within 0.02 by the search's bounds; without two Q priors alone decide."""
+    info, model, positions = tictactoe(1)
+    search = numba_search(info, model, 8)
+    result = search.run(positions[0].observation[None], positions[0].legal[None])
+    near = []
+    for low, high in ((-1.0, 1.0), (0.05, 0.07), (0.3, 0.3)):
+        result.tree.q_bounds[0] = low, high
+        near.append(_near(search.config, result))
+    most = NEAR_VALUE * (search.config.visit_offset + 8) * search.config.value_scale
+    np.testing.assert_allclose(near, [NEAR_TIE + most / 2, NEAR_TIE + most / 0.02, NEAR_TIE], rtol=1e-6)
 
 
 def test_other_weights_are_seen():
