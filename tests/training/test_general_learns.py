@@ -41,7 +41,7 @@ def moves(agent: Agent, observation: NDArray[np.generic], legal: NDArray[np.bool
     return agent.act_batch(observation, legal).action
 
 
-@not_yet("93 to 94 % of the best after 4,000 to 6,000 updates with other numbers")
+@not_yet("88 % of the best after 6,000 updates; 93 % after 4,000 without a bonus for entropy")
 def test_an_inventory_with_a_mask_is_learned(tmp_path: Path) -> None:
     """Orders earn at least 95 % of what the best ones do, in the mean over demand."""
     agent = learned(f"{OWN}:Inventory", tmp_path / "run", 10_000)
@@ -52,14 +52,14 @@ def test_an_inventory_with_a_mask_is_learned(tmp_path: Path) -> None:
     assert Inventory.earnings(orders) >= 0.95 * Inventory.earnings()
 
 
-@not_yet("9 % after 5,000 to 10,000 updates: old episodes' returns favour whatever is played most")
+@not_yet("9 % after 5,000 to 10,000 updates with numbers near these")
 def test_frozen_lake_is_learned(tmp_path: Path) -> None:
     """Slippery, as registered: at least 95 % of the best policy's chance."""
     agent = learned("FrozenLake-v1", tmp_path / "run", 20_000)
     assert frozen_lake_success(moves(agent, np.eye(16, dtype=np.uint8))) >= 0.95 * frozen_lake_success()
 
 
-@not_yet("-0.09 after 6,000 updates, 86 % of the way")
+@not_yet("-0.097 after 8,000 updates, 85 % of the way")
 def test_blackjack_is_learned(tmp_path: Path) -> None:
     """95 % of the way from decisions at random, -0.39, to the best."""
     agent = learned("Blackjack-v1", tmp_path / "run", 30_000)
@@ -78,14 +78,14 @@ def test_minigrid_is_learned(tmp_path: Path) -> None:
     assert scores["mean_return"] >= 0.95 * 0.955
 
 
-@not_yet("0.5 after 2,000 updates of four steps each, still rising")
+@not_yet("0.36 after 3,500 updates; 0.5 on the way")
 def test_catch_is_learned_from_pictures(tmp_path: Path) -> None:
     """Of 100 balls nearly all are caught: 1 if so, -1 if not."""
     agent = learned(f"{OWN}:Catch", tmp_path / "run", 3000)
     assert evaluate(agent, opponent=None, games=100, simulations=None, seed=0, trust=True)["mean_return"] >= 0.95
 
 
-@not_yet("91 % of the positions after 5,000 updates")
+@not_yet("93.7 % of the positions after 8,000 updates with half of the moves at random")
 def test_a_board_game_of_ones_own_is_learned(tmp_path: Path) -> None:
     """In at least 95 % of all 23,930 positions the move keeps what best play is worth."""
     agent = learned(f"{OWN}:ConnectThree", tmp_path / "run", 12_000)
