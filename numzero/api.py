@@ -32,6 +32,7 @@ from numzero.judging.play import play_episode
 from numzero.judging.positions import Sight, look
 from numzero.metrics import Event
 from numzero.replay import MEBIBYTE
+from numzero.runtime.begin import leave_import
 from numzero.runtime.checking import EnvironmentCheck
 from numzero.studies.report import Report, read_report
 from numzero.studies.study import Study, parse_variant
@@ -121,6 +122,7 @@ def prepare_train(
     on_event: Callable[[Event], object] = _unheard,
 ) -> TrainingRun:
     """As `train`, but the run, whose `train` is yet to be called."""
+    leave_import()
     known = None if source is None else find_source(source).spec
     config, words = settings_of(preset, overrides, known) if isinstance(preset, str) else (preset, "")
     if source is not None:
@@ -180,6 +182,7 @@ def prepare_resume(
     on_event: Callable[[Event], object] = _unheard,
 ) -> TrainingRun:
     """As `resume`, but the run, whose `train` is yet to be called."""
+    leave_import()
     return _training_run().resume(folder, on_event, trust=trust, drop_episodes=drop_episodes)
 
 
@@ -210,6 +213,7 @@ def check_environment(
         seconds: after which nothing more is begun.
         patience_seconds: after which a call that does not come back counts as hanging.
     """
+    leave_import()
     with EnvironmentCheck(
         name, seed=seed, num_steps=num_steps, seconds=seconds, patience_seconds=patience_seconds
     ) as check:
@@ -265,6 +269,7 @@ def reanalyze(
     show: Callable[[RefreshTotals], None] = lambda totals: None,
 ) -> RefreshTotals:
     """Search a run's stored games again with its newest agent, or with another; see `RefreshSession`."""
+    leave_import()
     session = prepare_reanalyze(run, agent, simulations=simulations, workers=workers, positions=positions)
     return session.run(show=show)
 
@@ -326,6 +331,7 @@ def prepare_selfplay(
         game_arguments: see `load_agent`.
         options: see `SelfPlaySession`.
     """
+    leave_import()
     kind_of(out, GAMES)  # before any work is done
     if agent is None and game is not None:
         make_game(game, 1).close()  # an unknown name says so, with the nearest one, before any search for agents
@@ -361,6 +367,7 @@ def prepare_study(
     preset: str, folder: Path, *, seeds: int = 10, variants: Sequence[str] = (), overrides: Sequence[str] = ()
 ) -> Study:
     """As `study`, but its `run` is yet to be called."""
+    leave_import()
     if importlib.util.find_spec("torch") is None:
         raise _not_installed("torch")
     return Study(preset, overrides, [parse_variant(text) for text in variants], seeds, folder)
@@ -449,6 +456,7 @@ def evaluate(
         `game`, `games`, `simulations`, `seed`, `seconds`, and the scores; `unfinished` and `max_steps` where episodes
         had to be cut off.
     """
+    leave_import()
     loaded = load_agent(agent, trust, game_arguments)
     player = None if opponent is None else named_opponent(opponent, loaded, simulations)
     return measure(
@@ -485,6 +493,7 @@ def play(
         game_arguments: see `load_agent`.
         ended: called with the game and the rewards when the episode is over.
     """
+    leave_import()
     loaded = load_agent(agent, trust, game_arguments)
     with closing(make_game(loaded.info.spec.name, 1)) as game:
         rng = np.random.default_rng(seed)

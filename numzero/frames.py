@@ -13,7 +13,7 @@ first action for none (Schrittwieser et al. 2020, appendix E).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -67,6 +67,17 @@ class SeenGame(Protocol):
         """A."""
         ...
 
+    @property
+    def observation_parts(self) -> Sequence[Any]:
+        """What its numbers are, each with a `kind`; empty where nobody said."""
+        ...
+
+
+def _goes_to_255(spec: SeenGame) -> bool:
+    """Whether frames are bytes that are used up to 255, not planes of 0 and 1."""
+    kinds = {part.kind for part in spec.observation_parts}
+    return spec.observation_dtype == "uint8" and (not kinds or "picture" in kinds)
+
 
 def stack_shape(spec: SeenGame, config: ObservationConfig) -> tuple[int, ...]:
     """The shape S of a stack, of any spec that a file may give."""
@@ -92,7 +103,7 @@ class FrameStack:
         self._past_actions = config.past_actions
         self.frame_shape, self.frame_dtype = spec.observation_shape, np.dtype(spec.observation_dtype)
         self._is_picture = len(spec.observation_shape) >= 2
-        self._top = 255.0 if spec.observation_dtype == "uint8" and self._is_picture else 1.0
+        self._top = 255.0 if self._is_picture and _goes_to_255(spec) else 1.0
         self.is_plain = config.frames == 1 and not config.past_actions
         self.num_before = config.frames - 1 + config.past_actions
         self.shape = stack_shape(spec, config)

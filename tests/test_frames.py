@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from numzero.errors import UserError
 from numzero.exporting.folder import export
 from numzero.frames import NO_ACTION, FrameStack, History, ObservationConfig
 from numzero.games import GameSpec, make_game
+from numzero.games.base import ObservationPart
 from numzero.inference import OnnxModel
 from numzero.judging.evaluate import evaluate
 from numzero.judging.opponents import AgentPlayer
@@ -73,6 +75,15 @@ def test_stacks_are_as_the_rule_says(
             played = observation[begin + t][None], action[begin + t][None]
             np.testing.assert_array_equal(history.stack(played[0])[0], stacked[begin + t])
             history.advance(*played)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("picture", 255.0), ("numbers", 1.0), ("", 255.0)])
+def test_planes_of_past_actions_go_as_far_as_frames_do(kind: str, most: float) -> None:
+    """Bytes of a picture go to 255, planes of 0 and 1 to 1; where nobody said what they are, they are a picture."""
+    parts = (ObservationPart(name="", kind=kind, shape=(1, 2, 2), start=0, stop=4),) if kind else ()  # type: ignore[arg-type]
+    spec = msgspec.structs.replace(spec_for((1, 2, 2), "uint8"), observation_parts=parts)
+    frames = FrameStack(spec, ObservationConfig(past_actions=True))
+    assert frames.join(np.zeros((1, 1, 1, 2, 2), np.uint8), np.array([[2]])).max() == most
 
 
 def test_copies_that_stay_or_begin_anew_leave_the_others_alone() -> None:

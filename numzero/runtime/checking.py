@@ -22,8 +22,8 @@ import msgspec
 
 from numzero import crash_context, interrupts
 from numzero.games import EnvironmentReport, Finding, check_environment
-from numzero.interrupts import held_back
 from numzero.runtime import family
+from numzero.runtime.begin import begin, new_process
 
 __all__ = ["EnvironmentCheck"]
 
@@ -75,9 +75,8 @@ class EnvironmentCheck:
         self._opened.callback(self._pipe.close)
         task = _Task(name, seed, num_steps, seconds, family.child_name(), os.getpid())
         self._family = task.family
-        self._process = context.Process(target=_check, args=(task, self._memory, theirs), daemon=True)
-        with held_back():
-            self._process.start()
+        self._process = new_process(context, _check, (task, self._memory, theirs), daemon=True)
+        begin(self._process)
         theirs.close()
 
     def __enter__(self) -> EnvironmentCheck:

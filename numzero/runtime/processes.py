@@ -20,10 +20,10 @@ from typing import Any
 
 from numzero import crash_context
 from numzero.errors import UserError
-from numzero.interrupts import held_back
 from numzero.replay import GameStore, Trajectory
 from numzero.runtime import family
 from numzero.runtime.base import WEIGHTS, Notice, Place, Role, RuntimePace, State, WorkerStatus, add_counts
+from numzero.runtime.begin import begin, new_process
 from numzero.runtime.board import Board
 from numzero.runtime.channels import Channels
 from numzero.runtime.worker import WorkerStart, work
@@ -298,9 +298,8 @@ class _Worker:
         self.silent, self.fault, self._hung, self._ended = False, "", False, None
         self._signs, self._without_sign, self._starting, self._started = 0, 0.0, 0.0, time.monotonic()
         ours, theirs = context.Pipe(duplex=False)
-        self.process = context.Process(target=work, args=(start, self._board, theirs), name=self.name, daemon=True)
-        with held_back():
-            self.process.start()
+        self.process = new_process(context, work, (start, self._board, theirs), name=self.name, daemon=True)
+        begin(self.process)
         theirs.close()
         # A thread, so that a process that is stopped in the middle of a message holds up nobody.
         threading.Thread(target=_forward, args=(ours, self, start.life, heard), daemon=True).start()

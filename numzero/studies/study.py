@@ -24,12 +24,13 @@ from numzero.errors import UserError
 from numzero.files import UNREADABLE, read_file, write_file
 from numzero.folders import SEED, STUDY, FolderLock, kind_of
 from numzero.games import is_solved, reward_threshold, trusted_name
-from numzero.interrupts import EXIT_CODE, Interrupts, hear_again, held_back
+from numzero.interrupts import EXIT_CODE, Interrupts, hear_again
 from numzero.judging.evaluate import episodes, exhaustive, match
 from numzero.judging.measures import evaluation_score
 from numzero.judging.opponents import AgentPlayer, RandomPlayer
 from numzero.paths import is_plain
 from numzero.runtime import family
+from numzero.runtime.begin import begin, new_process
 from numzero.studies.results import Results, SeedResult, learning_curve, machine, summarize, with_seconds
 from numzero.training.config import RunConfig, load_config, read_config, save_config
 from numzero.training.named import settings_of
@@ -266,9 +267,8 @@ class _Trainer:
         self._family = family.child_name()
         context = multiprocessing.get_context("spawn")  # after a fork torch hangs
         arguments = (self._family, os.getpid(), config, folder, variant, seed, core)
-        self.process = context.Process(target=_job, args=arguments)
-        with held_back():
-            self.process.start()
+        self.process = new_process(context, _job, arguments)
+        begin(self.process)
 
     def ended(self) -> bool:
         """Whether it has, and then nothing of it is left."""

@@ -1,0 +1,82 @@
+"""How a process of ours begins: with signals held back, and without doing again what the user's program does.
+
+Python's "spawn" imports the program (`__main__`) in each process that it starts, since what it defines or registers may
+be needed there: an environment, say. A program that trains where it is imported, and not only where it is run, would
+begin to train in there too. Here the program is imported as far as the first thing that it asks of numzero.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import types
+from collections.abc import Callable, Iterator
+from multiprocessing import process as processes
+from multiprocessing import spawn
+from typing import Any
+
+from numzero.interrupts import held_back
+
+__all__ = ["begin", "leave_import", "new_process"]
+
+
+class _Enough(BaseException):
+    """The program has been imported as far as it needs to be."""
+
+
+class _Importing:
+    """Whether this process imports the program of the one that started it."""
+
+    is_on = False
+
+
+def new_process(context: Any, target: Callable[..., object], args: tuple[Any, ...], **options: Any) -> Any:
+    """A process of `context` that is to call `target(*args)`; `begin` starts it."""
+    return context.Process(target=_run, args=(_program(), target, args), **options)
+
+
+def begin(process: Any) -> None:
+    """Start what `new_process` made."""
+    with held_back(), _program_hidden():
+        process.start()
+
+
+def leave_import() -> None:
+    """Go no further where the program that asks is only imported by a process of ours; else nothing."""
+    if _Importing.is_on:
+        raise _Enough
+
+
+def _program() -> dict[str, str]:
+    """Where this process's program is, as Python's own "spawn" tells it; empty where nobody can import it."""
+    data = spawn.get_preparation_data(processes.current_process().name)
+    return {key: data[key] for key in ("init_main_from_name", "init_main_from_path") if key in data}
+
+
+@contextlib.contextmanager
+def _program_hidden() -> Iterator[None]:
+    """What is started inside does not import the program before `_run` does."""
+    program = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = program
+
+
+def _run(program: dict[str, str], target: Callable[..., object], args: tuple[Any, ...]) -> None:
+    """The first of our lines in a process."""
+    _set_importing(True)
+    try:
+        spawn.prepare(program)
+    except _Enough:
+        pass
+    finally:
+        _set_importing(False)
+    target(*args)
+
+
+def _set_importing(is_on: bool) -> None:
+    """Say so to ourselves, and to Python, which then lets the program start no processes either."""
+    _Importing.is_on = is_on
+    vars(processes.current_process())["_inheriting"] = is_on
