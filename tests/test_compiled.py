@@ -572,10 +572,11 @@ def test_many_processes_start_cold_at_once(tmp_path: Path, num_processes: int) -
     """Each works, none says a word, and what they leave is whole."""
     (tmp_path / "small.py").write_text(SMALL, encoding="utf-8")
     code = f"import subprocess, sys\nwords = [sys.executable, '-c', {DOUBLE!r}]\n"
-    code += f"processes = [subprocess.Popen(words) for _ in range({num_processes})]\n"
-    code += "assert not any([process.wait() for process in processes])"
+    code += f"processes = [subprocess.Popen(words, stdout=subprocess.PIPE) for _ in range({num_processes})]\n"
+    code += "said = [process.communicate()[0].split()[0] for process in processes]\n"
+    code += "print(said, [process.returncode for process in processes])"
     out, err = run(tmp_path, code, cache=tmp_path / "cache")
-    assert [line[:2] for line in out.splitlines()] == ["4 "] * num_processes
+    assert out == f"{[b'4'] * num_processes} {[0] * num_processes}\n"
     assert err == ""
     assert run(tmp_path, DOUBLE, cache=tmp_path / "cache") == ("4 True\n", "")
     assert len(entries(tmp_path / "cache")) == 1

@@ -131,7 +131,8 @@ def test_bench_selfplay_says_where_the_time_goes() -> None:
         assert sum(shares) == pytest.approx(1.0)
         assert min(shares) >= 0.0
         assert result["simulations_per_second"] == pytest.approx(16 * result["moves_per_second"])
-        assert result["games_per_second"] > 0.0
+        assert result["moves_per_second"] > 0.0
+        assert result["games_per_second"] >= 0.0  # a slow machine may end none in so short a time
 
 
 def test_learner_rates_are_compared_with_their_arithmetic() -> None:

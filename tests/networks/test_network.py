@@ -41,7 +41,9 @@ def test_minmax_keeps_latents_in_0_to_1_and_reaches_both(body, seed, scale):
         flat = latent.flatten(1)
         assert flat.min() == 0.0
         assert flat.max() <= 1.0
-        assert flat.amax(1).min() > 1.0 - 1e-6  # the least range is 1e-5: random weights are far above it
+        is_constant = (flat == 0.0).all(1)  # every unit dead, as may be where nothing is seen
+        assert (is_constant | (flat.amax(1) > 1.0 - 1e-6)).all()  # random weights are far above the least range, 1e-5
+        assert scale < 1.0 or not is_constant.any()
 
 
 @torch.no_grad()
