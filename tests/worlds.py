@@ -13,7 +13,6 @@ import tempfile
 import time
 import tomllib
 import warnings
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,10 +22,9 @@ import numpy as np
 
 from numzero import api
 from numzero.agent import Agent
-from numzero.exporting.embed import Position, numba_search, play_positions
-from numzero.exporting.parity import TOLERANCE
+from numzero.exporting.embed import play_positions
+from numzero.exporting.parity import compare_searches
 from numzero.games import make_game
-from numzero.inference import OnnxSearch
 
 NUM_UPDATES = 50
 SIMULATIONS = 8
@@ -116,7 +114,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     graph_moves: int
     """Moves of agent.onnx that are the agent's."""
     graph_ties: int
-    """Others, which the agent's search finds worth as much as its own move."""
+    """Others, between which rounding may choose: `near_ties` of `compare_searches`."""
     graph_positions: int
     seconds: float
     """To train."""
@@ -139,7 +137,8 @@ def run_world(world: World, folder: Path) -> Outcome:
     equal, moves = _play_both(agent, exported, world.game)
     with closing(play_positions(agent.info, agent.files, np.random.default_rng(0), trust=True)) as played:
         positions = list(itertools.islice(played, POSITIONS))
-    same, ties = _compare_graph(agent, (out / "agent.onnx").read_bytes(), positions)
+    graph = (out / "agent.onnx").read_bytes()
+    parity = compare_searches(agent.info, agent.files, graph, positions, budgets=(SIMULATIONS,))
     spec = agent.info.spec
     return Outcome(
         family=world.family,
@@ -154,9 +153,9 @@ def run_world(world: World, folder: Path) -> Outcome:
         score=_score(measured),
         equal_moves=equal,
         moves=moves,
-        graph_moves=same,
-        graph_ties=ties,
-        graph_positions=len(positions),
+        graph_moves=parity.equal_moves,
+        graph_ties=parity.positions - parity.equal_moves - parity.different,
+        graph_positions=parity.positions,
         seconds=round(seconds, 1),
     )
 
@@ -177,22 +176,6 @@ def _play_both(agent: Agent, exported: Agent, name: str) -> tuple[int, int]:
             one.advance(action)
             other.advance(action)
     return equal, MOVES
-
-
-def _compare_graph(agent: Agent, graph: bytes, positions: Sequence[Position]) -> tuple[int, int]:
-    """In how many positions agent.onnx plays the agent's move, and in how many others one that is worth as much.
-
-    After `NUM_UPDATES` many networks know of no difference between moves, and what is left is the rounding of a sum.
-    """
-    one, other = OnnxSearch(graph), numba_search(agent.info, agent.files, SIMULATIONS)
-    same = ties = 0
-    for observation, legal in positions:
-        action, result = one.run(observation, legal, SIMULATIONS).action, other.run(observation[None], legal[None])
-        worth = np.nan_to_num(result.q_values[0], nan=float(result.root_value[0]))
-        difference = abs(float(worth[action] - worth[result.action[0]]))
-        same += action == int(result.action[0])
-        ties += action != int(result.action[0]) and difference <= TOLERANCE * (1 + float(np.abs(worth).max()))
-    return same, ties
 
 
 def _observed(name: str) -> str:
