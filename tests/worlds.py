@@ -228,7 +228,7 @@ def table(outcomes: list[Outcome]) -> str:
     """A row for each environment, in the order of `WORLDS`."""
     order = {world.game: index for index, world in enumerate(WORLDS)}
     lines = [
-        "| from | name | observes | numzero sees | actions | players | body | score | same moves | agent.onnx |",
+        "| from | name | observes | numzero sees | actions | players | network | score | same moves | agent.onnx |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for each in sorted(outcomes, key=lambda outcome: order[outcome.game]):
@@ -236,7 +236,7 @@ def table(outcomes: list[Outcome]) -> str:
         cells = (
             each.family, f"`{each.game}`", each.observes, each.sees, each.actions, players, each.body, each.score,
             f"{each.equal_moves} of {each.moves}",
-            f"{each.graph_moves} of {each.graph_positions}" + (f", {each.graph_ties} ties" if each.graph_ties else ""),
+            f"{each.graph_moves} of {each.graph_positions}" + (f", ties {each.graph_ties}" if each.graph_ties else ""),
         )  # fmt: skip
         lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
     return "\n".join(lines)
