@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import types
 from collections.abc import Callable, Iterator
 from multiprocessing import process as processes
 from multiprocessing import spawn
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from numzero.interrupts import held_back
@@ -30,9 +30,20 @@ class _Importing:
     is_on = False
 
 
+class _Call:
+    """What a process is to do. It travels as bytes, to be read when the program is there, of which it may be a part."""
+
+    def __init__(self, target: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self._content = target, args
+
+    def __reduce__(self) -> tuple[type[bytes], tuple[bytes]]:
+        """Bytes that `_run` reads."""
+        return bytes, (bytes(ForkingPickler.dumps(self._content)),)
+
+
 def new_process(context: Any, target: Callable[..., object], args: tuple[Any, ...], **options: Any) -> Any:
     """A process of `context` that is to call `target(*args)`; `begin` starts it."""
-    return context.Process(target=_run, args=(_program(), target, args), **options)
+    return context.Process(target=_run, args=(_program(), _Call(target, args)), **options)
 
 
 def begin(process: Any) -> None:
@@ -56,15 +67,16 @@ def _program() -> dict[str, str]:
 @contextlib.contextmanager
 def _program_hidden() -> Iterator[None]:
     """What is started inside does not import the program before `_run` does."""
-    program = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
+    program: dict[str, Any] = vars(sys.modules["__main__"])
+    shown: dict[str, Any] = {name: program.pop(name) for name in ("__spec__", "__file__") if name in program}
+    program["__spec__"] = None
     try:
         yield
     finally:
-        sys.modules["__main__"] = program
+        program.update(shown)
 
 
-def _run(program: dict[str, str], target: Callable[..., object], args: tuple[Any, ...]) -> None:
+def _run(program: dict[str, str], call: bytes) -> None:
     """The first of our lines in a process."""
     _set_importing(True)
     try:
@@ -73,6 +85,7 @@ def _run(program: dict[str, str], target: Callable[..., object], args: tuple[Any
         pass
     finally:
         _set_importing(False)
+    target, args = ForkingPickler.loads(call)
     target(*args)
 
 

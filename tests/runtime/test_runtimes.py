@@ -477,7 +477,7 @@ def test_old_weights_are_removed(processes: Bench) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 @pytest.mark.parametrize("batch_size", [2, 64])
 def test_selfplay_workers_stay_small(processes: Bench, batch_size: int) -> None:
-    """After `warm_up` a process that plays tic-tac-toe compiles nothing, loads nothing heavy, and takes < 200 MB."""
+    """After `warm_up` a process that plays tic-tac-toe compiles nothing, loads nothing heavy, and takes < 220 MB."""
     files = model_files("tictactoe")
     processes.runtime.publish(0, {"initial.onnx": files.initial, "recurrent.onnx": files.recurrent})
     task = SelfPlayTask("tictactoe", SEARCH, SelfPlayConfig(batch_size=batch_size), 1.0, 0, 0, num_games=100)
@@ -486,7 +486,7 @@ def test_selfplay_workers_stay_small(processes: Bench, batch_size: int) -> None:
     processes.poll_to_the_end()
     assert processes.counts["heavy"] == []
     assert processes.counts["compiled"] == []
-    assert processes.counts["peak_kilobytes"][0] < 200_000
+    assert processes.counts["peak_kilobytes"][0] < 220_000
     assert len(processes.stored()) == 100
 
 
