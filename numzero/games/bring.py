@@ -41,7 +41,7 @@ def made(
     maker: Callable[..., Any],
     *given: object,
     arguments: Mapping[str, Any],
-    takes: Callable[..., Any] | None = None,
+    takes: Callable[[], Callable[..., Any] | None] | None = None,
     also: Sequence[str] = (),
 ) -> Any:
     """What `maker` returns for `given` and the arguments of a name.
@@ -51,7 +51,8 @@ def made(
       maker: a class or function.
       given: comes first.
       arguments: of the name.
-      takes: whose signature says which arguments there are, where the maker's does not.
+      takes: gives what has the signature that says which arguments there are, where the maker's does not; asked for
+        only where making failed.
       also: names of more arguments that there are.
 
     Raises:
@@ -64,7 +65,7 @@ def made(
     except (Exception, SystemExit) as error:  # somebody else's code may fail in any way
         how = f"with {shown_arguments(arguments)[1:-1]}" if arguments else "without arguments"
         mend = (
-            _mismatch(takes or maker, given, arguments, also)
+            _mismatch((takes and takes()) or maker, given, arguments, also)
             or "Install what it needs, or name a function that makes it."
         )
         raise CannotBeMade(

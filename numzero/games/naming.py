@@ -92,7 +92,7 @@ def parse_name(text: str) -> GameName:
     while at < len(text):
         wrapper, given, at = _part(text, at)
         if (place := _place(wrapper)) is None:
-            raise _wrong(text, f"a wrapper must be module:Wrapper or file.py:Wrapper; got {_short(wrapper)}")
+            raise _wrong(text, f"a wrapper must be module:Wrapper or file.py:Wrapper; got {short(wrapper)}")
         wrappers.append(Wrapper(place, given))
     return GameName(base, arguments, tuple(wrappers))
 
@@ -117,9 +117,9 @@ def extended(text: str, arguments: object, wrappers: object = ()) -> str:
     """
     name = parse_name(text)
     if not isinstance(arguments, Mapping):
-        raise UserError(f"game_arguments must be a table of key = value; got {_short(str(arguments))}.")
+        raise UserError(f"game_arguments must be a table of key = value; got {short(str(arguments))}.")
     if not isinstance(wrappers, Sequence) or isinstance(wrappers, str):
-        raise UserError(f"wrappers must be a list of tables, [[wrappers]]; got {_short(str(wrappers))}.")
+        raise UserError(f"wrappers must be a list of tables, [[wrappers]]; got {short(str(wrappers))}.")
     _require_plain(arguments)
     more = tuple(map(_wrapper_of, wrappers))
     return GameName(name.base, {**name.arguments, **arguments}, name.wrappers + more).text()
@@ -131,7 +131,7 @@ def _wrapper_of(table: object) -> Wrapper:
     place = _place(name) if isinstance(name, str) else None
     if not isinstance(table, Mapping) or place is None:
         raise UserError(
-            f"each of [[wrappers]] must say its name, module:Wrapper or file.py:Wrapper; got {_short(str(table))}. "
+            f"each of [[wrappers]] must say its name, module:Wrapper or file.py:Wrapper; got {short(str(table))}. "
             "Its other keys are the wrapper's arguments."
         )
     arguments = {key: value for key, value in table.items() if key != "name"}
@@ -152,7 +152,7 @@ def _require_plain(arguments: Mapping[str, object]) -> None:
         if not (re.fullmatch(_KEY, key) and _is_plain(value)):
             raise UserError(
                 "an argument must be called as in Python, and be text, a number, true, false, or lists and tables of "
-                f"them; got {_short(f'{key} = {value!r}')}."
+                f"them; got {short(f'{key} = {value!r}')}."
             )
 
 
@@ -167,11 +167,11 @@ def _part(text: str, at: int) -> tuple[str, dict[str, Any], int]:
     else:
         name = text[at:end].strip()
     if name.endswith(")") or "(" in re.split("[/:]", name)[-1]:
-        raise _wrong(text, f"arguments must be key=value, as in Name(size=3); got {_short(name)}")
+        raise _wrong(text, f"arguments must be key=value, as in Name(size=3); got {short(name)}")
     if end == len(text):
         return name, arguments, end
     if (follows := _WRAPPER_FOLLOWS.match(text, end)) is None:
-        raise _wrong(text, f"' > module:Wrapper' is all that may follow; got {_short(text[end:])}")
+        raise _wrong(text, f"' > module:Wrapper' is all that may follow; got {short(text[end:])}")
     return name, arguments, follows.end()
 
 
@@ -182,7 +182,7 @@ def _read_arguments(text: str, at: int) -> tuple[dict[str, Any], int]:
         comma = _COMMA.match(text, at) if arguments else None
         begins = _ARGUMENT_BEGINS.match(text, comma.end() if comma else at)
         if begins is None or bool(arguments) != bool(comma):
-            raise _wrong(text, f"arguments must be key=value, with commas between them; got {_short(text[at:])}")
+            raise _wrong(text, f"arguments must be key=value, with commas between them; got {short(text[at:])}")
         if begins[1] in arguments:
             raise _wrong(text, f"an argument must be given once; {begins[1]!r} is given twice")
         arguments[begins[1]], at = _read_value(text, begins.end())
@@ -196,7 +196,7 @@ def _read_value(text: str, at: int) -> tuple[Any, int]:
     except (ValueError, RecursionError):
         value, end = math.nan, at
     if not _is_plain(value):
-        raise _wrong(text, f'a value must be as in JSON: 3, 0.5, true, "text", [1, 2]; got {_short(text[at:])}')
+        raise _wrong(text, f'a value must be as in JSON: 3, 0.5, true, "text", [1, 2]; got {short(text[at:])}')
     return value, end
 
 
@@ -224,10 +224,10 @@ def _value_text(value: object) -> str:
     return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in written)
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
     """In quotes, and without what a terminal would obey."""
     return repr(text[:LONGEST_SHOWN])
 
 
 def _wrong(text: str, rule: str) -> UserError:
-    return UserError(f"{rule} in the game {_short(text)}. Write BASE(key=value) > module:Wrapper(key=value).")
+    return UserError(f"{rule} in the game {short(text)}. Write BASE(key=value) > module:Wrapper(key=value).")

@@ -10,16 +10,13 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from numzero.errors import UserError
-from numzero.games.naming import GameName, is_code, parse_name
+from numzero.games.naming import GameName, is_code, parse_name, short
 
 __all__ = ["Trust", "trusted_code", "trusted_name", "word_for"]
 
 Trust = bool | str
 """What the user said of the game that a folder names: a name, given by herself, which must be the folder's; True, to
 make whatever the folder names; False, nothing."""
-
-LONGEST_SHOWN = 200
-"""Characters of a folder's name that a message shows."""
 
 
 def trusted_name(name: str, source: str, trust: Trust = False) -> str:
@@ -44,7 +41,7 @@ def trusted_name(name: str, source: str, trust: Trust = False) -> str:
         word, bare = parse_name(trust).text(), msgspec.structs.replace(asked, arguments={}).text()
         if word not in (asked.text(), bare):
             raise UserError(
-                f"{source} must play the game that was asked for, {_shown(trust)}; it plays {_shown(name)}. "
+                f"{source} must play the game that was asked for, {short(trust)}; it plays {short(name)}. "
                 "Name that one, or take another folder."
             )
         danger = "" if word == asked.text() else _danger_of_arguments(asked)
@@ -52,7 +49,7 @@ def trusted_name(name: str, source: str, trust: Trust = False) -> str:
         danger = _danger_of_code(asked) or _danger_of_arguments(asked)
     if danger:
         raise UserError(
-            f"a folder may name only games that are registered, and {source} names {_shown(name)}: making that would "
+            f"a folder may name only games that are registered, and {source} names {short(name)}: making that would "
             f"{danger}. If you want that, name the game yourself, or trust whatever the folder names (in Python: "
             "trust=...).",
             arguments=("env", "trust"),
@@ -84,7 +81,7 @@ def trusted_code(names: Sequence[str], source: str, trust: Trust = False) -> Non
     """
     if names and trust is not True:
         raise UserError(
-            f"a folder may name no code of its own, and {source} names {', '.join(_shown(name) for name in names)}. "
+            f"a folder may name no code of its own, and {source} names {', '.join(short(name) for name in names)}. "
             "If you want that imported and run, trust whatever the folder names (in Python: trust=True).",
             arguments=("trust",),
         )
@@ -93,7 +90,7 @@ def trusted_code(names: Sequence[str], source: str, trust: Trust = False) -> Non
 def _danger_of_code(name: GameName) -> str:
     """What making a game would import, after "making that would"; nothing where it imports no module of a name."""
     code = [each for each in (name.base, *(wrapper.name for wrapper in name.wrappers)) if is_code(each)]
-    return f"import module {_shown(code[0].rpartition(':')[0])} and run its code" if code else ""
+    return f"import module {short(code[0].rpartition(':')[0])} and run its code" if code else ""
 
 
 def _danger_of_arguments(name: GameName) -> str:
@@ -101,7 +98,7 @@ def _danger_of_arguments(name: GameName) -> str:
     tables = [name.arguments, *(wrapper.arguments for wrapper in name.wrappers)]
     texts = [text for table in tables for text in _texts(dict(table))]
     named = [text for text in texts if set(text) & set(":/\\")]
-    return f"give it {_shown(named[0])}, which may be a file or a module" if named else ""
+    return f"give it {short(named[0])}, which may be a file or a module" if named else ""
 
 
 def _texts(value: object) -> Iterator[str]:
@@ -112,8 +109,3 @@ def _texts(value: object) -> Iterator[str]:
         yield from _texts(inner)
     for inner in value.values() if isinstance(value, dict) else ():
         yield from _texts(inner)
-
-
-def _shown(name: str) -> str:
-    """In quotes, and without what a terminal would obey."""
-    return repr(name[:LONGEST_SHOWN])

@@ -195,7 +195,9 @@ def _unwrapped(name: GameName, what: str) -> object:
         )
     if factory is None:
         register = partial(gymnasium.make, attribute, disable_env_checker=True)
-        return made(what, register, arguments=name.arguments, takes=_creator(attribute), also=_TAKEN_BY_GYMNASIUM)
+        return made(
+            what, register, arguments=name.arguments, takes=partial(_creator, attribute), also=_TAKEN_BY_GYMNASIUM
+        )
     if not callable(factory):
         raise UserError(f"{what} must be a class or a function that makes an environment; got {factory!r}.")
     return made(what, factory, arguments=name.arguments)
@@ -204,7 +206,7 @@ def _unwrapped(name: GameName, what: str) -> object:
 def _creator(registered: str) -> Callable[..., Any] | None:
     """What gymnasium would call for an id, whose signature says which arguments there are."""
     spec = gymnasium.registry[registered]
-    with suppress(Exception):  # somebody else's module: that it fails was said
+    with suppress(Exception, SystemExit):  # somebody else's module: that it fails was said
         creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
         return None if creator is None else partial(creator, **spec.kwargs)
     return None

@@ -107,9 +107,9 @@ class _SpielRow:
 
     def __init__(self, game: _Game) -> None:
         self._game = game
-        self._planes_last = len(game.observation_tensor_shape()) == 3 and (
-            game.observation_tensor_layout() == pyspiel.TensorLayout.HWC
-        )
+        self._shape = tuple(game.observation_tensor_shape())
+        self._num_actions = game.num_distinct_actions()
+        self._planes_last = _planes_last(game)
         self._pays_on_the_way = game.get_type().reward_model == _Type.RewardModel.REWARDS
         self._rng = np.random.default_rng(0)
         self.state: _State = None
@@ -157,11 +157,10 @@ class _SpielRow:
 
     def _seen(self, player: int, reward: float, terminated: bool) -> Seen:
         """The state as `player` sees it."""
-        legal = np.zeros(self._game.num_distinct_actions(), np.bool_)
+        legal = np.zeros(self._num_actions, np.bool_)
         if not terminated:
             legal[self.state.legal_actions()] = True
-        shape = self._game.observation_tensor_shape()
-        observation = np.array(self.state.observation_tensor(player), np.float32).reshape(shape)
+        observation = np.array(self.state.observation_tensor(player), np.float32).reshape(self._shape)
         if self._planes_last:
             observation = observation.transpose(2, 0, 1)
         return Seen(observation, legal, int(player != self._first), reward, terminated)
@@ -243,9 +242,15 @@ def _parameters(kind: Any, arguments: Mapping[str, Any], title: str) -> dict[str
     return {key: float(value) if type(defaults[key]) is float else value for key, value in arguments.items()}
 
 
+def _planes_last(game: _Game) -> bool:
+    """Whether what it shows is rows, columns and planes."""
+    is_planes = len(game.observation_tensor_shape()) == 3
+    return is_planes and game.observation_tensor_layout() == pyspiel.TensorLayout.HWC
+
+
 def _read_spec(game: _Game, title: str) -> GameSpec:
     shape = tuple(game.observation_tensor_shape())
-    if len(shape) == 3 and game.observation_tensor_layout() == pyspiel.TensorLayout.HWC:
+    if _planes_last(game):
         shape = (shape[2], shape[0], shape[1])
     words = f" of shape {shape}{' (planes, rows, columns)' if len(shape) == 3 else ''}" if len(shape) > 1 else ""
     kind = game.get_type()

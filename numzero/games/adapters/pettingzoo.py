@@ -25,7 +25,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # of what pettingzoo imports in its turn
     import pettingzoo
 
-__all__ = ["ZooGame", "zoo_names"]
+__all__ = ["ZooGame"]
 
 ALTERNATING = frozenset({"chess", "connect_four", "go", "tictactoe"})
 """Where the turn passes at every step. PettingZoo does not say; of all others the model learns it, which is right for
@@ -35,11 +35,6 @@ SUM_TOLERANCE = 1e-5
 """How far, relative to them, the rewards of the two may be from a sum of zero."""
 
 _Environment = Any
-
-
-def zoo_names() -> tuple[str, ...]:
-    """What PettingZoo lists as played in turns ("AEC"), sorted; not all of them enter."""
-    return tuple(sorted(_registered()))
 
 
 class ZooGame(RowsGame):

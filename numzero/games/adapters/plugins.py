@@ -43,9 +43,9 @@ def register_plugins(env_id: str, within: Callable[[str], AbstractContextManager
     Raises:
         UserError: a package fails.
     """
-    for package in {_package_of(env_id) or _ATARI}:
-        if importlib.util.find_spec(package) is not None:
-            _said(package, partial(importlib.import_module, package))
+    package = _package_of(env_id) or _ATARI
+    if importlib.util.find_spec(package) is not None:
+        _said(package, partial(importlib.import_module, package))
     for entry in entry_points(group=ENTRY_POINTS):
         if entry.name in (ROOT, env_id.partition("/")[0]) and entry.value not in _asked:
             _asked.add(entry.value)

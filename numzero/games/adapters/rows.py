@@ -161,7 +161,7 @@ class RowsGame:
         self._observation = np.zeros((self.batch_size, *spec.observation_shape), spec.observation_dtype)
         self._legal = np.zeros((self.batch_size, spec.num_actions), np.bool_)
         self._to_play = np.zeros(self.batch_size, np.int8)
-        self._num_steps = np.zeros(self.batch_size, np.int64)  # since the reset
+        self._num_steps = [0] * self.batch_size  # since the reset; numbers of Python's, which are read one by one
         self._total_reward = np.zeros(self.batch_size, np.float64)  # since the reset, of all players' moves
 
     def reset(self, which: NDArray[np.bool_], rng: np.random.Generator) -> None:
@@ -236,14 +236,15 @@ class RowsGame:
             self._legal[row] = True
         else:
             self._legal[row] = read_mask(seen.legal, self.spec.num_actions, "action_mask")
-        self._to_play[row] = seen.to_play
+        if self.spec.num_players == 2:
+            self._to_play[row] = seen.to_play
 
     def _read_array(self, raw: object) -> NDArray[Any]:
         return read_numbers(raw, self.spec.observation_shape, self._observation.dtype, "observation")
 
     def _call(self, method: str, row: int, function: Callable[[int], Seen], argument: int) -> Seen:
         """What a method of a row returns; what the environment raises becomes an EnvironmentFault."""
-        crash_context.enter(method, self.spec.name, row, int(self._num_steps[row]))
+        crash_context.enter(method, self.spec.name, row, self._num_steps[row])
         try:
             guest = self.guests[row]
             is_watched = guest.own or self._num_steps[row] < 2  # the reset, and the first step

@@ -6,9 +6,10 @@ Knows spaces and arrays; knows no environment. A space becomes one array, and a 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, KeysView, Mapping
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
@@ -166,9 +167,7 @@ def _box_leaf(box: spaces.Box, path: tuple[str | int, ...]) -> _Leaf:
     low, high = box.low.astype(np.float64).ravel(), box.high.astype(np.float64).ravel()
     bounds = _extremes(low, high)
     is_shade = is_picture and box.dtype == np.uint8 and (bounds[1] or 0) > 1
-    words = _ranges(low, high, ())
-    if is_picture:
-        words = _planes_words(shape, given, axes, _ranges(low, high, (), few=0))
+    words = _planes_words(shape, given, axes, _ranges(low, high, (), few=0)) if is_picture else _ranges(low, high, ())
     field, wanted = _field(path), np.dtype(dtype)
 
     def fill(raw: object, out: NDArray[Any]) -> None:
@@ -296,16 +295,7 @@ def _labelled(leaf: _Leaf, space: object, labels: tuple[str, ...]) -> _Leaf:
     if not isinstance(space, spaces.Box) or leaf.is_picture or len(labels) != leaf.size or len(labels) > MAX_LABELS:
         return leaf
     low, high = space.low.astype(np.float64).ravel(), space.high.astype(np.float64).ravel()
-    part = ObservationPart(
-        name=leaf.part.name,
-        kind=leaf.part.kind,
-        shape=leaf.part.shape,
-        start=0,
-        stop=0,
-        low=leaf.part.low,
-        high=leaf.part.high,
-        labels=labels,
-    )
+    part = msgspec.structs.replace(leaf.part, labels=labels)
     return leaf._replace(part=part, words=_ranges(low, high, labels))
 
 
@@ -345,7 +335,7 @@ def _reader(
     space: object, fills: Mapping[tuple[str | int, ...], tuple[slice, Fill]], shape: tuple[int, ...], dtype: str
 ) -> Callable[[object], NDArray[Any]]:
     """How an observation is read."""
-    if isinstance(space, spaces.Box) and shape == space.shape and () in fills and not _is_turned(space):
+    if isinstance(space, spaces.Box) and shape == space.shape and not _is_turned(space):
         wanted = np.dtype(dtype)
         return lambda raw: read_numbers(raw, shape, wanted, "observation")  # nearly every environment: no copy
     total = math.prod(shape)
@@ -385,12 +375,11 @@ def _fill(
         fill(raw, observation[place])
 
 
-def _require_keys(raw: object, keys: Iterable[object], path: tuple[str | int, ...]) -> None:
-    wanted = list(keys)
+def _require_keys(raw: object, keys: KeysView[Any], path: tuple[str | int, ...]) -> None:
     if not isinstance(raw, Mapping):
-        raise Misfit(_field(path), f"be a dict with the keys {wanted}", shown(raw))
-    if raw.keys() != set(wanted):
-        raise Misfit(_field(path), f"be a dict with the keys {wanted}", f"the keys {list(raw)}")
+        raise Misfit(_field(path), f"be a dict with the keys {list(keys)}", shown(raw))
+    if raw.keys() != keys:
+        raise Misfit(_field(path), f"be a dict with the keys {list(keys)}", f"the keys {list(raw)}")
 
 
 def _words(shape: tuple[int, ...], leaves: list[_Leaf], parts: tuple[ObservationPart, ...], left_out: list[str]) -> str:

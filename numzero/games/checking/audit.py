@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero import crash_context
+from numzero.errors import raised
 from numzero.games.adapters.reading import Misfit, as_array, read_flag, read_mask, read_reward
 from numzero.games.adapters.rows import SEED_LIMIT, RowsGame, Seen
 from numzero.games.checking.findings import Findings
 from numzero.games.checking.remedies import remedy_of
 
-__all__ = ["Stray", "audit_row", "beyond_space", "raised"]
+__all__ = ["Stray", "audit_row", "beyond_space", "raised_at"]
 
 LEFT_EPISODE, LEFT_STEPS = 1, 20
 """The second episode is left after so many steps: a reset must be possible in the middle of one."""
@@ -125,9 +126,9 @@ class _Audit:
         except Misfit as misfit:
             self._note(misfit)
         except (Exception, SystemExit) as error:
-            self._fault(method, "return, not raise", raised(error))
+            self._fault(method, "return, not raise", raised_at(error))
         except BaseException as error:  # KeyboardInterrupt say: the environment's, or the user's
-            self._fault(method, "return, not raise", raised(error))
+            self._fault(method, "return, not raise", raised_at(error))
             raise
         finally:
             crash_context.leave()
@@ -140,7 +141,7 @@ class _Audit:
             self._read(lambda: read_flag(getattr(seen, field), field))  # noqa: B023 (called at once)
             for field in ("terminated", "truncated")
         ]
-        return self._examine(seen, running=not any(over)) or any(over)
+        return self._examine(seen, running=not any(over))
 
     def _examine(self, seen: Seen, running: bool) -> bool:
         """Read what a position shows; whether it cannot be gone on from."""
@@ -197,9 +198,9 @@ class _Audit:
         self._findings.fault(field, rule, seen, remedy_of(field, rule, seen), self._step, self.episode)
 
 
-def raised(error: BaseException) -> str:
+def raised_at(error: BaseException) -> str:
     """What an environment raised, and in which line of which file, if a file is known."""
-    said = f"{type(error).__name__}: {error}".removesuffix(": ")
+    said = raised(error)
     frames = traceback.extract_tb(error.__traceback__)
     return f"{said} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else said
 

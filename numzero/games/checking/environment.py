@@ -18,9 +18,9 @@ from numzero.errors import EnvironmentFault, UserError
 from numzero.games.adapters.rows import RowsGame
 from numzero.games.base import Game
 from numzero.games.check import GameContractError, check_game
-from numzero.games.checking.audit import audit_row, raised
+from numzero.games.checking.audit import audit_row, raised_at
 from numzero.games.checking.findings import EnvironmentReport, Findings
-from numzero.games.checking.play import measure
+from numzero.games.checking.play import MEBIBYTE, measure
 from numzero.games.checking.repeats import check_repeats
 from numzero.games.checking.sentences import told_by
 from numzero.games.checking.surroundings import Surroundings, look_at_guest
@@ -30,7 +30,6 @@ from numzero.usage import resident_bytes
 
 __all__ = ["check_environment"]
 
-MEBIBYTE = 2**20
 NUM_STEPS, SECONDS = 2000, 20.0
 REPEATED_STEPS = 300
 """That are played again to see whether they come out the same."""
@@ -169,7 +168,7 @@ class _Check:
             game.close()
         except (Exception, SystemExit) as error:
             remedy = "Let it be called at any time, also twice."
-            self._findings.fault("close()", "return, not raise", raised(error), remedy)
+            self._findings.fault("close()", "return, not raise", raised_at(error), remedy)
         finally:
             crash_context.leave()
 
@@ -189,7 +188,7 @@ def _noting(findings: Findings) -> Iterator[None]:
     except (EnvironmentFault, GameContractError, UserError) as error:
         findings.fault(**told_by(error))
     except (Exception, SystemExit) as error:
-        findings.fault("the environment", "return, not raise", raised(error), "Mend it there.")
+        findings.fault("the environment", "return, not raise", raised_at(error), "Mend it there.")
 
 
 @contextmanager

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.errors import EnvironmentFault
-from numzero.games.base import Game
+from numzero.games.base import STAY, Game
 from numzero.games.checking.findings import Findings, PlayFigures
 from numzero.games.checking.sentences import told_by
 from numzero.games.checking.surroundings import handles
 from numzero.usage import resident_bytes
 
-__all__ = ["draw_action", "measure"]
+__all__ = ["MEBIBYTE", "draw_action", "measure", "only_row"]
 
 MEBIBYTE = 2**20
 MOST_FAULTS = 5
@@ -51,6 +51,11 @@ class _Tally:
         self.observed = _Range()
         self.same_observation = True
 
+    @property
+    def steps_per_second(self) -> float:
+        """Of steps alone."""
+        return self.num_steps / max(self.step_seconds, 1e-9)
+
 
 class _Range:
     """From where to where numbers went."""
@@ -72,6 +77,11 @@ class _Held(NamedTuple):
 
     memory_mb: float
     handles: dict[str, int]
+
+
+def only_row(game: Game, row: int) -> NDArray[np.bool_]:
+    """`[B]` true for one copy."""
+    return np.asarray(np.arange(game.batch_size) == row)
 
 
 def draw_action(game: Game, row: int, rng: np.random.Generator) -> int:
@@ -111,7 +121,7 @@ def measure(
 
 
 def _play_episode(game: Game, tally: _Tally, rng: np.random.Generator, num_steps: int, deadline: float) -> None:
-    only = np.arange(game.batch_size) == 0  # [B] the copy that plays
+    only = only_row(game, 0)  # the copy that plays
     started = time.perf_counter()
     game.reset(only, rng)
     tally.reset_seconds += time.perf_counter() - started
@@ -133,7 +143,7 @@ def _step(
     """One random move of the first copy: the return of player 0 so far, and whether the episode is over."""
     tally.num_legal += int(game.legal()[0].sum())
     sign = -1.0 if game.to_play()[0] else 1.0
-    action = np.where(only, draw_action(game, 0, rng), -1).astype(np.int32)
+    action = np.where(only, draw_action(game, 0, rng), STAY).astype(np.int32)
     started = time.perf_counter()
     result = game.step(action)
     tally.step_seconds += time.perf_counter() - started
@@ -155,7 +165,7 @@ def _figures(tally: _Tally, copy_mb: float | None) -> PlayFigures:
     return PlayFigures(
         num_steps=tally.num_steps,
         num_episodes=int(lengths.size),
-        steps_per_second=tally.num_steps / max(tally.step_seconds, 1e-9),
+        steps_per_second=tally.steps_per_second,
         resets_per_second=tally.num_resets / max(tally.reset_seconds, 1e-9),
         mean_length=float(lengths.mean()) if ended else None,
         shortest=int(lengths.min()) if ended else None,
@@ -199,7 +209,7 @@ def _look(game: Game, findings: Findings, tally: _Tally) -> None:
             "Return what the state is now, not what it was at the reset.",
         )
     _look_at_episodes(game, findings, tally)
-    speed = tally.num_steps / max(tally.step_seconds, 1e-9)
+    speed = tally.steps_per_second
     if speed < SLOW_STEPS and tally.num_steps:
         findings.look(
             "step()",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from numzero.games.base import STAY, Game
 from numzero.games.checking.findings import Findings
-from numzero.games.checking.play import draw_action
+from numzero.games.checking.play import draw_action, only_row
 
 __all__ = ["check_repeats"]
 
@@ -122,17 +122,13 @@ def _replayed(make: Make, record: list[_Moment], seed: int) -> _Difference | Non
         return _replay(fresh, record, seed)
 
 
-def _only(game: Game, row: int) -> NDArray[np.bool_]:
-    return np.asarray(np.arange(game.batch_size) == row)
-
-
 def _reset(game: Game, rng: np.random.Generator, episode: int) -> _Moment:
-    game.reset(_only(game, 0), rng)
+    game.reset(only_row(game, 0), rng)
     return _moment(game, episode, 0, STAY, (0.0, False, False))
 
 
 def _step(game: Game, action: int, before: _Moment) -> _Moment:
-    result = game.step(np.where(_only(game, 0), action, STAY).astype(np.int32))
+    result = game.step(np.where(only_row(game, 0), action, STAY).astype(np.int32))
     brought = float(result.reward[0]), bool(result.terminated[0]), bool(result.truncated[0])
     return _moment(game, before.episode, before.step + 1, action, brought)
 
@@ -146,9 +142,9 @@ def _move_others(game: Game, rng: np.random.Generator) -> None:
     """A random move in every copy but the first, or a reset where it is not running."""
     for row in range(1, game.batch_size):
         if game.legal()[row].any():
-            game.step(np.where(_only(game, row), draw_action(game, row, rng), STAY).astype(np.int32))
+            game.step(np.where(only_row(game, row), draw_action(game, row, rng), STAY).astype(np.int32))
         else:
-            game.reset(_only(game, row), rng)
+            game.reset(only_row(game, row), rng)
 
 
 def _compare(recorded: _Moment, now: _Moment, game: Game) -> _Difference | None:
