@@ -1,4 +1,4 @@
-"""How a process of ours begins: with signals held back, and without doing again what the user's program does.
+"""How a process of ours begins and is ended: with signals held back, without doing again what the user's program does.
 
 Python's "spawn" imports the program (`__main__`) in each process that it starts, since what it defines or registers may
 be needed there: an environment, say. A program that trains where it is imported, and not only where it is run, would
@@ -8,6 +8,8 @@ begin to train in there too. Here the program is imported as far as the first th
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from multiprocessing import process as processes
@@ -15,9 +17,11 @@ from multiprocessing import spawn
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
+from numzero import crash_context, interrupts
 from numzero.interrupts import held_back
+from numzero.runtime import family
 
-__all__ = ["begin", "leave_import", "new_process"]
+__all__ = ["begin", "end_group", "leave_import", "new_process", "settle_in"]
 
 
 class _Enough(BaseException):
@@ -50,6 +54,32 @@ def begin(process: Any) -> None:
     """Start what `new_process` made."""
     with held_back(), _program_hidden():
         process.start()
+
+
+def settle_in(family_name: str, parent: int, place: memoryview) -> None:
+    """What a process of ours does before all else, that is to call an environment.
+
+    Args:
+        family_name: of the process and of all that its environment starts.
+        parent: id of the process that started it.
+        place: where it notes what it is inside of, for whoever looks at it from outside.
+    """
+    family.join(family_name, parent)
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)  # with what its environment starts it is a group, which is ended as one
+    interrupts.pass_over()
+    processes.current_process().daemon = False  # an environment may have processes too
+    crash_context.keep_in(place)
+
+
+def end_group(process: Any) -> None:
+    """Kill a process that has settled in, and what its environment started."""
+    if process.is_alive():
+        process.kill()
+    process.join()
+    if sys.platform != "win32":
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def leave_import() -> None:

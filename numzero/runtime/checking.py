@@ -9,7 +9,6 @@ import contextlib
 import ctypes
 import multiprocessing
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -20,10 +19,10 @@ from typing import IO, Any, NamedTuple
 
 import msgspec
 
-from numzero import crash_context, interrupts
+from numzero import crash_context
 from numzero.games import EnvironmentReport, Finding, check_environment
 from numzero.runtime import family
-from numzero.runtime.begin import begin, new_process
+from numzero.runtime.begin import begin, end_group, new_process, settle_in
 
 __all__ = ["EnvironmentCheck"]
 
@@ -137,12 +136,7 @@ class EnvironmentCheck:
 
     def _end(self) -> None:
         """Kill the process and all that it started."""
-        if self._process.is_alive():
-            self._process.kill()
-        self._process.join()
-        if sys.platform != "win32" and self._process.pid is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left
-                os.killpg(self._process.pid, signal.SIGKILL)
+        end_group(self._process)
         family.end(self._family)
 
 
@@ -151,12 +145,7 @@ class EnvironmentCheck:
 
 def _check(task: _Task, memory: Any, pipe: Connection) -> None:
     """The process's main function: says the report whenever there is more of it."""
-    family.join(task.family, task.parent)
-    if hasattr(os, "setpgid"):
-        os.setpgid(0, 0)
-    interrupts.pass_over()
-    multiprocessing.current_process().daemon = False  # an environment may have processes too
-    crash_context.keep_in(memoryview(memory))
+    settle_in(task.family, task.parent, memoryview(memory))
 
     def tell(report: EnvironmentReport) -> None:
         pipe.send_bytes(msgspec.json.encode(report))

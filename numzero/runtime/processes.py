@@ -23,7 +23,7 @@ from numzero.errors import UserError
 from numzero.replay import GameStore, Trajectory
 from numzero.runtime import family
 from numzero.runtime.base import WEIGHTS, Notice, Place, Role, RuntimePace, State, WorkerStatus, add_counts
-from numzero.runtime.begin import begin, new_process
+from numzero.runtime.begin import begin, end_group, new_process
 from numzero.runtime.board import Board
 from numzero.runtime.channels import Channels
 from numzero.runtime.worker import WorkerStart, work
@@ -376,12 +376,7 @@ class _Worker:
             return
         if self.finished:
             self.process.join(1.0)
-        if self.process.is_alive():
-            self.process.kill()
-        self.process.join()
-        if sys.platform != "win32":
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left
-                os.killpg(self.process.pid, signal.SIGKILL)
+        end_group(self.process)
         self.process.close()
         self.process = None
 

@@ -6,7 +6,6 @@ Knows its pipe, its row on the board, the store's file and the weights' folder; 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +13,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from numzero import crash_context, interrupts
 from numzero.errors import DiskFullError, EnvironmentFault, UserError
 from numzero.files import read_newest
 from numzero.replay import GameRow, GameStore, Statistics, StoreBusyError, Trajectory
-from numzero.runtime import family
 from numzero.runtime.base import WEIGHTS, Role, State, add_counts
+from numzero.runtime.begin import settle_in
 from numzero.runtime.board import Board
 from numzero.runtime.channels import channel_folder
 from numzero.runtime.shelf import Shelf, unheard
@@ -60,12 +58,7 @@ class WorkerStart(NamedTuple):
 
 def work(start: WorkerStart, board: Board, pipe: Connection) -> None:
     """A worker's main function: what ended its role is the last thing it says."""
-    family.join(start.family, start.parent)
-    if hasattr(os, "setpgid"):
-        os.setpgid(0, 0)  # with what its environment starts it is a group, which the supervisor ends as one
-    interrupts.pass_over()
-    multiprocessing.current_process().daemon = False  # an environment may have processes too
-    crash_context.keep_in(board.place(start.row))
+    settle_in(start.family, start.parent, board.place(start.row))
     mailbox = None
     try:
         mailbox = _ProcessMailbox(start, board, pipe)

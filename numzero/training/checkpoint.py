@@ -142,9 +142,9 @@ def _holds_only_copies(path: Path) -> bool:
 
 def forget_later(folder: Path, updates: int) -> None:
     """Remove agents and checkpoints of updates that are to be made anew."""
-    for name, newest in (("agents", updates), ("checkpoints", updates)):
+    for name in ("agents", "checkpoints"):
         for number, path in generations(folder / name):
-            if number > newest:
+            if number > updates:
                 remove_generation(path)
 
 

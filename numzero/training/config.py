@@ -110,6 +110,11 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     symmetries: bool = True
     """Turn each window by a random symmetry of the game, where it has any."""
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether a loss looks at the observations behind the first of a window."""
+        return self.consistency_weight > 0.0 or bool(self.loss)
+
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
         problems = (

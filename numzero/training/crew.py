@@ -44,6 +44,12 @@ class Brought(NamedTuple):
     """Steps of running episodes that were played again, how many there are in all (told once), and episodes dropped."""
 
 
+def evaluation_task(config: RunConfig) -> EvaluationTask:
+    """How a run's agents are judged, wherever that is."""
+    how = config.evaluation
+    return EvaluationTask(config.game, how.games, how.num_simulations, EVALUATION_SEED, how.max_steps)
+
+
 class Crew:
     """Starts the roles of a run and speaks with them.
 
@@ -77,9 +83,7 @@ class Crew:
         if self._plan.reanalyze_workers:
             self._runtime.start(reanalyze, self._reanalyze_tasks(window_steps), unit="positions")
         if evaluates:
-            settings = self._config.evaluation
-            how = settings.games, settings.num_simulations, EVALUATION_SEED, settings.max_steps
-            task = EvaluationTask(self._config.game, *how)
+            task = evaluation_task(self._config)
             self._runtime.start(evaluation, [task], unit="updates", patience_seconds=EVALUATION_PATIENCE_SECONDS)
 
     def _selfplay_tasks(self) -> list[SelfPlayTask]:

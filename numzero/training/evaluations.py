@@ -10,19 +10,15 @@ from collections.abc import Callable
 from typing import Any
 
 from numzero.errors import CannotBeMade
-from numzero.judging.evaluate import Progress, evaluate
 from numzero.training.account import Account
 from numzero.training.checkpoint import RunState
 from numzero.training.config import RunConfig
-from numzero.training.crew import EVALUATION_SEED, Crew
+from numzero.training.crew import Crew, evaluation_task
 from numzero.training.pace import Pace
 from numzero.training.publisher import Publisher
+from numzero.training.roles.evaluation import StoppedError, judge
 
 __all__ = ["Evaluations"]
-
-
-class _StopAskedError(Exception):
-    """Somebody asked to stop while an evaluation was under way."""
 
 
 class Evaluations:
@@ -64,34 +60,20 @@ class Evaluations:
             self._publisher.publish_agent()
             self._crew.judge_up_to(updates)
         else:
-            with contextlib.suppress(_StopAskedError):
+            with contextlib.suppress(StoppedError):
                 self._if_possible(updates)
 
     def _if_possible(self, updates: int) -> None:
         """Judge, unless the environment cannot be made once more, beside self-play's: it may allow no other."""
         try:
-            self.now(self._stop_if_asked)
+            self.now(self._stopping)
         except CannotBeMade as error:
             self._account.not_evaluated(updates, str(error))
 
-    def now(self, progress: Progress | None = None) -> dict[str, Any]:
-        """Judge the agent so far, and say how it did."""
-        settings, agent = self._config.evaluation, self._publisher.agent()
+    def now(self, stopping: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+        """Judge the agent so far, and say how it did; raises StoppedError as soon as it is stopping."""
+        agent = self._publisher.agent()
         with self._account.meter.at("evaluation"):
-            scores = evaluate(
-                agent,
-                opponent=None,
-                games=settings.games,
-                simulations=settings.num_simulations,
-                seed=EVALUATION_SEED,
-                max_steps=settings.max_steps,
-                progress=progress,
-                trust=self._config.game,
-            )
+            scores = judge(agent, evaluation_task(self._config), stopping)
         self._account.evaluated(agent.info.model_version, self._state.steps, scores)
         return scores
-
-    def _stop_if_asked(self, done: int, total: int) -> None:
-        del done, total
-        if self._stopping():
-            raise _StopAskedError

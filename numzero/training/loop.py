@@ -102,8 +102,8 @@ class Loop:
             self.publisher.hand_out()
         self._pace.published()
         with self._interrupts.at_once():  # compiling may take a minute, and the checkpoint is there
-            model = self._trainer.model_files(average=self._config.schedule.average_acts)
-            window_steps = self._trainer.window.capacity_steps
+            model, window_steps = self.publisher.published, self._trainer.window.capacity_steps
+            assert model is not None
             self._crew.start(model, window_steps, evaluates=self._pace.evaluates_beside)
 
     def _feed(self) -> None:

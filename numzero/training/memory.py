@@ -59,8 +59,7 @@ def pieces_of(config: RunConfig, spec: GameSpec, workers: int) -> Pieces:
     if room < min(SHORTEST_PIECE, asked or SHORTEST_PIECE):  # the message says as much
         raise _refusal(config, spec, copies, position)
     steps = room if asked is None else min(asked, room)
-    grown = room if asked is None else steps
-    return Pieces(room, (grown + before + 1) * position, asked is None or asked > room)
+    return Pieces(room, (steps + before + 1) * position, asked is None or asked > room)
 
 
 def _position_bytes(spec: GameSpec) -> int:
@@ -128,12 +127,12 @@ def memory_of(
 ) -> Memory:
     """An estimate that is a little high; what torch keeps of a large network's layers is not in it."""
     frames = FrameStack(spec, config.observation)
-    latent = config.network.body.latent_shape(frames.shape)
-    node = 0 if latent is None else node_bytes(spec.num_actions, math.prod(latent))
+    latent = config.network.latent_size(frames.shape)
+    node = 0 if latent is None else node_bytes(spec.num_actions, latent)
     searches = list(_searches(config, workers, reanalyze_workers))
     seen = math.prod(frames.shape) * 4
     learner = config.learner
-    shown = config.targets.unroll_steps + 1 if learner.consistency_weight > 0.0 or learner.loss else 1
+    shown = config.targets.unroll_steps + 1 if learner.looks_ahead else 1
     running = 0 if offline else pieces_of(config, spec, workers).num_bytes
     return Memory(
         processes=LEARNER_BYTES + (workers + reanalyze_workers) * WORKER_BYTES,

@@ -55,7 +55,9 @@ class Pace:
         return allowed if has_games else max(allowed, steps + 1)
 
     def positions_allowed(self, done: int) -> int:
-        """Positions up to which workers may search again."""
+        """Positions up to which workers may search again; 0 where there are none."""
+        if not self._plan.reanalyze_workers:
+            return 0
         return self._reanalyze.positions_at(self._target(done), self._batch_size)
 
     def _target(self, done: int) -> int:

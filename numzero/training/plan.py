@@ -13,7 +13,7 @@ from numzero.replay import MEBIBYTE, Window, window_slots
 from numzero.training.config import RunConfig
 from numzero.training.memory import check_memory, pieces_of, window_bytes, window_slots_beside
 
-__all__ = ["RunPlan", "check_plan", "make_window", "most_slots", "needs_game", "running_bytes", "spec_of"]
+__all__ = ["RunPlan", "check_plan", "make_window", "most_slots", "needs_game", "spec_of"]
 
 
 class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,9 +99,6 @@ def most_slots(config: RunConfig, spec: GameSpec) -> int:
 
 
 def _slots(config: RunConfig, plan: RunPlan) -> int:
-    return window_slots_beside(config, plan.spec, running_bytes(config, plan))
-
-
-def running_bytes(config: RunConfig, plan: RunPlan) -> int:
-    """Most memory that running episodes take; none where learning is offline."""
-    return 0 if plan.offline else pieces_of(config, plan.spec, plan.workers).num_bytes
+    """Of the window, beside running episodes; there are none where learning is offline."""
+    running = 0 if plan.offline else pieces_of(config, plan.spec, plan.workers).num_bytes
+    return window_slots_beside(config, plan.spec, running)

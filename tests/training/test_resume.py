@@ -316,7 +316,7 @@ def test_an_evaluation_that_a_stop_cut_short_is_made_up(tmp_path: Path, monkeypa
         progress(0, 1)
 
     with monkeypatch.context() as patch:
-        patch.setattr("numzero.training.evaluations.evaluate", stop)
+        patch.setattr("numzero.training.roles.evaluation.evaluate", stop)
         with pytest.raises(KeyboardInterrupt):
             run.train()
     resumed(tmp_path / "run").train()

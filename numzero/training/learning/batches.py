@@ -63,7 +63,6 @@ def draw_batch(
         )
         window.mark_fresh()
     sample = window.sample(config.learner.batch_size, rng)
-    looks_ahead = config.learner.consistency_weight > 0.0 or bool(config.learner.loss)
     batch = make_batch(
         window,
         sample.slot,
@@ -72,7 +71,7 @@ def draw_batch(
         rng,
         with_discount=with_discount,
         frames=frames,
-        first_only=not looks_ahead,
+        first_only=not config.learner.looks_ahead,
     )
     if config.learner.symmetries and symmetries is not None:
         batch = apply_symmetry(batch, symmetries.observation, symmetries.action, rng)

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from numzero.training.learning.optimizer import AdamW
 
-__all__ = ["Projection", "flatten", "views"]
+__all__ = ["Projection", "flat_gradient", "flatten"]
 
 SIZE, NARROW = 128, 64
 """Of projections, and of the predictor's hidden layer, which is to be narrower (Chen & He 2021)."""
@@ -46,9 +46,7 @@ class Projection:
         self._both = nn.ModuleList([self._project, self._predict])
         self._averages = nn.ModuleList([self._average, copy.deepcopy(self._predict).requires_grad_(False)])
         parameters, averages = flatten(self._both), flatten(self._averages)
-        self._gradients = torch.zeros_like(parameters)
-        for parameter, gradient in zip(self._both.parameters(), views(self._gradients, self._both), strict=True):
-            parameter.grad = gradient
+        self._gradients = flat_gradient(self._both)
         self._optimizer = AdamW(parameters.numpy(), averages.numpy(), weight_decay)
 
     def loss(self, found: torch.Tensor, wanted: torch.Tensor, count: _Float32Array) -> tuple[float, torch.Tensor]:
@@ -88,12 +86,20 @@ def _layers(size: int, hidden: int, outputs: int) -> nn.Sequential:
 def flatten(module: nn.Module) -> torch.Tensor:
     """Make every parameter a view of one vector, and return the vector."""
     flat = torch.cat([parameter.detach().reshape(-1) for parameter in module.parameters()])
-    for parameter, view in zip(module.parameters(), views(flat, module), strict=True):
+    for parameter, view in zip(module.parameters(), _views(flat, module), strict=True):
         parameter.data = view
     return flat
 
 
-def views(flat: torch.Tensor, module: nn.Module) -> list[torch.Tensor]:
+def flat_gradient(module: nn.Module) -> torch.Tensor:
+    """One vector of zeros, of which every parameter's gradient becomes a view."""
+    flat = torch.zeros(sum(parameter.numel() for parameter in module.parameters()))
+    for parameter, view in zip(module.parameters(), _views(flat, module), strict=True):
+        parameter.grad = view
+    return flat
+
+
+def _views(flat: torch.Tensor, module: nn.Module) -> list[torch.Tensor]:
     """The pieces of a flat vector in the shapes of the parameters."""
     pieces = torch.split(flat, [parameter.numel() for parameter in module.parameters()])
     return [piece.view_as(parameter) for piece, parameter in zip(pieces, module.parameters(), strict=True)]

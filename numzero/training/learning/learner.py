@@ -27,7 +27,7 @@ from numzero.networks.support import two_hot
 from numzero.outside import load
 from numzero.targets import Batch
 from numzero.training.config import LearnerConfig
-from numzero.training.learning.consistency import Projection, flatten, views
+from numzero.training.learning.consistency import Projection, flat_gradient, flatten
 from numzero.training.learning.losses import add_entropy, cross_entropy, exponentials, squared_distance
 from numzero.training.learning.optimizer import AdamW, norm
 
@@ -97,9 +97,7 @@ class Learner:
         self._config = config
         self._num_updates = num_updates
         self._parameters, self._average_parameters = flatten(network), flatten(self.average)
-        self._gradients = torch.zeros_like(self._parameters)
-        for parameter, gradient in zip(network.parameters(), views(self._gradients, network), strict=True):
-            parameter.grad = gradient
+        self._gradients = flat_gradient(network)
         self._unroll = make_unroll(network, config.dynamics_gradient_scale)
         self._goals = make_unroll(self.average, config.dynamics_gradient_scale)
         projects = config.consistency_weight > 0.0 and config.consistency == "projected"

@@ -6,7 +6,7 @@ Knows the mailbox and how an agent is judged; opens no file, and never imports t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from numzero.agent import Agent
@@ -14,14 +14,14 @@ from numzero.errors import CannotBeMade
 from numzero.judging.evaluate import evaluate
 from numzero.runtime.base import AGENTS, Mailbox
 
-__all__ = ["EvaluationTask", "evaluation"]
+__all__ = ["EvaluationTask", "StoppedError", "evaluation", "judge"]
 
 NICENESS = 10
 """Of a process that evaluates beside training: it takes the time that the other roles leave."""
 
 
 class EvaluationTask(NamedTuple):
-    """All that a process which evaluates beside training needs; plain values."""
+    """How an agent is judged; plain values, so that they travel to a process beside training."""
 
     game: str
     """The run's; an agent that names another is refused."""
@@ -32,8 +32,8 @@ class EvaluationTask(NamedTuple):
     """As `EvaluationConfig` says."""
 
 
-class _StoppedError(Exception):
-    """The run ends; nobody waits for these scores."""
+class StoppedError(Exception):
+    """Somebody asked to stop while an agent was judged; nobody waits for its scores."""
 
 
 def evaluation(task: EvaluationTask, mailbox: Mailbox) -> Iterator[None]:
@@ -56,8 +56,8 @@ def evaluation(task: EvaluationTask, mailbox: Mailbox) -> Iterator[None]:
             agent = Agent.from_files(files, "the agent to be judged")
             updates, steps = agent.info.model_version, int(agent.info.training.get("environment_steps", 0))
             try:
-                found: dict[str, Any] = {"evaluations": [(updates, steps, _judge(agent, task, mailbox))]}
-            except _StoppedError:
+                found: dict[str, Any] = {"evaluations": [(updates, steps, judge(agent, task, mailbox.stopping))]}
+            except StoppedError:
                 return
             except CannotBeMade as error:  # beside those of self-play, perhaps
                 found = {"unjudged": [(updates, str(error))]}
@@ -66,13 +66,13 @@ def evaluation(task: EvaluationTask, mailbox: Mailbox) -> Iterator[None]:
         yield
 
 
-def _judge(agent: Agent, task: EvaluationTask, mailbox: Mailbox) -> dict[str, Any]:
-    """Its scores; raises _StoppedError where the run ends meanwhile."""
+def judge(agent: Agent, task: EvaluationTask, stopping: Callable[[], bool]) -> dict[str, Any]:
+    """An agent's scores, beside training or in the middle of it; raises StoppedError as soon as it is stopping."""
 
     def move(done: int, total: int) -> None:
         del done, total
-        if mailbox.stopping():
-            raise _StoppedError
+        if stopping():
+            raise StoppedError
 
     return evaluate(
         agent,

@@ -165,6 +165,8 @@ class Recorder:
         self, observation: NDArray[Any], legal: NDArray[np.bool_], to_play: NDArray[np.int8], value: NDArray[np.float32]
     ) -> list[Trajectory]:
         """The pieces of running episodes that reached their length; they end in the given positions and values."""
+        if self._length.max() < self._piece_steps:  # of most moves, at a tenth of what follows
+            return []
         is_full = self._length - self._lead_in >= self._piece_steps
         self._length[is_full & ~self._active] = 0  # nobody asks for these
         full = np.flatnonzero(is_full & self._active).tolist()

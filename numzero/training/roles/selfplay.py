@@ -206,7 +206,7 @@ class Actor:
         self._recorded = np.zeros(batch_size, np.bool_)  # copies beyond the last game asked for play unrecorded
         self._archive = Archive()
         self.num_dropped = 0
-        """Episodes that `restore` could not go on with."""
+        """Episodes that `restoring` could not go on with."""
         self._unrestored: State | None = None  # while it is being restored
         self._counts: dict[str, Any] = {}
         self.take_counts()
@@ -248,7 +248,7 @@ class Actor:
         return counts
 
     def state(self) -> State:
-        """All that `restore` needs to go on with the same bits; the game must be a `ReplayableGame`."""
+        """All that `restoring` needs to go on with the same bits; the game must be a `ReplayableGame`."""
         assert isinstance(self._game, ReplayableGame)
         if self._unrestored is not None:
             return self._unrestored
@@ -261,11 +261,6 @@ class Actor:
             **{f"history_{name}": array for name, array in self._history.state().items()},
             **{f"recorder_{name}": array for name, array in self._recorder.state().items()},
         }
-
-    def restore(self, state: State) -> None:
-        """As `restoring`, to the end."""
-        for _ in self.restoring(state):
-            pass
 
     def restoring(self, state: State) -> Iterator[int]:
         """Take up where `state` was taken; yields how many entries of the game's log were played again.
