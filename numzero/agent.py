@@ -444,8 +444,9 @@ def _check_numbers(observation: NDArray[Any]) -> None:
 def _refuse_indices(legal: NDArray[Any], num_actions: int) -> None:
     """Refuse what must be, or may as well be, a list of the legal actions' numbers, where a mask is asked for."""
     is_wide = legal.dtype.kind in "iu" and legal.dtype.itemsize > 1  # masks of libraries are bytes or truth values
-    may_be_both = num_actions == 2 and legal.shape == (2,) and sorted(legal.tolist()) == [0, 1]
-    if is_wide and legal.ndim == 1 and (legal.shape != (num_actions,) or may_be_both):
+    if not is_wide or legal.ndim != 1:
+        return
+    if legal.shape != (num_actions,) or (num_actions == 2 and sorted(legal.tolist()) == [0, 1]):
         raise UserError(
             f"legal must be a mask, one truth value for each of {num_actions} actions, not a list of their numbers; "
             f"got {seen(legal.tolist())}. Give mask = numpy.zeros({num_actions}, bool); mask[actions] = True."

@@ -38,7 +38,7 @@ from numzero.studies.report import Report, read_report
 from numzero.studies.study import Study, parse_variant
 from numzero.training.config import RunConfig
 from numzero.training.general import general_config
-from numzero.training.memory import check_memory, memory_of
+from numzero.training.memory import check_memory
 from numzero.training.named import settings_of
 from numzero.training.offline import find_source
 from numzero.training.play_many import SelfPlaySession, SelfPlayTotals
@@ -229,10 +229,9 @@ def _with_run_memory(report: EnvironmentReport) -> EnvironmentReport:
     config = general_config(report.environment, spec=spec).config
     workers, reanalyze_workers = config.processes.workers, config.processes.reanalyze_workers
     try:
-        check_memory(config, spec, workers, reanalyze_workers)
+        taken = check_memory(config, spec, workers, reanalyze_workers)._asdict()
     except UserError as error:
         return report.with_findings(Finding(kind="fault", **told_by(error)))
-    taken = memory_of(config, spec, workers, reanalyze_workers)._asdict()
     megabytes = {name: round(num_bytes / MEBIBYTE, 1) for name, num_bytes in taken.items()}
     if play is not None and play.copy_mb is not None:
         copies = config.selfplay.batch_size * max(1, workers) + config.evaluation.games
@@ -269,13 +268,21 @@ def reanalyze(
     show: Callable[[RefreshTotals], None] = lambda totals: None,
 ) -> RefreshTotals:
     """Search a run's stored games again with its newest agent, or with another; see `RefreshSession`."""
-    leave_import()
     session = prepare_reanalyze(run, agent, simulations=simulations, workers=workers, positions=positions)
     return session.run(show=show)
 
 
-prepare_reanalyze = RefreshSession
-"""As `reanalyze`, but the session, whose `run` is yet to be called."""
+def prepare_reanalyze(
+    run: Path,
+    agent: Path | None = None,
+    *,
+    simulations: int | None = None,
+    workers: int | None = None,
+    positions: int = 256,
+) -> RefreshSession:
+    """As `reanalyze`, but the session, whose `run` is yet to be called."""
+    leave_import()
+    return RefreshSession(run, agent, simulations=simulations, workers=workers, positions=positions)
 
 
 def selfplay(

@@ -58,8 +58,9 @@ def bench_agent(
     """
     files = read_agent(folder)
     agent = Agent.from_files(files, folder)
+    name = trusted_name(agent.info.spec.name, f"the agent in {folder}", trust)
     graph = OnnxSearch(files[AGENT_GRAPH]) if AGENT_GRAPH in files else None
-    observation, legal = _positions(agent, trusted_name(agent.info.spec.name, f"the agent in {folder}", trust))
+    observation, legal = _positions(agent, name)
     results = []
     for budget in simulations:
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from numzero.bench.clock import median_times
 from numzero.frames import FrameStack
-from numzero.games import make_game
+from numzero.games import game_spec, make_game
 from numzero.games.turns import model_discount
 from numzero.inference import OnnxModel
 from numzero.runtime.base import UNLIMITED, Mailbox, Place, Runtime, add_counts
@@ -94,9 +94,7 @@ def bench_selfplay(preset: str, workers: int, seconds: float) -> dict[str, Any]:
     from numzero.networks.network import make_network
 
     config = load_preset(preset)
-    game = make_game(config.game, 1)
-    spec = game.spec
-    game.close()
+    spec = game_spec(config.game)
     shape = FrameStack(spec, config.observation).shape
     network = make_network(shape, spec.num_actions, config.network, seed=0)
     gamma = config.schedule.gamma

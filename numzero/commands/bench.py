@@ -148,7 +148,6 @@ def agent_latency(
       python cli.py bench agent models/cartpole --simulations 16 --no-cold --json
     """
     folder = api.shipped_agent("tictactoe") if folder is None else folder
-    api.load_agent(folder, trust)
     results = bench_agent(folder, simulations, seconds, trust)
     first = {"warm": first_call(folder, cold=False)} | ({"cold": first_call(folder, cold=True)} if cold else {})
     if as_json:

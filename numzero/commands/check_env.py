@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from numzero import api
-from numzero.commands.display import echo
+from numzero.commands.display import WIDTH, echo, echo_rows
 from numzero.commands.environment import env_arg_option
 from numzero.games import EnvironmentReport, GameSpec, PlayFigures
 from numzero.text import plain
@@ -20,8 +20,6 @@ from numzero.training.config import game_of
 
 __all__ = ["check_env"]
 
-WIDTH = 100
-"""Of lines, the names before them not counted."""
 FAULTY_EXIT_CODE = 1
 MOST_NAMES = 20
 """Actions that are listed by name."""
@@ -81,12 +79,8 @@ def check_env(
 
 def _show(report: EnvironmentReport) -> None:
     """The report for people."""
-    rows = _rows(report)
-    width = max(map(len, rows), default=0)
     echo(f"{plain(report.environment)}: {report.verdict}{'' if report.complete else '; not all was looked at'}")
-    for name, lines in rows.items():
-        for i, line in enumerate(lines):
-            echo(f"  {name if i == 0 else '':{width}}  {plain(line)}")
+    echo_rows(_rows(report))
     for finding in report.findings:
         mark = "!!" if finding.kind == "fault" else "! "
         echo(textwrap.fill(plain(finding.sentence), WIDTH + 12, initial_indent=f"{mark} ", subsequent_indent="   "))

@@ -14,14 +14,12 @@ import click
 
 from numzero import api
 from numzero.agent import AgentInfo
-from numzero.commands.display import echo
+from numzero.commands.display import WIDTH, echo, echo_rows
 from numzero.frames import FrameStack
 from numzero.text import plain
 
 __all__ = ["describe"]
 
-WIDTH = 100
-"""Of lines, the names before them not counted."""
 UNSAID = "not said: the agent was made before agents said it"
 
 
@@ -41,11 +39,7 @@ def describe(agent: Path, as_json: bool) -> None:
         echo(json.dumps(report))
         return
     echo(f"{plain(info.spec.name)}: an agent of version {info.model_version}, verified, in {agent}")
-    rows = _rows(info, report)
-    width = max(len(name) for name in rows)
-    for name, lines in rows.items():
-        for i, line in enumerate(lines):
-            echo(f"  {name if i == 0 else '':{width}}  {plain(line)}")
+    echo_rows(_rows(info, report))
 
 
 def _rows(info: AgentInfo, report: dict[str, Any]) -> dict[str, list[str]]:

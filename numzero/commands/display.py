@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 import click
@@ -19,7 +19,10 @@ from rich.text import Text
 from numzero.commands.answer import Answer
 from numzero.text import plain, plain_lines
 
-__all__ = ["StatusDisplay", "echo"]
+__all__ = ["WIDTH", "StatusDisplay", "echo", "echo_rows"]
+
+WIDTH = 100
+"""Of lines of `echo_rows`, the names before them not counted."""
 
 PLAIN_SECONDS = 5.0
 """Without a terminal a line is printed this often."""
@@ -28,6 +31,14 @@ PLAIN_SECONDS = 5.0
 def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
     """Print; what a terminal would obey is shown instead, for much of what is printed comes from files of others."""
     click.echo(plain_lines(text), file=None if err else Answer.file, err=err, nl=nl)
+
+
+def echo_rows(rows: Mapping[str, Sequence[str]]) -> None:
+    """Print lines by subject, the subject's name before its first."""
+    width = max(map(len, rows), default=0)
+    for name, lines in rows.items():
+        for i, line in enumerate(lines):
+            echo(f"  {name if i == 0 else '':{width}}  {plain(line)}")
 
 
 class StatusDisplay:

@@ -12,7 +12,7 @@ from numzero.drawing.tables import table, words
 from numzero.drawing.words import score_line
 from numzero.frames import FrameStack
 from numzero.games import ObservationPart, Trust, is_solved
-from numzero.judging.evaluate import measure, scores_only
+from numzero.judging.evaluate import exhaustive, measure, scores_only
 from numzero.judging.opponents import named_opponent
 
 __all__ = ["card", "card_scores"]
@@ -31,7 +31,7 @@ def card_scores(agent: Agent, games: int, seed: int, trust: Trust) -> dict[str, 
         player = named_opponent(opponent, agent)
         lines[f"{games} games against {opponent}"] = _line(measure(agent, player, games=games, seed=seed, trust=trust))
     for simulations in (0, 8, 25) if solved else ():
-        result = measure(agent, games=2, simulations=simulations, seed=seed, all_positions=True, trust=trust)
+        result = exhaustive(agent, simulations=simulations, trust=trust)
         name = "bare policy" if simulations == 0 else f"{simulations} simulations"
         lines[f"positions whose exact value its move keeps, {name}"] = (
             f"{result['optimal']:,} of {result['positions']:,}"

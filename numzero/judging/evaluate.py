@@ -6,7 +6,7 @@ Knows agents, games and opponents; knows nothing of training, and never imports 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -120,7 +120,7 @@ def match(
             done = side * (games - games // 2) + len(outcomes)
             moved = partial(progress or _unheard, done, games)
             try:
-                first, running, limit = _play_match(game_name, pair, size, rng, opening, max_steps, moved)
+                first, running, limit = _play(game_name, pair, size, rng, opening, max_steps, moved)
             except CopyRefused as refused:  # when it was made: nothing was drawn yet
                 most = _fewer(refused, size)
                 continue
@@ -145,16 +145,19 @@ def _fewer(refused: CopyRefused, size: int) -> int:
     return refused.possible
 
 
-def _play_match(
+def _play(
     game_name: str,
-    players: tuple[Player, Player],
+    players: Sequence[Player],
     size: int,
     rng: np.random.Generator,
     opening_moves: int,
     max_steps: int | None,
     moved: Callable[[], None],
 ) -> tuple[NDArray[np.float64], int, int]:
-    """`[size]` sum of rewards of the player who moved first, over one game each; how many were cut off, and where."""
+    """`[size]` sum of rewards of the player who moved first, over one game each; how many were cut off, and where.
+
+    players: one, or the two in the order in which they move.
+    """
     game = make_game(game_name, size)
     try:
         game.reset(np.ones(size, np.bool_), rng)
@@ -164,9 +167,9 @@ def _play_match(
         while playing.any() and num_moves < limit:
             to_play = game.to_play().copy()
             action = np.full(size, STAY, np.int32)
-            for side in (0, 1):
+            for side, player in enumerate(players):
                 if (mine := playing & (to_play == side)).any():
-                    mover = RandomPlayer() if num_moves < opening_moves else players[side]
+                    mover = RandomPlayer() if num_moves < opening_moves else player
                     action[mine] = mover.choose(game, rng)[mine]
             for each in remembering:
                 each.advance(game, action)
@@ -197,7 +200,7 @@ def episodes(
         size = min(most, games - len(returns))
         moved = partial(progress or _unheard, len(returns), games)
         try:
-            more, running, limit = _play_episodes(game_name, player, size, rng, max_steps, moved)
+            more, running, limit = _play(game_name, (player,), size, rng, 0, max_steps, moved)
         except CopyRefused as refused:  # when it was made: nothing was drawn yet
             most = _fewer(refused, size)
             continue
@@ -207,35 +210,6 @@ def episodes(
     found = np.asarray(returns)
     scores = {"mean_return": float(found.mean()), "std_return": float(found.std()), "min_return": float(found.min())}
     return scores | _cut_off(unfinished, limit)
-
-
-def _play_episodes(
-    game_name: str,
-    player: Player,
-    size: int,
-    rng: np.random.Generator,
-    max_steps: int | None,
-    moved: Callable[[], None],
-) -> tuple[NDArray[np.float64], int, int]:
-    """`[size]` returns of one episode in each copy; how many were cut off, and where."""
-    game = make_game(game_name, size)
-    try:
-        game.reset(np.ones(size, np.bool_), rng)
-        total, playing, num_moves = np.zeros(size), np.ones(size, np.bool_), 0
-        remembering = _begin([player], size)
-        limit = step_limit(game.spec, max_steps)
-        while playing.any() and num_moves < limit:
-            action = np.where(playing, player.choose(game, rng), STAY).astype(np.int32)
-            for each in remembering:
-                each.advance(game, action)
-            step = game.step(action)
-            total += step.reward
-            playing &= ~(step.terminated | step.truncated)
-            num_moves += 1
-            moved()
-        return total, int(playing.sum()), limit
-    finally:
-        game.close()
 
 
 def _begin(players: Iterable[Player], size: int) -> list[Remembers]:

@@ -39,8 +39,17 @@ class Report(NamedTuple):
     findings: list[Finding]
     damages: list[str]
     """Sentences about lines of metrics.jsonl that could not be read."""
-    page: str
-    """HTML that needs no other file and no network."""
+    run: Path
+    """Its folder."""
+    events: list[Event]
+    settings: str
+    """All of them, as they stand in the folder."""
+
+    @property
+    def page(self) -> str:
+        """HTML that needs no other file and no network; drawn when it is asked for."""
+        with unfit_explained(f"what {self.run / 'metrics.jsonl'} says"):
+            return _page(str(self.run), self.events, self.findings, self.settings)
 
 
 def read_report(run: Path) -> Report:
@@ -56,8 +65,7 @@ def read_report(run: Path) -> Report:
     config = load_config(run / "config.toml")
     with unfit_explained(f"what {run / 'metrics.jsonl'} says"):
         found = findings(events, config)
-        page = _page(str(run), events, found, read_file(run / "config.toml").decode())
-    return Report(found, damages, page)
+    return Report(found, damages, run, events, read_file(run / "config.toml").decode())
 
 
 def write_page(report: Report, run: Path, out: Path | None = None) -> Path:

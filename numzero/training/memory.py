@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from numzero.errors import UserError
 from numzero.frames import FrameStack
 from numzero.games import GameSpec
+from numzero.judging.evaluate import BATCH_SIZE
 from numzero.limits import machine_bytes
 from numzero.replay import COLUMNS, MEBIBYTE, slot_bytes, window_slots, zero_columns
 from numzero.search.tree import node_bytes
@@ -151,11 +152,11 @@ def _searches(config: RunConfig, workers: int, reanalyze_workers: int) -> Iterat
         yield config.selfplay.batch_size * max(1, workers), config.selfplay.fast_simulations + 1
     if config.reanalyze.fraction > 0.0:
         yield config.reanalyze.positions * max(1, reanalyze_workers), nodes
-    yield min(config.evaluation.games, 256), config.evaluation.num_simulations + 1
+    yield min(config.evaluation.games, BATCH_SIZE), config.evaluation.num_simulations + 1
 
 
-def check_memory(config: RunConfig, spec: GameSpec, workers: int, reanalyze_workers: int) -> None:
-    """Refuse a run that this machine has not the memory for.
+def check_memory(config: RunConfig, spec: GameSpec, workers: int, reanalyze_workers: int) -> Memory:
+    """What a run takes; refuse one that this machine has not the memory for.
 
     Raises:
         UserError: names the settings that would fit.
@@ -163,7 +164,7 @@ def check_memory(config: RunConfig, spec: GameSpec, workers: int, reanalyze_work
     there = min(machine_bytes(), container_bytes())
     memory = memory_of(config, spec, workers, reanalyze_workers)
     if memory.total <= there:
-        return
+        return memory
     way = _fitting(config, spec, workers, reanalyze_workers, there)
     raise UserError(
         f"a run must fit into the memory of this machine, {there / MEBIBYTE:,.0f} MB; these settings take up to "
