@@ -655,6 +655,7 @@ def total(x: tuple[np.ndarray, np.ndarray]) -> float:
 
 
 @jit
+@pytest.mark.usefixtures("cache")
 def test_the_undocumented_flag_still_means_what_it_did() -> None:
     """`_nrt=False`: a kernel cannot allocate, and counts no references. If not, searches are slower by far."""
     assert compiled.kernel(allocate)(3).tolist() == [0.0, 0.0, 0.0]

@@ -116,7 +116,7 @@ class _GymRow:
         returned = self.env.step(self._write(action)) if self._was_stepped else self._first_step(action)
         observation, reward, terminated, truncated, info = _unpack("step()", returned, 5)
         legal = None if terminated or truncated else self._legal(observation, info)
-        return Seen(observation, legal, reward=reward, terminated=terminated, truncated=truncated)
+        return Seen(observation, legal, 0, reward, terminated, truncated)  # names would cost as much as all of it
 
     def close(self) -> None:
         """See `Row`."""

@@ -162,7 +162,8 @@ class RowsGame:
         self._legal = np.zeros((self.batch_size, spec.num_actions), np.bool_)
         self._to_play = np.zeros(self.batch_size, np.int8)
         self._num_steps = [0] * self.batch_size  # since the reset; numbers of Python's, which are read one by one
-        self._total_reward = np.zeros(self.batch_size, np.float64)  # since the reset, of all players' moves
+        self._total_reward = [0.0] * self.batch_size  # since the reset, of all players' moves
+        self._allows_all = [False] * self.batch_size  # what `_legal` says of a copy: every action
 
     def reset(self, which: NDArray[np.bool_], rng: np.random.Generator) -> None:
         """Start new episodes where `which` (`[B]` bool), each from a seed drawn from `rng`.
@@ -215,7 +216,7 @@ class RowsGame:
                 self._show(row, seen, over=terminated or truncated)
             except Misfit as misfit:
                 raise self._wrong(misfit.field, misfit.rule, misfit.seen, row) from misfit
-            self._total_reward[row] += result.reward[row]
+            self._total_reward[row] += float(result.reward[row])
         return result
 
     def render(self, row: int) -> str:
@@ -230,12 +231,14 @@ class RowsGame:
     def _show(self, row: int, seen: Seen, over: bool) -> None:
         """Keep what a copy shows now."""
         self._observation[row] = self.read(seen.observation)
+        allows_all = seen.legal is None and not over
         if over:
             self._legal[row] = False
-        elif seen.legal is None:
-            self._legal[row] = True
-        else:
+        elif seen.legal is not None:
             self._legal[row] = read_mask(seen.legal, self.spec.num_actions, "action_mask")
+        elif not self._allows_all[row]:
+            self._legal[row] = True
+        self._allows_all[row] = allows_all
         if self.spec.num_players == 2:
             self._to_play[row] = seen.to_play
 
