@@ -69,7 +69,7 @@ def read_numbers(raw: object, shape: tuple[int, ...], dtype: np.dtype[Any], fiel
     return converted
 
 
-def read_reward(raw: object) -> float | np.float32:
+def read_reward(raw: object) -> float:
     """One number, finite in float32."""
     if isinstance(raw, float) and -FLOAT32_LIMIT < raw < FLOAT32_LIMIT:
         return raw
@@ -80,7 +80,7 @@ def read_reward(raw: object) -> float | np.float32:
         reward = array.astype(np.float32)[()]
     if not np.isfinite(reward):
         raise Misfit("reward", "be finite in float32", shown(raw))
-    return np.float32(reward)
+    return float(reward)
 
 
 def read_flag(raw: object, field: str) -> bool:

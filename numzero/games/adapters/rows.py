@@ -162,6 +162,7 @@ class RowsGame:
         self._legal = np.zeros((self.batch_size, spec.num_actions), np.bool_)
         self._to_play = np.zeros(self.batch_size, np.int8)
         self._num_steps = [0] * self.batch_size  # since the reset; numbers of Python's, which are read one by one
+        self._stepped: set[int] = set()  # the copies that were ever stepped
         self._total_reward = [0.0] * self.batch_size  # since the reset, of all players' moves
         self._allows_all = [False] * self.batch_size  # what `_legal` says of a copy: every action
 
@@ -201,23 +202,22 @@ class RowsGame:
           EnvironmentFault: an environment raised, or returned something it must not; copies before it have moved.
         """
         require_legal(action, self._legal, self.spec.name)
-        result = StepResult(
-            np.zeros(self.batch_size, np.float32),
-            np.zeros(self.batch_size, np.bool_),
-            np.zeros(self.batch_size, np.bool_),
-        )
-        for row in np.flatnonzero(action != STAY).tolist():
+        rewards = [0.0] * self.batch_size
+        terminated, truncated = [False] * self.batch_size, [False] * self.batch_size
+        for row, choice in enumerate(action.tolist()):
+            if choice == STAY:
+                continue
             self._num_steps[row] += 1
-            seen = self._call("step()", row, self.rows[row].step, int(action[row]))
+            seen = self._call("step()", row, self.rows[row].step, choice)
             try:
-                result.reward[row] = read_reward(seen.reward)
-                result.terminated[row] = terminated = read_flag(seen.terminated, "terminated")
-                result.truncated[row] = truncated = read_flag(seen.truncated, "truncated")
-                self._show(row, seen, over=terminated or truncated)
+                rewards[row] = reward = read_reward(seen.reward)
+                terminated[row] = read_flag(seen.terminated, "terminated")
+                truncated[row] = read_flag(seen.truncated, "truncated")
+                self._show(row, seen, over=terminated[row] or truncated[row])
             except Misfit as misfit:
                 raise self._wrong(misfit.field, misfit.rule, misfit.seen, row) from misfit
-            self._total_reward[row] += float(result.reward[row])
-        return result
+            self._total_reward[row] += reward
+        return StepResult(np.array(rewards, np.float32), np.array(terminated, np.bool_), np.array(truncated, np.bool_))
 
     def render(self, row: int) -> str:
         """The step, the rewards so far and the observation (its corners, if it is large) of copy `row`."""
@@ -247,11 +247,14 @@ class RowsGame:
 
     def _call(self, method: str, row: int, function: Callable[[int], Seen], argument: int) -> Seen:
         """What a method of a row returns; what the environment raises becomes an EnvironmentFault."""
-        crash_context.enter(method, self.spec.name, row, self._num_steps[row])
+        guest, num_steps = self.guests[row], self._num_steps[row]
+        crash_context.enter(method, self.spec.name, row, num_steps)
         try:
-            guest = self.guests[row]
-            is_watched = guest.own or self._num_steps[row] < 2  # the reset, and the first step
-            seen = guest.at_home(function, argument) if is_watched else function(argument)
+            if num_steps and row in self._stepped and not guest.own:
+                seen = function(argument)
+            else:  # a reset, the first step of all, or an environment that is known to change things
+                seen = guest.at_home(function, argument)
+                self._stepped.update((row,) if num_steps else ())
         except Misfit as misfit:
             crash_context.leave()
             raise self._wrong(misfit.field, misfit.rule, misfit.seen, row) from misfit
