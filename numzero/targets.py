@@ -45,6 +45,11 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What is left of n, or of lambda, for the oldest game of the window: both fall evenly with a game's age, since old
     actions say less of what would be done now. 1: off. EfficientZero shortens n for old data (Ye et al. 2021, section
     4.3); MuZero does not."""
+    cut: Literal["random", "unlikely"] = "random"
+    """Where returns end, and the root value stands in. "random": at moves that were drawn at random. "unlikely": also
+    at others, in part, the less the newest search thinks of them beside its best move; what was played long ago then
+    says how good positions are today, if reanalyze searches them again. Retrace cuts in this manner (Munos et al.
+    2016)."""
     root_value_share: float = 0.0
     """Share of each value target that is the position's own root value instead of its return; 0: off. Of board games
     0.5 beat the bare outcome (Willemsen et al. 2021); the paper has none."""
@@ -68,25 +73,19 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fill_value_targets(
-    games: _Int64Array,
-    age: _Float64Array,
-    reward: _Float32Array,
-    discount: _Float32Array,
-    root_value: _Float32Array,
-    exploratory: _BoolArray,
-    config: TargetConfig,
-    out: _Float32Array,
+    games: _Int64Array, age: _Float64Array, columns: Columns, config: TargetConfig, out: _Float32Array
 ) -> None:
     """Write the value targets of whole games into `out`, and touch nothing else.
 
     A return never looks through an exploratory move, since what follows a random move says nothing of how good the
     position was: the root value of a position that played one is its target, and stands in for it in earlier returns.
     The final position's root value is its target, and what the game bootstraps from: 0 where it terminated.
+    Where `config.cut` is "unlikely", a return looks through a move as far as the policy target of its position trusts
+    it: by the share pi(a) / max pi, the rest is the root value.
 
     games: `[G, 2]` int64, first and final slot of each game.
     age: `[G]` float64, from 0 for the newest game there is to 1 for the oldest.
-    reward, discount, root_value: `[slots]` float32, exploratory: `[slots]` bool; what they hold at a game's final slot
-        is not read, root_value excepted.
+    columns: `[slots]` each; what they hold at a game's final slot is not read, root_value excepted.
     out: `[slots]` float32, filled from first to final slot of each game.
     """
     if games.ndim != 2 or games.shape[1] != 2:
@@ -94,14 +93,35 @@ def fill_value_targets(
     if problems := config.check():
         raise UserError(" ".join(problems))
     left = 1.0 - (1.0 - config.old_share) * age
+    reward, discount, root_value = columns.reward, columns.discount, columns.root_value
+    trust = np.empty(len(reward), np.float32)
+    _fill_trust(games, columns.exploratory, columns.policy_target, columns.action, config.cut == "unlikely", trust)
     if config.kind == "n_step":
         num_steps = np.maximum(1, np.rint(config.num_steps * left)).astype(np.int64)
-        _fill_n_step(games, reward, discount, root_value, exploratory, num_steps, out)
+        _fill_n_step(games, reward, discount, root_value, trust, num_steps, out)
     else:
         trace_decay = np.ones(len(games)) if config.kind == "outcome" else config.trace_decay * left
-        _fill_lambda(games, reward, discount, root_value, exploratory, trace_decay, out)
+        _fill_lambda(games, reward, discount, root_value, trust, trace_decay, out)
     if config.root_value_share > 0.0:
         _mix_root_values(games, root_value, config.root_value_share, out)
+
+
+@kernel
+def _fill_trust(
+    games: _Int64Array,
+    exploratory: _BoolArray,
+    policy: _Float32Array,
+    action: _Int32Array,
+    by_policy: bool,
+    out: _Float32Array,
+) -> None:
+    """How far a return looks through each move: 0 exploratory ones, 1 or pi(a) / max pi others; 1 without a pi."""
+    for game in range(games.shape[0]):
+        for t in range(games[game, 0], games[game, 1]):
+            highest = policy[t].max()
+            out[t] = 0.0 if exploratory[t] else 1.0
+            if by_policy and highest > 0.0:
+                out[t] *= policy[t, action[t]] / highest
 
 
 @kernel
@@ -118,21 +138,23 @@ def _fill_lambda(
     reward: _Float32Array,
     discount: _Float32Array,
     root_value: _Float32Array,
-    exploratory: _BoolArray,
+    trust: _Float32Array,
     trace_decay: _Float64Array,
     out: _Float32Array,
 ) -> None:
-    """G[t] = r[t] + d[t] ((1 - lambda) v[t+1] + lambda G[t+1]) (Sutton & Barto 2018, section 12.1)."""
+    """G[t] = (1 - c) v[t] + c (r[t] + d[t] ((1 - lambda) v[t+1] + lambda G[t+1])), c = trust[t].
+
+    Sutton & Barto 2018, section 12.1, where c is 1; cut as in section 12.8 where it is less.
+    """
     for game in range(games.shape[0]):
         first, final, decay = games[game, 0], games[game, 1], trace_decay[game]
         value = np.float64(root_value[final])  # float64 along the game; float32 drifts over long ones
         out[final] = value
         for t in range(final - 1, first - 1, -1):
-            if exploratory[t]:
-                value = np.float64(root_value[t])
-            else:
-                mixture = (1.0 - decay) * root_value[t + 1] + decay * value
-                value = reward[t] + discount[t] * mixture
+            mixture = (1.0 - decay) * root_value[t + 1] + decay * value
+            value = reward[t] + discount[t] * mixture
+            if trust[t] < 1.0:
+                value = root_value[t] + trust[t] * (value - root_value[t])
             out[t] = value
 
 
@@ -142,17 +164,20 @@ def _fill_n_step(
     reward: _Float32Array,
     discount: _Float32Array,
     root_value: _Float32Array,
-    exploratory: _BoolArray,
+    trust: _Float32Array,
     num_steps: _Int64Array,
     out: _Float32Array,
 ) -> None:
-    """Discounted rewards of n steps plus the discounted root value behind them (Schrittwieser et al. 2020, app. G)."""
+    """Discounted rewards of n steps plus the discounted root value behind them (Schrittwieser et al. 2020, app. G).
+
+    Steps end before a move that is trusted less than half.
+    """
     for game in range(games.shape[0]):
         first, final = games[game, 0], games[game, 1]
         out[final] = root_value[final]
         for t in range(first, final):
             total, scale, ahead = 0.0, 1.0, t
-            while ahead < final and ahead < t + num_steps[game] and not exploratory[ahead]:
+            while ahead < final and ahead < t + num_steps[game] and trust[ahead] >= 0.5:
                 total += scale * reward[ahead]
                 scale *= discount[ahead]
                 ahead += 1

@@ -51,8 +51,7 @@ def flat_steps(games: list[dict[str, Any]], num_actions: int = 3) -> tuple[Simpl
 
 def fill(steps: SimpleNamespace, games: np.ndarray, config: TargetConfig, age: np.ndarray | None = None) -> np.ndarray:
     age = np.zeros(len(games)) if age is None else age
-    parts = steps.reward, steps.discount, steps.root_value, steps.exploratory
-    fill_value_targets(games, age, *parts, config, steps.value_target)
+    fill_value_targets(games, age, steps.columns, config, steps.value_target)
     return steps.value_target
 
 
@@ -200,6 +199,42 @@ def test_value_targets_equal_their_definitions(games, kind, n, trace_decay, shar
         np.testing.assert_allclose(values[first : final + 1], expected, rtol=1e-5, atol=1e-4)
         untouched[first : final + 1] = False
     assert (values[untouched] == 77).all()
+
+
+@given(
+    games=st.lists(games_of_any_kind(), min_size=1, max_size=4),
+    kind=st.sampled_from(["outcome", "lambda"]),
+    trace_decay=st.floats(0, 1, width=32),
+    without=st.booleans(),
+)
+def test_returns_look_through_a_move_as_far_as_the_newest_policy_would_play_it(games, kind, trace_decay, without):
+    """The rest is the root value; a policy of zeros says nothing, and random moves are never looked through."""
+    steps, slots = flat_steps(games)
+    if without:
+        steps.policy_target[::2] = 0.0
+    values = fill(steps, slots, TargetConfig(kind=kind, trace_decay=trace_decay, cut="unlikely"))
+    for game, (first, final) in zip(games, slots.tolist(), strict=True):
+        policy, action = steps.policy_target[first:final].tolist(), steps.action[first:final].tolist()
+        trust = reference.trust_of(game, policy, action)
+        decay = 1.0 if kind == "outcome" else trace_decay
+        expected = [reference.trusted_return(game, t, trust, decay) for t in range(final - first + 1)]
+        np.testing.assert_allclose(values[first : final + 1], expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.6, [2.0, 1.0]), (0.4, [7.0, 1.0])])
+def test_n_steps_end_before_a_move_that_is_trusted_less_than_half(share, expected):
+    """The root value stands for what would have followed."""
+    game = {
+        "reward": [1, 1],
+        "discount": [1, 0],
+        "root_value": [7, 3, 0],
+        "exploratory": [False] * 2,
+        "terminated": True,
+    }
+    steps, games = flat_steps([game])
+    steps.action[:2], steps.policy_target[:2] = 0, [[share, 1.0, 0.0], [1.0, 0.5, 0.0]]
+    config = TargetConfig(kind="n_step", num_steps=5, cut="unlikely")
+    np.testing.assert_array_equal(fill(steps, games, config)[:2], expected)
 
 
 @pytest.mark.parametrize(

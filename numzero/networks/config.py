@@ -35,6 +35,9 @@ class SupportConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The bins lie evenly from -limit to limit, after the transform where there is one; MuZero 300."""
     transform: Literal["h", "none"] = "h"
     """`h`: bins are spaced by MuZero's h, closely near 0; `none`: evenly."""
+    fitted: bool = False
+    """Bins keep the spacing that the settings above say, and all of them grow with the largest target that training
+    has seen: the outermost stand for twice that. For rewards of unknown size; MuZero has fixed ones."""
 
     def check(self, path: str) -> list[str]:
         """All that is wrong, one sentence each; `path` names the setting."""

@@ -126,13 +126,13 @@ def _outputs(
         if head.bins is None:
             outputs[head.output] = logits, ["batch", head.size]
         elif after_step or not head.of_step:
-            outputs[head.output] = _mean(logits, head.bins), ["batch"]
+            outputs[head.output] = _mean(logits, network.scalars.emit(graph, head)), ["batch"]
     return outputs
 
 
-def _mean(logits: Value, bins: NDArray[np.float32]) -> Value:
+def _mean(logits: Value, bins: Value) -> Value:
     graph = logits.graph
-    return graph.op("MatMul", graph.op("Softmax", logits, axis=-1), graph.constant(bins))
+    return graph.op("MatMul", graph.op("Softmax", logits, axis=-1), bins)
 
 
 @torch.no_grad()
@@ -168,7 +168,7 @@ def parity_with(
 ) -> float:
     """As `check_parity`, of the network whose parameters are `parameters`, flat and in torch's order.
 
-    `learned`: what its inputs know of observations, as `Inputs.state` gives it; `kinds`: see `make_inputs`.
+    `learned`: what it knows of numbers, as `MuZeroNetwork.learned` gives it; `kinds`: see `make_inputs`.
 
     Raises:
         ParityError: they differ, or the network that `config` makes has another number of parameters.
@@ -177,7 +177,7 @@ def parity_with(
     if (count := sum(parameter.numel() for parameter in network.parameters())) != parameters.size:
         raise ParityError(f"the settings make {count} parameters; there are {parameters.size}.")
     torch.nn.utils.vector_to_parameters(torch.from_numpy(parameters), network.parameters())
-    network.inputs.restore(learned or {})
+    network.restore_learned(learned or {})
     return check_parity(network, files)
 
 

@@ -5,6 +5,9 @@ Knows what belongs together; knows nothing of layers, losses, optimisers or file
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,6 +18,7 @@ from numzero.networks.bodies import make_body
 from numzero.networks.config import NetworkConfig
 from numzero.networks.heads import heads_of, num_outputs
 from numzero.networks.inputs import make_inputs
+from numzero.networks.scalars import Scalars
 
 __all__ = ["MuZeroNetwork", "make_network"]
 
@@ -36,13 +40,33 @@ class MuZeroNetwork(nn.Module):
         self.num_actions = num_actions
         self.heads = heads_of(num_actions, config, turn_gamma)
         self._bins = {name: torch.from_numpy(head.bins) for name, head in self.heads.items() if head.bins is not None}
+        self.scalars = Scalars(self._bins, config)
         self.inputs = make_inputs(observation_shape, config, kinds)
         body = make_body(observation_shape, num_actions, num_outputs(self.heads), config.body)
         self.latent_shape, self.representation, self.dynamics, self.prediction = body
 
     def stored(self) -> dict[str, torch.Tensor]:
-        """All that is learned and lies in the files, by name: parameters, and what the inputs know of observations."""
-        return {**dict(self.named_parameters()), **dict(self.inputs.named_buffers("inputs"))}
+        """All that is learned and lies in the files, by name: parameters, and what is known of numbers in and out."""
+        known = dict(self.inputs.named_buffers("inputs")) | dict(self.scalars.named_buffers("scalars"))
+        return {**dict(self.named_parameters()), **known}
+
+    def share_numbers(self, other: MuZeroNetwork) -> None:
+        """See observations, and mean scalars, as `other` does from now on: what each of them learns, both know."""
+        self.inputs, self.scalars = other.inputs, other.scalars
+        self.heads, self._bins = other.heads, other._bins
+
+    def learned(self) -> dict[str, NDArray[Any]]:
+        """What is known of numbers in and out, as `restore_learned` takes it; copies."""
+        return self.inputs.state() | self.scalars.state()
+
+    def restore_learned(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take up where `learned` was taken.
+
+        Raises:
+            UserError: it is that of another network.
+        """
+        self.inputs.restore(state)
+        self.scalars.restore(state)
 
     def represent(self, observation: torch.Tensor) -> torch.Tensor:
         """Latents `[N, *H]` of observations `[N, *O]` float32."""

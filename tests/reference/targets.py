@@ -23,6 +23,23 @@ def lambda_return(game: dict[str, list[float]], t: int, trace_decay: float) -> f
     return mixture
 
 
+def trusted_return(game: dict[str, list[float]], t: int, trust: list[float], trace_decay: float) -> float:
+    """What each move is trusted for is looked through: all of it, a part of it, or none of it."""
+    if t == len(game["reward"]):
+        return game["root_value"][t]
+    later = (1 - trace_decay) * game["root_value"][t + 1] + trace_decay * trusted_return(
+        game, t + 1, trust, trace_decay
+    )
+    seen = game["reward"][t] + game["discount"][t] * later
+    return trust[t] * seen + (1 - trust[t]) * game["root_value"][t]
+
+
+def trust_of(game: dict[str, list[float]], policy: list[list[float]], action: list[int]) -> list[float]:
+    """How far a return looks through each move of one game, by what the newest policy thinks of it."""
+    shares = [p[a] / max(p) if max(p) > 0 else 1.0 for p, a in zip(policy, action, strict=True)]
+    return [0.0 if explored else share for explored, share in zip(game["exploratory"], shares, strict=True)]
+
+
 def value_targets(
     game: dict[str, list[float]], kind: str, n: int, trace_decay: float, root_value_share: float = 0.0
 ) -> list[float]:

@@ -54,10 +54,7 @@ def draw_batch(
         fill_value_targets(
             stale,
             window.age(stale),
-            window.columns.reward,
-            window.columns.discount,
-            window.columns.root_value,
-            window.columns.exploratory,
+            window.columns,
             config.targets,
             window.value_target,
         )

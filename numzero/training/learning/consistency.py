@@ -17,7 +17,11 @@ from torch.nn import functional
 
 from numzero.training.learning.optimizer import AdamW
 
-__all__ = ["Projection", "flat_gradient", "flatten"]
+__all__ = ["MOST_DISTANCE", "Projection", "flat_gradient", "flatten"]
+
+MOST_DISTANCE = 0.01
+"""1 - cosine, the mean of a batch. Where latents stay further from what they are to be like, observations follow by
+chance; that cannot be learned, and at the weight that a world without chance wants it would drown all else."""
 
 SIZE, NARROW = 128, 64
 """Of projections, and of the predictor's hidden layer, which is to be narrower (Chen & He 2021)."""

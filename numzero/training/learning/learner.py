@@ -27,7 +27,7 @@ from numzero.networks.support import two_hot
 from numzero.outside import load
 from numzero.targets import Batch
 from numzero.training.config import LearnerConfig
-from numzero.training.learning.consistency import Projection, flat_gradient, flatten
+from numzero.training.learning.consistency import MOST_DISTANCE, Projection, flat_gradient, flatten
 from numzero.training.learning.losses import add_entropy, cross_entropy, exponentials, squared_distance
 from numzero.training.learning.optimizer import AdamW, norm
 
@@ -92,7 +92,7 @@ class Learner:
         torch.set_num_threads(1)  # more threads gain nothing at these sizes, and make sums depend on the machine
         self.network = network
         self.average = copy.deepcopy(network).requires_grad_(False)
-        self.average.inputs = network.inputs  # both see observations alike, whose goals are each other's
+        self.average.share_numbers(network)  # goals of one are the other's
         self.num_updates_done = 0
         self._config = config
         self._num_updates = num_updates
@@ -116,13 +116,13 @@ class Learner:
         Raises:
             NonFiniteLossError: the loss or its gradient is not finite; weights and optimiser are as before.
         """
-        inputs, gradient = self.network.inputs, self._gradients.numpy()  # [P]
-        known = inputs.state()
-        inputs.learn(batch.observation[:, 0])
+        gradient, known = self._gradients.numpy(), self.network.learned()  # [P]
+        self.network.inputs.learn(batch.observation[:, 0])
+        self.network.scalars.learn({"value": batch.value_target, "reward": batch.reward_target})
         update = self._gradient(batch)
         length = norm(gradient)
         if not math.isfinite(length + update.losses["total"]):
-            inputs.restore(known)
+            self.network.restore_learned(known)
             raise self._diverged(update.losses)
         scale = min(1.0, self._config.gradient_clip / max(length, 1e-30))
         schedule = self.learning_rate(), self.num_updates_done, self._average_decay()
@@ -181,7 +181,7 @@ class Learner:
         """
         require_finite(self.network)
         arrays = {name: array.copy() for name, array in self._vectors().items()}
-        return arrays | self.network.inputs.state() | {"num_updates_done": np.asarray(self.num_updates_done)}
+        return arrays | self.network.learned() | {"num_updates_done": np.asarray(self.num_updates_done)}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take up where `state` was taken.
@@ -200,7 +200,7 @@ class Learner:
             raise UserError(
                 "a learner's state must have a count of updates and vectors alike. Take another checkpoint."
             )
-        self.network.inputs.restore(state)
+        self.network.restore_learned(state)
         for name, array in vectors.items():
             array[:] = state[name]
         self.num_updates_done = done
@@ -260,8 +260,8 @@ def consistency_loss(
     """Distance of unrolled latents to another network's own of the real observations, and its gradient.
 
     Self-consistency as in EfficientZero (Ye et al. 2021, section 4.1), with the average network as target. goals: of
-    that network. projection: where they are compared; None: as they are, squared. weights: `[K+1, B]`. latents:
-    `[(K+1) B, *H]`.
+    that network. projection: where they are compared, and no more than MOST_DISTANCE in the mean counts; None: as they
+    are, squared. weights: `[K+1, B]`. latents: `[(K+1) B, *H]`.
     """
     num_rows = len(batch.action)
     count = config.consistency_weight * batch.observation_mask.T[1:] * weights[1:]  # [K, B]
@@ -270,7 +270,8 @@ def consistency_loss(
     gradient = torch.zeros_like(latents)  # [(K+1) B, *H], 0 at the first positions
     if projection is not None:
         loss, gradient[num_rows:] = projection.loss(latents[num_rows:], goal, count.reshape(-1))
-        return loss, gradient
+        share = min(1.0, MOST_DISTANCE * float(count.sum()) / max(loss, 1e-30))
+        return share * loss, gradient.mul_(share)
     found, wanted, slope = (x.flatten(1).numpy() for x in (latents[num_rows:], goal, gradient[num_rows:]))
     return squared_distance(found, wanted, count.reshape(-1), slope), gradient
 

@@ -59,6 +59,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "by hand": {"latent_scaling": "layernorm", "activation": "silu", "hidden_norm": True},
     "mlp": {"latent_scaling": "minmax"},
     "learns inputs": {"latent_scaling": "layernorm", "observation_scaling": "running"},
+    "learns scalars": {"value": {"fitted": True, "num_bins": 9}, "reward": {"fitted": True}},
     "conv": {"body": "conv"},
     "by hand, turns vary": {
         "latent_scaling": "layernorm",
@@ -533,7 +534,7 @@ def test_short_schedules_have_a_rate_too(num_updates, warmup):
 # ---------------------------------------------------------------------------------------------------- failure
 
 
-@pytest.mark.parametrize("network", ["by hand", "learns inputs"])
+@pytest.mark.parametrize("network", ["by hand", "learns inputs", "learns scalars"])
 @pytest.mark.parametrize("field", ["observation", "policy_target", "value_target", "reward_target", "weight"])
 def test_a_batch_that_is_not_finite_changes_nothing(field, network):
     """Weights, average, inputs and schedule are as before, and the next good batch trains as if nothing happened."""
@@ -582,7 +583,13 @@ def test_learners_of_the_same_seed_get_the_same_bits():
 @pytest.mark.parametrize("stop", [0, 1, 4])
 @pytest.mark.parametrize("used", [False, True], ids=["fresh", "used"])
 @pytest.mark.parametrize(
-    ("network", "consistency"), [("by hand", "squared"), ("learns inputs", "squared"), ("by hand", "projected")]
+    ("network", "consistency"),
+    [
+        ("by hand", "squared"),
+        ("learns inputs", "squared"),
+        ("learns scalars", "squared"),
+        ("by hand", "projected"),
+    ],
 )
 def test_a_restored_learner_goes_on_as_if_it_had_never_stopped(stop, used, network, consistency):
     """Bit for bit, through a file, into a learner that is new or has trained on something else."""

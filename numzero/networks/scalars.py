@@ -1,0 +1,97 @@
+"""What the categories of value and reward stand for, where that is learned: a layer behind the heads, and in the files.
+
+Knows bins and targets; knows nothing of layers before it, or of losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from numzero.errors import UserError
+from numzero.graphs.formulas import Value
+from numzero.networks.config import NetworkConfig
+from numzero.networks.heads import Head
+from numzero.networks.layers import NetworkGraph
+
+__all__ = ["Scalars"]
+
+MARGIN = 2.0
+"""The outermost bins stand for so many times the largest target that was seen."""
+GROWTH = 1.02
+"""Most by which the largest value grows in an update: it rests on the network's own values, which might lift
+themselves. Rewards are what they are."""
+LARGEST = 1e30
+"""Of targets, so that bins are float32."""
+
+
+class Scalars(nn.Module):
+    """Bins that grow with the largest targets that training has seen, all by one factor (`SupportConfig.fitted`).
+
+    Before the first target that is not 0, and where nothing is to be fitted, they are those of the settings. They never
+    shrink: what was seen once may come again.
+
+    Args:
+        bins: of each head that means a scalar, `[size]` float32; changed in place.
+        config: which are fitted.
+    """
+
+    def __init__(self, bins: Mapping[str, torch.Tensor], config: NetworkConfig) -> None:
+        super().__init__()
+        fitted = {"value": config.value.fitted, "reward": config.reward.fitted}
+        self._shapes = {name: bins[name].numpy().copy() for name, is_fitted in fitted.items() if is_fitted}
+        self._largest = {name: np.zeros(()) for name in self._shapes}
+        for name in self._shapes:
+            self.register_buffer(name, bins[name])
+
+    def emit(self, graph: NetworkGraph, head: Head) -> Value:
+        """The bins of a head, in a file."""
+        assert head.bins is not None
+        return graph.weight(getattr(self, head.name)) if head.name in self._shapes else graph.constant(head.bins)
+
+    def learn(self, targets: Mapping[str, NDArray[np.float32]]) -> None:
+        """Take the targets of a batch into account; where nothing is known they are 0."""
+        if not self._shapes:
+            return
+        found = {name: float(np.abs(target).max(initial=0.0)) for name, target in targets.items()}
+        for name, largest in self._largest.items():
+            seen = min(max(found["reward"], self._allowed(found["value"]) if name == "value" else 0.0), LARGEST)
+            if seen > largest:  # never if it is no number
+                largest[...] = seen
+                self._show(name)
+
+    def _allowed(self, value: float) -> float:
+        """What of a value is taken into account at once."""
+        largest = float(self._largest["value"])
+        return min(value, GROWTH * largest) if largest > 0.0 else value
+
+    def _show(self, name: str) -> None:
+        """What was learned, to where it is used."""
+        shape, largest = self._shapes[name], float(self._largest[name])
+        bins = shape if largest == 0.0 else shape * (MARGIN * largest / float(shape[-1]))
+        getattr(self, name).copy_(torch.from_numpy(bins.astype(np.float32)))
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All that `restore` needs to go on with the same bits; copies."""
+        return {f"largest_{name}": largest.copy() for name, largest in self._largest.items()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take up where `state` was taken.
+
+        Raises:
+            UserError: it is that of a network whose bins are not fitted, or no numbers.
+        """
+        for name, largest in self._largest.items():
+            kept = state.get(f"largest_{name}")
+            if kept is None or kept.shape != () or not 0.0 <= float(kept) <= LARGEST:
+                raise UserError(
+                    f"a learner's state must have largest_{name}, a number from 0 to {LARGEST:g}, as "
+                    f"network.{name}.fitted wants it. Take another checkpoint."
+                )
+            largest[...] = kept
+            self._show(name)
