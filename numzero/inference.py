@@ -37,6 +37,7 @@ __all__ = [
     "OnnxModel",
     "OnnxSearch",
     "require_whole",
+    "reward_unit",
     "shared_model",
 ]
 
@@ -60,6 +61,8 @@ LONGEST_REASON = 600
 """Characters of what onnxruntime says, which quotes names from the file."""
 AGENT_INPUTS = [("observation", "float"), ("legal", "bool"), ("num_simulations", "int64")]
 AGENT_OUTPUTS = [("action", "int32"), ("visit_counts", "int32"), ("q_values", "float"), ("value", "float")]
+LARGEST_UNIT = 1e30
+"""Of a typical reward."""
 LONGEST_VERSION = 18
 """Digits: it goes on as 64 bits."""
 RECURRENT_OUTPUTS = [[*("latent", "policy_logits", "value", "reward"), *more] for more in ((), ("discount",))]
@@ -194,7 +197,7 @@ class OnnxModel:
         self.num_actions: int = _row_shape(logits, "initial", 1, 1)[0]
         _row_shape(value, "initial", 0, 0)
         metadata = _describe(self._recurrent_session, "recurrent").metadata
-        self.discount, self.version = _discount(metadata), _version(metadata)
+        self.discount, self.version, self.reward_unit = _discount(metadata), _version(metadata), reward_unit(metadata)
 
     def _require_same(self, values: Iterable[_Tensor]) -> None:
         """Each is `[batch, *shape]` as the initial function has it, wherever the recurrent one says a number."""
@@ -226,7 +229,7 @@ class OnnxModel:
             return False
         self.latent_shape, self.num_actions = earlier.latent_shape, earlier.num_actions
         self.observation_shape, self.discount = earlier.observation_shape, earlier.discount
-        self.version = _version(metadata)
+        self.version, self.reward_unit = _version(metadata), reward_unit(metadata)
         self._layers = _Layers(*self._read_layers(graphs), known.structure)
         return True
 
@@ -553,6 +556,21 @@ def _discount(metadata: Mapping[str, str]) -> float:
             f"recurrent.onnx must give a discount from -1 to 1 in its metadata; got {text[:40]!r}. Export it again."
         )
     return discount
+
+
+def reward_unit(metadata: Mapping[str, str]) -> float:
+    """The size of a typical reward, in which `search.least_range` counts; 1 where nothing is said."""
+    text = metadata.get("reward_unit", "1")
+    try:
+        unit = float(text)
+    except ValueError:
+        unit = math.nan
+    if not 0.0 < unit <= LARGEST_UNIT:
+        raise UserError(
+            f"recurrent.onnx must give a reward_unit above 0 and at most {LARGEST_UNIT:g} in its metadata; got "
+            f"{text[:40]!r}. Export it again."
+        )
+    return unit
 
 
 def _version(metadata: Mapping[str, str]) -> int:

@@ -472,6 +472,18 @@ def test_a_discount_that_is_none_is_refused(value: str, later: bool) -> None:
     assert len(str(caught.value)) < 300
 
 
+@pytest.mark.parametrize("value", ["", "x", "nan", "inf", "0", "-1", "1e31", "\x1b[31m", "9" * 6000])
+@pytest.mark.parametrize("later", [False, True])
+def test_a_size_of_rewards_that_is_none_is_refused(value: str, later: bool) -> None:
+    """No number, none above 0, or none that a search can count in; of newer weights too."""
+    earlier = OnnxModel(whole())
+    earlier.dense()
+    with pytest.raises(UserError, match=r"recurrent\.onnx must give a reward_unit above 0") as caught:
+        OnnxModel(changed(whole(), RECURRENT, set_metadata("reward_unit", value)), earlier=earlier if later else None)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
+
+
 @pytest.mark.parametrize("value", ["", "x", "1.5", "-1", "nan", "1e3", "1_000", "٣", "9" * 19, "9" * 6000])
 @pytest.mark.parametrize("later", [False, True])
 def test_a_version_that_is_none_is_refused(value: str, later: bool) -> None:

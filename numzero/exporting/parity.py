@@ -23,10 +23,9 @@ from numzero.games import Trust, trusted_code
 from numzero.games.base import observation_kinds
 from numzero.games.turns import turn_gamma
 from numzero.inference import FoundMove, ModelFiles, OnnxModel, OnnxSearch
-from numzero.search import SearchConfig, SearchResult
+from numzero.search import Search, SearchResult
 from numzero.search.model import RecurrentOutput
 from numzero.search.plain.kernels import evaluate_dense
-from numzero.search.rules import EPSILON
 from numzero.training.checkpoint import read_arrays
 from numzero.training.config import load_config, outside_code
 
@@ -122,7 +121,7 @@ def compare_searches(
         found = graph.run(*position, budget)
         expected = numba[budget].run(position.observation[None], position.legal[None])
         moves += found.action == int(expected.action[0])
-        pairs.append(_Pair(position, budget, *_distance(found, expected), _near(numba[budget].config, expected)))
+        pairs.append(_Pair(position, budget, *_distance(found, expected), _near(numba[budget], expected)))
     scale = 1.0 + max((pair.size for pair in pairs if pair.error < math.inf), default=0.0)
     equal = [pair for pair in pairs if pair.error <= TOLERANCE * scale]
     others = [pair for pair in pairs if not pair.error <= TOLERANCE * scale]  # NaN is among these
@@ -154,14 +153,15 @@ def _distance(found: FoundMove, expected: SearchResult) -> tuple[float, float]:
     return float(np.abs(one - other).max()), float(np.abs(other).max())
 
 
-def _near(config: SearchConfig, result: SearchResult) -> float:
+def _near(search: Search, result: SearchResult) -> float:
     """What a choice may hang on: priors, and Q as far as this search stretches it."""
+    config = search.config
     low, high = result.tree.q_bounds[0].tolist()
     if not low < high:  # no two Q to choose between
         return NEAR_TIE
     most = (config.visit_offset + config.num_simulations) * config.value_scale if config.rule == "gumbel" else 1.0
     is_scaled = config.rule != "gumbel" or config.rescale_values
-    return NEAR_TIE + NEAR_VALUE * most / (max(high - low, config.least_range, EPSILON) if is_scaled else 1.0)
+    return NEAR_TIE + NEAR_VALUE * most / (max(high - low, search.rule.least_range) if is_scaled else 1.0)
 
 
 def _values(found: FoundMove, expected: SearchResult) -> tuple[NDArray[np.floating], NDArray[np.floating]]:

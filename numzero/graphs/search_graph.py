@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ import onnx
 
 from numzero.errors import UserError
 from numzero.graphs.formulas import BOOL, DOUBLE, FLOAT, INT32, INT64, OPSET, Graph, Value, concat, where
-from numzero.inference import ModelFiles, require_whole
+from numzero.inference import ModelFiles, require_whole, reward_unit
 from numzero.search import SearchConfig
 from numzero.search.rules import EPSILON, GUMBEL, PARENT_SIBLINGS, RULES, TINY
 
@@ -147,6 +148,8 @@ def search_graph(
             choice of the search.
     """
     initial, recurrent = _load("initial", files.initial), _load("recurrent", files.recurrent)
+    about = {entry.key: entry.value for entry in recurrent.metadata_props}
+    config = replace(config, least_range=config.least_range * reward_unit(about))
     observation_shape, num_actions = _shape(initial.graph.input[0]), _shape(initial.graph.output[1])[1]
     graph = Graph()
     observation = graph.input("observation", FLOAT, [1, *observation_shape[1:]])
@@ -156,7 +159,7 @@ def search_graph(
     num_simulations = graph.op("Clip", wanted, 0, max_simulations(config)).reshaped([])
     root = graph.include(initial, "initial", {"observation": observation})
     prior, preference = _root_prior(config, root["policy_logits"].cast(DOUBLE), legal, noise.cast(DOUBLE))
-    rule = _make_rule(config, _discount(recurrent), num_actions, legal, preference, num_simulations)
+    rule = _make_rule(config, _discount(about), num_actions, legal, preference, num_simulations)
 
     def simulate(i: Value, tree: GraphTree) -> GraphTree:
         scores = _score(rule, tree)
@@ -188,9 +191,9 @@ def _shape(value: onnx.ValueInfoProto) -> list[int]:
     return [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
 
 
-def _discount(recurrent: onnx.ModelProto) -> float:
+def _discount(about: Mapping[str, str]) -> float:
     """Of every edge; float32, as the search is given it by `OnnxModel`."""
-    return float(np.float32({entry.key: entry.value for entry in recurrent.metadata_props}["discount"]))
+    return float(np.float32(about["discount"]))
 
 
 def _root_prior(config: SearchConfig, logits: Value, legal: Value, noise: Value) -> tuple[Value, Value]:

@@ -97,6 +97,8 @@ class Exporter:
     def _with_weights(self, network: MuZeroNetwork, version: int) -> ModelFiles:
         weights = {self._prefix + name: tensor.detach().numpy() for name, tensor in network.stored().items()}
         metadata = {"discount": repr(self._discount), "model_version": str(version)}
+        if (unit := network.scalars.reward_unit) != 1.0:
+            metadata["reward_unit"] = repr(unit)
         return ModelFiles(*(replace_weights(template, weights, metadata) for template in self._template))
 
 

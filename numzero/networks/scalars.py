@@ -26,6 +26,8 @@ MARGIN = 2.0
 GROWTH = 1.02
 """Most by which the largest value grows in an update: it rests on the network's own values, which might lift
 themselves. Rewards are what they are."""
+MEMORY = 1000
+"""Batches: up to here the typical reward is that of all that were seen, later ones forget as a running average does."""
 LARGEST = 1e30
 """Of targets, so that bins are float32."""
 
@@ -46,6 +48,7 @@ class Scalars(nn.Module):
         fitted = {"value": config.value.fitted, "reward": config.reward.fitted}
         self._shapes = {name: bins[name].numpy().copy() for name, is_fitted in fitted.items() if is_fitted}
         self._largest = {name: np.zeros(()) for name in self._shapes}
+        self._count, self._typical = np.zeros((), np.int64), np.zeros(())
         for name in self._shapes:
             self.register_buffer(name, bins[name])
 
@@ -65,6 +68,21 @@ class Scalars(nn.Module):
                 largest[...] = seen
                 self._show(name)
 
+        self._learn_unit(np.abs(targets["reward"]))
+
+    @property
+    def reward_unit(self) -> float:
+        """The size of a typical reward: the mean of those that are not 0. 1 where rewards are not fitted, or all 0."""
+        return float(self._typical) if "reward" in self._shapes and self._typical > 0.0 else 1.0
+
+    def _learn_unit(self, reward: NDArray[np.float32]) -> None:
+        """Take the rewards of a batch into account, if there are any."""
+        sizes = reward[(reward > 0.0) & (reward <= LARGEST)]
+        if sizes.size:
+            self._count += 1
+            share = max(1.0 / float(self._count), 1.0 / MEMORY)
+            self._typical += share * (sizes.mean(dtype=np.float64) - self._typical)
+
     def _allowed(self, value: float) -> float:
         """What of a value is taken into account at once."""
         largest = float(self._largest["value"])
@@ -78,7 +96,7 @@ class Scalars(nn.Module):
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that `restore` needs to go on with the same bits; copies."""
-        return {f"largest_{name}": largest.copy() for name, largest in self._largest.items()}
+        return {name: array.copy() for name, array in self._arrays().items()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take up where `state` was taken.
@@ -86,12 +104,17 @@ class Scalars(nn.Module):
         Raises:
             UserError: it is that of a network whose bins are not fitted, or no numbers.
         """
-        for name, largest in self._largest.items():
-            kept = state.get(f"largest_{name}")
+        for name, array in self._arrays().items():
+            kept = state.get(name)
             if kept is None or kept.shape != () or not 0.0 <= float(kept) <= LARGEST:
                 raise UserError(
-                    f"a learner's state must have largest_{name}, a number from 0 to {LARGEST:g}, as "
-                    f"network.{name}.fitted wants it. Take another checkpoint."
+                    f"a learner's state must have {name}, a number from 0 to {LARGEST:g}, as network.value.fitted or "
+                    "network.reward.fitted wants it. Take another checkpoint."
                 )
-            largest[...] = kept
+            array[...] = kept
+        for name in self._largest:
             self._show(name)
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        largest = {f"largest_{name}": largest for name, largest in self._largest.items()}
+        return largest | {"reward_count": self._count, "typical_reward": self._typical} if largest else {}

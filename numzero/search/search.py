@@ -74,7 +74,8 @@ class SearchConfig:
     MuZero uses (-1, 1) for board games."""
     least_range: float = 0.0
     """Q is scaled by a range of at least this: where all actions seem alike, they differ by the network's errors, which
-    stretched to [0, 1] make policies of nothing. EfficientZero 0.01 (`value_delta_max`); mctx 1e-8, as here at 0."""
+    stretched to [0, 1] make policies of nothing. It counts in typical rewards where the network knows how large these
+    are (`network.reward.fitted`). EfficientZero 0.01 (`value_delta_max`); mctx 1e-8, as here at 0."""
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
@@ -186,7 +187,7 @@ class Search:
         self._action = np.zeros(batch_size, np.int32)
         self._latent = np.zeros(latent_shape, np.float32)
         self._flat_latent = self._latent.reshape(batch_size, -1)
-        self._stepper = Stepper(self.tree, self.rule, self._parent, self._action, self._flat_latent)
+        self._use_unit(_reward_unit(model))
         self._output = dense_output(self._flat_latent, num_edges)
         self._number = np.zeros(config.num_simulations + 1, np.int32)
         self._resumes = False
@@ -229,6 +230,8 @@ class Search:
         time_limit_ms: float | None,
     ) -> SearchResult:
         started = time.perf_counter()
+        if (unit := _reward_unit(self.model)) != self._unit:
+            self._use_unit(unit)
         legal = np.ascontiguousarray(legal, np.bool_)  # any other layout would compile kernels of its own, for seconds
         tree, rule = self.tree, self.rule
         if rule.num_outcomes:
@@ -258,6 +261,12 @@ class Search:
         with alone(self._lock, "a Search"):
             steps.keep_subtree(self.tree, np.asarray(action, np.int32), everything, self._number)
             self._resumes = True
+
+    def _use_unit(self, unit: float) -> None:
+        """Count `least_range` in rewards of this size from now on."""
+        self._unit = unit
+        self.rule = self.rule._replace(least_range=max(self.config.least_range * unit, EPSILON))
+        self._stepper = Stepper(self.tree, self.rule, self._parent, self._action, self._flat_latent)
 
     def _widened(self, of_actions: NDArray[_Scalar]) -> NDArray[_Scalar]:
         """`[B, max(A, C)]` of `[B, A]`: nothing where an afterstate has edges and a root has none."""
@@ -319,6 +328,11 @@ class Search:
             visits, q_values, policy = visits[:, actions].copy(), q_values[:, actions].copy(), policy[:, actions].copy()
         seconds = time.perf_counter() - started
         return SearchResult(action, visits, q_values, value, policy, num_simulations, seconds, tree)
+
+
+def _reward_unit(model: Model) -> float:
+    """How large a typical reward is, if the model knows."""
+    return float(getattr(model, "reward_unit", 1.0))
 
 
 def _require_room(config: SearchConfig, batch_size: int, model: Model) -> None:

@@ -112,7 +112,7 @@ def test_values_that_lie_close_are_stretched_to_near_ties():
     near = []
     for low, high in ((-1.0, 1.0), (0.05, 0.07), (0.3, 0.3)):
         result.tree.q_bounds[0] = low, high
-        near.append(_near(search.config, result))
+        near.append(_near(search, result))
     most = NEAR_VALUE * (search.config.visit_offset + 8) * search.config.value_scale
     np.testing.assert_allclose(near, [NEAR_TIE + most / 2, NEAR_TIE + most / 0.02, NEAR_TIE], rtol=1e-6)
 

@@ -64,6 +64,24 @@ def test_the_graph_searches_as_numba_does(problem, config, budgets, noisy):
         assert_same(found, problem._replace(gumbel=gumbel).run(planned))
 
 
+@given(table_problems(), configs(), st.sampled_from([1e-3, 0.5, 64.0]), st.integers(0, 40))
+def test_the_least_range_counts_in_the_rewards_of_the_network(problem, config, unit, num_simulations):
+    """As the file says how large these are."""
+    files = table_files(problem.model)
+    recurrent = onnx.load_from_string(files.recurrent)
+    recurrent.metadata_props.add(key="reward_unit", value=repr(unit))
+    files = files._replace(recurrent=recurrent.SerializeToString())
+    found = in_graph(
+        OnnxSearch(search_graph(files, config, {}, with_margin=True)),
+        problem,
+        num_simulations,
+        problem.gumbel[0] if config.rule == "gumbel" else None,
+    )
+    assume(found.margin > CLEAR)
+    config = dataclasses.replace(config, num_simulations=num_simulations, least_range=config.least_range * unit)
+    assert_same(found, problem.run(config))
+
+
 @given(table_problems(), configs(), st.integers(1, 40))
 def test_the_margin_is_the_twins(problem, config, num_simulations):
     """The narrowest choice of a search is known to the graph as the obvious twin knows it."""

@@ -103,6 +103,25 @@ def test_files_have_the_bins_of_the_moment() -> None:
         np.testing.assert_allclose(model.initial(observation).value, factor * small, rtol=1e-3)
 
 
+def test_a_typical_reward_is_the_mean_of_those_that_are_not_0() -> None:
+    """Batch by batch; files say it to the search, also to one that continues with newer weights."""
+    net = network()
+    exporter = Exporter(net, 0.99)
+    files = exporter.files(net, 1)
+    model = OnnxModel(files)
+    assert model.reward_unit == net.scalars.reward_unit == 1.0
+    for rewards, expected in (([0.0, 4.0, -2.0], 3.0), ([0.0, 0.0], 3.0), ([9.0, 0.0], 6.0)):
+        batch = np.array([rewards], np.float32)
+        net.scalars.learn({"value": batch, "reward": batch})
+        assert net.scalars.reward_unit == pytest.approx(expected)
+    newer = exporter.files(net, 2)
+    for found in (OnnxModel(newer), OnnxModel(newer, earlier=model), OnnxModel(newer, kernels=False)):
+        assert (found.version, found.reward_unit) == (2, net.scalars.reward_unit)
+    fixed = network(reward=SupportConfig())
+    learn(fixed, 3.0, 3.0)
+    assert fixed.scalars.reward_unit == 1.0
+
+
 def test_they_are_taken_up_again() -> None:
     """By a network that is made anew from what a checkpoint holds, and nothing else is taken."""
     net = network()
@@ -111,9 +130,10 @@ def test_they_are_taken_up_again() -> None:
     again = network()
     again.restore_learned(state)
     np.testing.assert_array_equal(again.heads["value"].bins, net.heads["value"].bins)
+    assert again.scalars.reward_unit == net.scalars.reward_unit == 5.0
     parameters = torch.nn.utils.parameters_to_vector(net.parameters()).detach().numpy()
     files = Exporter(net, 0.99).files(net, 1)
     assert parity_with(parameters, SHAPE, NUM_ACTIONS, net.config, files, learned=state) < 1e-4
     for wrong in ({}, {**state, "largest_value": np.array(-1.0)}, {**state, "largest_value": np.zeros(2)}):
-        with pytest.raises(UserError, match=r"network\.value\.fitted wants it"):
+        with pytest.raises(UserError, match=r"network\.value\.fitted or network\.reward\.fitted wants it"):
             again.restore_learned(wrong)

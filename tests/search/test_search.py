@@ -47,6 +47,13 @@ REFUSED = [
 ]
 
 
+@dataclasses.dataclass
+class Rewarded(TableModel):
+    """One that knows how large its rewards are."""
+
+    reward_unit: float = 1.0
+
+
 @pytest.mark.parametrize(("field", "value", "sentence"), REFUSED)
 def test_a_bad_setting_is_refused_in_one_sentence(field: str, value: Any, sentence: str) -> None:
     """The rule and what was seen; `Search` refuses with the same words."""
@@ -55,6 +62,21 @@ def test_a_bad_setting_is_refused_in_one_sentence(field: str, value: Any, senten
     with pytest.raises(ValueError, match=r"^search\.") as caught:
         Search(random_problem(np.random.default_rng(0), 2, 2, 1).model, config, 1)
     assert str(caught.value) == sentence
+
+
+@given(problems(), configs(), st.sampled_from([1e-3, 0.5, 1.0, 64.0]))
+def test_the_least_range_counts_in_the_rewards_of_the_model(
+    problem: Problem, config: SearchConfig, unit: float
+) -> None:
+    """Of the model of the moment: a search whose model learned of larger rewards goes on with these."""
+    search = Search(problem.model, config, len(problem.roots))
+    gumbel = {"gumbel": problem.gumbel} if config.rule == "gumbel" else {}
+    search.run(problem.roots, problem.legal, **gumbel)
+    search.model = Rewarded(**vars(problem.model), reward_unit=unit)
+    found = search.run(problem.roots, problem.legal, **gumbel)
+    expected = problem.run(dataclasses.replace(config, least_range=config.least_range * unit))
+    for one, other in zip(found[:5], expected[:5], strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_what_formulas_or_memory_cannot_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
