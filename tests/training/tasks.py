@@ -94,6 +94,36 @@ class Inventory(gymnasium.Env[dict[str, Any], int]):
 # ------------------------------------------------------------------------------------------------ pictures
 
 
+class Signal(gymnasium.Env[NDArray[np.float32], int]):
+    """Play what is shown; what is shown next is drawn at random, so nothing but the reward tells signals apart.
+
+    Args:
+        size: what the right action earns; 20 times an episode.
+    """
+
+    LENGTH = 20
+
+    def __init__(self, size: float = 1.0) -> None:
+        self.size = size
+        self.observation_space = spaces.Box(0.0, 1.0, (3,), np.float32)
+        self.action_space = spaces.Discrete(3)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Draw the first."""
+        super().reset(seed=seed)
+        self.num_steps = 0
+        return self._draw(), {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Play, and see another."""
+        reward, self.num_steps = self.size * (int(action) == self.signal), self.num_steps + 1
+        return self._draw(), reward, False, self.num_steps == self.LENGTH, {}
+
+    def _draw(self) -> NDArray[np.float32]:
+        self.signal = int(self.np_random.integers(3))
+        return np.eye(3, dtype=np.float32)[self.signal]
+
+
 class Catch(gymnasium.Env[NDArray[np.uint8], int]):
     """A red ball falls, a green paddle is moved below it; pictures of 24 x 24 x 3. 1 if caught, -1 if not."""
 

@@ -199,7 +199,7 @@ def _look(game: Game, findings: Findings, tally: _Tally) -> None:
             "reward",
             f"stay below {LARGE_REWARD:g} in size, or the network's bins are too coarse for what matters",
             f"{low:g} to {high:g}",
-            "Divide it by a constant in the environment.",
+            "The preset general fits them; with another, set network.value.fitted and network.reward.fitted.",
         )
     if tally.num_steps > 1 and tally.same_observation and tally.longest > 1:
         findings.look(
