@@ -14,6 +14,7 @@ import msgspec
 from numzero import api
 from numzero.commands.display import WIDTH, echo, echo_rows
 from numzero.commands.environment import env_arg_option
+from numzero.drawing.words import number
 from numzero.games import EnvironmentReport, GameSpec, PlayFigures
 from numzero.text import plain
 from numzero.training.config import game_of
@@ -131,13 +132,13 @@ def _play_rows(play: PlayFigures, num_actions: int) -> dict[str, list[str]]:
         "observed": [f"numbers from {play.lowest_observed:g} to {play.highest_observed:g}"],
         "rewards": [f"from {play.lowest_reward:g} to {play.highest_reward:g}"],
     }
-    if play.mean_length is None:
+    if play.mean_length is None or play.mean_return is None or play.return_spread is None:
         return rows | {"episodes": [f"none ended within {play.longest:,} steps"]}
     rows["episodes"] = [
         f"{play.num_episodes:,} of {play.shortest:,} to {play.longest:,} steps, {play.mean_length:.1f} on average"
     ]
     rows["random return"] = [
-        f"{play.mean_return:.2f} on average (spread {play.return_spread:.2f}), "
+        f"{number(play.mean_return)} on average (spread {number(play.return_spread)}), "
         f"from {play.lowest_return:g} to {play.highest_return:g}"
     ]
     if play.copy_mb is not None:

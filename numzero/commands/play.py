@@ -18,6 +18,7 @@ from numzero.agent import Decision
 from numzero.commands.display import echo
 from numzero.commands.environment import env_arg_option
 from numzero.commands.trust import takes_trust
+from numzero.drawing.words import number
 from numzero.errors import UserError
 from numzero.games import Game, Trust
 from numzero.runtime.family import no_orphans
@@ -142,7 +143,7 @@ def _hint(game: Game, decision: Decision) -> None:
 
 def _result(game: Game, total: NDArray[np.float64], person: int) -> str:
     if game.spec.num_players == 1:
-        return f"The episode is over: return {total[0]:.1f}."
+        return f"The episode is over: return {number(float(total[0]))}."
     if total[0] == total[1]:
         return "A draw."
     winner = int(total[1] > total[0])

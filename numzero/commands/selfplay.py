@@ -15,7 +15,7 @@ from numzero import api
 from numzero.commands.display import StatusDisplay, echo
 from numzero.commands.environment import env_arg_option
 from numzero.commands.trust import trust_option
-from numzero.drawing.words import duration
+from numzero.drawing.words import duration, number
 from numzero.runtime.family import no_orphans
 from numzero.training.config import arguments_of
 from numzero.training.play_many import SelfPlaySession, SelfPlayTotals
@@ -113,7 +113,7 @@ def _rows(totals: SelfPlayTotals) -> dict[str, str]:
         "games": f"{totals.games:,} ({rates['games_per_second']:,.1f}/s)",
         "moves": f"{totals.steps:,} ({rates['moves_per_second']:,.0f}/s)",
         "simulations": f"{totals.simulations:,} ({rates['simulations_per_second']:,.0f}/s)",
-        "mean return": "-" if mean is None else f"{mean:.2f}",
+        "mean return": "-" if mean is None else number(mean),
         "time": duration(totals.seconds),
     }
 

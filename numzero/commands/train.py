@@ -18,7 +18,7 @@ from numzero.commands.display import StatusDisplay, echo
 from numzero.commands.environment import env_arg_option
 from numzero.commands.program import program
 from numzero.commands.trust import env_words, takes_trust
-from numzero.drawing.words import duration, score_line
+from numzero.drawing.words import duration, number, score_line
 from numzero.errors import UserError
 from numzero.games import Trust
 from numzero.metrics import Evaluated, Event, Finished, Noted, Progress, Started
@@ -208,7 +208,7 @@ def _rows(event: Progress) -> dict[str, str]:
     if known := {name: age for name, age in ages.items() if age is not None}:
         rows["age in updates"] = " ".join(f"{name} {age:.0f}" for name, age in known.items())
     if event.mean_return is not None:
-        rows["return in training"] = f"{event.mean_return:.1f}"
+        rows["return in training"] = number(event.mean_return)
     if event.mean_length is not None:
         rows["length"] = f"{event.mean_length:.1f}"
     return rows

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["duration", "score_line"]
+__all__ = ["duration", "number", "score_line"]
 
 
 def duration(seconds: float) -> str:
@@ -28,4 +28,9 @@ def score_line(scores: Mapping[str, Any]) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return "/".join(str(inner) for inner in value.values())
-    return f"{value:.1f}" if isinstance(value, float) else f"{value}"
+    return number(value) if isinstance(value, float) else f"{value}"
+
+
+def number(value: float) -> str:
+    """A score with the digits that it has: one behind the point, three of small ones."""
+    return f"{value:.1f}" if value == 0.0 or abs(value) >= 10.0 else f"{value:.3g}"

@@ -28,8 +28,8 @@ GROWTH = 1.02
 themselves. Rewards are what they are."""
 MEMORY = 1000
 """Batches: up to here the typical reward is that of all that were seen, later ones forget as a running average does."""
-LARGEST = 1e30
-"""Of targets, so that bins are float32."""
+SMALLEST, LARGEST = 1e-20, 1e30
+"""Of targets that bins are fitted to, so that no two are the same in float32 and all are finite."""
 
 
 class Scalars(nn.Module):
@@ -64,10 +64,9 @@ class Scalars(nn.Module):
         found = {name: float(np.abs(target).max(initial=0.0)) for name, target in targets.items()}
         for name, largest in self._largest.items():
             seen = min(max(found["reward"], self._allowed(found["value"]) if name == "value" else 0.0), LARGEST)
-            if seen > largest:  # never if it is no number
+            if seen > max(float(largest), SMALLEST):  # never if it is no number
                 largest[...] = seen
                 self._show(name)
-
         self._learn_unit(np.abs(targets["reward"]))
 
     @property
@@ -77,7 +76,7 @@ class Scalars(nn.Module):
 
     def _learn_unit(self, reward: NDArray[np.float32]) -> None:
         """Take the rewards of a batch into account, if there are any."""
-        sizes = reward[(reward > 0.0) & (reward <= LARGEST)]
+        sizes = reward[(reward > SMALLEST) & (reward <= LARGEST)]
         if sizes.size:
             self._count += 1
             share = max(1.0 / float(self._count), 1.0 / MEMORY)
@@ -106,7 +105,7 @@ class Scalars(nn.Module):
         """
         for name, array in self._arrays().items():
             kept = state.get(name)
-            if kept is None or kept.shape != () or not 0.0 <= float(kept) <= LARGEST:
+            if kept is None or kept.shape != () or kept.dtype.kind not in "if" or not 0.0 <= float(kept) <= LARGEST:
                 raise UserError(
                     f"a learner's state must have {name}, a number from 0 to {LARGEST:g}, as network.value.fitted or "
                     "network.reward.fitted wants it. Take another checkpoint."

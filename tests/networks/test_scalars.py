@@ -83,6 +83,10 @@ def test_numbers_that_are_none_or_beyond_float32_leave_sound_bins() -> None:
     learn(net, float("inf"), float("inf"))
     assert last(net, "value") == pytest.approx(MARGIN * LARGEST)
     assert np.isfinite(net.heads["reward"].bins).all()
+    tiny = network()
+    learn(tiny, 1e-38, 1e-38)
+    assert last(tiny, "value") == bin_values(FITTED)[-1]
+    assert tiny.scalars.reward_unit == 1.0
 
 
 def test_files_have_the_bins_of_the_moment() -> None:
@@ -134,6 +138,11 @@ def test_they_are_taken_up_again() -> None:
     parameters = torch.nn.utils.parameters_to_vector(net.parameters()).detach().numpy()
     files = Exporter(net, 0.99).files(net, 1)
     assert parity_with(parameters, SHAPE, NUM_ACTIONS, net.config, files, learned=state) < 1e-4
-    for wrong in ({}, {**state, "largest_value": np.array(-1.0)}, {**state, "largest_value": np.zeros(2)}):
+    for wrong in (
+        {},
+        {**state, "largest_value": np.array(-1.0)},
+        {**state, "largest_value": np.zeros(2)},
+        {**state, "reward_count": np.array("x")},
+    ):
         with pytest.raises(UserError, match=r"network\.value\.fitted or network\.reward\.fitted wants it"):
             again.restore_learned(wrong)
