@@ -118,10 +118,10 @@ def _fill_trust(
     """How far a return looks through each move: 0 exploratory ones, 1 or pi(a) / max pi others; 1 without a pi."""
     for game in range(games.shape[0]):
         for t in range(games[game, 0], games[game, 1]):
-            highest = policy[t].max()
             out[t] = 0.0 if exploratory[t] else 1.0
-            if by_policy and highest > 0.0:
-                out[t] *= policy[t, action[t]] / highest
+            if by_policy and not exploratory[t]:
+                highest = policy[t].max()
+                out[t] = policy[t, action[t]] / highest if highest > 0.0 else 1.0
 
 
 @kernel
