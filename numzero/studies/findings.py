@@ -12,15 +12,18 @@ from typing import Literal, NamedTuple
 
 from numzero.judging.measures import evaluation_score
 from numzero.metrics import Diagnosed, Evaluated, Event, Finished, Predicted, Progress, Started
+from numzero.networks.config import SupportConfig
 from numzero.training.config import RunConfig
 
 __all__ = ["Finding", "findings", "relative_error"]
 
 LAST_SHARE = 0.25
 """Findings are about the last quarter of the diagnoses."""
-TINY_SPREAD = 1e-3
+NO_SPREAD = 1e-12
 SMALL_SPREAD = 0.02
 """Targets that differ by less than one, or by less than the other of their mean, are all the same."""
+TINY_SPREAD = 1e-3
+"""Differences of less are lost on bins that are not fitted: those lie 0.1 apart and more. Errors of less are none."""
 
 
 class Finding(NamedTuple):
@@ -57,7 +60,25 @@ def relative_error(predicted: Predicted, k: int) -> float | None:
     None where the targets are all the same.
     """
     spread = predicted.spread[k]
-    return predicted.error[k] / spread if spread > max(TINY_SPREAD, SMALL_SPREAD * abs(predicted.target[k])) else None
+    return predicted.error[k] / spread if spread > max(NO_SPREAD, SMALL_SPREAD * abs(predicted.target[k])) else None
+
+
+def _resolved(name: str, last: Sequence[Diagnosed], support: SupportConfig) -> Finding | None:
+    """What to say of targets whose differences the bins cannot tell; None where they can, or there are none."""
+    spread = _mean(last, lambda event: getattr(event, name).spread[0])
+    if spread is None or support.fitted or not NO_SPREAD < spread < TINY_SPREAD:
+        return None
+    return Finding(
+        "look",
+        f"size of the {name}",
+        f"The {name}'s targets differ by {spread:.2g}, less than the network's bins can tell. Set network.value.fitted "
+        "and network.reward.fitted, so that these follow what is earned.",
+    )
+
+
+def _fits(what: str, support: SupportConfig, path: str) -> str:
+    """What else to check, where bins are fixed."""
+    return "" if support.fitted else f", and {what} fit {path}.limit ({support.limit:g} after the transform)"
 
 
 def _mean(last: Sequence[Diagnosed], figure: Callable[[Diagnosed], float | None]) -> float | None:
@@ -67,7 +88,9 @@ def _mean(last: Sequence[Diagnosed], figure: Callable[[Diagnosed], float | None]
 
 def _value(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
     error = _mean(last, lambda event: relative_error(event.value, 0))
-    if error is None:
+    if small := _resolved("value", last, config.network.value):
+        yield small
+    elif error is None:
         yield Finding("good", "value", "The value targets hardly differ from one position to another.")
     elif error < 0.7:
         yield Finding("good", "value", f"The value's error is {error:.0%} of what a constant would have.")
@@ -77,14 +100,16 @@ def _value(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
             "value",
             f"The value's error is {error:.0%} of what a constant would have: the network hardly knows good positions "
             "from bad ones. Search then improves nothing. Try more updates per step (schedule.samples_per_step), a "
-            "higher learner.learning_rate, value targets that look further (targets.kind), and check that "
-            f"returns fit network.value.limit ({config.network.value.limit:g} after the transform).",
+            "higher learner.learning_rate, and value targets that look further (targets.kind); check that observations "
+            f"tell positions apart{_fits('returns', config.network.value, 'network.value')}.",
         )
 
 
 def _reward(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
     error = _mean(last, lambda event: relative_error(event.reward, 0))
-    if error is None:
+    if small := _resolved("reward", last, config.network.reward):
+        yield small
+    elif error is None:
         yield Finding("good", "reward", "The reward is the same at nearly every step; there is little to predict.")
     elif error < 0.7:
         yield Finding("good", "reward", f"The reward's error is {error:.0%} of what a constant would have.")
@@ -94,8 +119,7 @@ def _reward(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
             "reward",
             f"The reward's error is {error:.0%} of what a constant would have: the model does not know what moves "
             "earn. Try a higher learner.reward_weight or a wider network (network.body.width); check that rewards "
-            "depend on what is observed, and fit network.reward.limit "
-            f"({config.network.reward.limit:g} after the transform).",
+            f"depend on what is observed{_fits('they', config.network.reward, 'network.reward')}.",
         )
 
 

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from numzero.metrics import Diagnosed, Evaluated, Event, Finished, Predicted, Progress, Started
 from numzero.studies.findings import Finding, findings, relative_error
@@ -117,10 +118,24 @@ def test_only_the_last_quarter_is_judged():
 
 def test_targets_that_do_not_differ_are_no_fault():
     """Of a solved task, or of a reward that is the same at every step."""
-    same = predicted(error=0.5, spread=1e-4)
-    assert names(diagnosis(value=same, reward=predicted(error=0.5, spread=1e-4, steps=5)), FINISHED) == []
+    same = predicted(error=0.5, spread=1e-3)
+    alike = predicted(error=0.5, spread=1e-13, steps=5)
+    assert names(diagnosis(value=same, reward=alike), FINISHED) == []
     assert relative_error(same, 0) is None
     assert relative_error(predicted(error=0.25, spread=0.5), 0) == 0.5
+
+
+def test_small_rewards_are_not_taken_for_none():
+    """Bins that are fixed cannot tell them apart, which is said; fitted ones are judged as those of any size."""
+    small = Predicted(mean=[0.0] * 6, target=[1e-4] * 6, error=[9e-5] * 6, spread=[1e-4] * 6)
+    event = diagnosis(value=small, reward=small)
+    assert names(event, FINISHED) == ["size of the value", "size of the reward"]
+    network = CONFIG.network
+    fits = {name: replace(getattr(network, name), fitted=True) for name in ("value", "reward")}
+    fitted = replace(CONFIG, network=replace(network, **fits))
+    found = [each for each in findings([event, FINISHED], fitted) if each.kind == "look"]
+    assert [each.name for each in found] == ["value", "reward"]
+    assert not any("limit" in each.sentence for each in found)
 
 
 def test_how_a_run_ended_is_said():
