@@ -197,9 +197,9 @@ def _look(game: Game, findings: Findings, tally: _Tally) -> None:
     if max(-low, high) > LARGE_REWARD:
         findings.look(
             "reward",
-            f"stay below {LARGE_REWARD:g} in size, or the network's bins are too coarse for what matters",
+            f"stay below {LARGE_REWARD:g} in size, or bins that are not fitted are too coarse for it",
             f"{low:g} to {high:g}",
-            "The preset general fits them; with another, set network.value.fitted and network.reward.fitted.",
+            "Divide it by a constant, or have bins follow it as general does (network.value.fitted, network.reward.fitted).",
         )
     if tally.num_steps > 1 and tally.same_observation and tally.longest > 1:
         findings.look(
