@@ -199,7 +199,8 @@ def _look(game: Game, findings: Findings, tally: _Tally) -> None:
             "reward",
             f"stay below {LARGE_REWARD:g} in size, or bins that are not fitted are too coarse for it",
             f"{low:g} to {high:g}",
-            "Divide it by a constant, or have bins follow it as general does (network.value.fitted, network.reward.fitted).",
+            "Divide it by a constant, or have bins follow it as the preset general does (network.reward.fitted and "
+            "network.value.fitted).",
         )
     if tally.num_steps > 1 and tally.same_observation and tally.longest > 1:
         findings.look(
