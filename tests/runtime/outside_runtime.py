@@ -82,7 +82,7 @@ class ThreadRuntime:
         return {}
 
     def running(self) -> bool:
-        return any(worker.is_alive() for worker in self.threads)
+        return any(worker.is_alive() for worker in self.threads) or bool(self.errors)  # until they are raised
 
     def stop(self) -> None:
         self.stopping.set()
