@@ -52,7 +52,7 @@ def test_an_inventory_with_a_mask_is_learned(tmp_path: Path) -> None:
     assert Inventory.earnings(orders) >= 0.95 * Inventory.earnings()
 
 
-@not_yet("90 % of the best after 16,000 updates; 45 and 98 % with seeds 1 and 2")
+@not_yet("90 % of the best after 16,000 updates, 31 % after 24,000; 45 and 98 % with seeds 1 and 2")
 def test_frozen_lake_is_learned(tmp_path: Path) -> None:
     """Slippery, as registered: at least 95 % of the best policy's chance."""
     agent = learned("FrozenLake-v1", tmp_path / "run", 16_000)
