@@ -547,10 +547,7 @@ def _discount(metadata: Mapping[str, str]) -> float:
     if "discount" not in metadata:
         raise UserError("recurrent.onnx must give its discount in its metadata; it has none. Export it again.")
     text = metadata["discount"]
-    try:
-        discount = float(text)
-    except ValueError:
-        discount = math.nan
+    discount = _number(text)
     if not -1.0 <= discount <= 1.0:
         raise UserError(
             f"recurrent.onnx must give a discount from -1 to 1 in its metadata; got {text[:40]!r}. Export it again."
@@ -561,16 +558,21 @@ def _discount(metadata: Mapping[str, str]) -> float:
 def reward_unit(metadata: Mapping[str, str]) -> float:
     """The size of a typical reward, in which `search.least_range` counts; 1 where nothing is said."""
     text = metadata.get("reward_unit", "1")
-    try:
-        unit = float(text)
-    except ValueError:
-        unit = math.nan
+    unit = _number(text)
     if not 0.0 < unit <= LARGEST_UNIT:
         raise UserError(
             f"recurrent.onnx must give a reward_unit above 0 and at most {LARGEST_UNIT:g} in its metadata; got "
             f"{text[:40]!r}. Export it again."
         )
     return unit
+
+
+def _number(text: str) -> float:
+    """NaN where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _version(metadata: Mapping[str, str]) -> int:

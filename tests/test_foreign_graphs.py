@@ -460,38 +460,35 @@ def set_metadata(key: str, value: str) -> Change:
     return change
 
 
+def assert_refused(key: str, value: str, later: bool, sentence: str) -> None:
+    """An entry of the metadata, of newer weights too, in a short sentence that can be shown."""
+    earlier = OnnxModel(whole())
+    earlier.dense()
+    with pytest.raises(UserError, match=sentence) as caught:
+        OnnxModel(changed(whole(), RECURRENT, set_metadata(key, value)), earlier=earlier if later else None)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
+
+
 @pytest.mark.parametrize("value", ["", "x", "nan", "inf", "-inf", "1e999", "1.01", "-2", "\x1b[31m", "9" * 6000])
 @pytest.mark.parametrize("later", [False, True])
 def test_a_discount_that_is_none_is_refused(value: str, later: bool) -> None:
-    """No number, no finite one, or one beyond 1; of newer weights too."""
-    earlier = OnnxModel(whole())
-    earlier.dense()
-    with pytest.raises(UserError, match=r"recurrent\.onnx must give a discount from -1 to 1") as caught:
-        OnnxModel(changed(whole(), RECURRENT, set_metadata("discount", value)), earlier=earlier if later else None)
-    assert str(caught.value).isprintable()
-    assert len(str(caught.value)) < 300
+    """No number, no finite one, or one beyond 1."""
+    assert_refused("discount", value, later, r"recurrent\.onnx must give a discount from -1 to 1")
 
 
 @pytest.mark.parametrize("value", ["", "x", "nan", "inf", "0", "-1", "1e31", "\x1b[31m", "9" * 6000])
 @pytest.mark.parametrize("later", [False, True])
 def test_a_size_of_rewards_that_is_none_is_refused(value: str, later: bool) -> None:
-    """No number, none above 0, or none that a search can count in; of newer weights too."""
-    earlier = OnnxModel(whole())
-    earlier.dense()
-    with pytest.raises(UserError, match=r"recurrent\.onnx must give a reward_unit above 0") as caught:
-        OnnxModel(changed(whole(), RECURRENT, set_metadata("reward_unit", value)), earlier=earlier if later else None)
-    assert str(caught.value).isprintable()
-    assert len(str(caught.value)) < 300
+    """No number, none above 0, or none that a search can count in."""
+    assert_refused("reward_unit", value, later, r"recurrent\.onnx must give a reward_unit above 0")
 
 
 @pytest.mark.parametrize("value", ["", "x", "1.5", "-1", "nan", "1e3", "1_000", "٣", "9" * 19, "9" * 6000])
 @pytest.mark.parametrize("later", [False, True])
 def test_a_version_that_is_none_is_refused(value: str, later: bool) -> None:
-    """No whole number, or one of more than 18 digits; of newer weights too."""
-    earlier = OnnxModel(whole())
-    earlier.dense()
-    with pytest.raises(UserError, match=r"recurrent\.onnx must give its model_version"):
-        OnnxModel(changed(whole(), RECURRENT, set_metadata("model_version", value)), earlier=earlier if later else None)
+    """No whole number, or one of more than 18 digits."""
+    assert_refused("model_version", value, later, r"recurrent\.onnx must give its model_version")
 
 
 @pytest.mark.parametrize("field", ["name", "metadata"])

@@ -17,7 +17,7 @@ from numzero.graphs.formulas import Value
 from numzero.networks.config import NetworkConfig
 from numzero.networks.layers import Layer, NetworkGraph
 
-__all__ = ["Inputs", "Pictures", "Running", "Symlog", "make_inputs"]
+__all__ = ["Inputs", "Pictures", "Running", "Symlog", "make_inputs", "newest_share"]
 
 Kinds = NDArray[np.str_] | None
 LINEAR = 5.0
@@ -160,7 +160,7 @@ class Running(Inputs):
     def learn(self, observation: NDArray[np.generic]) -> None:
         """See `Inputs`."""
         self._count += 1
-        share = max(1.0 / float(self._count), 1.0 / MEMORY)
+        share = newest_share(self._count)
         with np.errstate(invalid="ignore", over="ignore"):  # infinite observations end the update, in words
             mean = observation.mean(self._axes, np.float64).reshape(self._mean.shape)
             variance = observation.var(self._axes, np.float64).reshape(self._mean.shape)
@@ -198,6 +198,11 @@ class Running(Inputs):
             "observation_mean": self._mean,
             "observation_variance": self._variance,
         }
+
+
+def newest_share(count: NDArray[np.int64]) -> float:
+    """What the newest of `count` batches (`[]`) has in a running mean of them all."""
+    return max(1.0 / float(count), 1.0 / MEMORY)
 
 
 def make_inputs(observation_shape: tuple[int, ...], config: NetworkConfig, kinds: Kinds = None) -> Inputs:

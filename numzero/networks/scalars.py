@@ -17,6 +17,7 @@ from numzero.errors import UserError
 from numzero.graphs.formulas import Value
 from numzero.networks.config import NetworkConfig
 from numzero.networks.heads import Head
+from numzero.networks.inputs import newest_share
 from numzero.networks.layers import NetworkGraph
 
 __all__ = ["Scalars"]
@@ -26,8 +27,6 @@ MARGIN = 2.0
 GROWTH = 1.02
 """Most by which the largest value grows in an update: it rests on the network's own values, which might lift
 themselves. Rewards are what they are."""
-MEMORY = 1000
-"""Batches: up to here the typical reward is that of all that were seen, later ones forget as a running average does."""
 SMALLEST, LARGEST = 1e-20, 1e30
 """Of targets that bins are fitted to, so that no two are the same in float32 and all are finite."""
 
@@ -79,8 +78,7 @@ class Scalars(nn.Module):
         sizes = reward[(reward > SMALLEST) & (reward <= LARGEST)]
         if sizes.size:
             self._count += 1
-            share = max(1.0 / float(self._count), 1.0 / MEMORY)
-            self._typical += share * (sizes.mean(dtype=np.float64) - self._typical)
+            self._typical += newest_share(self._count) * (sizes.mean(dtype=np.float64) - self._typical)
 
     def _allowed(self, value: float) -> float:
         """What of a value is taken into account at once."""

@@ -87,40 +87,39 @@ def _mean(last: Sequence[Diagnosed], figure: Callable[[Diagnosed], float | None]
 
 
 def _value(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
-    error = _mean(last, lambda event: relative_error(event.value, 0))
-    if small := _resolved("value", last, config.network.value):
-        yield small
-    elif error is None:
-        yield Finding("good", "value", "The value targets hardly differ from one position to another.")
-    elif error < 0.7:
-        yield Finding("good", "value", f"The value's error is {error:.0%} of what a constant would have.")
-    else:
-        yield Finding(
-            "look",
-            "value",
-            f"The value's error is {error:.0%} of what a constant would have: the network hardly knows good positions "
-            "from bad ones. Search then improves nothing. Try more updates per step (schedule.samples_per_step), a "
-            "higher learner.learning_rate, and value targets that look further (targets.kind); check that observations "
-            f"tell positions apart{_fits('returns', config.network.value, 'network.value')}.",
-        )
+    yield _predicted(
+        "value",
+        last,
+        config.network.value,
+        "The value targets hardly differ from one position to another.",
+        "the network hardly knows good positions from bad ones. Search then improves nothing. Try more updates per "
+        "step (schedule.samples_per_step), a higher learner.learning_rate, and value targets that look further "
+        "(targets.kind); check that observations tell positions apart"
+        f"{_fits('returns', config.network.value, 'network.value')}.",
+    )
 
 
 def _reward(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
-    error = _mean(last, lambda event: relative_error(event.reward, 0))
-    if small := _resolved("reward", last, config.network.reward):
-        yield small
-    elif error is None:
-        yield Finding("good", "reward", "The reward is the same at nearly every step; there is little to predict.")
-    elif error < 0.7:
-        yield Finding("good", "reward", f"The reward's error is {error:.0%} of what a constant would have.")
-    else:
-        yield Finding(
-            "look",
-            "reward",
-            f"The reward's error is {error:.0%} of what a constant would have: the model does not know what moves "
-            "earn. Try a higher learner.reward_weight or a wider network (network.body.width); check that rewards "
-            f"depend on what is observed{_fits('they', config.network.reward, 'network.reward')}.",
-        )
+    yield _predicted(
+        "reward",
+        last,
+        config.network.reward,
+        "The reward is the same at nearly every step; there is little to predict.",
+        "the model does not know what moves earn. Try a higher learner.reward_weight or a wider network "
+        "(network.body.width); check that rewards depend on what is observed"
+        f"{_fits('they', config.network.reward, 'network.reward')}.",
+    )
+
+
+def _predicted(name: str, last: Sequence[Diagnosed], support: SupportConfig, alike: str, unknown: str) -> Finding:
+    """How well a scalar is predicted; `alike` where there is nothing to predict, `unknown` where a constant does it."""
+    if small := _resolved(name, last, support):
+        return small
+    error = _mean(last, lambda event: relative_error(getattr(event, name), 0))
+    if error is None:
+        return Finding("good", name, alike)
+    said = f"The {name}'s error is {error:.0%} of what a constant would have"
+    return Finding("good", name, f"{said}.") if error < 0.7 else Finding("look", name, f"{said}: {unknown}")
 
 
 def _unroll(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:

@@ -254,7 +254,8 @@ class RowsGame:
                 seen = function(argument)
             else:  # a reset, the first step of all, or an environment that is known to change things
                 seen = guest.at_home(function, argument)
-                self._stepped.update((row,) if num_steps else ())
+                if num_steps:
+                    self._stepped.add(row)
         except Misfit as misfit:
             crash_context.leave()
             raise self._wrong(misfit.field, misfit.rule, misfit.seen, row) from misfit
