@@ -37,6 +37,7 @@ STAY = -1
 
 
 MOST_ACTIONS = 2**20
+MOST_OUTCOMES = 2**16
 MOST_NUMBERS = 2**28
 """Of an observation."""
 MOST_DIMENSIONS = 16
@@ -117,10 +118,15 @@ class GameSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Of two players: "alternate" where the turn passes at every step; "vary" where a player may move several times in
     a row, as after a capture or where the other must pass: then the model learns whether the turn passes."""
 
+    num_outcomes: int = 0
+    """What chance can make of an action, one of 0 .. num_outcomes - 1, which each step reports (`StepResult.outcome`):
+    with position and action it decides all that follows. 0 where the game has no chance, or does not say."""
+
 
 def spec_problems(spec: GameSpec) -> list[str]:
     """All in which a spec that a file gave cannot be a game's, one sentence each."""
-    problems = beyond(spec, "spec", num_actions=whole(1, MOST_ACTIONS), num_players=whole(1, 2))
+    whole_numbers = {"num_actions": whole(1, MOST_ACTIONS), "num_players": whole(1, 2)}
+    problems = beyond(spec, "spec", **whole_numbers, num_outcomes=whole(0, MOST_OUTCOMES))
     if spec.max_steps is not None:
         problems += beyond(spec, "spec", max_steps=whole(1))
     if spec.observation_dtype not in ("uint8", "float32"):
@@ -174,6 +180,8 @@ class Symmetries(NamedTuple):
     """`[S, prod(O)]`, each row a permutation: `image.ravel()[i] = original.ravel()[observation[s, i]]`."""
     action: NDArray[np.int32]
     """`[S, A]`, each row a permutation: action a becomes `action[s, a]`."""
+    outcome: NDArray[np.int32] | None = None
+    """`[S, C]`, each row a permutation: outcome c becomes `outcome[s, c]`; None where the game reports none."""
 
 
 class StepResult(NamedTuple):
@@ -185,6 +193,8 @@ class StepResult(NamedTuple):
     """`[B]` the rules ended the episode: nothing follows, its value is 0."""
     truncated: NDArray[np.bool_]
     """`[B]` the episode was cut off, by a time limit say: its last state still has a value to bootstrap from."""
+    outcome: NDArray[np.int32] | None = None
+    """`[B]` int32, what chance made of the action, 0 in a copy that stayed; None where `spec.num_outcomes` is 0."""
 
 
 class Game(Protocol):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
-from numzero.games.base import STAY, Game, GameSpec, Placeable, StepResult, Symmetries, parts_fit
+from numzero.games.base import MOST_OUTCOMES, STAY, Game, GameSpec, Placeable, StepResult, Symmetries, parts_fit
 from numzero.games.turns import require_alternation
 
 __all__ = ["GameContractError", "check_game"]
@@ -107,6 +107,7 @@ def _check_spec(game: Game) -> None:
         (spec.num_players in (1, 2), "num_players must be 1 or 2", spec.num_players),
         (spec.turns in ("alternate", "vary"), "turns must be alternate or vary", spec.turns),
         (spec.num_players == 2 or spec.turns == "alternate", "turns can vary between two players only", spec.turns),
+        (0 <= spec.num_outcomes <= MOST_OUTCOMES, f"num_outcomes must be 0 to {MOST_OUTCOMES:,}", spec.num_outcomes),
         (spec.max_steps is None or spec.max_steps >= 1, "max_steps must be None or at least 1", spec.max_steps),
         (len(names) == len(set(names)) == spec.num_actions, "action_names must name each action once", names),
         (all(name.strip() for name in names), "action_names must not be empty", names),
@@ -213,12 +214,28 @@ def _step(game: Game, action: NDArray[np.int32], step: int) -> StepResult:
     """A copy of what one step brought, checked."""
     result = game.step(action.copy())
     if not isinstance(result, StepResult):
-        _fail(game, step, "step must return a StepResult", type(result).__name__, "Wrap the three arrays in one.")
-    for field, array, dtype in zip(StepResult._fields, result, ("float32", "bool", "bool"), strict=True):
-        _check_array(game, step, field, array, (game.batch_size,), dtype)
+        _fail(game, step, "step must return a StepResult", type(result).__name__, "Wrap the arrays in one.")
+    for field, dtype in (("reward", "float32"), ("terminated", "bool"), ("truncated", "bool")):
+        _check_array(game, step, field, getattr(result, field), (game.batch_size,), dtype)
     if not np.isfinite(result.reward).all():
         _fail(game, step, "reward must be finite", f"{result.reward.tolist()}", "Correct or clip it in the game.")
-    return StepResult(result.reward.copy(), result.terminated.copy(), result.truncated.copy())
+    _check_outcome(game, step, result.outcome)
+    return result._replace(**{field: array.copy() for field, array in result._asdict().items() if array is not None})
+
+
+def _check_outcome(game: Game, step: int, outcome: NDArray[np.int32] | None) -> None:
+    """What chance made of the actions is reported where the spec says so, and only there."""
+    count = game.spec.num_outcomes
+    if count == 0:
+        if outcome is not None:
+            seen, remedy = type(outcome).__name__, "Say in spec.num_outcomes how many outcomes there are."
+            _fail(game, step, "outcome must be None where spec.num_outcomes is 0", seen, remedy)
+        return
+    _check_array(game, step, "outcome", outcome, (game.batch_size,), "int32")
+    assert outcome is not None
+    if not ((outcome >= 0) & (outcome < count)).all():
+        rule = f"outcome must be from 0 to num_outcomes - 1 = {count - 1}"
+        _fail(game, step, rule, f"{outcome.tolist()}", "Correct the outcomes or spec.num_outcomes.")
 
 
 def _check_turns(game: Game, step: int, before: _View, after: _View, terminated: NDArray[np.bool_]) -> None:
@@ -247,7 +264,7 @@ def _check_stay(game: Game, step: int, before: _View) -> None:
     """A step of STAY alone must bring nothing and move nothing, finished copies included."""
     result = _step(game, np.full(game.batch_size, STAY, np.int32), step)
     moved = _differing(before, _View(game.observation(), game.legal(), game.to_play()))
-    brought = [field for field, array in zip(StepResult._fields, result, strict=True) if array.any()]
+    brought = [field for field, array in result._asdict().items() if array is not None and array.any()]
     if moved or brought:
         rule = f"an action of STAY ({STAY}) must leave a copy as it is and bring nothing"
         _fail(game, step, rule, f"another {', '.join(moved + brought)}", "Skip copies whose action is STAY.")
@@ -290,7 +307,7 @@ def _side_by_side(
 ) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
     """The fields of two of a kind. By name: what mypy makes of looping over either of two tuples changes by run."""
     others = second._asdict()
-    return ((field, array, others[field]) for field, array in first._asdict().items())
+    return ((field, array, others[field]) for field, array in first._asdict().items() if array is not None)
 
 
 def _check_determinism(game: Game, record: _Record) -> None:
@@ -361,17 +378,21 @@ _T = TypeVar("_T", _View, StepResult)
 
 def _rolled(of: _T) -> _T:
     """The same with each copy's row in the next one."""
-    return of._replace(**{field: np.roll(array, 1, axis=0) for field, array in of._asdict().items()})
+    rolled = {field: np.roll(array, 1, axis=0) for field, array in of._asdict().items() if array is not None}
+    return of._replace(**rolled)
 
 
 def _check_permutations(game: Game, symmetries: Symmetries) -> None:
-    size = int(np.prod(game.spec.observation_shape))
-    count = len(symmetries.action)
-    for field, table, width in (
-        ("observation", symmetries.observation, size),
-        ("action", symmetries.action, game.spec.num_actions),
-    ):
+    spec, count = game.spec, len(symmetries.action)
+    tables: list[tuple[str, object, int]] = [
+        ("observation", symmetries.observation, int(np.prod(spec.observation_shape))),
+        ("action", symmetries.action, spec.num_actions),
+    ]
+    if spec.num_outcomes or symmetries.outcome is not None:
+        tables.append(("outcome", symmetries.outcome, spec.num_outcomes))
+    for field, table, width in tables:
         _check_array(game, 0, f"symmetries.{field}", table, (count, width), "int32")
+        assert isinstance(table, np.ndarray)
         wrong = (np.sort(table, axis=1) != np.arange(width)).any(axis=1)
         if wrong.any():
             rule = f"symmetries.{field} must have permutations of 0 .. {width - 1} as rows"
@@ -389,8 +410,10 @@ def _check_equivariance(game: Game, record: _Record, symmetries: Symmetries, ind
     mapped = _are_images(_look(game, 0, everyone), _image(record.start, symmetries, index))  # [B] played as images
     for step, move in enumerate(record.moves, 1):
         action = np.where(mapped, symmetries.action[index][move.action], move.action).astype(np.int32)
-        result = _step(game, action, step)
-        _require_images(game, step, index, mapped, result, move.result)
+        result, expected = _step(game, action, step), move.result
+        if expected.outcome is not None and symmetries.outcome is not None:
+            expected = expected._replace(outcome=symmetries.outcome[index][expected.outcome])
+        _require_images(game, step, index, mapped, result, expected)
         after = _look(game, step, ~(result.terminated | result.truncated))
         _require_images(game, step, index, mapped, after, _image(move.after, symmetries, index))
         game.reset(move.restarted.copy(), rng)

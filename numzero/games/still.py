@@ -50,7 +50,8 @@ class StillGame:
         if self.spec.num_players == 2:
             self._to_play[action != STAY] ^= 1
         nothing = np.zeros(self.batch_size, np.bool_)
-        return StepResult(np.zeros(self.batch_size, np.float32), nothing, nothing)
+        outcome = np.zeros(self.batch_size, np.int32) if self.spec.num_outcomes else None
+        return StepResult(np.zeros(self.batch_size, np.float32), nothing, nothing, outcome)
 
     def render(self, row: int) -> str:
         """There is nothing to see."""

@@ -226,6 +226,57 @@ class PaysForLeft(Corridor):
         return super().step(action)._replace(reward=(action == 0).astype(np.float32))
 
 
+class Windy(Corridor):
+    """A wind to or fro after each step, which is said; mirrored worlds have the same."""
+
+    def __init__(self, batch_size: int = 4) -> None:
+        super().__init__(batch_size)
+        self.spec = msgspec.structs.replace(self.spec, num_outcomes=2)
+        self.symmetries = self.symmetries._replace(outcome=np.array([[0, 1], [0, 1]], np.int32))
+
+    def step(self, action: NDArray[np.int32]) -> Any:
+        result = super().step(action)
+        return result._replace(outcome=np.where(action == STAY, 0, self.num_steps % 2).astype(np.int32))
+
+
+class Silent(Windy):
+    def step(self, action: NDArray[np.int32]) -> Any:
+        return super().step(action)._replace(outcome=None)
+
+
+class BeyondItsOutcomes(Windy):
+    def step(self, action: NDArray[np.int32]) -> Any:
+        result = super().step(action)
+        return result._replace(outcome=2 * result.outcome)
+
+
+class BlowsOnStay(Windy):
+    def step(self, action: NDArray[np.int32]) -> Any:
+        return super().step(action)._replace(outcome=np.ones(self.batch_size, np.int32))
+
+
+class NotTurned(Windy):
+    """Symmetries that say nothing of outcomes."""
+
+    def __init__(self, batch_size: int = 4) -> None:
+        super().__init__(batch_size)
+        self.symmetries = self.symmetries._replace(outcome=None)
+
+
+class TurnedWrongly(Windy):
+    """Says that mirrored worlds have the opposite wind."""
+
+    def __init__(self, batch_size: int = 8) -> None:
+        super().__init__(batch_size)
+        self.symmetries = self.symmetries._replace(outcome=self.symmetries.action)
+
+
+class Unannounced(Windy):
+    def __init__(self, batch_size: int = 4) -> None:
+        super().__init__(batch_size)
+        self.spec, self.symmetries = Corridor().spec, Corridor().symmetries
+
+
 def with_spec(**changes: Any) -> Callable[[], Corridor]:
     """A corridor that describes itself wrongly."""
 
@@ -285,6 +336,13 @@ GAMES = ["tictactoe", "CartPole-v1", "Acrobot-v1"]
 GAMES += ["tests.games.environments:Corridor", "tests.games.environments:Pixels"]
 
 PLANTED: list[tuple[Callable[[], Game], str]] = [
+    (with_spec(num_outcomes=-1), "spec.num_outcomes must be 0 to 65,536; got -1"),
+    (Silent, "outcome must be an array int32 (4,); got NoneType at step 1"),
+    (Unannounced, "outcome must be None where spec.num_outcomes is 0; got ndarray at step 1"),
+    (BeyondItsOutcomes, "outcome must be from 0 to num_outcomes - 1 = 1; got"),
+    (BlowsOnStay, "an action of STAY (-1) must leave a copy as it is and bring nothing; got another outcome"),
+    (NotTurned, "symmetries.outcome must be an array int32 (2, 2); got NoneType"),
+    (TurnedWrongly, "symmetries must map play onto play, so mapped actions must bring the image of outcome"),
     (WalksOnStay, "an action of STAY (-1) must leave a copy as it is and bring nothing; got another observation"),
     (PaysForStay, "an action of STAY (-1) must leave a copy as it is and bring nothing; got another reward"),
     (without_spec, "spec must be a GameSpec; got dict"),
@@ -366,8 +424,9 @@ def test_every_game_keeps_the_contract(name: str, batch_size: int) -> None:
 @settings(max_examples=15)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(1, 40))
 def test_a_game_that_keeps_the_contract_passes_for_every_seed(seed: int, batch_size: int, num_steps: int) -> None:
-    """Random starts, of which some are their own mirror image, are no reason to complain."""
+    """Random starts, some their own mirror image, are no reason to complain, nor is chance that is told."""
     check_game(Corridor(batch_size), seed=seed, num_steps=num_steps)
+    check_game(Windy(batch_size), seed=seed, num_steps=num_steps)
 
 
 def test_check_needs_a_step() -> None:
