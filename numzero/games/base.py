@@ -30,6 +30,7 @@ __all__ = [
     "require_legal",
     "require_mask",
     "spec_problems",
+    "whole_part",
 ]
 
 STAY = -1
@@ -81,6 +82,13 @@ class ObservationPart(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, start=start, stop=start + math.prod(self.shape))
 
 
+def whole_part(
+    name: str, shape: tuple[int, ...], low: float | None = None, high: float | None = None
+) -> ObservationPart:
+    """The part of an observation that is all of it, numbers of this shape between `low` and `high`."""
+    return ObservationPart(name=name, kind="numbers", shape=shape, start=0, stop=math.prod(shape), low=low, high=high)
+
+
 class GameSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What never changes about a game; written into agents and runs, so plain values only."""
 
@@ -110,6 +118,9 @@ class GameSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     observation_parts: tuple[ObservationPart, ...] = ()
     """What an observation, as one row of numbers, is made of, all of it and in order; nothing where nobody said it."""
+
+    left_out: tuple[str, ...] = ()
+    """Parts that the environment shows and an observation has not: "mission (words)"."""
 
     legal_rule: str = ""
     """Which actions are legal, in words; agents made before it have ""."""

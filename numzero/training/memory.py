@@ -21,8 +21,8 @@ from numzero.search.tree import node_bytes
 from numzero.training.config import RunConfig
 from numzero.usage import container_bytes
 
-__all__ = ["Memory", "Pieces", "check_memory", "memory_of", "pieces_of", "window_bytes"]
-__all__ += ["window_slots_beside"]
+__all__ = ["SHORTEST_PIECE", "Memory", "Pieces", "check_memory", "memory_of", "pieces_of", "position_bytes"]
+__all__ += ["window_bytes", "window_slots_beside"]
 
 RUNNING_SHARE = 0.25
 """Of `replay.memory_mb`, for episodes that are under way, where these are long or nobody knows how long."""
@@ -53,7 +53,7 @@ def pieces_of(config: RunConfig, spec: GameSpec, workers: int) -> Pieces:
     """
     copies = config.selfplay.batch_size * max(1, workers)
     before = FrameStack(spec, config.observation).num_before
-    position = 2 * copies * _position_bytes(spec)  # one here, and one on its way
+    position = 2 * copies * position_bytes(spec)  # one here, and one on its way
     budget = int(config.replay.memory_mb * MEBIBYTE * RUNNING_SHARE)
     room = min(budget // position, window_slots_beside(config, spec, budget)) - before - 1
     asked = config.selfplay.segment_steps or spec.max_steps
@@ -63,7 +63,7 @@ def pieces_of(config: RunConfig, spec: GameSpec, workers: int) -> Pieces:
     return Pieces(room, (steps + before + 1) * position, asked is None or asked > room)
 
 
-def _position_bytes(spec: GameSpec) -> int:
+def position_bytes(spec: GameSpec) -> int:
     """Of one position of a running episode."""
     columns = zero_columns((1,), spec.num_actions, spec.observation_shape, spec.observation_dtype)
     return sum(getattr(columns, name).nbytes for name in COLUMNS)

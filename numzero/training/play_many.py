@@ -21,15 +21,19 @@ from numzero.agent import Agent
 from numzero.files import tidy
 from numzero.folders import GAMES, STORE_NAME, FolderLock, kind_of
 from numzero.interrupts import Interrupts
-from numzero.replay import GAME_NOTE, GameStore
+from numzero.replay import GAME_NOTE, MEBIBYTE, GameStore
 from numzero.runtime.base import UNLIMITED, Place, Runtime
 from numzero.runtime.factory import make_runtime
 from numzero.runtime.family import no_orphans
+from numzero.training.memory import SHORTEST_PIECE, position_bytes
 from numzero.training.roles.selfplay import SelfPlayConfig, SelfPlayTask, selfplay, warm_up
 
 __all__ = ["SelfPlaySession", "SelfPlayTotals"]
 
 POLL_SECONDS = 0.5
+
+RUNNING_MB = 1024
+"""Memory of all games under way, in MiB; longer ones are stored in pieces."""
 
 
 class SelfPlayTotals:
@@ -118,8 +122,18 @@ class SelfPlaySession:
         config = SelfPlayConfig(batch_size=batch_size)
         played = hashlib.sha256(agent.files.initial + agent.files.recurrent + repr((search, batch_size)).encode())
         label = f"{played.hexdigest()[:8]}-"  # the same seed with another agent or budget is another game
-        name, gamma = agent.info.spec.name, agent.info.discount
-        task = SelfPlayTask(name, search, config, gamma, self.seed, 0, label=label, observation=agent.info.observation)
+        spec, copies = agent.info.spec, batch_size * self.workers
+        task = SelfPlayTask(
+            spec.name,
+            search,
+            config,
+            agent.info.discount,
+            self.seed,
+            0,
+            label=label,
+            observation=agent.info.observation,
+            most_steps=max(SHORTEST_PIECE, RUNNING_MB * MEBIBYTE // (copies * position_bytes(spec))),
+        )
         return [task._replace(actor=i, num_games=quota) for i, quota in enumerate(quotas)]
 
     def run(

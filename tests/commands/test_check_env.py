@@ -64,9 +64,9 @@ def test_what_ends_or_holds_its_process_is_told_with_its_step(
     assert "at step 3" in said.stdout
 
 
-def train(folder: Path, *more: str) -> Result:
-    """A tiny run with an environment that keeps statistics."""
-    settings = [*RUN, "game=tests.games.planted:NormalizesObservations"]
+def train(folder: Path, *more: str, game: str = "tests.games.planted:NormalizesObservations") -> Result:
+    """A tiny run, by default with an environment that keeps statistics."""
+    settings = [*RUN, f"game={game}"]
     words = ["train", "cartpole", "--run", str(folder), "--workers", "0", *more]
     return CliRunner().invoke(main, words + [word for setting in settings for word in ("--set", setting)])
 
@@ -85,6 +85,12 @@ def test_training_says_first_what_a_short_check_found(tmp_path: Path) -> None:
     assert "NormalizeObservation keeps statistics" in fault
     assert summary in said.stderr
     assert fault in said.stderr
+
+
+def test_training_says_first_what_it_does_not_see(tmp_path: Path) -> None:
+    """Words that an environment shows, by the name of the part."""
+    assert train(tmp_path, game="tests.games.environments:Talks").exit_code == 0
+    assert checks_noted(tmp_path)[0].endswith(". Left out of what it shows: order (words).")
 
 
 def test_training_can_do_without_the_check(tmp_path: Path) -> None:

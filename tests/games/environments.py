@@ -127,6 +127,26 @@ class Pixels(Corridor):
         return np.full((2, 3, 1), 40 * self.position, np.uint8)
 
 
+class Screen(Corridor):
+    """Pictures large enough to be convolved, rows first."""
+
+    observation_space = Box(0, 255, (20, 24, 3), np.uint8)
+
+    def observe(self) -> Any:
+        screen = np.zeros((20, 24, 3), np.uint8)
+        screen[5:9, 2 + 3 * self.position : 8 + 3 * self.position] = (250, 120, 60)
+        return screen
+
+
+class Talks(Corridor):
+    """Shows words beside its numbers."""
+
+    observation_space = Dict({"at": Box(0, 10, (1,), np.float32), "order": Text(20)})
+
+    def observe(self) -> Any:
+        return {"at": np.array([self.position], np.float32), "order": "go on"}
+
+
 class Counts(Corridor):
     """Whole numbers that are no bytes."""
 

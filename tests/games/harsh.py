@@ -71,6 +71,22 @@ class SetsTorch(Corridor):
         return super().step(action)
 
 
+class EntersInferenceMode(Corridor):
+    """Leaves torch without gradients for good, as one that holds a trained network may, and finds it so."""
+
+    def reset(self, **keywords: Any) -> Any:
+        torch = importlib.import_module("torch")
+        self.mode = torch.inference_mode()
+        self.mode.__enter__()
+        return super().reset(**keywords)
+
+    def step(self, action: Any) -> Any:
+        torch = importlib.import_module("torch")
+        assert torch.is_inference_mode_enabled()
+        assert not torch.is_grad_enabled()
+        return super().step(action)
+
+
 class TakesInterrupts(Corridor):
     def __init__(self) -> None:
         super().__init__()

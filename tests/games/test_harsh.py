@@ -63,6 +63,25 @@ def test_settings_of_libraries_stay_ours() -> None:
     subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
 
 
+def test_an_inference_mode_that_is_entered_and_not_left_is_the_environments() -> None:
+    """However often it is entered: what trains beside it has gradients, and so has a second game's code."""
+    program = (
+        "import torch\n"
+        "from tests.games.test_harsh import HARSH, play\n"
+        "from numzero.games import make_game\n"
+        "from numzero.games.adapters import guests\n"
+        "game = make_game(f'{HARSH}:EntersInferenceMode', 2)\n"
+        "for _ in range(3):\n"
+        "    play(game)\n"
+        "    assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()\n"
+        "    weight = torch.ones(2, requires_grad=True)\n"
+        "    (weight * 2).sum().backward()\n"
+        "    assert weight.grad.tolist() == [2, 2]\n"
+        "assert len(guests._inference_modes) <= 1\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
+
+
 def test_interrupts_stay_ours() -> None:
     """^C does what it did, whatever an environment wants it to do."""
     before = signal.getsignal(signal.SIGINT)

@@ -17,6 +17,8 @@ from numzero.judging.evaluate import episodes
 from numzero.judging.opponents import RandomPlayer
 from numzero.metrics import Evaluated, Event, Noted
 from numzero.studies.study import Study
+from numzero.training import play_many
+from numzero.training.memory import SHORTEST_PIECE
 from numzero.training.play_many import SelfPlaySession
 from numzero.training.run import TrainingRun
 from tests.games.harsh import FOLDER
@@ -145,6 +147,17 @@ def on_read_only(disk: Path, commands: dict[str, list[str]]) -> dict[str, tuple[
     assert done.returncode == 0, done.stderr
     found: dict[str, tuple[int, str]] = json.loads(done.stdout)
     return found
+
+
+def test_selfplay_stores_games_that_outgrow_the_memory_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long they are: what is under way is bounded, whatever the number of processes and copies."""
+    agent = Agent.load(write_agent(tmp_path / "agent"))
+    few, many = (SelfPlaySession(agent, tmp_path / "games", workers=count).task for count in (1, 8))
+    assert few.most_steps == pytest.approx(8 * many.most_steps, rel=1e-4)
+    monkeypatch.setattr(play_many, "RUNNING_MB", 0)
+    assert SelfPlaySession(agent, tmp_path / "games").task.most_steps == SHORTEST_PIECE
 
 
 def test_folders_mean_what_they_meant_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

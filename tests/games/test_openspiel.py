@@ -21,7 +21,9 @@ SOME = ("2048", "backgammon", "breakthrough(columns=5, rows=5)", "catch", "chess
 @pytest.mark.parametrize("name", SOME)
 def test_games_of_openspiel_keep_the_contract(name: str) -> None:
     """`check_game` finds nothing."""
-    check_game(make_game(f"openspiel:{name}", 2), num_steps=40)
+    game = make_game(f"openspiel:{name}", 2)
+    check_game(game, num_steps=40)
+    assert [part.name for part in game.spec.observation_parts] == ["observation"]
 
 
 @pytest.mark.slow

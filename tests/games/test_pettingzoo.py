@@ -27,7 +27,9 @@ def made(name: str, batch_size: int) -> Any:
 @pytest.mark.parametrize("name", GAMES)
 def test_games_of_pettingzoo_keep_the_contract(name: str) -> None:
     """`check_game` finds nothing."""
-    check_game(made(name, 2), num_steps=30)
+    game = made(name, 2)
+    check_game(game, num_steps=30)
+    assert [(part.name, part.low, part.high) for part in game.spec.observation_parts] == [("observation", 0.0, 1.0)]
 
 
 @pytest.mark.parametrize("name", ["connect_four_v3", "leduc_holdem_v4"])

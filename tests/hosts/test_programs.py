@@ -14,12 +14,26 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from numzero.agent import Agent, AgentInfo, agent_files
+from numzero.exporting.folder import export
+from numzero.files import write_folder
+from numzero.games import game_spec
+from numzero.games.turns import model_discount, turn_gamma
+from numzero.networks.config import network_config
+from numzero.networks.export import Exporter
+from numzero.networks.network import make_network
 from tests.hosts.toolchains import HOSTS, MISSING
 from tests.shipped import MODELS, SHIPPED
+from tests.tiny import SEARCH
 
 AGENTS = sorted(path.parent.name for path in MODELS.glob("*/golden.json"))
 LONGEST_SAMPLE = 60
 SAMPLES = {"python": "act.py", "node": "act.mjs", "cpp": "act.cpp", "web": "worker.mjs"}
+
+
+SCREEN = "tests.games.environments:Screen"
+PICTURES = "pictures"
+"""An agent with random weights that sees SCREEN through a body for pictures; all others ship."""
 
 
 class Golden(NamedTuple):
@@ -29,10 +43,30 @@ class Golden(NamedTuple):
     cases: list[dict[str, Any]]
 
 
-def golden(agent: str) -> Golden:
-    info = json.loads((MODELS / agent / "agent.json").read_text(encoding="utf-8"))
-    cases = json.loads((MODELS / agent / "golden.json").read_text(encoding="utf-8"))["cases"]
+def golden(folder: Path) -> Golden:
+    info = json.loads((folder / "agent.json").read_text(encoding="utf-8"))
+    cases = json.loads((folder / "golden.json").read_text(encoding="utf-8"))["cases"]
     return Golden(tuple(info["spec"]["observation_shape"]), cases)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The exported folder of PICTURES."""
+    spec = game_spec(SCREEN)
+    body = {"kind": "image", "channels": 4, "blocks": 1}
+    config = network_config(body=body, observation_scaling="pictures", head_scale=1.0)
+    network = make_network(spec.observation_shape, spec.num_actions, config, 0, turn_gamma(spec, 0.9))
+    files = Exporter(network, model_discount(spec, 0.9)).files(network, version=0)
+    agent = Agent(AgentInfo(spec=spec, discount=0.9, search=SEARCH, model_version=0), files)
+    folder = tmp_path_factory.mktemp("pictures")
+    write_folder(folder / "agent", agent_files(agent.info, agent.files))
+    export(folder / "agent", folder / "exported", games=0, trust=SCREEN)
+    return folder / "exported"
+
+
+def folder_of(agent: str, request: pytest.FixtureRequest) -> Path:
+    pictures: Path = request.getfixturevalue("pictures") if agent == PICTURES else MODELS / agent
+    return pictures
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +81,14 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def command(host: str, agent: str, request: pytest.FixtureRequest) -> list[str]:
-    path = str(MODELS / agent / "agent.onnx")
+def command(host: str, agent: Path, request: pytest.FixtureRequest) -> list[str]:
+    path = str(agent / "agent.onnx")
     if host == "python":
         return [sys.executable, "-I", "-W", "error", str(HOSTS / "python" / "act.py"), path]
     if host == "node":
         return ["node", str(HOSTS / "node" / "act.mjs"), path]
-    folder: Path = request.getfixturevalue("build")
-    return [str(folder / "act"), path, *map(str, golden(agent).shape)]
+    built: Path = request.getfixturevalue("build")
+    return [str(built / "act"), path, *map(str, golden(agent).shape)]
 
 
 def line(case: dict[str, Any]) -> str:
@@ -63,15 +97,16 @@ def line(case: dict[str, Any]) -> str:
     return f"{case['num_simulations']} {legal} {' '.join(map(repr, case['observation']))}\n"
 
 
-@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("agent", [*AGENTS, PICTURES])
 @pytest.mark.parametrize("host", ["python", "node", "cpp"])
 def test_a_host_plays_every_golden_case(host: str, agent: str, request: pytest.FixtureRequest) -> None:
     """Action and visits to the number, the value to four digits, or to five of the largest."""
     if reason := MISSING[host]():
         pytest.skip(reason)
-    cases = golden(agent).cases
+    folder = folder_of(agent, request)
+    cases = golden(folder).cases
     assert len(cases) == 100
-    words = command(host, agent, request)
+    words = command(host, folder, request)
     asked = "".join(map(line, cases))
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
     done = subprocess.run(words, input=asked, env=environment, capture_output=True, text=True, timeout=300, check=False)
@@ -111,8 +146,8 @@ def test_a_host_writes_nothing_into_the_users_folder(host: str, tmp_path: Path, 
     """Where onnxruntime keeps what it reports: an id of the device, and a database of what waits to be sent."""
     if reason := MISSING[host]():
         pytest.skip(reason)
-    words = command(host, "tictactoe", request)
-    asked = "".join(map(line, golden("tictactoe").cases[:3]))
+    words = command(host, MODELS / "tictactoe", request)
+    asked = "".join(map(line, golden(MODELS / "tictactoe").cases[:3]))
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_"))}
     environment["HOME"] = str(tmp_path)
     done = subprocess.run(words, input=asked, env=environment, capture_output=True, text=True, timeout=300, check=False)

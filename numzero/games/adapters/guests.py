@@ -63,14 +63,28 @@ def _handle(handlers: Any) -> None:
             signal.signal(number, handler)
 
 
-def _torch() -> Any:
-    """Torch's defaults, where somebody imported it; its own, where nobody did."""
+class _Torch(NamedTuple):
+    """Torch's defaults, in the order in which they are set."""
+
+    inference_mode: bool
+    """First, since gradients go with it."""
+    gradients: bool
+    dtype: Any
+    num_threads: int
+    is_deterministic: bool
+    device: str
+    finds_anomalies: bool
+
+
+def _torch() -> _Torch | None:
+    """Torch's defaults, where somebody imported it; None, where nobody did."""
     torch: Any = sys.modules.get("torch")
     if not hasattr(torch, "set_default_device"):  # not there, or about to be
         return None
-    return (
-        torch.get_default_dtype(),
+    return _Torch(
+        torch.is_inference_mode_enabled(),
         torch.is_grad_enabled(),
+        torch.get_default_dtype(),
         torch.get_num_threads(),
         torch.are_deterministic_algorithms_enabled(),
         torch.empty(0).device.type,
@@ -78,15 +92,17 @@ def _torch() -> Any:
     )
 
 
-def _set_torch(values: Any) -> None:
-    torch = sys.modules.get("torch")
-    now = _torch()
+def _set_torch(values: _Torch | None) -> None:
+    torch, now = sys.modules.get("torch"), _torch()
     if torch is None or now is None:
         return
-    wanted = (torch.float32, True, now[2], False, "cpu", False) if values is None else values
+    wanted = _Torch(False, True, torch.float32, now.num_threads, False, "cpu", False) if values is None else values
+    if now.inference_mode != wanted.inference_mode:
+        now = now._replace(gradients=_switch_inference_mode(torch, wanted.inference_mode))
     writers = (
-        torch.set_default_dtype,
+        lambda mode: None,  # done
         torch.set_grad_enabled,
+        torch.set_default_dtype,
         torch.set_num_threads,
         torch.use_deterministic_algorithms,
         lambda device: torch.set_default_device(None if device == "cpu" else device),
@@ -95,6 +111,20 @@ def _set_torch(values: Any) -> None:
     for write, value, seen in zip(writers, wanted, now, strict=True):
         if value != seen:
             write(value)
+
+
+_inference_modes: list[Any] = []
+"""Those that were entered here: torch cannot set the mode, it can only be entered and left again."""
+
+
+def _switch_inference_mode(torch: Any, wanted: bool) -> bool:
+    """Leave the mode that was entered here last, if that does; else enter another. Whether gradients are on now."""
+    if _inference_modes:
+        _inference_modes.pop().__exit__(None, None, None)
+    if torch.is_inference_mode_enabled() != wanted:
+        _inference_modes.append(torch.inference_mode(wanted))
+        _inference_modes[-1].__enter__()
+    return bool(torch.is_grad_enabled())
 
 
 _SETTINGS = {

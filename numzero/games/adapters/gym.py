@@ -258,6 +258,7 @@ def _spec(env_id: str, env: _Environment, observations: Observations, actions: A
         action_names=actions.names,
         observation_layout=f"What {env_id} of gymnasium observes, {observations.words}.",
         observation_parts=observations.parts,
+        left_out=observations.left_out,
         legal_rule=_legal_rule(env, len(actions.names)),
     )
 

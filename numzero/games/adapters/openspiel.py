@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from numzero import crash_context
 from numzero.errors import UserError, nearest
 from numzero.games.adapters.rows import RowsGame, Seen, make_rows
-from numzero.games.base import GameSpec, spec_problems
+from numzero.games.base import GameSpec, spec_problems, whole_part
 from numzero.games.naming import parse_name
 
 __all__ = ["SpielGame", "spiel_names"]
@@ -93,7 +93,8 @@ class SpielGame(RowsGame):
         spec = _read_spec(game, title)
         if problems := spec_problems(spec):
             raise UserError(f"{title!r} is no game: {problems[0]} Give other arguments.")
-        super().__init__(spec, make_rows(lambda _: _SpielRow(game), batch_size))
+        rows = make_rows(lambda _: _SpielRow(game), batch_size)
+        super().__init__(spec, rows, guests=rows.guests)
 
     def render(self, row: int) -> str:
         """Copy `row` as OpenSpiel writes it, and its moves in OpenSpiel's words where these are no names of actions."""
@@ -266,6 +267,7 @@ def _read_spec(game: _Game, title: str) -> GameSpec:
             f"What OpenSpiel's {kind.long_name} shows the player to move, {int(np.prod(shape))} numbers{words}: "
             "its observation_tensor."
         ),
+        observation_parts=(whole_part("observation", shape),),
         legal_rule=f"What the rules of {kind.long_name} allow: OpenSpiel's legal_actions.",
         turns="alternate" if kind.short_name in ALTERNATING or game.num_players() == 1 else "vary",
     )

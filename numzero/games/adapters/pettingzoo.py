@@ -17,7 +17,7 @@ from numzero import crash_context
 from numzero.errors import UserError, nearest
 from numzero.games.adapters.reading import Misfit, as_array, read_reward, shown
 from numzero.games.adapters.rows import RowsGame, Seen, make_rows
-from numzero.games.base import GameSpec
+from numzero.games.base import GameSpec, whole_part
 from numzero.games.bring import made, wrapped
 from numzero.games.naming import GameName, parse_name
 
@@ -179,21 +179,23 @@ def _read_spec(env: _Environment, title: str) -> GameSpec:
     shape = tuple(int(size) for size in box.shape)
     if len(shape) == 3:
         shape = (shape[2], shape[0], shape[1])
-    whole = np.dtype(box.dtype).kind in "biu" and int(box.low.min()) >= 0 and int(box.high.max()) <= 255
+    low, high = float(box.low.min()), float(box.high.max())
+    is_whole = np.dtype(box.dtype).kind in "biu" and low >= 0 and high <= 255
     name = env.metadata.get("name", title)
     words = f" of shape {shape}{' (planes, rows, columns)' if len(shape) == 3 else ''}" if len(shape) > 1 else ""
     return GameSpec(
         name=title,
         num_actions=num_actions,
         observation_shape=shape,
-        observation_dtype="uint8" if whole else "float32",
+        observation_dtype="uint8" if is_whole else "float32",
         num_players=2,
         max_steps=None,
         action_names=tuple(map(str, range(num_actions))),
         observation_layout=(
             f"What PettingZoo's {name} shows the player to move, {int(np.prod(shape))} numbers{words}, "
-            f"from {float(box.low.min()):g} to {float(box.high.max()):g}: its documentation says what they mean."
+            f"from {low:g} to {high:g}: its documentation says what they mean."
         ),
+        observation_parts=(whole_part("observation", shape, low, high),),
         legal_rule="What the action_mask of the position allows.",
         turns="alternate" if str(name).rpartition("_v")[0] in ALTERNATING else "vary",
     )

@@ -119,12 +119,14 @@ class EnvironmentReport(msgspec.Struct, frozen=True, kw_only=True):
     def summary(self) -> str:
         """What came out, in a sentence."""
         play = self.play
+        left_out = self.spec.left_out if self.spec is not None else ()
+        unseen = f" Left out of what it shows: {', '.join(left_out)}." if left_out else ""
         if play is None or not play.num_steps:
-            return f"{self.environment} was checked: {self.verdict}."
+            return f"{self.environment} was checked: {self.verdict}.{unseen}"
         figures = f"{play.num_steps:,} steps of random play, {play.steps_per_second:,.0f} a second"
         if play.mean_return is not None:
             figures += f", episodes of {play.mean_length:.0f} steps, returns of {play.mean_return:.3g} on average"
-        return f"{self.environment} was checked: {self.verdict}; {figures}."
+        return f"{self.environment} was checked: {self.verdict}; {figures}.{unseen}"
 
 
 class Findings:
