@@ -39,6 +39,7 @@ from numzero.replay import ReplayConfig
 from numzero.runtime.base import RuntimeConfig
 from numzero.search import SearchConfig
 from numzero.targets import TargetConfig
+from numzero.training.misfit import misfit
 from numzero.training.roles.reanalyze import ReanalyzeConfig
 from numzero.training.roles.selfplay import SelfPlayConfig
 
@@ -368,7 +369,7 @@ def _convert(raw: dict[str, Any], overrides: Iterable[str], source: str) -> RunC
     try:
         config = msgspec.convert(raw, RunConfig)
     except msgspec.ValidationError as error:
-        raise UserError(f"{source}: {error}.") from error
+        raise UserError(f"{source}: {misfit(error, raw, RunConfig)}") from error
     if problems := config.check():
         raise UserError(f"{source}: {' '.join(problems)}")
     return config

@@ -60,9 +60,10 @@ def _has(kind: Any, name: str, table: object) -> bool:
     """Whether a group of settings has one of this name, and is the one that the table's tag means."""
     if not isinstance(kind, type) or name not in get_type_hints(kind):
         return False
-    info = msgspec.inspect.type_info(kind)
-    tag = getattr(info, "tag", None)
-    return tag is None or not isinstance(table, Mapping) or table.get(info.tag_field) == tag  # type: ignore[union-attr]
+    config = getattr(kind, "__struct_config__", None)
+    if config is None or config.tag is None or not isinstance(table, Mapping):
+        return True
+    return bool(table.get(config.tag_field) == config.tag)
 
 
 def _members(hint: Any) -> Iterator[Any]:
