@@ -139,7 +139,7 @@ class _KernelCache:
     def load_overload(self, signature: Any, target: Any) -> Any:
         """What was compiled for the signature, or None."""
         target.refresh()
-        folder = None if self._stamp is None else cache_folder()
+        folder = cache_folder() if self._is_known() else None
         if folder is None:
             return None
         key = self._key(signature, target.codegen())
@@ -156,7 +156,7 @@ class _KernelCache:
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Keep what was compiled, where that can be done."""
-        folder = None if self._stamp is None else cache_folder()
+        folder = cache_folder() if self._is_known() else None
         if folder is None:
             return
         if result.library.has_dynamic_globals or result.lifted:
@@ -170,15 +170,30 @@ class _KernelCache:
 
     def _key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
         """All that the machine code depends on: two equal keys may share an entry."""
-        cells = self._function.__closure__ or ()
-        closure = _dumps(tuple(cell.cell_contents for cell in cells)) if cells else b""
+        captured = tuple(map(_lasting, self._captured()))
+        closure = _dumps(captured) if captured else b""
         made_of = (_digest(self._function.__code__.co_code), _digest(closure), str(self._flags), _settings())
         return (signature, codegen.magic_tuple(), self._stamp, self._name, made_of)
+
+    def _captured(self) -> list[Any]:
+        """What a function made inside another one has of that: numbers, arrays, other kernels."""
+        return [cell.cell_contents for cell in self._function.__closure__ or ()]
+
+    def _is_known(self) -> bool:
+        """Whether all sources that the machine code comes from are."""
+        caches = [self, *(getattr(each, "_cache", None) for each in self._captured())]
+        return all(cache._stamp is not None for cache in caches if isinstance(cache, _KernelCache))
 
     def _entry(self, key: tuple[Any, ...]) -> str:
         """The name of its file; two keys may share a name, so the key is in the file."""
         texts = [str(key[0]), *map(repr, key[1:])]
         return f"{self._name}-{_digest(texts[0].encode())[:16]}-{_digest(repr(texts).encode())[:32]}.kernel"
+
+
+def _lasting(captured: Any) -> Any:
+    """What a kernel captured, as it is in every process: of another kernel, which code it is."""
+    cache = getattr(captured, "_cache", None)
+    return (cache._name, cache._stamp, cache._flags) if isinstance(cache, _KernelCache) else captured
 
 
 def _settings() -> str:

@@ -237,6 +237,35 @@ def test_an_edit_beside_a_users_own_kernels_is_seen(tmp_path: Path) -> None:
         assert [line[0] for line in seen] == expected, changed
 
 
+MADE_OF_OTHERS = """
+from numzero.compiled import kernel
+
+def repeated(inner, name):
+    def twice(x):
+        return inner(inner(x))
+    twice.__qualname__ = name
+    return kernel(twice)
+"""
+RULES = "from numzero.compiled import kernel\n@kernel\ndef rule(x):\n    return x + {}\n"
+
+
+@jit
+def test_a_kernel_made_of_another_is_kept_with_the_sources_of_both(tmp_path: Path) -> None:
+    """Kernels that a function makes of those it is given are kept for other processes, each with what it was given."""
+    folder, cache = tmp_path / "user", tmp_path / "cache"
+    folder.mkdir()
+    (folder / "making.py").write_text(MADE_OF_OTHERS, encoding="utf-8")
+    (folder / "one.py").write_text(RULES.format(1), encoding="utf-8")
+    (folder / "ten.py").write_text(RULES.format(10), encoding="utf-8")
+    code = "import one, ten\nfrom making import repeated\n"
+    code += "kernels = [repeated(one.rule, 'same'), repeated(ten.rule, 'same')]\n"
+    code += "print([(int(each(0)), each.stats.cache_hits != {}) for each in kernels])"
+    assert run(folder, code, cache=cache) == ("[(2, False), (20, False)]\n", "")
+    assert run(folder, code, cache=cache) == ("[(2, True), (20, True)]\n", "")
+    (folder / "ten.py").write_text(RULES.format(30), encoding="utf-8")
+    assert run(folder, code, cache=cache) == ("[(2, True), (60, False)]\n", "")
+
+
 @jit
 def test_what_changes_while_a_process_runs_is_not_kept_under_a_wrong_name(
     cache: Path, heard: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

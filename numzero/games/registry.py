@@ -38,7 +38,11 @@ __all__ = [
 ENTRY_POINTS = "numzero.games"
 """The group under which installed packages offer games: a name, and what makes a batch of so many copies."""
 
-_BOARDS = {"tictactoe": "numzero.games.boards.tictactoe:TicTacToe"}
+_BOARDS = {
+    "connectfour": "numzero.games.boards.connectfour:ConnectFour",
+    "gomoku": "numzero.games.boards.gomoku:Gomoku",
+    "tictactoe": "numzero.games.boards.tictactoe:TicTacToe",
+}
 """numzero's own: a new one is a file, and a line here."""
 
 _WORLDS = {

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from numzero.errors import UserError
 from numzero.games import STAY, TicTacToe
-from numzero.games.boards.tictactoe import EMPTY, ILLEGAL, action_values, all_positions
+from numzero.games.boards.base import EMPTY
+from numzero.games.boards.tictactoe import ILLEGAL, action_values, all_positions
 from tests.reference import tictactoe as reference
 
 RNG = np.random.default_rng(0)

@@ -1,23 +1,22 @@
-"""Tic-tac-toe: the rules as kernels on a batch of boards, and exact play to measure agents against.
+"""Tic-tac-toe: three in a row by the rules of `gomoku`, and exact play to measure agents against.
 
-Knows the rules, the eight symmetries and the value of every position; knows nothing of search, networks or gymnasium.
+Knows the eight symmetries and the value of every position; knows nothing of search, networks or gymnasium.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.compiled import kernel
 from numzero.errors import UserError
-from numzero.games.base import STAY, GameSpec, SolvedPositions, Symmetries
-from numzero.games.boards.base import Board
+from numzero.games.base import GameSpec, SolvedPositions, Symmetries
+from numzero.games.boards.base import EMPTY, Board, cell_symmetries, read_only, symmetries_of_cells
+from numzero.games.boards.gomoku import RULES
 
 __all__ = [
-    "EMPTY",
     "ILLEGAL",
     "Positions",
     "TicTacToe",
@@ -25,13 +24,8 @@ __all__ = [
     "all_positions",
 ]
 
-EMPTY = 0
-"""Mark of an empty cell; player p's mark is p + 1: 1 for X, who moves first, 2 for O."""
-
 ILLEGAL = -2
 """Stands in `action_values` for an action that cannot be played."""
-
-_T = TypeVar("_T", bound=np.generic)
 
 NUM_CELLS = 9
 LINES = np.array([[0, 1, 2], [3, 4, 5], [6, 7, 8], [0, 3, 6], [1, 4, 7], [2, 5, 8], [0, 4, 8], [2, 4, 6]])
@@ -61,26 +55,7 @@ class TicTacToe(Board):
     """
 
     def __init__(self, batch_size: int) -> None:
-        super().__init__(_SPEC, batch_size, NUM_CELLS, _symmetries())
-
-    def move(self, action: NDArray[np.int32], reward: NDArray[np.float32], terminated: NDArray[np.bool_]) -> bool:
-        """See `Board`."""
-        return bool(_step(self.board, self._to_play, self._running, action, reward, terminated))
-
-    def observe(self, observation: NDArray[Any]) -> None:
-        """See `Board`."""
-        _observe(self.board, self._to_play, observation.reshape(self.batch_size, 3, NUM_CELLS))
-
-    def mark_legal(self, legal: NDArray[np.bool_]) -> None:
-        """See `Board`."""
-        _mark_legal(self.board, self._running, legal)
-
-    def play_randomly(self, num_moves: NDArray[np.int64], rng: np.random.Generator) -> None:
-        """See `PlaysRandomly`."""
-        left = num_moves.copy()
-        while left.any():
-            numbers = rng.random((self.batch_size, 2 * NUM_CELLS))
-            _play_randomly(self.board, self._to_play, self._running, num_moves, left, numbers)
+        super().__init__(_SPEC, batch_size, RULES, (3, 3, 3), symmetries=_symmetries())
 
     def solved_positions(self) -> SolvedPositions:
         """See `Solved`: 4,520 of them; 1 wins, 0 draws, -1 loses."""
@@ -151,7 +126,7 @@ def all_positions() -> Positions:
     to_play = ((board != EMPTY).sum(axis=1) % 2).astype(np.int8)
     game = TicTacToe(len(board))
     game.set_state(board, to_play)
-    return Positions(*(_read_only(array) for array in (board, to_play, game.observation(), game.legal())))
+    return Positions(*(read_only(array) for array in (board, to_play, game.observation(), game.legal())))
 
 
 @functools.cache
@@ -160,7 +135,7 @@ def action_values() -> NDArray[np.int8]:
 
     1 wins, 0 draws, -1 loses, ILLEGAL cannot be played.
     """
-    return _read_only(_solution().action_values[_codes(all_positions().board)])
+    return read_only(_solution().action_values[_codes(all_positions().board)])
 
 
 class _Solution(NamedTuple):
@@ -183,7 +158,7 @@ def _solution() -> _Solution:
             best_reply = values[_codes(child)].max(axis=1)  # ILLEGAL where the child is over
             ended_value = _has_line(child).astype(np.int8)
             values[_codes(here), cell] = np.where(_is_over(child), ended_value, -best_reply)
-    return _Solution(_read_only(reachable), _read_only(values))
+    return _Solution(read_only(reachable), read_only(values))
 
 
 @functools.cache
@@ -224,112 +199,5 @@ def _is_over(board: NDArray[np.int8]) -> NDArray[np.bool_]:
 @functools.cache
 def _symmetries() -> Symmetries:
     """The eight of the square, the identity first."""
-    square = np.arange(NUM_CELLS).reshape(3, 3)
-    cells = np.stack([np.rot90(sheet, turns).ravel() for sheet in (square, square.T) for turns in range(4)])
-    observation = np.concatenate([plane * NUM_CELLS + cells for plane in range(3)], axis=1)
-    # cells[s, new] is the old cell that comes to new; an action goes the other way.
-    return Symmetries(_read_only(observation.astype(np.int32)), _read_only(np.argsort(cells, axis=1).astype(np.int32)))
-
-
-def _read_only(array: NDArray[_T]) -> NDArray[_T]:
-    array.setflags(write=False)
-    return array
-
-
-@kernel
-def _step(
-    board: NDArray[np.int8],
-    to_play: NDArray[np.int8],
-    running: NDArray[np.bool_],
-    action: NDArray[np.int32],
-    reward: NDArray[np.float32],
-    terminated: NDArray[np.bool_],
-) -> bool:
-    """Mark a cell in every row, pay for lines, pass the turn; False, and nothing moves, if a cell may not be marked."""
-    for b in range(len(board)):
-        cell = action[b]
-        if cell != STAY and not (0 <= cell < NUM_CELLS and running[b] and board[b, cell] == EMPTY):
-            return False
-    for b in range(len(board)):
-        if action[b] != STAY:
-            wins, full = _mark_cell(board[b], to_play[b] + 1, action[b])
-            to_play[b] = 1 - to_play[b]
-            reward[b] = 1.0 if wins else 0.0
-            terminated[b] = wins or full
-            running[b] = not terminated[b]
-    return True
-
-
-@kernel
-def _mark_cell(cells: NDArray[np.int8], mark: int, cell: int) -> tuple[bool, bool]:
-    """Write a mark; whether it completed a line, and whether the board is full."""
-    cells[cell] = mark
-    wins = False
-    for i in range(len(LINES)):
-        if cells[LINES[i, 0]] == mark and cells[LINES[i, 1]] == mark and cells[LINES[i, 2]] == mark:
-            wins = True
-    full = True
-    for other in range(NUM_CELLS):
-        if cells[other] == EMPTY:
-            full = False
-    return wins, full
-
-
-@kernel
-def _play_randomly(
-    board: NDArray[np.int8],
-    to_play: NDArray[np.int8],
-    running: NDArray[np.bool_],
-    num_moves: NDArray[np.int64],
-    left: NDArray[np.int64],
-    numbers: NDArray[np.float64],
-) -> None:
-    """Random moves until none is `left` in a row, or its `numbers` `[B, M]` run out: one for a move or a restart."""
-    for b in range(len(board)):
-        for number in numbers[b]:
-            if left[b] == 0:
-                break
-            if not running[b]:
-                board[b] = EMPTY
-                to_play[b] = 0
-                running[b] = True
-                left[b] = int(number * (num_moves[b] + 1))
-            else:
-                wins, full = _mark_cell(board[b], to_play[b] + 1, _nth_empty(board[b], number))
-                to_play[b] = 1 - to_play[b]
-                running[b] = not (wins or full)
-                left[b] = left[b] - 1 if running[b] else num_moves[b]  # not 0: there is a restart to come
-
-
-@kernel
-def _nth_empty(cells: NDArray[np.int8], number: float) -> int:
-    """The empty cell at `number` in [0, 1) of all empty ones."""
-    count = 0
-    for cell in range(NUM_CELLS):
-        count += cells[cell] == EMPTY
-    rank = int(number * count)
-    for cell in range(NUM_CELLS):
-        if cells[cell] == EMPTY:
-            if rank == 0:
-                return cell
-            rank -= 1
-    return STAY
-
-
-@kernel
-def _observe(board: NDArray[np.int8], to_play: NDArray[np.int8], planes: NDArray[np.uint8]) -> None:
-    """Fill planes `[B, 3, 9]` with the mover's marks, the opponent's, and empty cells."""
-    for b in range(len(board)):
-        for cell in range(NUM_CELLS):
-            mark = board[b, cell]
-            planes[b, 0, cell] = mark == to_play[b] + 1
-            planes[b, 1, cell] = mark == 2 - to_play[b]
-            planes[b, 2, cell] = mark == EMPTY
-
-
-@kernel
-def _mark_legal(board: NDArray[np.int8], running: NDArray[np.bool_], legal: NDArray[np.bool_]) -> None:
-    """Fill legal `[B, 9]` with the empty cells of running rows."""
-    for b in range(len(board)):
-        for cell in range(NUM_CELLS):
-            legal[b, cell] = running[b] and board[b, cell] == EMPTY
+    cells = cell_symmetries(3, 3, "all")
+    return symmetries_of_cells(cells, 3, cells)

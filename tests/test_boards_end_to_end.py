@@ -1,0 +1,70 @@
+"""A board by its name and size, through the command line and the embedding face: trained, judged, played, exported."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from numzero import Agent
+from numzero.commands import main
+from numzero.games import make_game
+
+NAME = "connectfour(columns=5, rows=5)"
+TINY = (
+    "network.body.channels=4",
+    "network.body.blocks=1",
+    "network.body.width=8",
+    "search.num_simulations=2",
+    "learner.batch_size=8",
+    "selfplay.batch_size=4",
+    "evaluation.games=2",
+    "schedule.num_updates=3",
+    "schedule.start_steps=40",
+    "schedule.samples_per_step=1.0",
+)
+
+
+def run(*words: object, typed: str | None = None) -> str:
+    """A command that must end well."""
+    done = CliRunner().invoke(main, list(map(str, words)), input=typed, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three updates, its board large enough for a convolution."""
+    folder = tmp_path_factory.mktemp("boards") / "run"
+    settings = [word for setting in TINY for word in ("--set", setting)]
+    run("train", NAME, "--run", folder, "--workers", 0, *settings)
+    return folder
+
+
+def test_a_board_is_judged_by_random_play(trained: Path) -> None:
+    """All games are played to their end."""
+    scores = json.loads(run("evaluate", trained, "--games", 6, "--json"))
+    assert scores["game"] == NAME
+    assert scores["wins"] + scores["draws"] + scores["losses"] == 6
+
+
+def test_a_board_is_played_in_the_terminal(trained: Path) -> None:
+    """A person moves by the names of columns, and sees them."""
+    shown = run("play", trained, "--seed", 0, typed="3\nquit\n")
+    assert " 1 2 3 4 5\n . . . . .\n" in shown
+    assert " . . X . .\n" in shown or " . . O . .\n" in shown
+
+
+def test_an_exported_board_plays_in_an_app(trained: Path, tmp_path: Path) -> None:
+    """What was exported moves legally, one position after the other, until a game is over."""
+    run("export", trained, "--out", tmp_path / "agent", "--games", 0)
+    agent, game = Agent.load(tmp_path / "agent"), make_game(NAME, 1)
+    game.reset(np.ones(1, np.bool_), np.random.default_rng(0))
+    for _ in range(25):
+        decision = agent.act(game.observation()[0], game.legal()[0])
+        if game.step(np.array([decision.action], np.int32)).terminated[0]:
+            break
+    assert not game.legal().any()
