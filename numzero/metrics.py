@@ -19,9 +19,8 @@ from numzero.errors import UserError
 from numzero.files import UNREADABLE, open_file, own_file
 from numzero.paths import explained
 
-__all__ = ["Diagnosed", "Evaluated", "Event", "Finished", "MetricsFile", "Noted", "Predicted", "Progress", "Started"]
-__all__ += ["history"]
-__all__ += ["read_metrics"]
+__all__ = ["Diagnosed", "Evaluated", "Event", "Finished", "MetricsFile", "Noted", "Predicted", "Progress"]
+__all__ += ["RandomPlayed", "Started", "history", "read_metrics"]
 
 LARGEST_FILE = 2**32
 LARGEST_LINE = 2**20
@@ -38,6 +37,9 @@ class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
     num_updates: int
     num_parameters: int
     reanalyze_workers: int = 0
+    num_players: int = 1
+    reward_threshold: float | None = None
+    """As `GameSpec.reward_threshold`."""
     offline: bool = False
     """No environment: it learns from stored games alone."""
     resumed_at: int | None = None
@@ -124,6 +126,17 @@ class Diagnosed(msgspec.Struct, frozen=True, kw_only=True, tag="diagnosed"):
     """Share of positions where the network's likeliest action is the search's."""
 
 
+class RandomPlayed(msgspec.Struct, frozen=True, kw_only=True, tag="random"):
+    """What a random policy gets, measured once in a run."""
+
+    seconds: float
+    updates: int
+    """Made before; 0 but in runs that were begun by an earlier version."""
+    steps: int
+    scores: dict[str, Any]
+    """As those of an evaluation, and `games`, of how many."""
+
+
 class Evaluated(msgspec.Struct, frozen=True, kw_only=True, tag="evaluated"):
     """How the current agent did."""
 
@@ -131,6 +144,8 @@ class Evaluated(msgspec.Struct, frozen=True, kw_only=True, tag="evaluated"):
     updates: int
     steps: int
     scores: dict[str, Any]
+    games: int | None = None
+    """Of how many; runs of before do not say."""
 
 
 class Noted(msgspec.Struct, frozen=True, kw_only=True, tag="noted"):
@@ -153,7 +168,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
     reason: str
 
 
-Event = Started | Progress | Diagnosed | Evaluated | Noted | Finished
+Event = Started | Progress | Diagnosed | RandomPlayed | Evaluated | Noted | Finished
 
 
 class MetricsFile:

@@ -240,7 +240,7 @@ def test_evaluate_says_of_episodes_what_is_documented(agents: Path) -> None:
     """Where one plays: the mean, the deviation and the minimum of the returns."""
     words = ("evaluate", agents / "cartpole", "--games", 3, "--simulations", 0, "--json")
     said = json.loads(succeed(*words).stdout)
-    assert set(said) == CONTEXT | {"mean_return", "std_return", "min_return"}
+    assert set(said) == CONTEXT | {"mean_return", "std_return", "min_return", "mean_length", "truncated"}
     assert said["simulations"] == 0
     assert 1 <= said["min_return"] <= said["mean_return"] <= 500
 

@@ -25,7 +25,7 @@ from numzero.drawing.trees import Node, as_text, lay_out, svg
 from numzero.exporting.card import card
 from numzero.files import write_folder, write_sealed
 from numzero.games import make_game
-from numzero.metrics import Evaluated, Finished, MetricsFile, Noted, Progress, Started
+from numzero.metrics import Evaluated, Finished, MetricsFile, Noted, Progress, RandomPlayed, Started
 from numzero.studies.outcome import study_page
 from numzero.studies.results import Results, SeedResult
 from numzero.training.config import load_preset, save_config
@@ -115,6 +115,7 @@ def evil_run(folder: Path) -> Path:
             window_steps=1,
             eta_seconds=1.0,
         ),
+        RandomPlayed(**common, scores={"mean_return": 1.0, "games": 3, EVIL_JSON: EVIL_JSON}),
         Evaluated(**common, scores={"mean_return": 1.0, EVIL_JSON: EVIL_JSON}),
         Noted(seconds=1.0, updates=5, kind=EVIL_JSON, message=EVIL_JSON),
         Finished(**common, games=1, reason=f"{EVIL_JSON}\nx"),

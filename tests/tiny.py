@@ -32,6 +32,7 @@ RUN = (
     "learner.warmup_updates=2",
     "evaluation.games=4",
     "evaluation.num_simulations=2",
+    "evaluation.random_steps=40",
     "schedule.num_updates=12",
     "schedule.samples_per_step=1.0",
     "schedule.start_steps=60",

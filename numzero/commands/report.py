@@ -15,7 +15,10 @@ from numzero.commands.display import echo
 from numzero.studies.report import read_report, write_page
 from numzero.text import plain
 
-__all__ = ["report"]
+__all__ = ["MARKS", "report"]
+
+MARKS = {"failed": "X", "look": "!", "note": " ", "good": " "}
+"""Before a finding, by its kind."""
 
 
 @click.command()
@@ -34,12 +37,15 @@ def report(run: Path, out: Path | None, as_json: bool) -> None:
     """
     said = read_report(run)
     if as_json:
-        echo(json.dumps({"run": str(run), "findings": [finding._asdict() for finding in said.findings]}))
+        found = [finding._asdict() for finding in said.findings]
+        verdict = said.verdict
+        echo(json.dumps({"run": str(run), "outcome": verdict.outcome, "verdict": verdict.sentence, "findings": found}))
         return
     for damage in said.damages:
         echo(damage, err=True)
     for finding in said.findings:
-        echo(f"{'!' if finding.kind == 'look' else ' '} {finding.name}: {plain(finding.sentence)}")
+        echo(f"{MARKS[finding.kind]} {finding.name}: {plain(finding.sentence)}")
+    echo(said.judgement)
     if out is None and not os.access(run, os.W_OK):
         echo(f"{run} may not be written to, so no page was made. Give it another place: --out PAGE.html", err=True)
         return

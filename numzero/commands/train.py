@@ -6,7 +6,7 @@ Knows the options and what the display says; `api` makes the run, which does the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +17,13 @@ from numzero import api
 from numzero.commands.display import StatusDisplay, echo
 from numzero.commands.environment import env_arg_option
 from numzero.commands.program import program
+from numzero.commands.report import MARKS
 from numzero.commands.trust import env_words, takes_trust
 from numzero.drawing.words import duration, number, score_line
 from numzero.errors import UserError
 from numzero.games import Trust
-from numzero.metrics import Evaluated, Event, Finished, Noted, Progress, Started
+from numzero.judging.verdict import run_verdict
+from numzero.metrics import Evaluated, Event, Finished, Noted, Progress, RandomPlayed, Started
 from numzero.runtime.family import no_orphans
 from numzero.training.named import run_name
 
@@ -135,7 +137,7 @@ def resume(run: Path, trust: Trust, drop_episodes: bool, as_json: bool) -> None:
 def _work(folder: Path, make: Callable[[Callable[[Event], None]], TrainingRun], as_json: bool) -> None:
     """Make a run, show how it goes, and say how it ended."""
     with StatusDisplay(f"numzero: {folder}", quiet=as_json) as display:
-        run = make(lambda event: _show(display, event))
+        run = make(_Shown(display).hear)
         shown = f"{folder}{env_words(run.config.game)}"
         try:
             scores = run.train()
@@ -144,29 +146,47 @@ def _work(folder: Path, make: Callable[[Callable[[Event], None]], TrainingRun], 
                 f"Stopped. To go on: {program()} resume {shown}. "
                 f"The agent so far is there too: {program()} evaluate {shown}."
             ) from None
+    said = api.report(run.folder)
     if as_json:
-        echo(json.dumps({"run": str(folder), "game": run.config.game, "seed": run.plan.seed, **scores}))
+        head = {"run": str(folder), "game": run.config.game, "seed": run.plan.seed}
+        echo(json.dumps({**head, **scores, "outcome": said.verdict.outcome, "verdict": said.verdict.sentence}))
         return
-    for finding in api.report(run.folder).findings:
-        if finding.kind == "look":
-            echo(f"! {finding.name}: {finding.sentence}")
+    for finding in said.findings:
+        if finding.kind in ("failed", "look"):
+            echo(f"{MARKS[finding.kind]} {finding.name}: {finding.sentence}")
+    if scores:
+        echo(said.judgement)
     echo(
         f"The agent is in {folder}. Try: {program()} play {shown}, or: {program()} evaluate {shown}. "
         f"How it learned: {program()} report {folder}"
     )
 
 
-def _show(display: StatusDisplay, event: Event) -> None:
-    if isinstance(event, Started):
-        display.say(_start_line(event))
-    elif isinstance(event, Progress):
-        display.show(_rows(event))
-    elif isinstance(event, Evaluated):
-        display.say(_evaluation_line(event))
-    elif isinstance(event, Noted):
-        display.say(event.message)
-    elif isinstance(event, Finished):
-        display.say(f"{event.reason} after {duration(event.seconds)}: {event.updates:,} updates, {event.steps:,} steps")
+class _Shown:
+    """What a run says, on a display."""
+
+    def __init__(self, display: StatusDisplay) -> None:
+        self._display = display
+        self._judged: list[Event] = []  # what its verdict is made of
+
+    def hear(self, event: Event) -> None:
+        """Show an event."""
+        display = self._display
+        if isinstance(event, Started | RandomPlayed | Evaluated):
+            self._judged.append(event)
+        if isinstance(event, Started):
+            display.say(_start_line(event))
+        elif isinstance(event, Progress):
+            display.show(_rows(event, self._judged))
+        elif isinstance(event, RandomPlayed):
+            display.say(_random_line(event))
+        elif isinstance(event, Evaluated):
+            display.say(_evaluation_line(event, self._judged))
+        elif isinstance(event, Noted):
+            display.say(event.message)
+        elif isinstance(event, Finished):
+            done = f"{event.updates:,} updates, {event.steps:,} steps"
+            display.say(f"{event.reason} after {duration(event.seconds)}: {done}")
 
 
 def _start_line(event: Started) -> str:
@@ -189,7 +209,7 @@ def _pieces(event: Started) -> str:
     return f" (in pieces of {event.most_steps:,} steps where they are longer: replay.memory_mb)"
 
 
-def _rows(event: Progress) -> dict[str, str]:
+def _rows(event: Progress, events: Sequence[Event]) -> dict[str, str]:
     losses = " ".join(f"{name} {value:.3g}" for name, value in event.losses.items() if name != "learning_rate")
     ratio = "" if event.samples_per_step is None else f", {event.samples_per_step:.1f} samples each"
     to_go = f", {duration(event.eta_seconds)} to go" if event.updates else ""
@@ -211,8 +231,15 @@ def _rows(event: Progress) -> dict[str, str]:
         rows["return in training"] = number(event.mean_return)
     if event.mean_length is not None:
         rows["length"] = f"{event.mean_length:.1f}"
+    if any(isinstance(each, Evaluated) for each in events):
+        rows["agent"] = run_verdict(events).sentence
     return rows
 
 
-def _evaluation_line(event: Evaluated) -> str:
-    return f"evaluation after {event.updates:,} updates, {event.steps:,} steps: {score_line(event.scores)}"
+def _random_line(event: RandomPlayed) -> str:
+    return f"for comparison, a random policy: {score_line(event.scores)}"
+
+
+def _evaluation_line(event: Evaluated, events: Sequence[Event]) -> str:
+    at = f"evaluation after {event.updates:,} updates, {event.steps:,} steps"
+    return f"{at}: {run_verdict(events).sentence} ({score_line(event.scores)})"

@@ -125,6 +125,9 @@ class GameSpec(msgspec.Struct, frozen=True, kw_only=True):
     legal_rule: str = ""
     """Which actions are legal, in words; agents made before it have ""."""
 
+    reward_threshold: float | None = None
+    """The return at which the task counts as solved, if it was registered with one; agents made before it have None."""
+
     turns: Literal["alternate", "vary"] = "alternate"
     """Of two players: "alternate" where the turn passes at every step; "vary" where a player may move several times in
     a row, as after a capture or where the other must pass: then the model learns whether the turn passes."""

@@ -119,8 +119,7 @@ def reward_threshold(name: str) -> float | None:
     """
     game = make_game(name, 1)
     game.close()
-    threshold: float | None = getattr(game, "reward_threshold", None)
-    return threshold
+    return game.spec.reward_threshold
 
 
 def rehearsal_game(name: str, batch_size: int) -> Game:

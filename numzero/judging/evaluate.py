@@ -6,21 +6,21 @@ Knows agents, games and opponents; knows nothing of training, and never imports 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from numzero.agent import Agent
 from numzero.errors import CopyRefused, UserError
-from numzero.games import STAY, GameSpec, Solved, Trust, make_game, trusted_name
+from numzero.games import STAY, Game, GameSpec, Solved, Trust, make_game, trusted_name
 from numzero.games.turns import for_first_player
 from numzero.judging.opponents import AgentPlayer, Player, RandomPlayer, Remembers
 
-__all__ = ["Progress", "episodes", "evaluate", "exhaustive", "match", "measure", "scores_only", "step_limit"]
-__all__ += ["unfinished_words"]
+__all__ = ["Played", "Progress", "episodes", "evaluate", "exhaustive", "match", "measure", "play_together"]
+__all__ += ["returns_of", "scores_only", "step_limit", "unfinished_words"]
 
 BATCH_SIZE = 256
 """Games or episodes in lockstep."""
@@ -120,12 +120,12 @@ def match(
             done = side * (games - games // 2) + len(outcomes)
             moved = partial(progress or _unheard, done, games)
             try:
-                first, running, limit = _play(game_name, pair, size, rng, opening, max_steps, moved)
+                played = _play(game_name, pair, size, rng, opening, max_steps, moved)
             except CopyRefused as refused:  # when it was made: nothing was drawn yet
                 most = _fewer(refused, size)
                 continue
-            unfinished += running
-            outcomes = np.concatenate([outcomes, first if side == 0 else -first])
+            unfinished, limit = unfinished + int(played.running.sum()), played.limit
+            outcomes = np.concatenate([outcomes, played.total if side == 0 else -played.total])
             (progress or _unheard)(done + size, games)
         tally = {
             "wins": int((outcomes > 0).sum()),
@@ -145,6 +145,20 @@ def _fewer(refused: CopyRefused, size: int) -> int:
     return refused.possible
 
 
+class Played(NamedTuple):
+    """What came of B games that began together."""
+
+    total: NDArray[np.float64]
+    """`[B]` sum of rewards of the player who moved first."""
+    length: NDArray[np.int64]
+    """`[B]` steps."""
+    truncated: NDArray[np.bool_]
+    """`[B]` whether the game's own time limit ended it, and not its rules."""
+    running: NDArray[np.bool_]
+    """`[B]` whether it was cut off here, after `limit` steps."""
+    limit: int
+
+
 def _play(
     game_name: str,
     players: Sequence[Player],
@@ -153,34 +167,56 @@ def _play(
     opening_moves: int,
     max_steps: int | None,
     moved: Callable[[], None],
-) -> tuple[NDArray[np.float64], int, int]:
-    """`[size]` sum of rewards of the player who moved first, over one game each; how many were cut off, and where.
+) -> Played:
+    """One game in each of `size` copies.
 
     players: one, or the two in the order in which they move.
     """
     game = make_game(game_name, size)
     try:
-        game.reset(np.ones(size, np.bool_), rng)
-        total, playing, num_moves = np.zeros(size), np.ones(size, np.bool_), 0
-        remembering = _begin(players, size)
         limit = step_limit(game.spec, max_steps)
-        while playing.any() and num_moves < limit:
-            to_play = game.to_play().copy()
-            action = np.full(size, STAY, np.int32)
-            for side, player in enumerate(players):
-                if (mine := playing & (to_play == side)).any():
-                    mover = RandomPlayer() if num_moves < opening_moves else player
-                    action[mine] = mover.choose(game, rng)[mine]
-            for each in remembering:
-                each.advance(game, action)
-            step = game.step(action)
-            total += for_first_player(step.reward, to_play)
-            playing &= ~(step.terminated | step.truncated)
-            num_moves += 1
+        playing = play_together(game, players, rng, opening_moves=opening_moves, limit=limit)
+        while True:
+            try:
+                next(playing)
+            except StopIteration as ended:
+                played: Played = ended.value
+                return played
             moved()
-        return total, int(playing.sum()), limit
     finally:
         game.close()
+
+
+def play_together(
+    game: Game, players: Sequence[Player], rng: np.random.Generator, *, opening_moves: int = 0, limit: int
+) -> Generator[None, bool | None, Played]:
+    """One game in each copy of `game`, which is reset; yields after each move, and is sent True to cut all off.
+
+    players: one, or the two in the order in which they move. limit: of steps. The first `opening_moves` are random.
+    """
+    size = game.batch_size
+    game.reset(np.ones(size, np.bool_), rng)
+    total, length, truncated = np.zeros(size), np.zeros(size, np.int64), np.zeros(size, np.bool_)
+    playing, num_moves = np.ones(size, np.bool_), 0
+    remembering = _begin(players, size)
+    while playing.any() and num_moves < limit:
+        to_play = game.to_play().copy()
+        action = np.full(size, STAY, np.int32)
+        for side, player in enumerate(players):
+            if (mine := playing & (to_play == side)).any():
+                mover = RandomPlayer() if num_moves < opening_moves else player
+                action[mine] = mover.choose(game, rng)[mine]
+        for each in remembering:
+            each.advance(game, action)
+        step = game.step(action)
+        total += for_first_player(step.reward, to_play)
+        length += playing
+        truncated |= playing & step.truncated & ~step.terminated
+        playing &= ~(step.terminated | step.truncated)
+        num_moves += 1
+        if (yield):
+            limit = num_moves
+    return Played(total, length, truncated, playing, limit)
 
 
 def episodes(
@@ -192,24 +228,37 @@ def episodes(
     max_steps: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Mean, standard deviation and minimum of the undiscounted return over `games` episodes with fixed seeds."""
+    """What `returns_of` says of `games` episodes with fixed seeds."""
     rng = np.random.default_rng([seed, 1])
-    returns: list[float] = []
-    unfinished, limit, most = 0, 0, BATCH_SIZE
-    while len(returns) < games:
-        size = min(most, games - len(returns))
-        moved = partial(progress or _unheard, len(returns), games)
+    played: list[Played] = []
+    done, most = 0, BATCH_SIZE
+    while done < games:
+        size = min(most, games - done)
+        moved = partial(progress or _unheard, done, games)
         try:
-            more, running, limit = _play(game_name, (player,), size, rng, 0, max_steps, moved)
+            played.append(_play(game_name, (player,), size, rng, 0, max_steps, moved))
         except CopyRefused as refused:  # when it was made: nothing was drawn yet
             most = _fewer(refused, size)
             continue
-        returns += more.tolist()
-        unfinished += running
-        (progress or _unheard)(len(returns), games)
-    found = np.asarray(returns)
-    scores = {"mean_return": float(found.mean()), "std_return": float(found.std()), "min_return": float(found.min())}
-    return scores | _cut_off(unfinished, limit)
+        done += size
+        (progress or _unheard)(done, games)
+    return returns_of(played)
+
+
+def returns_of(played: Sequence[Played]) -> dict[str, Any]:
+    """Mean, standard deviation and minimum of undiscounted returns, the mean length, and how many met the time limit.
+
+    Those that were cut off here are `unfinished`, if there are any.
+    """
+    total = np.concatenate([each.total for each in played])
+    scores = {
+        "mean_return": float(total.mean()),
+        "std_return": float(total.std()),
+        "min_return": float(total.min()),
+        "mean_length": float(np.concatenate([each.length for each in played]).mean()),
+        "truncated": sum(int(each.truncated.sum()) for each in played),
+    }
+    return scores | _cut_off(sum(int(each.running.sum()) for each in played), max(each.limit for each in played))
 
 
 def _begin(players: Iterable[Player], size: int) -> list[Remembers]:

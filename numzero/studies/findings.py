@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from numzero.judging.measures import evaluation_score
+from numzero.judging.verdict import Judged, Sample, judged, standing, verdict_of
 from numzero.metrics import Diagnosed, Evaluated, Event, Finished, Predicted, Progress, Started
 from numzero.networks.config import SupportConfig
+from numzero.networks.support import bin_values
 from numzero.training.config import RunConfig
 
 __all__ = ["Finding", "findings", "relative_error"]
@@ -22,6 +24,8 @@ LAST_SHARE = 0.25
 NO_SPREAD = 1e-12
 SMALL_SPREAD = 0.02
 """Targets that differ by less than one, or by less than the other of their mean, are all the same."""
+FEW_UPDATES, FEW_EPISODES = 1000, 20
+"""A run of less is too short to be judged by what it came to."""
 TINY_SPREAD = 1e-3
 """Differences of less are lost on bins that are not fitted: those lie 0.1 apart and more. Errors of less are none."""
 
@@ -29,8 +33,9 @@ TINY_SPREAD = 1e-3
 class Finding(NamedTuple):
     """One figure, and what it means."""
 
-    kind: Literal["good", "look"]
-    """`look`: this may be why the run does not learn."""
+    kind: Literal["good", "note", "look", "failed"]
+    """`failed`: the run came to nothing. `look`: this may be why it does not learn. `good` is nothing of a run that
+    failed: what is as it should be there is a `note`."""
     name: str
     """What is judged, in a few words."""
     sentence: str
@@ -39,7 +44,8 @@ class Finding(NamedTuple):
 
 def findings(events: Sequence[Event], config: RunConfig) -> list[Finding]:
     """All that can be said of a run, what deserves a look first."""
-    found: list[Finding] = []
+    judgement = judged(events, config.evaluation.games)
+    found = [] if judgement is None else [*_beside_random(judgement, events, config), *_time_limit(judgement, events)]
     diagnosed = [event for event in events if isinstance(event, Diagnosed)]
     if diagnosed:
         last = diagnosed[-max(1, round(LAST_SHARE * len(diagnosed))) :]
@@ -51,7 +57,118 @@ def findings(events: Sequence[Event], config: RunConfig) -> list[Finding]:
         )
     for whole in (_end, _scores, _ratio, _age, _waiting):
         found += whole(events, config)
-    return sorted(found, key=lambda finding: finding.kind != "look")
+    if any(finding.kind == "failed" for finding in found):
+        found = [finding._replace(kind="note") if finding.kind == "good" else finding for finding in found]
+    return sorted(found, key=lambda finding: _ORDER.index(finding.kind))
+
+
+_ORDER = ("failed", "look", "note", "good")
+
+
+def _beside_random(judgement: Judged, events: Sequence[Event], config: RunConfig) -> Iterator[Finding]:
+    """The run beside a random policy, and beside its task's threshold."""
+    verdict = verdict_of(judgement)
+    said = f"{verdict.sentence[0].upper()}{verdict.sentence[1:]}."
+    if verdict.outcome == "failed":
+        better = [n for n, agent in enumerate(judgement.agents) if _surely_better(agent, judgement)]
+        once = "No evaluation was better." if not better else "Earlier ones were better: it forgot what it knew."
+        yield Finding("failed", "random", f"{said} {once} {_failed_way_out(judgement, events, config)}")
+    elif verdict.outcome == "unsure":
+        games = judgement.latest.games
+        yield Finding(
+            "look",
+            "random",
+            f"{said} {games:,} games do not tell: judge by more of them (evaluation.games, or `evaluate --games` with "
+            "--opponent random), or train longer (schedule.num_updates).",
+        )
+    elif verdict.outcome == "unknown":
+        yield Finding("note", "random", f"{said} {_unknown(judgement)}")
+    elif judgement.threshold is None or verdict.outcome == "solved":
+        yield Finding("good", "random", said)
+    else:
+        yield Finding("look", "threshold", f"{said} {_more(judgement, events)}")
+
+
+def _surely_better(agent: Sample, judgement: Judged) -> bool:
+    """Whether one of so many evaluations was better than random, and not by being one of many."""
+    assert judgement.random is not None
+    limit = statistics.NormalDist().inv_cdf(1.0 - 0.025 / len(judgement.agents))
+    return standing(agent, judgement.random) > limit
+
+
+def _failed_way_out(judgement: Judged, events: Sequence[Event], config: RunConfig) -> str:
+    short = _short(events, config)
+    if short:
+        return short
+    if judgement.random is not None and judgement.random.spread == 0.0 and judgement.agents[-1].spread == 0.0:
+        return (
+            "Every episode earned the same: either whatever one does is worth as much, or what earns more was never "
+            "met. Then give rewards on the way, or an easier task first, and more random moves "
+            "(selfplay.random_move_probability)."
+        )
+    return (
+        "Look at what is said below of reward, value, search and latents, in this order; `check-env` says whether the "
+        "environment is sound, and longer runs (schedule.num_updates) or a wider network (network.body.width) may do."
+    )
+
+
+def _short(events: Sequence[Event], config: RunConfig) -> str:
+    """That a run is too short to be judged, or nothing."""
+    progress = [event for event in events if isinstance(event, Progress)]
+    if not progress:
+        return ""
+    last = progress[-1]
+    if last.updates < FEW_UPDATES:
+        return (
+            f"{last.updates:,} updates and {last.games:,} episodes are few: most tasks take 2,000 updates and more. "
+            "Train longer (schedule.num_updates)."
+        )
+    if last.games < FEW_EPISODES:
+        return (
+            f"{last.games:,} episodes are few. Train longer (schedule.num_updates), or shorten them (--env-arg "
+            "max_episode_steps=N of a registered environment)."
+        )
+    return ""
+
+
+def _unknown(judgement: Judged) -> str:
+    if judgement.random is not None:
+        return "Random episodes were cut off after fewer steps than the agent's took, so the two cannot be compared."
+    return "`evaluate RUN --opponent random` plays one beside the agent."
+
+
+def _more(judgement: Judged, events: Sequence[Event]) -> str:
+    """What to do about a score below the threshold."""
+    met = f"{said}. " if (said := _all_met_limit(events)) else ""
+    agents = judgement.agents
+    before = agents[len(agents) // 2 : -1] if len(agents) > 2 else agents[:-1]
+    if before and agents[-1].mean > max(agent.mean for agent in before):
+        return f"{met}It was still rising when it ended: train longer (schedule.num_updates)."
+    return (
+        f"{met}Train longer (schedule.num_updates), learn more from each step (schedule.samples_per_step), or search "
+        "more (search.num_simulations); `study` says over several seeds what a setting is worth."
+    )
+
+
+def _time_limit(judgement: Judged, events: Sequence[Event]) -> Iterator[Finding]:
+    """Episodes that all met their time limit, where that is no success."""
+    if (outcome := verdict_of(judgement).outcome) in ("failed", "unsure") and (said := _all_met_limit(events)):
+        yield Finding(
+            "failed" if outcome == "failed" else "look",
+            "time limit",
+            f"{said}, and none reached an end. If an end is the goal, it was never found from where episodes begin: "
+            "nearer starts, rewards on the way, a longer limit (--env-arg max_episode_steps=N) or more random moves "
+            "(selfplay.random_move_probability) lead there.",
+        )
+
+
+def _all_met_limit(events: Sequence[Event]) -> str:
+    """That all episodes of the last evaluation did, or nothing."""
+    last = [event for event in events if isinstance(event, Evaluated)][-1]
+    met = last.scores.get("truncated", 0) + last.scores.get("unfinished", 0)
+    if not met or met < (last.games or 0):
+        return ""
+    return f"Every one of {met:,} episodes met the time limit of {last.scores['mean_length']:,.0f} steps"
 
 
 def relative_error(predicted: Predicted, k: int) -> float | None:
@@ -68,12 +185,20 @@ def _resolved(name: str, last: Sequence[Diagnosed], support: SupportConfig) -> F
     spread = _mean(last, lambda event: getattr(event, name).spread[0])
     if spread is None or support.fitted or not NO_SPREAD < spread < TINY_SPREAD:
         return None
+    bins = bin_values(support)
+    apart = float(bins[len(bins) // 2 + 1] - bins[len(bins) // 2])  # about 0, where they are closest
     return Finding(
         "look",
         f"size of the {name}",
-        f"The {name}'s targets differ by {spread:.2g}, less than the network's bins can tell. Set network.value.fitted "
-        "and network.reward.fitted, so that these follow what is earned.",
+        f"The {name}'s targets differ by {spread:.2g}, and the network's bins lie {apart:.2g} apart, "
+        f"{_times(apart / spread)} times as much: differences so small are lost. Set network.value.fitted and "
+        "network.reward.fitted, so that bins follow what is earned, or multiply the rewards.",
     )
+
+
+def _times(factor: float) -> str:
+    """A factor with the two digits that it has: 1,200."""
+    return f"{float(f'{factor:.2g}'):,.0f}"
 
 
 def _fits(what: str, support: SupportConfig, path: str) -> str:

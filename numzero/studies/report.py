@@ -16,6 +16,7 @@ from numzero.errors import UserError, unfit_explained
 from numzero.files import read_file, write_file
 from numzero.folders import RUN, SEED, kind_of
 from numzero.judging.measures import evaluation_score
+from numzero.judging.verdict import Verdict, run_verdict
 from numzero.metrics import (
     Diagnosed,
     Evaluated,
@@ -44,12 +45,19 @@ class Report(NamedTuple):
     events: list[Event]
     settings: str
     """All of them, as they stand in the folder."""
+    verdict: Verdict
+    """In one sentence."""
+
+    @property
+    def judgement(self) -> str:
+        """The verdict as a line of its own."""
+        return judgement_line(self.verdict)
 
     @property
     def page(self) -> str:
         """HTML that needs no other file and no network; drawn when it is asked for."""
         with unfit_explained(f"what {self.run / 'metrics.jsonl'} says"):
-            return _page(str(self.run), self.events, self.findings, self.settings)
+            return _page(self)
 
 
 def read_report(run: Path) -> Report:
@@ -65,7 +73,8 @@ def read_report(run: Path) -> Report:
     config = load_config(run / "config.toml")
     with unfit_explained(f"what {run / 'metrics.jsonl'} says"):
         found = findings(events, config)
-    return Report(found, damages, run, events, read_file(run / "config.toml").decode())
+        verdict = run_verdict(events, config.evaluation.games)
+    return Report(found, damages, run, events, read_file(run / "config.toml").decode(), verdict)
 
 
 def write_page(report: Report, run: Path, out: Path | None = None) -> Path:
@@ -88,16 +97,34 @@ def _place(run: Path) -> Path:
     return path
 
 
-def _page(name: str, events: Sequence[Event], found: Sequence[Finding], settings: str) -> str:
-    parts = [f"<h1>{_shown(name)}</h1>", f"<p>{_shown(_what(events))}</p>", _FINDINGS, "<ul>"]
-    parts += [f'<li class="{each.kind}"><b>{_shown(each.name)}</b> {_shown(each.sentence)}</li>' for each in found]
+def judgement_line(verdict: Verdict) -> str:
+    """A verdict as a line of its own."""
+    return f"{_JUDGEMENTS[verdict.outcome]}{verdict.sentence}."
+
+
+_JUDGEMENTS = {
+    "failed": "The run failed: ",
+    "unsure": "Not sure: ",
+    "learned": "It learned: ",
+    "solved": "Solved: ",
+    "unknown": "Not known: ",
+}
+
+
+def _page(report: Report) -> str:
+    name, events = str(report.run), report.events
+    judgement = f'<p class="verdict {report.verdict.outcome}">{_shown(report.judgement)}</p>'
+    parts = [f"<h1>{_shown(name)}</h1>", judgement, f"<p>{_shown(_what(events))}</p>", _FINDINGS, "<ul>"]
+    parts += [
+        f'<li class="{each.kind}"><b>{_shown(each.name)}</b> {_shown(each.sentence)}</li>' for each in report.findings
+    ]
     parts.append("</ul>")
     for heading, explanation, charts in _sections(events):
         drawn = [chart for chart in charts if any(len(line.x) for line in chart.lines)]
         if drawn:
             parts += [f"<h2>{escape(heading)}</h2>", f"<p>{escape(explanation)}</p>", '<div class="charts">']
             parts += [*map(svg, drawn), "</div>"]
-    parts.append(f"<details><summary>All settings</summary><pre>{_shown(settings)}</pre></details>")
+    parts.append(f"<details><summary>All settings</summary><pre>{_shown(report.settings)}</pre></details>")
     return _PAGE.format(title=_shown(name), style=_STYLE, body="\n".join(parts))
 
 
@@ -127,7 +154,14 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-
   padding: 0 1em; }
 h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; }
 ul { list-style: none; padding: 0; } li { padding: .4em .8em; margin: .3em 0; border-left: 4px solid #009e73; }
-li.look { border-color: #d55e00; background: #fdf3ec; }
+li.look { border-color: #e69f00; background: #fdf6e6; }
+li.note { border-color: #999; }
+li.failed { border-color: #b3001b; background: #fbe9ec; }
+.verdict { font-size: 1.1em; font-weight: 600; padding: .5em .8em; border-left: 6px solid #999; background: #f3f3f3; }
+.verdict.failed { border-color: #b3001b; background: #fbe9ec; }
+.verdict.unsure, .verdict.learned { border-color: #0072b2; background: #e9f2f8; }
+.verdict.unsure { border-color: #e69f00; background: #fdf6e6; }
+.verdict.solved { border-color: #009e73; background: #e8f5f0; }
 .charts { display: flex; flex-wrap: wrap; gap: 12px; } svg { max-width: 100%; height: auto; }
 pre { background: #f6f6f6; padding: 1em; overflow: auto; font-size: 13px; }
 """

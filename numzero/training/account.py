@@ -13,7 +13,7 @@ from typing import Any
 from numzero.agent import AgentInfo, agent_files
 from numzero.inference import ModelFiles
 from numzero.judging.evaluate import unfinished_words
-from numzero.metrics import Evaluated, Finished, Started
+from numzero.metrics import Evaluated, Finished, RandomPlayed, Started
 from numzero.replay import MEBIBYTE
 from numzero.runtime.base import WorkerStatus
 from numzero.targets import Batch
@@ -66,6 +66,9 @@ class Account:
     def take(self, brought: Brought) -> None:
         """Count what roles brought, and pass on what they and their supervisor had to say."""
         state, episodes = self._state, as_episodes(brought.episodes)
+        for scores in brought.random:
+            state.random, done = scores, self._trainer.num_updates_done
+            self._journal.emit(RandomPlayed(seconds=self.seconds, updates=done, steps=state.steps, scores=scores))
         self.meter.played(brought.games)
         self.meter.episodes.extend(episodes)
         state.steps += brought.steps
@@ -83,7 +86,15 @@ class Account:
     def evaluated(self, updates: int, steps: int, scores: dict[str, Any]) -> None:
         """The agent of so many updates, after so many steps, was judged."""
         self._state.evaluated = updates
-        self._journal.emit(Evaluated(seconds=self.seconds, updates=updates, steps=steps, scores=scores))
+        self._journal.emit(
+            Evaluated(
+                seconds=self.seconds,
+                updates=updates,
+                steps=steps,
+                scores=scores,
+                games=self._config.evaluation.games,
+            )
+        )
         if words := unfinished_words(scores, self._config.evaluation.games):
             self._journal.note("unfinished", f"{words} (evaluation.max_steps)")
 
@@ -119,6 +130,8 @@ class Account:
             workers=plan.workers,
             reanalyze_workers=plan.reanalyze_workers,
             offline=plan.offline,
+            num_players=plan.spec.num_players,
+            reward_threshold=plan.spec.reward_threshold,
             num_updates=config.schedule.num_updates,
             num_parameters=self._trainer.learner.num_parameters,
             resumed_at=None if is_new else self._trainer.num_updates_done,

@@ -31,7 +31,7 @@ from numzero.files import (
 from numzero.folders import STORE_NAME
 from numzero.games.base import spec_problems
 from numzero.inference import ModelFiles
-from numzero.metrics import Event, Finished, Noted, Progress, Started, read_metrics
+from numzero.metrics import Event, Finished, Noted, Progress, RandomPlayed, Started, read_metrics
 from numzero.replay import UNKNOWN_VERSION, GameStore
 from numzero.runtime.base import State
 from numzero.training.plan import RunPlan
@@ -70,6 +70,8 @@ class RunState(msgspec.Struct, kw_only=True):
     reanalyze_rng: str = ""
     episodes: list[tuple[int, float]] = []
     """Lengths and returns of episodes finished lately."""
+    random: dict[str, Any] = {}
+    """What a random policy got; nothing until it was measured."""
 
 
 class Checkpoint(NamedTuple):
@@ -127,7 +129,7 @@ def _is_progress(event: Event) -> bool:
     """Whether an event tells of anything done."""
     if isinstance(event, Progress | Finished):
         return event.updates > 0 or event.steps > 0
-    return not isinstance(event, Started | Noted)
+    return not isinstance(event, Started | Noted | RandomPlayed)
 
 
 def _events(path: Path) -> list[Event]:

@@ -155,6 +155,9 @@ class EvaluationConfig(msgspec.Struct, frozen=True, kw_only=True):
     """An episode that has not ended after so many steps is cut off, and said to be; what it earned by then counts. 0:
     as many as the game says its longest episode has; where it does not say, 10,000, and 1,000 as long as none of the
     run's own episodes has ended. MuZero: 27,000 in Atari."""
+    random_steps: int = 5000
+    """Steps of a random policy, played once as the run begins and before any episode that is learned from, so that
+    agents can be told from it; games of two need none, since two random players win alike. 0: none."""
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
@@ -165,6 +168,7 @@ class EvaluationConfig(msgspec.Struct, frozen=True, kw_only=True):
             interval=at_least(0),
             num_simulations=at_least(0, LARGEST_BUDGET),
             max_steps=at_least(0),
+            random_steps=at_least(0),
         )
 
 

@@ -15,6 +15,7 @@ from numzero.training.config import RunConfig
 from numzero.training.memory import pieces_of
 from numzero.training.plan import RunPlan
 from numzero.training.roles.evaluation import EvaluationTask, evaluation
+from numzero.training.roles.random_play import RandomTask
 from numzero.training.roles.reanalyze import ReanalyzeTask, reanalyze
 from numzero.training.roles.selfplay import SelfPlayTask, selfplay, warm_up
 
@@ -37,6 +38,8 @@ class Brought(NamedTuple):
     """Searched again, allowances that lapsed included."""
     evaluations: list[tuple[int, int, dict[str, Any]]]
     """Updates and environment steps of agents that were judged, and their scores."""
+    random: list[dict[str, Any]]
+    """What a random policy got, once in a run."""
     unjudged: list[tuple[int, str]]
     """Updates of agents that could not be judged, and why."""
     notices: list[Notice]
@@ -48,6 +51,12 @@ def evaluation_task(config: RunConfig) -> EvaluationTask:
     """How a run's agents are judged, wherever that is."""
     how = config.evaluation
     return EvaluationTask(config.game, how.games, how.num_simulations, EVALUATION_SEED, how.max_steps)
+
+
+def random_task(config: RunConfig) -> RandomTask:
+    """How a random policy is measured beside a run's agents."""
+    how = config.evaluation
+    return RandomTask(how.random_steps, EVALUATION_SEED, how.max_steps)
 
 
 class Crew:
@@ -68,17 +77,20 @@ class Crew:
         self._first_steps = steps
         self._first_positions = positions
 
-    def start(self, model: ModelFiles, window_steps: int, *, evaluates: bool) -> None:
+    def start(self, model: ModelFiles, window_steps: int, *, evaluates: bool, measures_random: bool) -> None:
         """Start all roles.
 
         Args:
             model: any weights of the run, to compile for.
             window_steps: what the window holds.
             evaluates: whether one of them evaluates.
+            measures_random: whether a random policy is yet to be measured.
         """
         if not self._plan.offline:
             tasks = self._selfplay_tasks()
             warm_up(tasks[0], model)
+            if measures_random:
+                tasks[0] = tasks[0]._replace(random=random_task(self._config))
             self._runtime.start(selfplay, tasks)
         if self._plan.reanalyze_workers:
             self._runtime.start(reanalyze, self._reanalyze_tasks(window_steps), unit="positions")
@@ -126,6 +138,7 @@ class Crew:
             counts.get("episodes", []),
             counts.get("positions", 0),
             counts.get("evaluations", []),
+            counts.get("random", []),
             counts.get("unjudged", []),
             self._runtime.take_notices(),
             (counts.get("replayed", 0), counts.get("to_replay", 0), counts.get("dropped_episodes", 0)),

@@ -104,7 +104,12 @@ class Loop:
         with self._interrupts.at_once():  # compiling may take a minute, and the checkpoint is there
             model, window_steps = self.publisher.published, self._trainer.window.capacity_steps
             assert model is not None
-            self._crew.start(model, window_steps, evaluates=self._pace.evaluates_beside)
+            self._crew.start(
+                model,
+                window_steps,
+                evaluates=self._pace.evaluates_beside,
+                measures_random=self._pace.measures_random(self._state.random),
+            )
 
     def _feed(self) -> None:
         """Let others do what the limiters allow, and take in what they bring."""

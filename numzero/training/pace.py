@@ -6,6 +6,7 @@ Knows counts, the replay ratio and the intervals of the schedule; knows nothing 
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from numzero.runtime.base import RuntimePace
 from numzero.training.config import RunConfig
@@ -29,6 +30,7 @@ class Pace:
         self._schedule = schedule
         self._reanalyze = config.reanalyze
         self._evaluation_interval = 0 if plan.offline else config.evaluation.interval
+        self._random_steps = config.evaluation.random_steps
         self._batch_size = config.learner.batch_size
         self._plan = plan
         self._keeping = keeping
@@ -45,6 +47,10 @@ class Pace:
     def evaluates_beside(self) -> bool:
         """Whether a role evaluates at intervals, while others go on."""
         return not self._keeping.in_step and self._evaluation_interval > 0
+
+    def measures_random(self, done: dict[str, Any]) -> bool:
+        """Whether a random policy is to be measured: once in a run, and where one player has something to earn."""
+        return not done and self._random_steps > 0 and self._plan.spec.num_players == 1 and not self._plan.offline
 
     # ------------------------------------------------------------------------------------------------ roles
 

@@ -56,7 +56,7 @@ def test_copies_are_judged_as_many_as_may_be_at_a_time(tmp_path: Path, monkeypat
     """An environment that allows two instances is judged by two episodes at a time, and one that allows one by one."""
     monkeypatch.setenv(FOLDER, str(tmp_path))
     results = [episodes(f"{HARSH}:{name}", RandomPlayer(), games=5, seed=0) for name in ("OneInstance", "TwoInstances")]
-    assert all(set(result) == {"mean_return", "std_return", "min_return"} for result in results)
+    assert all(set(result) == set(results[0]) and "unfinished" not in result for result in results)
 
 
 def test_one_instance_is_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

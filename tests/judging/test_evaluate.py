@@ -150,9 +150,12 @@ def test_same_seed_same_scores() -> None:
 
 def test_only_the_first_episode_of_a_copy_counts() -> None:
     """Walking right earns exactly 1 in every corridor, whether its copy ends first or last; walking left nothing."""
-    right = {"mean_return": 1.0, "std_return": 0.0, "min_return": 1.0}
-    assert episodes(CORRIDOR, Always(1), games=40, seed=0) == right
-    assert episodes(CORRIDOR, Always(0), games=40, seed=0) == dict.fromkeys(right, 0.0)
+    right = episodes(CORRIDOR, Always(1), games=40, seed=0)
+    left = episodes(CORRIDOR, Always(0), games=40, seed=0)
+    for scores, earned, truncated in ((right, 1.0, 0), (left, 0.0, 40)):
+        assert (scores["mean_return"], scores["std_return"], scores["min_return"]) == (earned, 0.0, earned)
+        assert scores["truncated"] == truncated, "the time limit is not an end by the rules"
+    assert right["mean_length"] < left["mean_length"] == 10.0
 
 
 def test_what_does_not_end_is_cut_off_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,6 +191,8 @@ def test_returns_are_those_of_single_episodes(monkeypatch: pytest.MonkeyPatch) -
         "mean_return": pytest.approx(np.mean(returns)),
         "std_return": pytest.approx(np.std(returns)),
         "min_return": min(returns),
+        "mean_length": pytest.approx(np.mean(returns)),  # a point for each step
+        "truncated": 0,
     }
 
 
@@ -260,7 +265,7 @@ def test_evaluate_asks_what_fits_the_game() -> None:
     assert scores == match("tictactoe", AgentPlayer(agent, 0), RandomPlayer(), games=6, seed=0)
     assert set(scores) == {"wins", "draws", "losses", "as_first", "as_second"}
     single = evaluate(make_agent(CORRIDOR), opponent=None, games=2, simulations=0, seed=0, trust=CORRIDOR)
-    assert set(single) == {"mean_return", "std_return", "min_return"}
+    assert set(single) == {"mean_return", "std_return", "min_return", "mean_length", "truncated"}
 
 
 def test_what_makes_no_sense_is_refused() -> None:

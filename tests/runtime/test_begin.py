@@ -37,5 +37,5 @@ def test_a_program_without_a_guard_trains_once(tmp_path: Path) -> None:
     paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     words = [sys.executable, "program.py"]
     done = subprocess.run(words, cwd=tmp_path, env=os.environ | paths, capture_output=True, text=True, timeout=300)
-    assert done.stdout == "['mean_return', 'min_return', 'std_return']\n", done.stderr
+    assert done.stdout == "['mean_length', 'mean_return', 'min_return', 'std_return', 'truncated']\n", done.stderr
     assert done.stderr == ""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from numzero.metrics import Diagnosed, Evaluated, Event, Finished, Predicted, Progress, Started
+from numzero.metrics import Diagnosed, Evaluated, Event, Finished, Predicted, Progress, RandomPlayed, Started
 from numzero.studies.findings import Finding, findings, relative_error
 from numzero.training.config import RunConfig, load_preset
 
@@ -41,8 +41,24 @@ def progress(**changes: Any) -> Progress:
     return Progress(**{**sound, **changes})
 
 
-def started(workers: int = 0) -> Started:
-    return Started(run="r", game="g", seed=0, workers=workers, num_updates=4800, num_parameters=9)
+def started(workers: int = 0, threshold: float | None = None, players: int = 1) -> Started:
+    known = {"num_players": players, "reward_threshold": threshold}
+    return Started(run="r", game="g", seed=0, workers=workers, num_updates=4800, num_parameters=9, **known)
+
+
+def returns(mean: float, spread: float = 0.0, games: int = 20, **more: Any) -> dict[str, Any]:
+    """Scores of episodes of 30 steps."""
+    scores = {"mean_return": mean, "std_return": spread, "min_return": mean, "mean_length": 30.0, "truncated": 0}
+    return scores | {"games": games} | more
+
+
+def random_played(mean: float = 22.0, spread: float = 12.0, games: int = 200, **more: Any) -> RandomPlayed:
+    return RandomPlayed(seconds=0.1, updates=0, steps=0, scores=returns(mean, spread, games, **more))
+
+
+def evaluated(updates: int, mean: float, spread: float = 0.0, games: int = 20, **more: Any) -> Evaluated:
+    scores = returns(mean, spread, games, **more)
+    return Evaluated(seconds=1.0, updates=updates, steps=updates, scores=scores, games=scores.pop("games"))
 
 
 FINISHED = Finished(seconds=1.0, updates=4800, steps=5000, games=3, reason="finished")
@@ -58,10 +74,11 @@ def names(*events: Event) -> list[str]:
 
 def test_a_sound_run_has_nothing_to_look_at():
     """And is told what is well, with figures."""
-    scores = [Evaluated(seconds=1.0, updates=n, steps=n, scores={"mean_return": 100.0 * n}) for n in (1, 2)]
-    found = findings([progress(), diagnosis(), *scores, FINISHED], CONFIG)
+    scores = [evaluated(n, 100.0 * n) for n in (1, 2)]
+    found = findings([started(), random_played(), progress(), diagnosis(), *scores, FINISHED], CONFIG)
     assert {each.kind for each in found} == {"good"}
-    assert {each.name for each in found} == {"value", "reward", "unroll", "policy", "agreement", "score", "age"}
+    named = {"random", "value", "reward", "unroll", "policy", "agreement", "score", "age"}
+    assert {each.name for each in found} == named
     assert all(re.search(r"\d", each.sentence) for each in found)
 
 
@@ -179,3 +196,96 @@ def test_a_score_that_fell_is_named():
     assert found.name == "score"
     assert "after 2 updates" in found.sentence
     assert names(diagnosis(), *scores[:2], FINISHED) == []
+
+
+FLAT = [evaluated(n, -200.0, mean_length=200.0, truncated=20) for n in (1000, 2000, 3000)]
+FLAT_RANDOM = random_played(-200.0, 0.0, 32, mean_length=200.0, truncated=32)
+LONG = progress(updates=4800, games=400)
+
+
+def test_a_run_that_never_beat_random_is_red_in_every_line():
+    """MountainCar at -200 in each episode: failed, with the reason, and nothing that is good for itself stays green."""
+    events = [started(threshold=-110.0), FLAT_RANDOM, LONG, diagnosis(), *FLAT, FINISHED]
+    found = findings(events, CONFIG)
+    assert [each.name for each in found if each.kind == "failed"] == ["random", "time limit"]
+    assert not any(each.kind == "good" for each in found)
+    assert found[0].sentence.startswith("No better than random: -200.0 against -200.0; threshold -110.0 not reached.")
+    assert "No evaluation was better" in found[0].sentence
+    assert "earned the same" in found[0].sentence
+    assert "Every one of 20 episodes met the time limit of 200 steps" in found[1].sentence
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"updates": 300, "games": 50}, "300 updates and 50 episodes are few"), ({"updates": 2000, "games": 6}, "6 epi")],
+)
+def test_a_run_that_was_too_short_says_so(changes, words):
+    """In updates, or in episodes."""
+    events = [started(), FLAT_RANDOM, progress(**changes), diagnosis(), *FLAT[:1], FINISHED]
+    failed = findings(events, CONFIG)[0]
+    assert (failed.name, failed.kind) == ("random", "failed")
+    assert words in failed.sentence
+    assert "schedule.num_updates" in failed.sentence
+
+
+def test_a_run_that_forgot_all_has_failed():
+    """Earlier evaluations were better than random, the last is not."""
+    scores = [evaluated(1000, 400.0, 50.0), evaluated(2000, 22.0, 10.0)]
+    failed = findings([started(), random_played(), LONG, diagnosis(), *scores, FINISHED], CONFIG)[0]
+    assert (failed.name, failed.kind) == ("random", "failed")
+    assert "forgot" in failed.sentence
+
+
+@pytest.mark.parametrize(
+    ("rising", "words"), [((100.0, 200.0, 400.0), "still rising"), ((100.0, 410.0, 400.0), "Train longer")]
+)
+def test_a_threshold_that_was_not_reached_is_named(rising, words):
+    """A look, and no failure; a run that was still rising is told to go on."""
+    scores = [evaluated(n, mean, 80.0) for n, mean in enumerate(rising, 1)]
+    (found,) = looks(started(threshold=475.0), random_played(), LONG, diagnosis(), *scores, FINISHED)
+    assert found.name == "threshold"
+    assert found.sentence.startswith("Better than random: 400.0 against 22.0; threshold 475.0 not reached.")
+    assert words in found.sentence
+
+
+def test_meeting_the_time_limit_is_no_fault_of_a_run_that_is_good():
+    """CartPole balances up to its limit, and other tasks end by theirs alone."""
+    full = [evaluated(n, 500.0, mean_length=500.0, truncated=20) for n in (1, 2)]
+    for threshold in (475.0, None):
+        found = findings([started(threshold=threshold), random_played(), LONG, diagnosis(), *full, FINISHED], CONFIG)
+        assert {each.kind for each in found} == {"good"}
+    hovering = [evaluated(n, 120.0, 30.0, mean_length=1000.0, truncated=20) for n in (1, 2)]
+    (found,) = looks(started(threshold=200.0), random_played(-180.0, 90.0), LONG, diagnosis(), *hovering, FINISHED)
+    assert found.name == "threshold"
+    assert "met the time limit of 1,000 steps" in found.sentence
+
+
+def test_few_noisy_games_are_no_failure():
+    """Blackjack at its best, 20 games at a time: what one evaluation does not tell, several do."""
+    chance = random_played(-0.39, 0.9, 3000)
+    one = [evaluated(1000, -0.06, 0.95)]
+    (unsure,) = looks(started(), chance, LONG, diagnosis(), *one, FINISHED)
+    assert (unsure.name, unsure.kind) == ("random", "look")
+    assert "20 games do not tell" in unsure.sentence
+    many = [evaluated(n, mean, 0.95) for n, mean in enumerate([-0.3, 0.1, -0.15, 0.05, -0.2, -0.1, 0.0, -0.05] * 3)]
+    found = findings([started(), chance, LONG, diagnosis(), *many, FINISHED], CONFIG)
+    assert [each.kind for each in found if each.name == "random"] == ["good"]
+
+
+@pytest.mark.parametrize(("wins", "kind"), [(190, "good"), (100, "failed")])
+def test_two_players_are_beside_even_odds(wins, kind):
+    """A match against random play is won in half of the points by a random player."""
+    scores = {"wins": wins, "draws": 0, "losses": 200 - wins}
+    event = Evaluated(seconds=1.0, updates=1, steps=1, scores=scores, games=200)
+    found = findings([started(players=2), LONG, diagnosis(), event, FINISHED], CONFIG)
+    (said,) = [each for each in found if each.name == "random"]
+    assert said.kind == kind
+    assert "against 50% of points" in said.sentence
+
+
+def test_runs_of_before_are_not_called_failed():
+    """No random policy was measured: that is said, and nothing follows from it."""
+    event = Evaluated(seconds=1.0, updates=1, steps=1, scores={"mean_return": 9.0})
+    (said,) = [each for each in findings([LONG, diagnosis(), event, FINISHED], CONFIG) if each.name == "random"]
+    assert said.kind == "note"
+    assert "--opponent random" in said.sentence

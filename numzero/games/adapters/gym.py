@@ -78,11 +78,8 @@ class GymGame(RowsGame):
                 _refuse_shared(envs, name)
                 observations, actions = _observations(name.text(), envs[0]), _actions(name.text(), envs[0])
                 rows = [_GymRow(env, actions) for env in envs]
-                spec = _spec(name.text(), envs[0], observations, actions)
+                spec = _spec(name, envs[0], observations, actions)
             super().__init__(spec, rows, observations.read, envs.guests)
-        registered = self._envs[0].spec
-        self.reward_threshold: float | None = None if registered is None else registered.reward_threshold
-        """The return at which the task counts as solved, if it was registered with one."""
 
 
 def _refuse_shared(envs: Sequence[_Environment], name: GameName) -> None:
@@ -246,8 +243,9 @@ def _space(env_id: str, env: _Environment, field: str) -> object:
         ) from error
 
 
-def _spec(env_id: str, env: _Environment, observations: Observations, actions: Actions) -> GameSpec:
+def _spec(name: GameName, env: _Environment, observations: Observations, actions: Actions) -> GameSpec:
     """What the environment is to the rest of numzero."""
+    env_id = name.text()
     return GameSpec(
         name=env_id,
         num_actions=len(actions.names),
@@ -255,12 +253,19 @@ def _spec(env_id: str, env: _Environment, observations: Observations, actions: A
         observation_dtype=observations.dtype,
         num_players=1,
         max_steps=None if env.spec is None else env.spec.max_episode_steps,
+        reward_threshold=_reward_threshold(name, env),
         action_names=actions.names,
         observation_layout=f"What {env_id} of gymnasium observes, {observations.words}.",
         observation_parts=observations.parts,
         left_out=observations.left_out,
         legal_rule=_legal_rule(env, len(actions.names)),
     )
+
+
+def _reward_threshold(name: GameName, env: _Environment) -> float | None:
+    """What was registered, of the task as it was registered: arguments and wrappers may make another of it."""
+    threshold = None if env.spec is None or name.arguments or name.wrappers else env.spec.reward_threshold
+    return float(threshold) if threshold is not None and math.isfinite(threshold) else None
 
 
 def _legal_rule(env: _Environment, num_actions: int) -> str:

@@ -25,6 +25,7 @@ from numzero.replay import Trajectory
 from numzero.runtime.base import Mailbox, State
 from numzero.search import Model, Search, SearchConfig, SearchResult, sample_action
 from numzero.training.roles.archive import Archive
+from numzero.training.roles.random_play import RandomTask, random_play
 from numzero.training.roles.recorder import Recorder
 
 __all__ = ["Actor", "SelfPlayConfig", "SelfPlayTask", "selfplay", "warm_up"]
@@ -106,6 +107,8 @@ class SelfPlayTask(NamedTuple):
     """What the networks see of positions."""
     most_steps: int = 0
     """Longer running episodes are delivered in pieces, whatever `segment_steps` says; 0: no bound."""
+    random: RandomTask | None = None
+    """A random policy that is to be measured first."""
 
 
 def selfplay(
@@ -124,9 +127,11 @@ def selfplay(
     rng = np.random.default_rng([task.seed, task.actor, mailbox.life])
     actor: Actor | None = None
     game = make(task.game, _batch_size(task))
-    if mailbox.keeps_state:
-        game = ReplayableGame(game)
     try:
+        if task.random is not None and not mailbox.told.get("random"):
+            yield from random_play(game, task.random, mailbox)
+        if mailbox.keeps_state:
+            game = ReplayableGame(game)
         while not mailbox.stopping() and not (actor is not None and actor.done):
             newest = mailbox.newest_weights(-1 if actor is None else actor.model_version)
             if newest is not None:
