@@ -1,4 +1,7 @@
-"""How every test runs: hypothesis without deadlines, the same examples in every CI run, and ^C that is heard."""
+"""How every test runs: hypothesis without deadlines, the same examples in every CI run, and ^C that is heard.
+
+And each kernel is compiled once, whoever needs it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from tests.hosts.toolchains import MISSING
+from tests.once import compile_in_turns
 
 LONG_FORM_SECONDS = 4 * 3600
 """The limit of tests that are marked `slow`; that of the others is in pyproject.toml."""
@@ -29,6 +33,7 @@ def hear_signals() -> None:
 
 
 hear_signals()
+compile_in_turns()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

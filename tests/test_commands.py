@@ -9,7 +9,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ from numzero.files import read_folder
 from numzero.metrics import read_metrics
 from numzero.replay import GameStore
 from numzero.training.config import RunConfig, load_config, load_preset, preset_names
+from tests import warm
 from tests.tiny import RUN, write_agent
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -417,23 +417,9 @@ def test_selfplay_ends_after_its_minutes(agents: Path, tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------------- ^C
 
 
-def hear_interrupts() -> None:
-    """What a shell starts in the background ignores ^C, and so would its children: the tests, then cli.py."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def interrupt_when(ready: Callable[[], bool], *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run cli.py in a session of its own and send ^C to all of it once something is so."""
-    command = [sys.executable, "cli.py", *map(str, arguments)]
-    with subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=hear_interrupts,
-    ) as process:
+    with warm.Command(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
         try:
             deadline = time.monotonic() + PATIENCE_SECONDS
             while not ready():
@@ -445,7 +431,7 @@ def interrupt_when(ready: Callable[[], bool], *arguments: object) -> subprocess.
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise
-    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends ^C to a process group")

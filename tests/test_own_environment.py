@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 
 from numzero.agent import Agent
 from numzero.training.config import load_config
+from tests import warm
 from tests.tiny import RUN
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,15 +83,7 @@ def command(folder: Path) -> Command:
 
     def run(*words: str, code: int = 0) -> str:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "cli.py"), *words],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        done = warm.run(*words, cwd=folder, env=environment)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout if code == 0 else done.stderr
 

@@ -18,6 +18,7 @@ import pytest
 from numzero.files import generations
 from numzero.metrics import Finished, read_metrics
 from numzero.replay import GameStore
+from tests import warm
 from tests.chaos import ROOT, await_all, descendants, is_alive, kill_all
 from tests.games.with_children import PIDS
 from tests.tiny import RUN, write_agent
@@ -44,15 +45,12 @@ class Command:
         self.pids = folder / "pids"
         self.pids.mkdir(exist_ok=True)
         environment = {**os.environ, "PYTHONPATH": str(ROOT), PIDS: str(self.pids), **variables}
-        command = [sys.executable, "cli.py", *map(str, words)]
-        self.process = subprocess.Popen(
-            command,
-            cwd=ROOT,
+        self.process = warm.Command(
+            *words,
             env=environment,
             stdin=subprocess.PIPE if streams is subprocess.PIPE else streams,  # type: ignore[arg-type]
             stdout=streams,  # type: ignore[arg-type]
             stderr=streams,  # type: ignore[arg-type]
-            text=True,
             start_new_session=True,
         )
 

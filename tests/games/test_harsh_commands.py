@@ -21,6 +21,7 @@ from numzero.training import play_many
 from numzero.training.memory import SHORTEST_PIECE
 from numzero.training.play_many import SelfPlaySession
 from numzero.training.run import TrainingRun
+from tests import warm
 from tests.games.harsh import FOLDER
 from tests.tiny import RUN, run_config, write_agent
 
@@ -34,20 +35,14 @@ def settings(game: str, *more: str) -> list[str]:
     return [word for setting in words for word in ("--set", setting)]
 
 
-def command(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(ROOT / "cli.py"), *map(str, words)], cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
-
-
 def test_json_is_json_whatever_is_printed(tmp_path: Path) -> None:
     """What environments, programs that they start and workers print goes to stderr; one object is left on stdout."""
-    trained = command("train", "cartpole", *settings("Prints"), "--run", tmp_path / "run", "--workers", 1, "--json")
+    trained = warm.run("train", "cartpole", *settings("Prints"), "--run", tmp_path / "run", "--workers", 1, "--json")
     assert trained.returncode == 0, trained.stderr
     assert json.loads(trained.stdout)["game"] == f"{HARSH}:Prints"
     for line in ("a new episode", "from below", "from a child"):
         assert line in trained.stderr
-    judged = command("evaluate", tmp_path / "run", "--games", 2, "--env", f"{HARSH}:Prints", "--json")
+    judged = warm.run("evaluate", tmp_path / "run", "--games", 2, "--env", f"{HARSH}:Prints", "--json")
     assert judged.returncode == 0, judged.stderr
     assert json.loads(judged.stdout)["games"] == 2
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +11,10 @@ import pytest
 from numzero.agent import Agent
 from numzero.games import check_game
 from numzero.inference import OnnxSearch
+from tests import warm
 from tests.games.heap import Heap
 from tests.tiny import RUN
 
-ROOT = Path(__file__).resolve().parents[2]
 TRAIN = [word for each in RUN for word in ("--set", each)]
 
 
@@ -34,15 +31,7 @@ def test_a_board_of_ones_own_trains_plays_and_exports(file: str, name: str, work
     game = f"my_{file}:{name}" if workers else f"my_{file.removesuffix('.py')}:{name}"
 
     def command(*words: str, typed: str = "") -> str:
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "cli.py"), *words],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            input=typed,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        done = warm.run(*words, cwd=tmp_path, input=typed)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -22,6 +19,7 @@ from numzero.networks.config import network_config
 from numzero.networks.export import Exporter, ParityError, check_parity
 from numzero.networks.gradients import AutogradUnroll, make_unroll
 from numzero.networks.network import MuZeroNetwork, make_network
+from tests import warm
 from tests.reference.agents import BOARD, NUM_ACTIONS, small_network
 from tests.tiny import RUN
 
@@ -99,18 +97,9 @@ def test_a_body_of_ones_own_trains_is_exported_with_check_and_plays(folder):
         ),
         encoding="utf-8",
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def command(*arguments: str, typed: str = "", code: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "cli.py"), *arguments],
-            cwd=folder,
-            env=environment,
-            input=typed,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        done = warm.run(*arguments, cwd=folder, input=typed)
         assert done.returncode == code, done.stderr
         return done.stderr if code else done.stdout
 

@@ -23,6 +23,7 @@ from numzero.runtime.base import AGENTS, KINDS, WEIGHTS, Notice, Place, Runtime,
 from numzero.runtime.factory import make_runtime
 from numzero.runtime.shelf import Shelf
 from numzero.training.roles.selfplay import SelfPlayConfig, SelfPlayTask, warm_up
+from tests import warm
 from tests.chaos import is_alive
 from tests.runtime import roles
 from tests.runtime.roles import Task
@@ -513,11 +514,9 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("role", ["idle", "stuck"] if sys.platform == "linux" else ["idle"])
 def test_workers_end_with_their_parent(role: str, tmp_path: Path) -> None:
     """When the parent is killed without a word its workers vanish too; on Linux even one that is stuck."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", ORPHANAGE, str(tmp_path), role]
     pids: list[int] = []
     try:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT) as parent:
+        with warm.Command(tmp_path, role, code=ORPHANAGE, stdout=subprocess.PIPE) as parent:
             assert parent.stdout is not None
             try:
                 pids += [int(word) for word in parent.stdout.readline().split()]

@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import tomllib
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from numzero.replay import GameStore, encode_trajectory
 from numzero.training import replayed
 from numzero.training.config import RunConfig
 from numzero.training.run import TrainingRun
+from tests import warm
 from tests.tiny import CORRIDOR, run_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -215,9 +215,7 @@ if __name__ == "__main__":
 
 def kill_at(folder: Path, updates: int, workers: int, preset: str, *overrides: str) -> None:
     """Train in a process that SIGKILLs itself after so many updates."""
-    command = [sys.executable, "-c", KILLED, str(folder), str(updates), str(workers), preset, *overrides]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    done = warm.run(folder, updates, workers, preset, *overrides, code=KILLED)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
@@ -328,8 +326,8 @@ def test_an_evaluation_that_a_stop_cut_short_is_made_up(tmp_path: Path, monkeypa
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_a_run_with_a_checkpoint(number: int, tmp_path: Path) -> None:
     """^C and SIGTERM alike: between two updates, at once, with the words of how to go on."""
-    command = [sys.executable, "cli.py", "train", "tictactoe", "--run", str(tmp_path / "run")]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    words = ("train", "tictactoe", "--run", tmp_path / "run")
+    with warm.Command(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 100
         while not _has_learned(tmp_path / "run"):
             assert time.monotonic() < deadline
