@@ -12,12 +12,15 @@ from numzero.games.base import (
     ObservationPart,
     Placeable,
     PlaysRandomly,
+    RatesPlay,
     Solved,
     SolvedPositions,
     StepResult,
     Symmetries,
 )
+from numzero.games.boards.pig import Pig
 from numzero.games.boards.tictactoe import TicTacToe
+from numzero.games.boards.twenty48 import Twenty48
 from numzero.games.check import GameContractError, check_game
 from numzero.games.checking.environment import check_environment
 from numzero.games.checking.findings import EnvironmentReport, Finding, PlayFigures
@@ -41,15 +44,18 @@ __all__ = [
     "GameContractError",
     "GameSpec",
     "ObservationPart",
+    "Pig",
     "Placeable",
     "PlayFigures",
     "PlaysRandomly",
+    "RatesPlay",
     "Solved",
     "SolvedPositions",
     "StepResult",
     "Symmetries",
     "TicTacToe",
     "Trust",
+    "Twenty48",
     "check_environment",
     "check_game",
     "game_spec",

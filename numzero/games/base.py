@@ -22,6 +22,7 @@ __all__ = [
     "ObservationPart",
     "Placeable",
     "PlaysRandomly",
+    "RatesPlay",
     "Solved",
     "SolvedPositions",
     "StepResult",
@@ -136,6 +137,9 @@ class GameSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What chance can make of an action, one of 0 .. num_outcomes - 1, which each step reports (`StepResult.outcome`):
     with position and action it decides all that follows. 0 where the game has no chance, or does not say."""
 
+    outcome_names: tuple[str, ...] = ()
+    """One short distinct name for each outcome, for people; nothing where numbers do."""
+
 
 def spec_problems(spec: GameSpec) -> list[str]:
     """All in which a spec that a file gave cannot be a game's, one sentence each."""
@@ -153,6 +157,8 @@ def spec_problems(spec: GameSpec) -> list[str]:
         )
     if len(spec.action_names) != spec.num_actions:
         problems.append(f"spec.action_names must name {spec.num_actions} actions; got {len(spec.action_names)}.")
+    if len(spec.outcome_names) not in (0, spec.num_outcomes):
+        problems.append(f"spec.outcome_names must name {spec.num_outcomes} outcomes; got {len(spec.outcome_names)}.")
     if not problems and not parts_fit(spec):
         problems.append(
             f"spec.observation_parts must lie one behind the other and be all of the {math.prod(shape):,} numbers of "
@@ -306,8 +312,8 @@ class SolvedPositions(NamedTuple):
     """`[N, *O]` what the game shows there."""
     legal: NDArray[np.bool_]
     """`[N, A]`."""
-    action_values: NDArray[np.int8]
-    """`[N, A]` the mover's return under best play of both; what it holds of illegal actions is not read."""
+    action_values: NDArray[np.int8] | NDArray[np.float64]
+    """`[N, A]` the mover's mean return under best play of both; what it holds of illegal actions is not read."""
 
 
 @runtime_checkable
@@ -320,6 +326,15 @@ class Solved(Protocol):
 
     def optimal_actions(self) -> NDArray[np.bool_]:
         """`[B, A]` the actions that keep the value of the copies' states; none in a finished copy."""
+        ...
+
+
+@runtime_checkable
+class RatesPlay(Protocol):
+    """A solved game that also knows what a way of playing comes to, over whole games."""
+
+    def play_value(self, action: NDArray[np.int32]) -> float:
+        """The mean return of who plays `action` `[N]` in the solved positions against best play, in either seat."""
         ...
 
 

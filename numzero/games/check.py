@@ -60,6 +60,7 @@ def check_game(game: Game, *, seed: int = 0, num_steps: int = 200) -> None:
     that are permutations and map play onto play; positions that show and bring in another copy what they did in the
     first, of a game whose copies can be placed. Symmetries are replayed on episodes whose first state is its own image
     (no others can be started twice), so those of a game that never starts symmetrically are checked for shape only.
+    Where chance decides, which does not play the image, steps that happen to be images of each other are compared.
     Every copy is reset several times; the game is left running.
 
     Args:
@@ -81,7 +82,8 @@ def check_game(game: Game, *, seed: int = 0, num_steps: int = 200) -> None:
     if game.symmetries is not None:
         _check_permutations(game, game.symmetries)
         for index in range(len(game.symmetries.action)):
-            _check_equivariance(game, record, game.symmetries, index)
+            check = _check_like_steps if game.spec.num_outcomes else _check_equivariance
+            check(game, record, game.symmetries, index)
 
 
 def _fail(game: Game, step: int | None, rule: str, seen: str, remedy: str) -> NoReturn:
@@ -111,6 +113,12 @@ def _check_spec(game: Game) -> None:
         (spec.max_steps is None or spec.max_steps >= 1, "max_steps must be None or at least 1", spec.max_steps),
         (len(names) == len(set(names)) == spec.num_actions, "action_names must name each action once", names),
         (all(name.strip() for name in names), "action_names must not be empty", names),
+        (
+            len(set(spec.outcome_names)) == len(spec.outcome_names)
+            and len(spec.outcome_names) in (0, spec.num_outcomes),
+            "outcome_names must name each outcome once, or none",
+            spec.outcome_names,
+        ),
         (
             spec.observation_layout.strip() != "",
             "observation_layout must say in words what the numbers of an observation mean",
@@ -376,9 +384,9 @@ def _check_placing(game: Game, record: _Record) -> None:
 _T = TypeVar("_T", _View, StepResult)
 
 
-def _rolled(of: _T) -> _T:
-    """The same with each copy's row in the next one."""
-    rolled = {field: np.roll(array, 1, axis=0) for field, array in of._asdict().items() if array is not None}
+def _rolled(of: _T, by: int = 1) -> _T:
+    """The same with each copy's row in the next one, or another."""
+    rolled = {field: np.roll(array, by, axis=0) for field, array in of._asdict().items() if array is not None}
     return of._replace(**rolled)
 
 
@@ -410,15 +418,46 @@ def _check_equivariance(game: Game, record: _Record, symmetries: Symmetries, ind
     mapped = _are_images(_look(game, 0, everyone), _image(record.start, symmetries, index))  # [B] played as images
     for step, move in enumerate(record.moves, 1):
         action = np.where(mapped, symmetries.action[index][move.action], move.action).astype(np.int32)
-        result, expected = _step(game, action, step), move.result
-        if expected.outcome is not None and symmetries.outcome is not None:
-            expected = expected._replace(outcome=symmetries.outcome[index][expected.outcome])
-        _require_images(game, step, index, mapped, result, expected)
+        result = _step(game, action, step)
+        _require_images(game, step, index, mapped, result, move.result)
         after = _look(game, step, ~(result.terminated | result.truncated))
         _require_images(game, step, index, mapped, after, _image(move.after, symmetries, index))
         game.reset(move.restarted.copy(), rng)
         shown = _look(game, step, move.restarted)
         mapped = np.where(move.restarted, _are_images(shown, _image(move.shown, symmetries, index)), mapped)
+
+
+def _check_like_steps(game: Game, record: _Record, symmetries: Symmetries, index: int) -> None:
+    """Wherever the image of an observation, an action and an outcome was played too, expect the image of what followed.
+
+    Observations are taken for all that there is to know of a position, but for when it is cut off.
+    """
+    assert symmetries.outcome is not None
+    views = [record.start, *(move.shown for move in record.moves)]
+    known = {
+        key: (step, b)
+        for step, move in enumerate(record.moves)
+        for b, key in enumerate(_step_keys(views[step], move.action, move.result.outcome))
+        if not move.result.truncated[b]
+    }
+    for step, move in enumerate(record.moves):
+        assert move.result.outcome is not None
+        action, outcome = symmetries.action[index][move.action], symmetries.outcome[index][move.result.outcome]
+        expected = _image(move.after, symmetries, index)
+        for b, key in enumerate(_step_keys(_image(views[step], symmetries, index), action, outcome)):
+            if key in known and not move.result.truncated[b]:
+                other, row = known[key]
+                seen, one = record.moves[other], np.arange(game.batch_size) == b
+                brought = _rolled(seen.result, b - row)._replace(outcome=None)
+                _require_images(game, other + 1, index, one, brought, move.result)
+                _require_images(game, other + 1, index, one, _rolled(seen.after, b - row), expected)
+
+
+def _step_keys(view: _View, action: NDArray[np.int32], outcome: NDArray[np.int32] | None) -> Iterator[bytes]:
+    """`[B]` what decides the step of each copy."""
+    assert outcome is not None
+    for observation, *choice in zip(view.observation, view.to_play, action, outcome, strict=True):
+        yield observation.tobytes() + np.array(choice, np.int64).tobytes()
 
 
 def _require_images(

@@ -41,7 +41,9 @@ ENTRY_POINTS = "numzero.games"
 _BOARDS = {
     "connectfour": "numzero.games.boards.connectfour:ConnectFour",
     "gomoku": "numzero.games.boards.gomoku:Gomoku",
+    "pig": "numzero.games.boards.pig:Pig",
     "tictactoe": "numzero.games.boards.tictactoe:TicTacToe",
+    "twenty48": "numzero.games.boards.twenty48:Twenty48",
 }
 """numzero's own: a new one is a file, and a line here."""
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from numzero.agent import Agent
 from numzero.errors import CopyRefused, UserError
-from numzero.games import STAY, Game, GameSpec, Solved, Trust, make_game, trusted_name
+from numzero.games import STAY, Game, GameSpec, RatesPlay, Solved, Trust, make_game, trusted_name
 from numzero.games.turns import for_first_player
 from numzero.judging.opponents import AgentPlayer, Player, RandomPlayer, Remembers
 
@@ -24,6 +24,8 @@ __all__ += ["returns_of", "scores_only", "step_limit", "unfinished_words"]
 
 BATCH_SIZE = 256
 """Games or episodes in lockstep."""
+SAME_VALUE = 1e-9
+"""Exact values that differ by less are equal: means over chance are sums, rounded."""
 EXHAUSTIVE_BATCH_SIZE = 565
 """Positions at a time: divides the 4,520 of tic-tac-toe into eight batches."""
 OPENING_MOVES = 2
@@ -271,24 +273,28 @@ def _begin(players: Iterable[Player], size: int) -> list[Remembers]:
 
 def exhaustive(
     agent: Agent, *, simulations: int | None, progress: Progress | None = None, trust: Trust = False
-) -> dict[str, int]:
-    """In how many of a solved game's positions that are not over the agent's move keeps the exact value."""
+) -> dict[str, float]:
+    """In how many of a solved game's positions that are not over the agent's move keeps the exact value.
+
+    Where the game `RatesPlay`, also `play_value`: what these moves come to against best play, which has 0 against
+    itself where the seats are alike.
+    """
     name = trusted_name(agent.info.spec.name, "the agent", trust)
     game = make_game(name, 1)
     if not isinstance(game, Solved):
         game.close()
         raise UserError(f"judging every position needs a solved game, such as tictactoe; this agent plays {name}.")
     observation, legal, values = game.solved_positions()
-    optimal = 0
+    action = np.zeros(len(values), np.int32)
     for start in range(0, len(values), EXHAUSTIVE_BATCH_SIZE):
         rows = slice(start, start + EXHAUSTIVE_BATCH_SIZE)
         seen = agent.history(len(legal[rows])).stack(observation[rows])  # as if an episode began there
-        action = agent.act_batch(seen, legal[rows], simulations=simulations).action
-        chosen = values[rows][np.arange(len(action)), action]
-        best = np.where(legal[rows], values[rows], np.iinfo(np.int8).min).max(axis=1)
-        optimal += int((chosen == best).sum())
+        action[rows] = agent.act_batch(seen, legal[rows], simulations=simulations).action
         (progress or _unheard)(min(start + EXHAUSTIVE_BATCH_SIZE, len(values)), len(values))
-    return {"positions": len(values), "optimal": optimal}
+    chosen = values[np.arange(len(action)), action]
+    best = np.where(legal, values, -np.inf).max(axis=1)
+    found: dict[str, float] = {"positions": len(values), "optimal": int((chosen >= best - SAME_VALUE).sum())}
+    return found | ({"play_value": game.play_value(action)} if isinstance(game, RatesPlay) else {})
 
 
 _CONTEXT = ("game", "games", "simulations", "seed", "seconds", "max_steps")

@@ -264,11 +264,16 @@ class NotTurned(Windy):
 
 
 class TurnedWrongly(Windy):
-    """Says that mirrored worlds have the opposite wind."""
+    """Says that mirrored worlds have the opposite wind, which does not pay the same."""
 
     def __init__(self, batch_size: int = 8) -> None:
         super().__init__(batch_size)
         self.symmetries = self.symmetries._replace(outcome=self.symmetries.action)
+
+    def step(self, action: NDArray[np.int32]) -> Any:
+        result = super().step(action)
+        outcome = np.where(action == STAY, 0, (self.num_steps + np.arange(self.batch_size)) % 2).astype(np.int32)
+        return result._replace(outcome=outcome, reward=outcome.astype(np.float32))
 
 
 class Unannounced(Windy):
@@ -342,7 +347,7 @@ PLANTED: list[tuple[Callable[[], Game], str]] = [
     (BeyondItsOutcomes, "outcome must be from 0 to num_outcomes - 1 = 1; got"),
     (BlowsOnStay, "an action of STAY (-1) must leave a copy as it is and bring nothing; got another outcome"),
     (NotTurned, "symmetries.outcome must be an array int32 (2, 2); got NoneType"),
-    (TurnedWrongly, "symmetries must map play onto play, so mapped actions must bring the image of outcome"),
+    (TurnedWrongly, "symmetries must map play onto play, so mapped actions must bring the image of reward"),
     (WalksOnStay, "an action of STAY (-1) must leave a copy as it is and bring nothing; got another observation"),
     (PaysForStay, "an action of STAY (-1) must leave a copy as it is and bring nothing; got another reward"),
     (without_spec, "spec must be a GameSpec; got dict"),
@@ -355,6 +360,7 @@ PLANTED: list[tuple[Callable[[], Game], str]] = [
     (with_spec(action_names=("left", "left")), "spec.action_names must name each action once"),
     (with_spec(action_names=("left",)), "spec.action_names must name each action once"),
     (with_spec(action_names=("left", " ")), "spec.action_names must not be empty"),
+    (with_spec(outcome_names=("gust",)), "spec.outcome_names must name each outcome once, or none"),
     (with_spec(observation_layout=""), "spec.observation_layout must say in words what the numbers of an observation"),
     (with_spec(legal_rule=" "), "spec.legal_rule must say in words which actions are legal; got ' '"),
     (

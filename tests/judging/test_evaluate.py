@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from numzero.agent import Agent
 from numzero.errors import UserError
+from numzero.games import Pig
 from numzero.games.boards.tictactoe import action_values, all_positions
 from numzero.judging import evaluate as judge
 from numzero.judging.evaluate import episodes, evaluate, exhaustive, match, step_limit
@@ -211,16 +212,16 @@ def single_returns(rng: np.random.Generator) -> list[float]:
     return returns
 
 
-def planted(action: Any) -> Agent:
-    """An agent that plays `action` [4520], by position."""
-    positions = all_positions()
+def planted(action: Any, positions: Any = None, game: str = "tictactoe") -> Agent:
+    """An agent that plays `action` [N], by position."""
+    positions = positions or all_positions()
     known = {observation.tobytes(): int(a) for observation, a in zip(positions.observation, action, strict=True)}
 
     def act_batch(observation: Any, legal: Any, *, simulations: int | None = None) -> Any:
         del legal, simulations
         return SimpleNamespace(action=np.array([known[each.tobytes()] for each in observation], np.int32))
 
-    spec = SimpleNamespace(name="tictactoe")
+    spec = SimpleNamespace(name=game)
     alone = SimpleNamespace(stack=lambda observation: observation)
     parts = {"act_batch": act_batch, "info": SimpleNamespace(spec=spec), "history": lambda batch_size: alone}
     return SimpleNamespace(**parts)  # type: ignore[return-value]
@@ -256,6 +257,18 @@ def test_one_mistake_is_noticed() -> None:
     row = int(np.flatnonzero(values[np.arange(len(values)), worst] < values.max(axis=1))[-1])
     actions[row] = worst[row]
     assert exhaustive(planted(actions), simulations=None)["optimal"] == 4519
+
+
+def test_exact_values_of_chance_are_means() -> None:
+    """Of the dice race: every position right and 0 against best play; holding early is wrong in some, and loses."""
+    positions = Pig(1, 9).solved_positions()
+    values = np.where(positions.legal, positions.action_values, -np.inf)
+    best = exhaustive(planted(values.argmax(axis=1), positions, "pig(target=9)"), simulations=None)
+    assert best == {"positions": len(values), "optimal": len(values), "play_value": pytest.approx(0.0, abs=1e-9)}
+    early = np.where(positions.legal[:, 1], 1, 0)
+    found = exhaustive(planted(early, positions, "pig(target=9)"), simulations=None)
+    assert found["optimal"] == (np.take_along_axis(values, early[:, None], 1)[:, 0] > values.max(axis=1) - 1e-9).sum()
+    assert found["play_value"] == Pig(1, 9).play_value(early.astype(np.int32)) < -0.1
 
 
 def test_evaluate_asks_what_fits_the_game() -> None:
