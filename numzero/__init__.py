@@ -16,6 +16,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before anything below bri
 if TYPE_CHECKING:
     from numzero.agent import Agent, AgentGame, AgentInfo, BatchDecision, Decision
     from numzero.errors import UserError
+    from numzero.runs import Run, evaluate, export, play, resume, train
     from numzero.search import Search, SearchConfig, SearchResult
 
 __version__ = "0.1.0"
@@ -26,16 +27,23 @@ __all__ = [
     "AgentInfo",
     "BatchDecision",
     "Decision",
+    "Run",
     "Search",
     "SearchConfig",
     "SearchResult",
     "UserError",
     "__version__",
+    "evaluate",
+    "export",
+    "play",
+    "resume",
+    "train",
 ]
 
 _HOMES = {
     "numzero.agent": ("Agent", "AgentGame", "AgentInfo", "BatchDecision", "Decision"),
     "numzero.errors": ("UserError",),
+    "numzero.runs": ("Run", "evaluate", "export", "play", "resume", "train"),
     "numzero.search": ("Search", "SearchConfig", "SearchResult"),
 }
 

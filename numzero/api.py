@@ -31,8 +31,8 @@ from numzero.judging.opponents import named_opponent
 from numzero.judging.play import play_episode
 from numzero.judging.positions import Sight, look
 from numzero.metrics import Event
+from numzero.outside import leave_import
 from numzero.replay import MEBIBYTE
-from numzero.runtime.begin import leave_import
 from numzero.runtime.checking import EnvironmentCheck
 from numzero.studies.report import Report, read_report
 from numzero.studies.study import Study, parse_variant
@@ -41,6 +41,7 @@ from numzero.training.general import general_config
 from numzero.training.memory import check_memory
 from numzero.training.named import settings_of
 from numzero.training.offline import find_source
+from numzero.training.pace import limiter_of
 from numzero.training.play_many import SelfPlaySession, SelfPlayTotals
 from numzero.training.refresh import RefreshSession, RefreshTotals
 
@@ -73,6 +74,7 @@ def train(
     workers: int | None = None,
     reanalyze_workers: int | None = None,
     source: Path | None = None,
+    steps: int | None = None,
     overrides: Sequence[str] = (),
     check: bool = True,
     on_event: Callable[[Event], object] = _unheard,
@@ -87,6 +89,7 @@ def train(
         workers: self-play processes; 0: everything in this one, bit for bit reproducible; None: as the preset says.
         reanalyze_workers: processes that search stored games again; None: as the preset says.
         source: learn from the games of this run or store alone; no environment is started.
+        steps: of the environment, as many as the run takes: sets `schedule.num_updates`; None: as the preset says.
         overrides: settings as "path=value".
         check: play the environment for a moment first, in a process of its own, and say what is wrong with it.
         on_event: called with every event of the run; True asks it to stop, as ^C does.
@@ -102,6 +105,7 @@ def train(
         workers=workers,
         reanalyze_workers=reanalyze_workers,
         source=source,
+        steps=steps,
         overrides=overrides,
         check=check,
         on_event=on_event,
@@ -117,6 +121,7 @@ def prepare_train(
     workers: int | None = None,
     reanalyze_workers: int | None = None,
     source: Path | None = None,
+    steps: int | None = None,
     overrides: Sequence[str] = (),
     check: bool = True,
     on_event: Callable[[Event], object] = _unheard,
@@ -125,6 +130,8 @@ def prepare_train(
     leave_import()
     known = None if source is None else find_source(source).spec
     config, words = settings_of(preset, overrides, known) if isinstance(preset, str) else (preset, "")
+    if steps is not None:
+        config = _lasting(config, steps, source)
     if source is not None:
         workers, reanalyze_workers = workers or 0, reanalyze_workers or 0
     if reanalyze_workers is None:  # none where everything is done in one process
@@ -144,6 +151,19 @@ def prepare_train(
     for sentence in found:
         run.note("check", sentence)
     return run
+
+
+def _lasting(config: RunConfig, steps: int, source: Path | None) -> RunConfig:
+    """The settings of a run that takes so many environment steps."""
+    if source is not None:
+        raise UserError("learning offline plays no steps; set schedule.num_updates.", arguments=("steps",))
+    updates = limiter_of(config).updates_at(steps)
+    if updates < 1:
+        least = limiter_of(config).steps_at(1)
+        raise UserError(
+            f"a run must have {least:,} steps or more, which its first update needs; got {steps:,}. Raise it."
+        )
+    return msgspec.structs.replace(config, schedule=msgspec.structs.replace(config.schedule, num_updates=updates))
 
 
 def _checked(game: str, seed: int) -> tuple[type[TrainingRun], list[str]]:

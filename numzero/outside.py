@@ -7,17 +7,47 @@ whether it may be trusted: whoever takes a name from what the user did not write
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from numzero.errors import UserError, nearest
 
-__all__ = ["find", "is_outside", "load"]
+__all__ = ["find", "imported", "is_outside", "leave_import", "load"]
+
+
+class _Enough(BaseException):
+    """A program has been imported as far as it needs to be."""
+
+
+class _Importing:
+    """Whether this process imports a program now, for what it defines, and not because it is to be run."""
+
+    is_on = False
+
+
+@contextlib.contextmanager
+def imported() -> Iterator[None]:
+    """A program that is run inside ends at the first thing that it asks of numzero."""
+    before, _Importing.is_on = _Importing.is_on, True
+    try:
+        yield
+    except _Enough:
+        pass
+    finally:
+        _Importing.is_on = before
+
+
+def leave_import() -> None:
+    """Go no further where the program that asks is only imported; else nothing."""
+    if _Importing.is_on:
+        raise _Enough
 
 
 def is_outside(name: str) -> bool:
@@ -75,8 +105,15 @@ def _search(folder: Path) -> None:
 
 
 def _file(path: Path) -> ModuleType:
-    """The module that a file is, run once; it may import what lies beside it."""
+    """The module that a file is, run once; it may import what lies beside it.
+
+    The file of the program that runs is there already. Another program is imported as far as the first thing that it
+    asks of numzero: training, say, where it does that without `if __name__ == "__main__"`.
+    """
     path = Path(os.path.realpath(path.expanduser()))
+    program = sys.modules["__main__"]
+    if os.path.realpath(getattr(program, "__file__", None) or os.devnull) == str(path):
+        return program
     name = f"numzero_outside:{path}"
     if name in sys.modules:
         return sys.modules[name]
@@ -87,7 +124,8 @@ def _file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with imported():
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise

@@ -49,6 +49,9 @@ __all__ = ["resume", "train"]
     help="Processes that search stored games again with newer weights; default: the preset's.",
 )
 @click.option(
+    "--steps", type=click.IntRange(min=1), help="Environment steps that the run takes; default: as the preset says."
+)
+@click.option(
     "--from",
     "source",
     type=click.Path(path_type=Path),
@@ -67,6 +70,7 @@ def train(
     seed: int,
     workers: int | None,
     reanalyze_workers: int | None,
+    steps: int | None,
     source: Path | None,
     offline: bool,
     overrides: tuple[str, ...],
@@ -83,6 +87,7 @@ def train(
     \b
     Example:
       python cli.py train tictactoe --seed 0 --run runs/ttt
+      python cli.py train CartPole-v1 --steps 5000
       python cli.py train cartpole --workers 1 --reanalyze-workers 1
       python cli.py train cartpole --from runs/cp --offline
       python cli.py train my_env.py:Env --env-arg size=3
@@ -100,6 +105,7 @@ def train(
                 workers=0 if offline else workers,
                 reanalyze_workers=reanalyze_workers,
                 source=source,
+                steps=steps,
                 check=not no_check,
                 on_event=on_event,
             ),

@@ -19,19 +19,10 @@ from typing import Any
 
 from numzero import crash_context, interrupts
 from numzero.interrupts import held_back
+from numzero.outside import imported
 from numzero.runtime import family
 
-__all__ = ["begin", "end_group", "leave_import", "new_process", "settle_in"]
-
-
-class _Enough(BaseException):
-    """The program has been imported as far as it needs to be."""
-
-
-class _Importing:
-    """Whether this process imports the program of the one that started it."""
-
-    is_on = False
+__all__ = ["begin", "end_group", "new_process", "settle_in"]
 
 
 class _Call:
@@ -82,12 +73,6 @@ def end_group(process: Any) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def leave_import() -> None:
-    """Go no further where the program that asks is only imported by a process of ours; else nothing."""
-    if _Importing.is_on:
-        raise _Enough
-
-
 def _program() -> dict[str, str]:
     """Where this process's program is, as Python's own "spawn" tells it; empty where nobody can import it."""
     data = spawn.get_preparation_data(processes.current_process().name)
@@ -108,18 +93,18 @@ def _program_hidden() -> Iterator[None]:
 
 def _run(program: dict[str, str], call: bytes) -> None:
     """The first of our lines in a process."""
-    _set_importing(True)
-    try:
+    with imported(), _inheriting():
         spawn.prepare(program)
-    except _Enough:
-        pass
-    finally:
-        _set_importing(False)
     target, args = ForkingPickler.loads(call)
     target(*args)
 
 
-def _set_importing(is_on: bool) -> None:
-    """Say so to ourselves, and to Python, which then lets the program start no processes either."""
-    _Importing.is_on = is_on
-    vars(processes.current_process())["_inheriting"] = is_on
+@contextlib.contextmanager
+def _inheriting() -> Iterator[None]:
+    """Python lets a program that is imported inside start no processes either."""
+    state = vars(processes.current_process())
+    state["_inheriting"] = True
+    try:
+        yield
+    finally:
+        state["_inheriting"] = False

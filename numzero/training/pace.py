@@ -13,7 +13,13 @@ from numzero.training.config import RunConfig
 from numzero.training.limiter import Limiter
 from numzero.training.plan import RunPlan
 
-__all__ = ["Pace"]
+__all__ = ["Pace", "limiter_of"]
+
+
+def limiter_of(config: RunConfig) -> Limiter:
+    """The replay ratio of a run."""
+    schedule = config.schedule
+    return Limiter(schedule.samples_per_step, config.learner.batch_size, schedule.start_steps)
 
 
 class Pace:
@@ -34,7 +40,7 @@ class Pace:
         self._batch_size = config.learner.batch_size
         self._plan = plan
         self._keeping = keeping
-        self._limiter = Limiter(schedule.samples_per_step, config.learner.batch_size, schedule.start_steps)
+        self._limiter = limiter_of(config)
         self._slack = max(schedule.publish_interval, config.processes.slack_updates)
         self._last_publish = 0.0
 

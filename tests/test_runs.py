@@ -1,0 +1,141 @@
+"""Runs as objects: what a notebook or a program does with numzero in a line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import numzero as nz
+from numzero.errors import UserError
+from numzero.metrics import Evaluated, Event
+from tests.chaos import ROOT
+from tests.games.environments import Corridor
+from tests.tiny import RUN
+
+TINY: dict[str, Any] = dict(setting.split("=") for setting in RUN) | {"selfplay.batch_size": 4}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> nz.Run:
+    """A finished one, of an environment that is handed over as its class."""
+    folder = tmp_path_factory.mktemp("runs") / "corridor"
+    return nz.train(Corridor, folder, workers=0, **TINY)
+
+
+def test_a_class_is_trained_and_its_run_tells_what_came_out(run: nz.Run, tmp_path: Path) -> None:
+    """The agent, its scores, every number of the metrics by name, the report, and an agent for other apps."""
+    assert run.agent.info.spec.name == "tests.games.environments:Corridor"
+    assert run.scores["mean_return"] <= 1.0
+    progress, evaluations = run.metrics(), run.metrics("evaluations")
+    assert progress["updates"][-1] == 12
+    assert progress["losses/policy"].shape == progress["steps"].shape
+    assert evaluations["scores/mean_return"][-1] == run.scores["mean_return"]
+    assert run.report().findings
+    assert run.evaluate(games=2)["games"] == 2
+    assert set(run.export(tmp_path / "agent", games=0)["bytes"]) >= {"agent.onnx"}
+    assert nz.evaluate(run, games=2) == nz.evaluate(run.folder, games=2, trust=True) | {
+        "seconds": pytest.approx(0, abs=60)
+    }
+    total = nz.play(run, lambda game, mover, decision: decision.action, seed=0)
+    assert total is not None
+    assert np.isfinite(total).all()
+
+
+def test_a_notebook_shows_a_run(run: nz.Run) -> None:
+    """Scores and findings, with nothing of theirs taken for markup."""
+    shown = run._repr_html_()
+    assert shown.count("<tr>") == len(run.report().findings)
+    assert "mean return" in shown
+    assert repr(run) == f"Run({str(run.folder)!r})"
+
+
+def test_metrics_of_another_kind_are_refused(run: nz.Run) -> None:
+    """With those that there are."""
+    with pytest.raises(UserError, match="'progress' or 'evaluations'; got 'losses'"):
+        run.metrics("losses")  # type: ignore[arg-type]
+
+
+def test_a_run_takes_as_many_steps_as_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And goes into a folder of its own below runs/ where none is named; too few are refused with what it needs."""
+    monkeypatch.chdir(tmp_path)
+    settings = TINY | {"schedule.samples_per_step": 1.0, "schedule.start_steps": 60}
+    run = nz.train(Corridor, steps=100, workers=0, check=False, **settings)
+    assert (run.folder, run.metrics()["updates"][-1]) == (Path("runs/Corridor-0"), 5)
+    assert 100 <= run.metrics()["steps"][-1] < 110
+    with pytest.raises(UserError, match=r"a run must have 68 steps or more, .*; got 60. Raise it"):
+        nz.train(Corridor, steps=60, workers=0, check=False, **settings)
+    with pytest.raises(UserError, match=r"learning offline plays no steps; set schedule\.num_updates"):
+        nz.api.train(Corridor.__module__ + ":Corridor", tmp_path / "x", source=run.folder, steps=60)  # type: ignore[attr-defined]
+
+
+def test_a_listener_ends_a_run_which_can_be_taken_up(tmp_path: Path) -> None:
+    """All listeners hear of all events; that one of them ended the run is no error."""
+    heard: list[Event] = []
+    settings = TINY | {"evaluation.interval": 4}
+    stop = [heard.append, lambda event: isinstance(event, Evaluated)]
+    run = nz.train(Corridor, tmp_path / "run", workers=0, check=False, on_event=stop, **settings)
+    assert run.agent.info.model_version < 12
+    assert any(isinstance(event, Evaluated) for event in heard)
+    assert nz.resume(run).agent.info.model_version == 12
+
+
+@pytest.mark.parametrize("what", [lambda: Corridor(), Corridor(), 3])
+def test_what_nobody_can_import_is_refused(what: Any, tmp_path: Path) -> None:
+    """A function without a name, an environment that was made already."""
+    with pytest.raises(UserError, match=r"must have a name that can be imported; got .*at the top of a file"):
+        nz.train(what, tmp_path / "run")
+
+
+PROGRAM = """
+import numzero as nz, gymnasium
+from tests.test_runs import TINY
+
+class Bits(gymnasium.Env):
+    observation_space, action_space = gymnasium.spaces.Discrete(2), gymnasium.spaces.Discrete(2)
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps, self.bit = 0, int(self.np_random.integers(2))
+        return self.bit, {}
+    def step(self, action):
+        reward, self.steps, self.bit = float(action == self.bit), self.steps + 1, int(self.np_random.integers(2))
+        return self.bit, reward, self.steps >= 10, False, {}
+"""
+TRAINS = "run = nz.train(Bits, 'run', workers={workers}, **TINY)\nprint(run.agent.info.spec.name)\n"
+
+
+def python(*words: str, folder: Path, text: str = "") -> subprocess.CompletedProcess[str]:
+    paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=folder,
+        env=os.environ | paths,
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_a_program_trains_its_own_class_with_workers_and_others_go_on(tmp_path: Path) -> None:
+    """No guard is needed, by whoever imports it: the check, workers, and a command that evaluates the run."""
+    (tmp_path / "program.py").write_text(PROGRAM + TRAINS.format(workers=1), encoding="utf-8")
+    done = python("program.py", folder=tmp_path)
+    assert (done.stdout, done.stderr) == ("program.py:Bits\n", "")
+    words = ["-m", "numzero", "evaluate", "run", "--env", "program.py:Bits", "--games", "2", "--json"]
+    done = python(*words, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert '"games": 2' in done.stdout
+
+
+def test_a_class_of_a_notebook_is_trained_in_its_process(tmp_path: Path) -> None:
+    """Which has no file: with workers one sentence says what to write."""
+    done = python("-", folder=tmp_path, text=PROGRAM + TRAINS.format(workers=0))
+    assert (done.stdout, done.stderr) == ("__main__:Bits\n", "")
+    done = python("-", folder=tmp_path, text=PROGRAM + TRAINS.format(workers=2).replace("'run'", "'other'"))
+    assert "'Bits' is written in a notebook; got 2 workers. Write it into a file, my_env.py, and train" in done.stderr
