@@ -39,8 +39,12 @@ ENTRY_POINTS = "numzero.games"
 """The group under which installed packages offer games: a name, and what makes a batch of so many copies."""
 
 _BOARDS = {
+    "breakthrough": "numzero.games.boards.breakthrough:Breakthrough",
     "connectfour": "numzero.games.boards.connectfour:ConnectFour",
+    "go": "numzero.games.boards.go:Go",
     "gomoku": "numzero.games.boards.gomoku:Gomoku",
+    "hex": "numzero.games.boards.hex:Hex",
+    "othello": "numzero.games.boards.othello:Othello",
     "pig": "numzero.games.boards.pig:Pig",
     "tictactoe": "numzero.games.boards.tictactoe:TicTacToe",
     "twenty48": "numzero.games.boards.twenty48:Twenty48",

@@ -55,7 +55,7 @@ class Rules(NamedTuple):
     """The rules of a game, as kernels on one copy.
 
     `cells` `[S]` int8 is all that there is to say of a copy, but for whose turn it is; `settings` `[.]` int64 are
-    numbers of the game's own, such as its rows and columns.
+    numbers of the game's own, such as its rows and columns, and behind them room to work in: kernels allocate nothing.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Board:
       spec: of the game; the observation's last two sizes are the board's.
       batch_size: at least 1, else a UserError.
       rules: of the game.
-      settings: for the rules.
+      settings: for the rules, the room that they work in included.
       start: `[S]` int8 the cells at the start, and behind them what else the rules keep; None: an empty board.
       symmetries: of the rules, if there are any.
     """
@@ -102,8 +102,8 @@ class Board:
         self.batch_size = batch_size
         self.symmetries = symmetries
         self.rules = rules
-        self.settings = read_only(np.array(settings, np.int64))
-        """What the rules are given."""
+        self.settings = np.array(settings, np.int64)
+        """What the rules are given; they write where they work."""
         self._kernels = _batch_kernels(rules)
         self._shape = spec.observation_shape[1:]
         self._num_cells = int(np.prod(self._shape))
