@@ -34,8 +34,10 @@ from numzero.metrics import Event
 from numzero.outside import leave_import
 from numzero.replay import MEBIBYTE
 from numzero.runtime.checking import EnvironmentCheck
+from numzero.studies.over_tasks import TasksStudy
 from numzero.studies.report import Report, read_report
 from numzero.studies.study import Study, parse_variant
+from numzero.studies.tasks import named_tasks
 from numzero.training.config import RunConfig
 from numzero.training.general import general_config
 from numzero.training.memory import check_memory
@@ -49,8 +51,9 @@ if TYPE_CHECKING:
     from numzero.training.run import TrainingRun
 
 __all__ = ["check_environment", "describe", "evaluate", "export", "free_folder", "inspect", "load_agent", "play"]
-__all__ += ["prepare_reanalyze", "prepare_resume", "prepare_selfplay", "prepare_study", "prepare_train", "reanalyze"]
-__all__ += ["report", "resume", "selfplay", "shipped_agent", "study", "train"]
+__all__ += ["prepare_reanalyze", "prepare_resume", "prepare_selfplay", "prepare_study", "prepare_tasks_study"]
+__all__ += ["prepare_train", "reanalyze", "report", "resume", "selfplay", "shipped_agent", "study", "study_tasks"]
+__all__ += ["train"]
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 """Agents that ship, beside the package in a checkout."""
@@ -398,6 +401,53 @@ def prepare_study(
     if importlib.util.find_spec("torch") is None:
         raise _not_installed("torch")
     return Study(preset, overrides, [parse_variant(text) for text in variants], seeds, folder)
+
+
+def study_tasks(
+    preset: str,
+    folder: Path,
+    *,
+    games: Sequence[str] = (),
+    tasks: Path | None = None,
+    seeds: int = 10,
+    variants: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    jobs: int = 1,
+) -> TasksStudy:
+    """As `study`, on each of several tasks; returns the study, whose `outcome` is what came out.
+
+    Args:
+        preset: "general", or a preset or TOML file whose settings are tried on other games.
+        folder: of the study; one that was begun goes on.
+        games: names of games, each a task.
+        tasks: a TOML file of more, or "battery".
+        seeds: of each task, from 0 on.
+        variants: as for `study`.
+        overrides: settings of all tasks and variants.
+        jobs: seeds at a time, a core each.
+    """
+    settings: dict[str, Any] = {"seeds": seeds, "variants": variants, "overrides": overrides}
+    whole = prepare_tasks_study(preset, folder, games=games, tasks=tasks, **settings)
+    whole.run(jobs, lambda result, task: None)
+    return whole
+
+
+def prepare_tasks_study(
+    preset: str,
+    folder: Path,
+    *,
+    games: Sequence[str] = (),
+    tasks: Path | None = None,
+    seeds: int = 10,
+    variants: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+) -> TasksStudy:
+    """As `study_tasks`, but its `run` is yet to be called."""
+    leave_import()
+    if importlib.util.find_spec("torch") is None:
+        raise _not_installed("torch")
+    found = named_tasks(games, tasks)
+    return TasksStudy(preset, found, overrides, [parse_variant(text) for text in variants], seeds, folder)
 
 
 def report(run: Path) -> Report:

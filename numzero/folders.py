@@ -21,8 +21,8 @@ from typing import NamedTuple
 from numzero.errors import UserError
 from numzero.paths import explained, is_plain, sync_folder
 
-__all__ = ["GAMES", "LOCK", "RUN", "SEED", "STORE_FILES", "STORE_NAME", "STUDY", "FolderLock", "Kind"]
-__all__ += ["kind_of", "store_lock"]
+__all__ = ["GAMES", "LOCK", "RUN", "SEED", "STORE_FILES", "STORE_NAME", "STUDIES", "STUDY", "FolderLock"]
+__all__ += ["Kind", "kind_of", "store_lock"]
 
 LOCK = "lock"
 """Held by the process that works in a folder, and the folder's mark: it says the kind, how many held it before, and
@@ -58,7 +58,11 @@ SEED = Kind("seed", "a seed of a study", *_OF_A_RUN)
 """A run too, but one that its study may train anew."""
 GAMES = Kind("games", "self-play", STORE_FILES, ("weights", "weights-agents"))
 STUDY = Kind("study", "a study", (), (), ("results.json", "study.md", "curves.png", "runs"))
-_KINDS = {kind.name: kind for kind in (RUN, SEED, GAMES, STUDY)}
+STUDIES = Kind("studies", "a study of tasks", (), (), ("results.json", "study.md", "tasks.png", "tasks"))
+"""Has a study for each task."""
+_KINDS = {kind.name: kind for kind in (RUN, SEED, GAMES, STUDY, STUDIES)}
+_FOLDERS = "runs", "tasks"
+"""Of other folders, by any name."""
 _STORE_MARK = "store"
 _SQLITE = b"SQLite format 3\0"
 _SEAL = re.compile(rb"\n# sha256 [0-9a-f]{64}\n\Z")
@@ -116,7 +120,7 @@ def _refuse_links(folder: Path, kind: Kind) -> None:
     """Raise UserError where one of numzero's own names in a folder is a link, or a file for a folder."""
     for name in sorted(kind.names):
         path = folder / name
-        is_folder = name in kind.numbered or name == "runs"
+        is_folder = name in kind.numbered or name in _FOLDERS
         mode = path.lstat().st_mode if os.path.lexists(path) else None
         if mode is not None and not (stat.S_ISDIR(mode) if is_folder else stat.S_ISREG(mode)):
             raise UserError(

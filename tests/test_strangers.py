@@ -67,6 +67,8 @@ PARAMETERS = {
     "results into": NO_FOLDER,
     "presets name": NO_FOLDER,
     "study preset": NO_FOLDER,  # the user's own word, as is its --set
+    "study games": NO_FOLDER,  # the user's own words
+    "study tasks": NO_FOLDER,  # a file of settings that she names herself
     "study out": MAKES_NONE,  # its settings must be the user's
     "study variants": NO_FOLDER,
     "study overrides": NO_FOLDER,

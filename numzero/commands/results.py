@@ -11,9 +11,11 @@ from pathlib import Path
 import click
 
 from numzero.commands.display import echo
+from numzero.errors import UserError
 from numzero.files import write_file
-from numzero.studies.results import read_results
+from numzero.studies.results import Results, TasksResults, read_results
 from numzero.studies.table import BEGIN, END, plain_rows, results_table, with_table
+from numzero.studies.tasks_outcome import task_rows, tasks_table
 
 __all__ = ["results"]
 
@@ -31,7 +33,7 @@ def results(files: tuple[Path, ...], into: Path | None, as_json: bool) -> None:
 
     A row is a preset or a variant over its seeds: its final agents' scores, what they took, and when an evaluation
     while training first was at or above the task's threshold, if it has one. Medians are over seeds; a seed that
-    never came there counts as never.
+    never came there counts as never. Files of studies over tasks make a table of tasks.
 
     \b
     Example:
@@ -39,11 +41,17 @@ def results(files: tuple[Path, ...], into: Path | None, as_json: bool) -> None:
       python cli.py results models/studies/*.json --into README.md
     """
     whole = [read_results(path) for path in files]
-    text = results_table(whole)
+    over_tasks = [each for each in whole if isinstance(each, TasksResults)]
+    of_one = [each for each in whole if isinstance(each, Results)]
+    if over_tasks and of_one:
+        raise UserError("a table is of studies, or of studies over tasks; got both. Name the files of one kind.")
+    text = tasks_table(over_tasks) if over_tasks else results_table(of_one)
     if into is not None:
         write_file(into, with_table(into, text).encode())
     if as_json:
-        echo(json.dumps({"rows": [row for each in whole for row in plain_rows(each)]}))
+        tasks = [each for one in over_tasks for each in one.tasks]
+        rows = [row for each in of_one for row in plain_rows(each)] + [row for each in tasks for row in task_rows(each)]
+        echo(json.dumps({"rows": rows}))
     elif into is not None:
         echo(f"{into} holds the table of {len(whole)} file{'s' if len(whole) > 1 else ''}.")
     else:

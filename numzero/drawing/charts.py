@@ -214,8 +214,8 @@ def _svg_shape(shape: _Shape) -> str:
 # ---------------------------------------------------------------------------------------------------- PNG
 
 
-def png(charts: Sequence[Chart]) -> bytes:
-    """The charts, one below another, as a PNG file of 2 pixels per unit.
+def png(charts: Sequence[Chart], columns: int = 1) -> bytes:
+    """The charts as a PNG file of 2 pixels per unit, `columns` of them in each row.
 
     Raises:
         UserError: Pillow is missing.
@@ -223,39 +223,42 @@ def png(charts: Sequence[Chart]) -> bytes:
     require_pillow()
     from PIL import Image, ImageDraw
 
-    width, height = max(chart.width for chart in charts), sum(chart.height for chart in charts)
-    image = Image.new("RGB", (round(PNG_SCALE * width), round(PNG_SCALE * height)), PAPER)
-    top = 0.0
-    for chart in charts:
-        for shape in _lay_out(chart):
-            if isinstance(shape, _Area):
-                veil = Image.new("L", image.size)
-                ImageDraw.Draw(veil).polygon(_pixels(shape.points, top), fill=round(255 * BAND_OPACITY))
-                image.paste(shape.color, mask=veil)
-            else:
-                _draw(ImageDraw.Draw(image), shape, top)
-        top += chart.height
+    width = max(chart.width for chart in charts)
+    rows = [charts[first : first + columns] for first in range(0, len(charts), columns)]
+    heights = [max(chart.height for chart in row) for row in rows]
+    size = round(PNG_SCALE * width * max(map(len, rows))), round(PNG_SCALE * sum(heights))
+    image = Image.new("RGB", size, PAPER)
+    for number, row in enumerate(rows):
+        for column, chart in enumerate(row):
+            corner = column * width, sum(heights[:number])
+            for shape in _lay_out(chart):
+                if isinstance(shape, _Area):
+                    veil = Image.new("L", image.size)
+                    ImageDraw.Draw(veil).polygon(_pixels(shape.points, corner), fill=round(255 * BAND_OPACITY))
+                    image.paste(shape.color, mask=veil)
+                else:
+                    _draw(ImageDraw.Draw(image), shape, corner)
     content = io.BytesIO()
     image.save(content, "PNG", optimize=True)
     return content.getvalue()
 
 
-def _pixels(points: Sequence[tuple[float, float]], top: float) -> list[tuple[float, float]]:
-    return [(PNG_SCALE * x, PNG_SCALE * (y + top)) for x, y in points]
+def _pixels(points: Sequence[tuple[float, float]], corner: tuple[float, float]) -> list[tuple[float, float]]:
+    return [(PNG_SCALE * (x + corner[0]), PNG_SCALE * (y + corner[1])) for x, y in points]
 
 
-def _draw(draw: Any, shape: _Path | _Text, top: float) -> None:
+def _draw(draw: Any, shape: _Path | _Text, corner: tuple[float, float]) -> None:
     if isinstance(shape, _Text):
         from PIL import ImageFont
 
         font = ImageFont.load_default(PNG_SCALE * shape.size)
         anchor = {"start": "ls", "middle": "ms", "end": "rs"}[shape.anchor]
-        draw.text(_pixels([(shape.x, shape.y)], top)[0], plain(shape.line), shape.color, font, anchor=anchor)
+        draw.text(_pixels([(shape.x, shape.y)], corner)[0], plain(shape.line), shape.color, font, anchor=anchor)
         return
     width = round(PNG_SCALE * shape.width)
     for piece in _dashes(shape.points) if shape.dashed else [shape.points]:
         if len(piece) > 1:
-            draw.line(_pixels(piece, top), shape.color, width, joint="curve")
+            draw.line(_pixels(piece, corner), shape.color, width, joint="curve")
 
 
 def _dashes(points: Sequence[tuple[float, float]], length: float = 5.0) -> Iterator[list[tuple[float, float]]]:

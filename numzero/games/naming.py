@@ -23,7 +23,7 @@ from numzero.errors import UserError
 
 __all__ = ["SCHEMES", "GameName", "Wrapper", "extended", "is_code", "parse_name", "shown_arguments"]
 
-SCHEMES = ("openspiel", "pettingzoo")
+SCHEMES = ("battery", "openspiel", "pettingzoo")
 """What may stand before a colon and is no module: games that a library lists by name."""
 
 LONGEST_SHOWN = 200

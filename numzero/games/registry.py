@@ -52,6 +52,7 @@ _BOARDS = {
 """numzero's own: a new one is a file, and a line here."""
 
 _WORLDS = {
+    "battery": "numzero.games.battery:BatteryGame",
     "openspiel": "numzero.games.adapters.openspiel:SpielGame",
     "pettingzoo": "numzero.games.adapters.pettingzoo:ZooGame",
 }

@@ -19,7 +19,7 @@ from numzero.studies.results import Results, SeedResult
 from numzero.studies.table import reached
 from numzero.text import plain
 
-__all__ = ["PAGE", "RESULTS", "curves", "study_page", "write_outcome"]
+__all__ = ["PAGE", "PICTURE", "RESULTS", "curves", "study_page", "write_outcome"]
 
 RESULTS, PAGE, PICTURE = "results.json", "study.md", "curves.png"
 

@@ -19,10 +19,15 @@ from numzero.errors import UserError
 from numzero.files import UNREADABLE, DamagedFilesError, read_file
 from numzero.judging.measures import evaluation_score
 from numzero.metrics import Evaluated, read_metrics
+from numzero.studies.tasks import Task
 
-__all__ = ["Point", "Results", "SeedResult", "Summary"]
+__all__ = ["MEAN_RETURN", "PRESET", "Point", "Results", "SeedResult", "Summary", "TaskResults", "TasksResults"]
 __all__ += ["learning_curve", "machine", "read_results", "summarize", "with_seconds"]
 
+PRESET = "preset"
+"""The variant that is the preset as it is."""
+MEAN_RETURN = "mean return"
+"""What agents for games of one are judged by."""
 LARGEST_RESULTS = 2**28
 """Bytes of a results.json: a thousand seeds with a thousand evaluations each."""
 
@@ -56,6 +61,9 @@ class SeedResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     steps: _Count
     parameters: _Count
     curve: list[Point]
+    random: float | None = None
+    """The mean return of a policy that draws its actions, in the episodes that the agent is judged by; None for games
+    of two, and in results of before it was measured."""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -116,24 +124,62 @@ class Results(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise ValueError("scores of all seeds must have the same names")
 
 
-def read_results(path: Path) -> Results:
+class TaskResults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a study came to on one task."""
+
+    task: Task
+    results: Results
+
+    @property
+    def optimum(self) -> float | None:
+        """The largest mean return, or what counts as solved."""
+        return self.results.threshold if self.task.optimum is None else self.task.optimum
+
+    @property
+    def random(self) -> float | None:
+        """Of a random policy: as the task says, else as measured."""
+        if self.task.random is not None:
+            return self.task.random
+        measured = [each.random for each in self.results.seeds if each.random is not None]
+        return statistics.median(measured) if measured else None
+
+
+class TasksResults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The results.json of a study over tasks."""
+
+    tasks: list[TaskResults]
+
+
+def read_results(path: Path) -> Results | TasksResults:
     """The results in a file, with their summaries.
 
     Raises:
         UserError: there is no such file, it is none of a study, or its summaries are not those of its seeds.
     """
-    again = "Run its command again in the same folder; what is trained already is not trained again."
     try:
-        results = msgspec.json.decode(read_file(path, LARGEST_RESULTS, follow=True), type=Results)
+        content = read_file(path, LARGEST_RESULTS, follow=True)
+        over_tasks = "tasks" in msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+        kind = TasksResults if over_tasks else Results
+        whole: Results | TasksResults = msgspec.json.decode(content, type=kind)  # type: ignore[assignment]
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}. Name results.json files of studies.") from error
     except DamagedFilesError as error:
         raise UserError(f"{error} It shall be the results.json of a study.") from error
     except UNREADABLE as error:
-        raise UserError(f"{path} is not the results.json of a study: {error}. {again}") from error
+        raise UserError(f"{path} is not the results.json of a study: {error}. {_AGAIN}") from error
+    if isinstance(whole, Results):
+        return _summarized(whole, path)
+    tasks = [msgspec.structs.replace(each, results=_summarized(each.results, path)) for each in whole.tasks]
+    return TasksResults(tasks=tasks)
+
+
+_AGAIN = "Run its command again in the same folder; what is trained already is not trained again."
+
+
+def _summarized(results: Results, path: Path) -> Results:
     summaries = summarize(results.seeds, results.threshold)
     if results.summaries not in ([], summaries):
-        raise UserError(f"the summaries in {path} must be those of its seeds, and are others. {again}")
+        raise UserError(f"the summaries in {path} must be those of its seeds, and are others. {_AGAIN}")
     return msgspec.structs.replace(results, summaries=summaries)
 
 

@@ -6,16 +6,17 @@ finished seed is one file, so a study that was stopped goes on where it was.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -27,15 +28,24 @@ from numzero.games import is_solved, reward_threshold, trusted_name
 from numzero.interrupts import EXIT_CODE, Interrupts, hear_again
 from numzero.judging.evaluate import episodes, exhaustive, match
 from numzero.judging.measures import evaluation_score
-from numzero.judging.opponents import AgentPlayer, RandomPlayer
+from numzero.judging.opponents import AgentPlayer, Player, RandomPlayer
 from numzero.paths import is_plain
 from numzero.runtime import family
 from numzero.runtime.begin import begin, new_process
-from numzero.studies.results import Results, SeedResult, learning_curve, machine, summarize, with_seconds
+from numzero.studies.results import (
+    MEAN_RETURN,
+    PRESET,
+    Results,
+    SeedResult,
+    learning_curve,
+    machine,
+    summarize,
+    with_seconds,
+)
 from numzero.training.config import RunConfig, load_config, read_config, save_config
-from numzero.training.named import settings_of
+from numzero.training.named import settings_for
 
-__all__ = ["Study", "Variant", "final_scores", "parse_variant", "rehearse", "train_seed"]
+__all__ = ["SeedJob", "Study", "Variant", "final_scores", "parse_variant", "rehearse", "train_all", "train_seed"]
 
 FINAL_EPISODES = 100
 FINAL_GAMES = 400
@@ -82,6 +92,7 @@ class Study:
 
     Args:
         preset: a preset's name, the path of a TOML file, or a game.
+        game: whose settings are the preset's, which may then be "general"; None: the game that it names.
         overrides: settings of all variants.
         variants: after the preset itself, which always comes first.
         seeds: how many, from 0 on.
@@ -92,21 +103,27 @@ class Study:
     """
 
     def __init__(
-        self, preset: str, overrides: Sequence[str], variants: Sequence[Variant], seeds: int, folder: Path
+        self,
+        preset: str,
+        overrides: Sequence[str],
+        variants: Sequence[Variant],
+        seeds: int,
+        folder: Path,
+        game: str | None = None,
     ) -> None:
         self.preset = preset
         self.overrides = tuple(overrides)
-        self.variants = (Variant(name="preset"), *variants)
+        self.variants = (Variant(name=PRESET), *variants)
         self.seeds = seeds
         self.folder = Path(os.path.abspath(folder))  # wherever an environment may go
         names = [variant.name for variant in self.variants]
         if len(set(names)) < len(names):
             raise UserError(
-                f"each variant needs a name of its own, other than 'preset'; got {', '.join(names[1:])}.",
+                f"each variant needs a name of its own, other than {PRESET!r}; got {', '.join(names[1:])}.",
                 arguments=("variants",),
             )
         self.configs: dict[str, RunConfig] = {
-            variant.name: settings_of(preset, [*overrides, *variant.overrides]).config for variant in self.variants
+            variant.name: settings_for(preset, game, [*overrides, *variant.overrides]) for variant in self.variants
         }
         self._check_folder()
 
@@ -150,11 +167,21 @@ class Study:
             UserError: a process failed (results of others are kept), or another study runs in this folder.
             KeyboardInterrupt: it was asked to stop; nothing runs any more, and seeds under way are trained anew.
         """
+        with self.held():
+            on_start()
+            train_all(self.seed_jobs(), jobs, lambda _, result: on_result(result))
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """The folder is this study's alone, and says what each variant is; UserError where it is another's."""
         with FolderLock(self.folder, STUDY):
             self._check_folder()  # it may have become another's
             self._begin()
-            on_start()
-            self._run(jobs, on_result)
+            yield
+
+    def seed_jobs(self) -> list[SeedJob]:
+        """What is to be trained for the results that are missing."""
+        return [SeedJob(self.configs[name], self._run_folder(name, seed), name, seed) for name, seed in self.missing()]
 
     def _begin(self) -> None:
         """Write down what each variant is."""
@@ -163,48 +190,6 @@ class Study:
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists():
                 write_file(path, save_config(self.configs[variant.name]))
-
-    def _run(self, jobs: int, on_result: Callable[[SeedResult], None]) -> None:
-        for name in dict.fromkeys(name for name, _ in self.missing()):
-            rehearse(self.configs[name])
-        if jobs == 1:
-            for name, seed in self.missing():
-                on_result(train_seed(self.configs[name], self._run_folder(name, seed), name, seed))
-        else:
-            self._run_processes(jobs, on_result)
-
-    def _run_processes(self, jobs: int, on_result: Callable[[SeedResult], None]) -> None:
-        waiting, running, failed = self.missing(), dict[int, _Trainer](), list[str]()
-        cores, interrupts = _cores(), Interrupts()
-        with family.no_orphans(), interrupts.heard():
-            try:
-                while (waiting or running) and not interrupts.requested:
-                    for place in range(min(jobs, len(running) + len(waiting))):
-                        if place not in running and waiting:
-                            core = cores[place % len(cores)] if cores else None
-                            running[place] = self._start(*waiting.pop(0), core)
-                    time.sleep(POLL_SECONDS)
-                    for place, trainer in [*running.items()]:
-                        if not trainer.ended():
-                            continue
-                        del running[place]
-                        if trainer.process.exitcode == 0:
-                            on_result(self._result(trainer.variant, trainer.seed))
-                        else:
-                            log = f"{self._run_folder(trainer.variant, trainer.seed)}.log"
-                            failed.append(f"{trainer.variant} seed {trainer.seed} (see {log})")
-            finally:
-                _stop([*running.values()])
-        if interrupts.requested:
-            raise KeyboardInterrupt
-        if failed:
-            raise UserError(f"training failed for {'; '.join(failed)}. The same command tries these again.")
-
-    def _start(self, name: str, seed: int, core: int | None) -> _Trainer:
-        """Train one seed in a process of its own, kept on a core if it has no workers."""
-        config = self.configs[name]
-        core = None if config.processes.several else core
-        return _Trainer(save_config(config), self._run_folder(name, seed), name, seed, core)
 
     def _check_folder(self) -> None:
         """Nothing that was trained with other settings may be counted as this study's."""
@@ -237,12 +222,7 @@ class Study:
         return self._variant_folder(name) / f"seed-{seed}"
 
     def _result(self, name: str, seed: int) -> SeedResult:
-        path = self._result_path(name, seed)
-        try:
-            result = msgspec.json.decode(read_file(path), type=SeedResult)
-        except UNREADABLE as error:
-            raise UserError(f"{path} is not the result of a seed: {error}. Move it away, and it is trained.") from error
-        return with_seconds(result, self._run_folder(name, seed) / "metrics.jsonl")
+        return _read_result(self._run_folder(name, seed))
 
     def _result_path(self, name: str, seed: int) -> Path:
         return _result_path(self._run_folder(name, seed))
@@ -250,6 +230,72 @@ class Study:
 
 def _result_path(run_folder: Path) -> Path:
     return run_folder.with_name(f"{run_folder.name}.json")
+
+
+def _read_result(run_folder: Path) -> SeedResult:
+    path = _result_path(run_folder)
+    try:
+        result = msgspec.json.decode(read_file(path), type=SeedResult)
+    except UNREADABLE as error:
+        raise UserError(f"{path} is not the result of a seed: {error}. Move it away, and it is trained.") from error
+    return with_seconds(result, run_folder / "metrics.jsonl")
+
+
+# ---------------------------------------------------------------------------------------------------- training
+
+
+class SeedJob(NamedTuple):
+    """One seed of one variant that is to be trained."""
+
+    config: RunConfig
+    folder: Path
+    """Of its run."""
+    variant: str
+    seed: int
+
+
+def train_all(waiting: Sequence[SeedJob], jobs: int, on_result: Callable[[SeedJob, SeedResult], None]) -> None:
+    """Train `jobs` seeds at a time, in this order; raises as `Study.run`."""
+    rehearsed = list[RunConfig]()
+    for job in waiting:
+        if job.config not in rehearsed:
+            rehearse(job.config)
+            rehearsed.append(job.config)
+    if jobs == 1:
+        for job in waiting:
+            on_result(job, train_seed(*job))
+    else:
+        _train_in_processes([*waiting], jobs, on_result)
+
+
+def _train_in_processes(waiting: list[SeedJob], jobs: int, on_result: Callable[[SeedJob, SeedResult], None]) -> None:
+    running, failed = dict[int, _Trainer](), list[str]()
+    cores, interrupts = _cores(), Interrupts()
+    with family.no_orphans(), interrupts.heard():
+        try:
+            while (waiting or running) and not interrupts.requested:
+                for place in range(min(jobs, len(running) + len(waiting))):
+                    if place not in running and waiting:
+                        running[place] = _Trainer(waiting.pop(0), cores[place % len(cores)] if cores else None)
+                time.sleep(POLL_SECONDS)
+                for place, trainer in [*running.items()]:
+                    if not trainer.ended():
+                        continue
+                    del running[place]
+                    if trainer.process.exitcode == 0:
+                        on_result(trainer.job, _read_result(trainer.job.folder))
+                    else:
+                        failed.append(_failure(trainer.job))
+        finally:
+            _stop([*running.values()])
+    if interrupts.requested:
+        raise KeyboardInterrupt
+    if failed:
+        raise UserError(f"training failed for {'; '.join(failed)}. The same command tries these again.")
+
+
+def _failure(job: SeedJob) -> str:
+    return f"{job.variant} seed {job.seed} (see {job.folder}.log)"
 
 
 def _cores() -> list[int]:
@@ -260,14 +306,15 @@ def _cores() -> list[int]:
 
 
 class _Trainer:
-    """A process that trains one seed, and ends with this one."""
+    """A process that trains one seed, kept on a core if it has no workers, and ends with this one."""
 
-    def __init__(self, config: bytes, folder: Path, variant: str, seed: int, core: int | None) -> None:
-        self.variant, self.seed = variant, seed
+    def __init__(self, job: SeedJob, core: int | None) -> None:
+        self.job = job
         self._family = family.child_name()
         context = multiprocessing.get_context("spawn")  # after a fork torch hangs
-        arguments = (self._family, os.getpid(), config, folder, variant, seed, core)
-        self.process = new_process(context, _job, arguments)
+        core = None if job.config.processes.several else core
+        work = save_config(job.config), job.folder, job.variant, job.seed, core
+        self.process = new_process(context, _job, (self._family, os.getpid(), *work))
         begin(self.process)
 
     def ended(self) -> bool:
@@ -351,6 +398,7 @@ def train_seed(config: RunConfig, folder: Path, variant: str, seed: int) -> Seed
         steps=said["environment_steps"],
         parameters=said["parameters"],
         curve=learning_curve(folder / "metrics.jsonl"),
+        random=random_return(agent.info.spec.num_players, config.game, config.evaluation.max_steps),
     )
     write_file(_result_path(folder), msgspec.json.format(msgspec.json.encode(result), indent=2))
     return result
@@ -375,5 +423,14 @@ def final_scores(agent: Agent, simulations: int, game: str, max_steps: int = 0) 
     if spec.num_players == 2:
         scores = match(game, player, RandomPlayer(), games=FINAL_GAMES, seed=FINAL_SEED, max_steps=max_steps)
         return {"score against random": evaluation_score(scores)}
+    return {MEAN_RETURN: _mean_return(game, player, max_steps)}
+
+
+def random_return(num_players: int, game: str, max_steps: int = 0) -> float | None:
+    """What actions drawn at random earn in the episodes of `final_scores`; None where two play."""
+    return _mean_return(game, RandomPlayer(), max_steps) if num_players == 1 else None
+
+
+def _mean_return(game: str, player: Player, max_steps: int) -> float:
     scores = episodes(game, player, games=FINAL_EPISODES, seed=FINAL_SEED, max_steps=max_steps)
-    return {"mean return": scores["mean_return"]}
+    return float(scores["mean_return"])

@@ -43,7 +43,7 @@ from numzero.training.misfit import misfit
 from numzero.training.roles.reanalyze import ReanalyzeConfig
 from numzero.training.roles.selfplay import SelfPlayConfig
 
-__all__ = ["EvaluationConfig", "LearnerConfig", "ProcessConfig", "ReanalyzeConfig", "RunConfig"]
+__all__ = ["GENERAL", "EvaluationConfig", "LearnerConfig", "ProcessConfig", "ReanalyzeConfig", "RunConfig"]
 __all__ += [
     "ScheduleConfig",
     "arguments_of",
@@ -51,6 +51,7 @@ __all__ += [
     "load_config",
     "load_general",
     "load_preset",
+    "load_tables",
     "outside_code",
     "preset_names",
 ]
@@ -286,7 +287,7 @@ def load_preset(name: str, overrides: Iterable[str] = ()) -> RunConfig:
     if name.endswith(".toml"):
         return load_config(Path(name), overrides, follow=True)
     if name == GENERAL:
-        raise UserError("the preset 'general' is for any game and names none. Name the game in its place.")
+        raise UserError("the preset 'general' is for any game and names none. Name the game, or a file of tasks.")
     if name not in preset_names():
         raise UserError(f"there is no preset {name!r}.{nearest(name, preset_names())}")
     return _convert(_shipped(name), overrides, name)
@@ -307,6 +308,11 @@ def load_config(path: Path, overrides: Iterable[str] = (), *, follow: bool = Fal
 
     `follow` takes a link that leads out of its folder, for a file that the user named.
     """
+    return _convert(load_tables(path, follow=follow), overrides, str(path))
+
+
+def load_tables(path: Path, *, follow: bool = True) -> dict[str, Any]:
+    """What a TOML file of settings holds; UserError where it cannot be read or is none."""
     try:
         text = _decoded(read_file(path, LARGEST_SETTINGS, follow=follow))
     except OSError as error:
@@ -317,7 +323,7 @@ def load_config(path: Path, overrides: Iterable[str] = (), *, follow: bool = Fal
         raise UserError(
             f"{path} must have lines of {LONGEST_LINE:,} characters at most; one has {longest:,}. Break it."
         )
-    return _convert(_tables(text, str(path)), overrides, str(path))
+    return _tables(text, str(path))
 
 
 def _decoded(content: bytes) -> str:

@@ -5,6 +5,7 @@ Knows which of them a word is; `training.config` reads settings, `training.gener
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import PurePath
@@ -13,10 +14,10 @@ from numzero.errors import UserError, nearest
 from numzero.games import GameSpec
 from numzero.games.naming import GameName, is_code, parse_name
 from numzero.games.registry import known_games, may_be_game
-from numzero.training.config import game_of, load_preset, preset_names
+from numzero.training.config import GENERAL, RunConfig, game_of, load_preset, preset_names
 from numzero.training.general import Fitted, general_config
 
-__all__ = ["run_name", "settings_of"]
+__all__ = ["run_name", "settings_for", "settings_of"]
 
 
 def settings_of(word: str, overrides: Iterable[str] = (), spec: GameSpec | None = None) -> Fitted:
@@ -34,6 +35,19 @@ def settings_of(word: str, overrides: Iterable[str] = (), spec: GameSpec | None 
         return Fitted(load_preset(word, overrides), "")
     game, others = game_of(word, overrides)
     return general_config(game, others, spec)
+
+
+def settings_for(preset: str, game: str | None, overrides: Iterable[str] = ()) -> RunConfig:
+    """The settings of a preset for a game, whatever game the preset names; None: for that one.
+
+    Raises:
+        UserError: the preset is `general` and no game is named, or as `settings_of`.
+    """
+    if game is None:
+        return load_preset(preset) if preset == GENERAL else settings_of(preset, overrides).config  # which refuses it
+    if preset == GENERAL:
+        return general_config(game, overrides).config
+    return load_preset(preset, [f"game={json.dumps(game)}", *overrides])
 
 
 def run_name(word: str) -> str:

@@ -61,7 +61,7 @@ def test_the_users_settings_win() -> None:
 def test_it_is_no_preset_by_itself() -> None:
     """It names no game, so it is not listed, and a sentence says what to name."""
     assert "general" not in preset_names()
-    with pytest.raises(UserError, match="Name the game in its place"):
+    with pytest.raises(UserError, match="Name the game, or a file of tasks"):
         load_preset("general")
 
 
