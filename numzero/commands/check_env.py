@@ -14,7 +14,7 @@ import msgspec
 from numzero import api
 from numzero.commands.display import WIDTH, echo, echo_rows
 from numzero.commands.environment import env_arg_option
-from numzero.drawing.words import number
+from numzero.drawing.words import number, told_chance
 from numzero.games import EnvironmentReport, GameSpec, PlayFigures
 from numzero.text import plain
 from numzero.training.config import game_of
@@ -119,6 +119,7 @@ def _spec_rows(report: EnvironmentReport, spec: GameSpec) -> dict[str, list[str]
             *textwrap.wrap(spec.legal_rule, WIDTH),
         ],
         "players": [f"{spec.num_players}, in episodes {steps}"],
+        "chance": textwrap.wrap(told_chance(spec.num_outcomes, spec.outcome_names), WIDTH),
     }
 
 

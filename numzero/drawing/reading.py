@@ -18,7 +18,14 @@ __all__ = ["read_tree"]
 
 
 def read_tree(
-    tree: Tree, row: int, names: Sequence[str], line: Sequence[int], *, depth: int, num_children: int
+    tree: Tree,
+    row: int,
+    names: Sequence[str],
+    line: Sequence[int],
+    *,
+    depth: int,
+    num_children: int,
+    outcomes: Sequence[str] = (),
 ) -> Node:
     """Tree `row` as nodes to show.
 
@@ -26,22 +33,26 @@ def read_tree(
         tree: a finished search.
         row: which of its B trees.
         names: `[A]` what the actions are called.
-        line: the actions that the search expects, from the root; marked as principal.
+        line: what the search expects, from the root, actions and outcomes of chance; marked as principal.
         depth: children are shown of nodes fewer than this many edges below the root.
         num_children: of each node at most this many: the most visited, of equals the one on the line, then the lowest
             action. The root's legal actions that were never tried follow by their prior.
+        outcomes: `[C]` what those of chance are called, which decides in nodes of odd depth; nothing where it has no
+            say.
     """
     index = children_index(tree)[row]  # [N, A]
 
     def read(node: int, name: str, level: int, principal: bool) -> Node:
         expected = line[level] if principal and level < len(line) else None
+        is_chance = bool(outcomes) and level % 2 == 1
+        called = outcomes if is_chance else names
         tried, untried = _order(tree, row, node, index[node], expected)
         order = tried + untried
         shown = order[:num_children] if level < depth else []
         children = [
-            read(int(index[node, action]), names[action], level + 1, action == expected)
+            read(int(index[node, action]), called[action], level + 1, action == expected)
             if action in tried
-            else Node(names[action], 0, None, float(tree.children_prior[row, node, action]), None, action == expected)
+            else Node(called[action], 0, None, float(tree.children_prior[row, node, action]), None, action == expected)
             for action in shown
         ]
         visits = int(tree.node_visits[row, node])
@@ -54,6 +65,7 @@ def read_tree(
             principal=principal,
             children=tuple(children),
             num_more=len(order) - len(shown),
+            is_chance=is_chance,
             more_visits=sum(int(tree.node_visits[row, index[node, a]]) for a in tried[len(shown) :]),
         )
 

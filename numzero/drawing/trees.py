@@ -37,6 +37,10 @@ MIDDLE: Color = (217, 217, 217)
 HIGH: Color = (67, 147, 195)
 """Orange, grey, blue: told apart by every common kind of colour vision, and light enough for dark text."""
 INK, PALE, WHITE = "#111111", "#999999", "#ffffff"
+CORNER = 5.0
+"""Radius of a box's corners."""
+CHANCE_CORNER = 16.0
+"""Where chance decides; the text of a box stays inside."""
 THIN, THICK = 1.0, 3.5
 """Outlines of nodes; thick ones are on the expected line."""
 NARROWEST, WIDEST = 1.5, 12.0
@@ -53,13 +57,13 @@ class Node(NamedTuple):
     """An edge of the tree and the node behind it, with what is shown of its subtree."""
 
     name: str
-    """The action; "root" at the root."""
+    """The action, or the outcome of chance; "root" at the root."""
     visits: int
     """N(s, a); 0 for an edge that was never tried."""
     q: float | None
     """Q(s, a), seen from the player who chooses the action; None at the root and where it was never tried."""
     prior: float | None
-    """P(s, a); None at the root."""
+    """P(s, a), of an outcome its odds; None at the root."""
     value: float | None
     """v(s'), the mean of what was backed up through the node, seen from its player to move; None where never tried."""
     principal: bool
@@ -70,6 +74,8 @@ class Node(NamedTuple):
     """Further children, that are not shown."""
     more_visits: int = 0
     """Visits of these."""
+    is_chance: bool = False
+    """Whether chance decides what follows."""
 
 
 class Box(NamedTuple):
@@ -84,6 +90,8 @@ class Box(NamedTuple):
     """Colour as "#rrggbb"; "" draws the text alone."""
     outline: float = THIN
     """Its width."""
+    corner: float = CORNER
+    """Radius of its corners."""
 
 
 class Edge(NamedTuple):
@@ -145,7 +153,8 @@ def _plain(number: float | None) -> str:
 
 def as_json(node: Node) -> dict[str, Any]:
     """The tree as nested dicts of plain values; `more` counts the children that are left out, and their visits."""
-    fields = {name: getattr(node, name) for name in ("name", "visits", "q", "prior", "value", "principal")}
+    names = ("name", "visits", "q", "prior", "value", "principal", "is_chance")
+    fields = {name: getattr(node, name) for name in names}
     children = [as_json(child) for child in node.children]
     return {**fields, "children": children, "more": {"children": node.num_more, "visits": node.more_visits}}
 
@@ -166,7 +175,7 @@ def lay_out(root: Node, title: Sequence[str], *, zero_sum: bool) -> Picture:
     shapes = list(_place(root, 0, top, _box_width(root), scale))
     head = [_text(MARGIN - PADDING, MARGIN + LINE_HEIGHT * i, line) for i, line in enumerate(title)]
     boxes = [*head, *(shape for shape in shapes if isinstance(shape, Box))]
-    boxes += _legend(top + _band(root) + 2 * ROW_GAP, scale)
+    boxes += _legend(top + _band(root) + 2 * ROW_GAP, scale, any(node.is_chance for node in _nodes(root)))
     return Picture(
         width=math.ceil(max(box.x + box.width for box in boxes) + MARGIN),
         height=math.ceil(max(box.y + box.height for box in boxes) + MARGIN),
@@ -232,7 +241,8 @@ def _place(node: Node, depth: int, top: float, width: float, scale: _Scale) -> I
     middle = top + _band(node) / 2
     fill = WHITE if node.q is None else _color(node.q, scale)
     outline = THICK if node.principal else THIN
-    yield Box(x, middle - BOX_HEIGHT / 2, width, BOX_HEIGHT, _node_lines(node), fill, outline)
+    corner = CHANCE_CORNER if node.is_chance else CORNER
+    yield Box(x, middle - BOX_HEIGHT / 2, width, BOX_HEIGHT, _node_lines(node), fill, outline, corner)
     below = _heights_below(node)
     start = (x + width, middle)
     x += width + COLUMN_GAP
@@ -266,7 +276,7 @@ def _text(x: float, y: float, line: str) -> Box:
     return Box(x, y, _text_width(line) + 2 * PADDING, LINE_HEIGHT, (line,))
 
 
-def _legend(top: float, scale: _Scale) -> Iterator[Box]:
+def _legend(top: float, scale: _Scale, has_chance: bool) -> Iterator[Box]:
     """What the letters, outlines, widths and colours mean."""
     yield _text(
         MARGIN - PADDING, top, "Q: what the move is worth to who plays it   P: prior   V: value for who moves next"
@@ -274,6 +284,10 @@ def _legend(top: float, scale: _Scale) -> Iterator[Box]:
     yield _text(
         MARGIN - PADDING, top + LINE_HEIGHT, "thick outline: the line the search expects   line width: share of visits"
     )
+    if has_chance:
+        top += LINE_HEIGHT
+        told = "round corners: chance decides what follows, an outcome (~) with the odds P"
+        yield _text(MARGIN - PADDING, top + LINE_HEIGHT, told)
     shares = (-1.0, -0.5, 0.0, 0.5, 1.0) if scale.reach > 0.0 else (0.0,)
     values = [scale.middle + share * scale.reach for share in shares]
     lines = [f"Q {value:+z.3g}" for value in values]
@@ -316,7 +330,7 @@ def _svg_edge(edge: Edge) -> str:
 
 def _svg_box(box: Box) -> Iterator[str]:
     if box.fill:
-        place = f'x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" height="{box.height:g}" rx="5"'
+        place = f'x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" height="{box.height:g}" rx="{box.corner:g}"'
         yield f'<rect {place} fill="{box.fill}" stroke="{_outline_color(box)}" stroke-width="{box.outline:g}"/>'
     for x, y, line in _baselines(box):
         yield f'<text x="{x:g}" y="{y:g}">{escape(line)}</text>'
@@ -374,7 +388,8 @@ def _ribbon(edge: Edge) -> list[tuple[float, float]]:
 def _draw_box(draw: Any, box: Box, font: Any) -> None:
     if box.fill:
         corners = [PNG_SCALE * side for side in (box.x, box.y, box.x + box.width, box.y + box.height)]
-        draw.rounded_rectangle(corners, 5 * PNG_SCALE, box.fill, _outline_color(box), round(PNG_SCALE * box.outline))
+        look = box.fill, _outline_color(box), round(PNG_SCALE * box.outline)
+        draw.rounded_rectangle(corners, box.corner * PNG_SCALE, *look)
     room = PNG_SCALE * (box.width - 2 * PADDING)
     for x, y, line in _baselines(box):
         needed = font.getlength(line)

@@ -5,10 +5,12 @@ Knows lengths of time and scores; knows nothing of where they are shown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["duration", "number", "score_line"]
+__all__ = ["duration", "line_in_words", "number", "outcome_names", "score_line", "told_chance"]
+
+MOST_OUTCOMES_NAMED = 8
 
 
 def duration(seconds: float) -> str:
@@ -34,3 +36,26 @@ def _shown(value: Any) -> str:
 def number(value: float) -> str:
     """A score with the digits that it has: one behind the point, three of small ones."""
     return f"{value:.1f}" if value == 0.0 or abs(value) >= 10.0 else f"{value:.3g}"
+
+
+def told_chance(num_outcomes: int, names: Sequence[str] = ()) -> str:
+    """What a game tells of its chance."""
+    if not num_outcomes:
+        return "none that it tells of"
+    listed = ", ".join(names[:MOST_OUTCOMES_NAMED]) + (", ..." if len(names) > MOST_OUTCOMES_NAMED else "")
+    return f"{num_outcomes} outcomes, told at each step{': ' if listed else ''}{listed}"
+
+
+def outcome_names(num_outcomes: int, names: Sequence[str] = ()) -> list[str]:
+    """`[C]` what the outcomes of a model are called in trees and lines, each behind a ~: as the game says, or numbers.
+
+    Args:
+        num_outcomes: C.
+        names: what the game calls its outcomes; those that a model has learned by itself have other numbers.
+    """
+    return [f"~{name}" for name in (names if len(names) == num_outcomes else range(num_outcomes))]
+
+
+def line_in_words(line: Sequence[int], actions: Sequence[str], outcomes: Sequence[str] = ()) -> list[str]:
+    """The names of a line of play; where there are outcomes of chance each second one is of these."""
+    return [outcomes[edge] if outcomes and i % 2 else actions[edge] for i, edge in enumerate(line)]

@@ -25,10 +25,12 @@ from numzero.commands import main
 from numzero.drawing import trees
 from numzero.drawing.reading import read_tree
 from numzero.drawing.trees import Box, Node, Picture, as_json, as_text, lay_out, png, svg
+from numzero.drawing.words import line_in_words, outcome_names
 from numzero.errors import UserError
 from numzero.games import make_game
-from numzero.search import SearchConfig, Tree, principal_variation
+from numzero.search import Search, SearchConfig, Tree, WithChance, principal_variation
 from numzero.search.tree import NO_PARENT, ROOT, UNVISITED, allocate
+from tests.reference.search import ChanceTableModel
 from tests.tiny import SEARCH, make_agent, write_agent
 
 LEGAL_AFTER_5_1 = "2, 3, 4, 6, 7, 8, 9"
@@ -119,6 +121,36 @@ def test_children_are_read_by_visits_then_expectation_then_action() -> None:
     assert shown.children[0][:5] == ("c", 2, 0.5, pytest.approx(0.3), -0.5)
     assert shown.children[2][:5] == ("b", 0, None, pytest.approx(0.2), None)
     assert shown[:5] == ("root", 5, None, None, 0.4)
+
+
+def test_chance_is_shown_as_chance() -> None:
+    """Where it decides corners are round, its outcomes have their odds and are marked, and the legend says so."""
+    model = ChanceTableModel(
+        after=np.array([[0, 1]], np.int32),
+        value=np.zeros(1, np.float32),
+        logits=np.zeros((1, 2), np.float32),
+        after_value=np.zeros(2, np.float32),
+        outcome_logits=np.log(np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]], np.float32)),
+        next_state=np.zeros((2, 3), np.int32),
+        reward=np.ones((2, 3), np.float32),
+        discount=np.ones((2, 3), np.float32),
+    )
+    search = Search(WithChance(model), SearchConfig(num_simulations=60), 1)
+    tree = search.run(np.zeros(1, np.int64), np.ones((1, 2), np.bool_)).tree
+    outcomes = outcome_names(3, ("sun", "rain", "snow"))
+    line = principal_variation(tree, 0, 1)
+    assert line_in_words(line, "ab", outcomes)[:2] == ["b", "~snow"]
+    root = read_tree(tree, 0, "ab", line, depth=3, num_children=4, outcomes=outcomes)
+    by_name = {child.name: child for child in root.children}
+    assert [root.is_chance, by_name["b"].is_chance, by_name["b"].children[0].is_chance] == [False, True, False]
+    odds = {child.name: child.prior for child in by_name["b"].children}
+    assert odds == {"~snow": pytest.approx(0.8), "~rain": pytest.approx(0.1), "~sun": pytest.approx(0.1)}
+    assert any(line.startswith("  * ~snow") for line in as_text(root))
+    assert as_json(root)["children"][0]["is_chance"]
+    picture = lay_out(root, ["title"], zero_sum=False)
+    round_boxes = {box.lines[0].split(":")[0] for box in node_boxes(picture) if box.corner > 10}
+    assert round_boxes & {"a", "b", "~snow", "root"} == {"a", "b"}
+    assert any("chance decides what follows" in box.lines[0] for box in picture.boxes)
 
 
 def test_what_is_left_out_is_counted() -> None:

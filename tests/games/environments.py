@@ -329,3 +329,36 @@ class NeedsArgument(Corridor):
 
 class NoEnvironment:
     """Not a gymnasium.Env."""
+
+
+class Windy(Corridor):
+    """A corridor with a wind that blows or not, and is told."""
+
+    num_outcomes = 2
+
+    def step(self, action: Any) -> Any:
+        wind = int(self.np_random.integers(2))
+        self.position += wind
+        observation, reward, terminated, truncated, _ = super().step(action)
+        return observation, reward, terminated, truncated, self.told(wind)
+
+    def told(self, wind: int) -> Any:
+        return {"chance": np.int64(wind)}
+
+
+class WindySilent(Windy):
+    def told(self, wind: int) -> Any:
+        return {}
+
+
+class WindyBeyond(Windy):
+    def told(self, wind: int) -> Any:
+        return {"chance": 2 + wind}
+
+
+class WindyUndeclared(Windy):
+    num_outcomes = None
+
+
+class WindyHalf(Windy):
+    num_outcomes = 0.5

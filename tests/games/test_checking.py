@@ -125,3 +125,18 @@ def test_nothing_is_checked_in_no_steps() -> None:
     """A user's mistake."""
     with pytest.raises(UserError, match="num_steps and seconds must be positive"):
         check_environment("CartPole-v1", num_steps=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("WindyUndeclared", "look", "must be declared, or it is not looked at"),
+        ("WindySilent", "fault", "at every step; got None at step 1"),
+    ],
+)
+def test_chance_that_is_not_told_as_it_should_be_is_named(name: str, kind: str, words: str) -> None:
+    """Outcomes that nobody declared are to be looked at; declared ones that do not come are a fault."""
+    report = check_environment(f"tests.games.environments:{name}", num_steps=NUM_STEPS, seconds=5.0)
+    found = [finding for finding in report.findings if finding.field == 'info["chance"]']
+    assert found[0].kind == kind
+    assert words in found[0].sentence

@@ -406,3 +406,38 @@ def test_a_missing_gymnasium_is_said_with_the_way_to_get_it(monkeypatch: pytest.
     assert make_game("tictactoe", 1).batch_size == 1
     with pytest.raises(UserError, match=r"must be one of tictactoe.* got 'CartPole-v1'. Run: pip install gymnasium"):
         make_game("CartPole-v1", 1)
+
+
+def test_outcomes_of_chance_arrive_as_they_are_told() -> None:
+    """An environment that declares them gives one at each step; a reset and a copy that stays have none."""
+    game = started("Windy", 2)
+    assert game.spec.num_outcomes == 2
+    told = []
+    for _ in range(8):
+        before = environment(game).position
+        outcome = game.step(actions(RIGHT, STAY)).outcome
+        assert outcome is not None
+        assert outcome.dtype == np.int32
+        assert outcome[1] == 0
+        told.append(int(outcome[0]))
+        assert environment(game).position == before + 1 + told[-1]
+        game.reset(np.array([True, False]), np.random.default_rng(len(told)))
+    assert set(told) == {0, 1}
+    check_game(GymGame(f"{HERE}:Windy", 2), num_steps=30)
+    plain = started("WindyUndeclared")
+    assert plain.spec.num_outcomes == 0
+    assert plain.step(actions(RIGHT)).outcome is None
+
+
+@pytest.mark.parametrize(("name", "seen"), [("WindySilent", "got None"), ("WindyBeyond", "got (2|3)")])
+def test_an_outcome_that_is_missing_or_too_large_is_refused(name: str, seen: str) -> None:
+    """At the step where it should have been told."""
+    game = started(name)
+    with pytest.raises(UserError, match=rf'info\["chance"\] of environment .* from 0 to 1, at every step; {seen}'):
+        game.step(actions(RIGHT))
+
+
+def test_a_number_of_outcomes_that_is_none_is_refused() -> None:
+    """Half an outcome."""
+    with pytest.raises(UserError, match=r"num_outcomes of environment .* 1 to 65,536; got 0\.5"):
+        started("WindyHalf")

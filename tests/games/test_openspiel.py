@@ -98,6 +98,31 @@ def test_turns_alternate_where_they_are_said_to(name: str) -> None:
             state.apply_action(int(rng.choice(state.legal_actions())))
 
 
+@pytest.mark.parametrize("name", openspiel.ROLLS)
+def test_chance_comes_once_after_a_decision(name: str) -> None:
+    """In random games no two chance events follow each other, and each is what the step reports."""
+    game, choice = make_game(f"openspiel:{name}", 1), np.random.default_rng(0)
+    game.reset(np.ones(1, np.bool_), np.random.default_rng(1))
+    row: Any = game.rows[0]  # type: ignore[attr-defined]
+    for _ in range(60):
+        before = len(row.state.full_history())
+        result = game.step(choice.choice(np.flatnonzero(game.legal()[0]), 1).astype(np.int32))
+        events = [each.action for each in row.state.full_history()[before + 1 :]]
+        assert result.outcome is not None
+        assert result.outcome.tolist() == [1 + events[0] if events else 0]
+        assert len(events) <= 1
+        assert result.outcome[0] < game.spec.num_outcomes
+        if result.terminated[0]:
+            game.reset(np.ones(1, np.bool_), np.random.default_rng(2))
+
+
+def test_dice_are_counted_as_openspiel_counts_them() -> None:
+    """Its parameters included; chance of the start alone, and too many outcomes, are none."""
+    assert game_spec("openspiel:pig(diceoutcomes=8)").num_outcomes == 9
+    assert game_spec("openspiel:catch").num_outcomes == 0
+    assert game_spec("openspiel:yacht").num_outcomes == 0
+
+
 def test_parameters_are_those_of_openspiel() -> None:
     """They change the game, and a whole number does for a float; shown names are one for equal games."""
     spec = game_spec("openspiel:breakthrough(rows=6,columns=5)")

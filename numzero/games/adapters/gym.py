@@ -24,7 +24,7 @@ from numzero.games.adapters.plugins import register_plugins
 from numzero.games.adapters.reading import Misfit
 from numzero.games.adapters.rows import RowsGame, Seen, make_rows
 from numzero.games.adapters.spaces import Observations, observations_of
-from numzero.games.base import GameSpec
+from numzero.games.base import MOST_OUTCOMES, GameSpec
 from numzero.games.bring import made, module_of, wrapped
 from numzero.games.naming import GameName, is_code, parse_name
 
@@ -53,6 +53,9 @@ class GymGame(RowsGame):
     observation that is a Dict; where it says nothing, every action is. Each episode starts from its own seed, drawn
     from the caller's rng. An environment made from a class has no time limit but its own: only what it calls truncated
     is.
+
+    An environment that throws dice may say so: its attribute `num_outcomes`, or that of a wrapper, says how many
+    outcomes there are, and `info["chance"]` of each step which one it was. A reset has none.
     """
 
     def __init__(self, env_id: str, batch_size: int) -> None:
@@ -113,7 +116,8 @@ class _GymRow:
         returned = self.env.step(self._write(action)) if self._was_stepped else self._first_step(action)
         observation, reward, terminated, truncated, info = _unpack("step()", returned, 5)
         legal = None if terminated or truncated else self._legal(observation, info)
-        return Seen(observation, legal, 0, reward, terminated, truncated)  # names would cost as much as all of it
+        outcome = info.get("chance") if isinstance(info, dict) else None
+        return Seen(observation, legal, 0, reward, terminated, truncated, outcome)  # names cost as much as all of it
 
     def close(self) -> None:
         """See `Row`."""
@@ -243,6 +247,22 @@ def _space(env_id: str, env: _Environment, field: str) -> object:
         ) from error
 
 
+def _num_outcomes(env_id: str, env: _Environment) -> int:
+    """How many outcomes of chance the environment declares; 0 where it declares none."""
+    try:
+        declared = env.get_wrapper_attr("num_outcomes")
+    except AttributeError:
+        return 0
+    if declared is None:
+        return 0
+    if isinstance(declared, bool) or not isinstance(declared, int | np.integer) or not 1 <= declared <= MOST_OUTCOMES:
+        raise UserError(
+            f"num_outcomes of environment {env_id!r} must say how many outcomes of chance there are, 1 to "
+            f"{MOST_OUTCOMES:,}; got {declared!r}. Correct it, or leave it out."
+        )
+    return int(declared)
+
+
 def _spec(name: GameName, env: _Environment, observations: Observations, actions: Actions) -> GameSpec:
     """What the environment is to the rest of numzero."""
     env_id = name.text()
@@ -259,6 +279,7 @@ def _spec(name: GameName, env: _Environment, observations: Observations, actions
         observation_parts=observations.parts,
         left_out=observations.left_out,
         legal_rule=_legal_rule(env, len(actions.names)),
+        num_outcomes=_num_outcomes(env_id, env),
     )
 
 

@@ -52,6 +52,18 @@ ALTERNATING = frozenset(
 """Where the turn passes at every step, passes of a player being moves too. OpenSpiel does not say; of all others the
 model learns it, right for these too but harder. `test_turns_alternate_where_they_are_said_to` plays them."""
 
+ROLLS: Mapping[str, int | None] = {
+    "2048": None,
+    "backgammon": None,
+    "banqi": None,
+    "einstein_wurfelt_nicht": 6,
+    "maedn": None,
+    "pig": None,
+}
+"""Games whose chance is known, where at most one chance event follows a decision: how many outcomes it can have, or
+None: as many as OpenSpiel's max_chance_outcomes says. OpenSpiel does not say which these are either, and of others
+(yacht has 7,776) a tree follows too few. `test_chance_comes_once_after_a_decision` plays them."""
+
 MOST_MOVES_SHOWN = 60
 """Of a position."""
 
@@ -70,6 +82,8 @@ class SpielGame(RowsGame):
 
     Whoever moves first in an episode is player 0. Chance (dice, a new tile) is drawn by the game's own probabilities
     from a generator that the episode's seed begins; it is no step, and what it brought is seen with the next position.
+    Games in `ROLLS` report it as the outcome of the decision before it: 1 and OpenSpiel's number, or 0 where none
+    followed. Chance before the first decision belongs to the start.
     """
 
     def __init__(self, name: str, batch_size: int) -> None:
@@ -116,6 +130,7 @@ class _SpielRow:
         self.state: _State = None
         self._first = 0  # the player of OpenSpiel who moved first in this episode
         self._returns = [0.0] * game.num_players()  # so far
+        self._outcome = 0
 
     def reset(self, seed: int) -> Seen:
         """See `Row`; the seed is that of chance."""
@@ -138,7 +153,7 @@ class _SpielRow:
             reward = self._returns[mover] - before[mover]
         # A finished game has no player to move: its last state is shown as to whoever did not make the last move.
         player = (mover + 1) % self._game.num_players() if over else self.state.current_player()
-        return self._seen(player, reward, over)
+        return self._seen(player, reward, over)._replace(outcome=self._outcome)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -168,9 +183,12 @@ class _SpielRow:
 
     def _let_chance_pass(self) -> None:
         """Draw what chance does before the next decision."""
+        self._outcome = 0
         while self.state.is_chance_node():
             outcomes, probabilities = zip(*self.state.chance_outcomes(), strict=True)
-            self.state.apply_action(outcomes[_draw(np.array(probabilities), self._rng)])
+            drawn = outcomes[_draw(np.array(probabilities), self._rng)]
+            self.state.apply_action(drawn)
+            self._outcome = 1 + drawn
 
 
 def _draw(probabilities: NDArray[np.float64], rng: np.random.Generator) -> int:
@@ -269,8 +287,15 @@ def _read_spec(game: _Game, title: str) -> GameSpec:
         ),
         observation_parts=(whole_part("observation", shape),),
         legal_rule=f"What the rules of {kind.long_name} allow: OpenSpiel's legal_actions.",
+        num_outcomes=_num_outcomes(game),
         turns="alternate" if kind.short_name in ALTERNATING or game.num_players() == 1 else "vary",
     )
+
+
+def _num_outcomes(game: _Game) -> int:
+    """Those that the adapter reports; 0 where it reports none."""
+    name = game.get_type().short_name
+    return 1 + (ROLLS[name] or game.max_chance_outcomes()) if name in ROLLS else 0
 
 
 def _action_names(game: _Game) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Misfit", "as_array", "read_flag", "read_mask", "read_numbers", "read_reward", "shown"]
+__all__ = ["Misfit", "as_array", "read_flag", "read_mask", "read_numbers", "read_outcome", "read_reward"]
+__all__ += ["shown"]
 
 LONGEST_SHOWN = 200
 """Characters of a wrong value that a message shows."""
@@ -91,6 +92,15 @@ def read_flag(raw: object, field: str) -> bool:
     if array.shape != () or array.dtype != np.bool_:
         raise Misfit(field, "be True or False", shown(raw))
     return bool(array)
+
+
+def read_outcome(raw: object, num_outcomes: int) -> int:
+    """What chance made of an action: a whole number below `num_outcomes`."""
+    number = as_array(raw)
+    if raw is None or number.shape != () or number.dtype.kind not in "iu" or not 0 <= number < num_outcomes:
+        rule = f"be what chance made of the action, a whole number from 0 to {num_outcomes - 1}, at every step"
+        raise Misfit('info["chance"]', rule, shown(raw))
+    return int(number)
 
 
 def read_mask(raw: object, num_actions: int, field: str) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from numzero import crash_context
 from numzero.errors import CopyRefused, EnvironmentFault, UserError
 from numzero.games.adapters.guests import Guest
-from numzero.games.adapters.reading import Misfit, read_flag, read_mask, read_numbers, read_reward
+from numzero.games.adapters.reading import Misfit, read_flag, read_mask, read_numbers, read_outcome, read_reward
 from numzero.games.base import STAY, GameSpec, StepResult, require_legal, require_mask
 
 __all__ = ["SEED_LIMIT", "Made", "Row", "RowsGame", "Seen", "close_rows", "make_rows"]
@@ -38,6 +38,8 @@ class Seen(NamedTuple):
     """From the view of the player who moved; of no meaning after a reset."""
     terminated: object = False
     truncated: object = False
+    outcome: object = None
+    """What chance made of the action, from 0 to `spec.num_outcomes` - 1; not looked at where that is 0."""
 
 
 class Row(Protocol):
@@ -204,6 +206,7 @@ class RowsGame:
         require_legal(action, self._legal, self.spec.name)
         rewards = [0.0] * self.batch_size
         terminated, truncated = [False] * self.batch_size, [False] * self.batch_size
+        outcomes = np.zeros(self.batch_size, np.int32) if self.spec.num_outcomes else None
         for row, choice in enumerate(action.tolist()):
             if choice == STAY:
                 continue
@@ -213,11 +216,14 @@ class RowsGame:
                 rewards[row] = reward = read_reward(seen.reward)
                 terminated[row] = read_flag(seen.terminated, "terminated")
                 truncated[row] = read_flag(seen.truncated, "truncated")
+                if outcomes is not None:
+                    outcomes[row] = read_outcome(seen.outcome, self.spec.num_outcomes)
                 self._show(row, seen, over=terminated[row] or truncated[row])
             except Misfit as misfit:
                 raise self._wrong(misfit.field, misfit.rule, misfit.seen, row) from misfit
             self._total_reward[row] += reward
-        return StepResult(np.array(rewards, np.float32), np.array(terminated, np.bool_), np.array(truncated, np.bool_))
+        ended = np.array(terminated, np.bool_), np.array(truncated, np.bool_)
+        return StepResult(np.array(rewards, np.float32), *ended, outcomes)
 
     def render(self, row: int) -> str:
         """The step, the rewards so far and the observation (its corners, if it is large) of copy `row`."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from numzero import crash_context
 from numzero.errors import raised
-from numzero.games.adapters.reading import Misfit, as_array, read_flag, read_mask, read_reward
+from numzero.games.adapters.reading import Misfit, as_array, read_flag, read_mask, read_outcome, read_reward
 from numzero.games.adapters.rows import SEED_LIMIT, RowsGame, Seen
 from numzero.games.checking.findings import Findings
 from numzero.games.checking.remedies import remedy_of
@@ -137,6 +137,11 @@ class _Audit:
     def _examine_step(self, seen: Seen) -> bool:
         """Read what a step brought; whether the episode is over."""
         self._read(lambda: read_reward(seen.reward))
+        if num_outcomes := self._game.spec.num_outcomes:
+            self._read(lambda: read_outcome(seen.outcome, num_outcomes))
+        elif seen.outcome is not None:
+            remedy = "Say in num_outcomes, an attribute of the environment, how many there are; then they are learned."
+            self._findings.look('info["chance"]', "be declared, or it is not looked at", "an outcome", remedy)
         over = [
             self._read(lambda: read_flag(getattr(seen, field), field))  # noqa: B023 (called at once)
             for field in ("terminated", "truncated")

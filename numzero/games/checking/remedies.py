@@ -34,6 +34,7 @@ _REMEDIES: tuple[tuple[str, str, str, str], ...] = (
     (r".*mask.*", "allow an action", "", "Terminate where nothing can be done, or allow an action that waits."),
     (r".*mask.*", "every step", "", "Put it into info at reset and at every step, or have a method action_masks()."),
     (r".*mask.*", "", "", "Make it an array of so many 0 and 1, 1 for what may be played."),
+    (r".*chance.*", "", "", "Put the outcome into info at every step, or leave num_outcomes out."),
     (r"info", "dict", "", "Return {} where there is nothing to tell."),
 )  # fmt: skip
 
