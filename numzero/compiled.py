@@ -43,6 +43,7 @@ import llvmlite
 import numba
 import numpy as np
 from numba.core import compiler, config, serialize
+from numba.core.runtime.nrt import rtsys
 
 __all__ = [
     "cache_folder",
@@ -126,6 +127,10 @@ class _KernelCache:
         code: CodeType = function.__code__
         self._function = function
         self._name = re.sub(r"[^\w.]", "", f"{Path(code.co_filename).stem}.{function.__qualname__}")[:80]
+        # To load is not to compile: Numba's implementations of Python and NumPy, whose import takes half a second in
+        # each process (and brings SciPy), are needed by what hashes at most, which numzero's do not. A compilation
+        # refreshes itself.
+        self._of_numzero = function.__module__.partition(".")[0] == "numzero"
         self._flags = [(name, sorted(flag) if isinstance(flag, set) else flag) for name, flag in sorted(flags.items())]
         # Now, not at the first call: later the files may be newer than what was imported from them.
         self._stamp = _stamp(code.co_filename, function.__module__)
@@ -138,7 +143,8 @@ class _KernelCache:
 
     def load_overload(self, signature: Any, target: Any) -> Any:
         """What was compiled for the signature, or None."""
-        target.refresh()
+        if not self._of_numzero:
+            target.refresh()
         folder = cache_folder() if self._is_known() else None
         if folder is None:
             return None
@@ -152,7 +158,10 @@ class _KernelCache:
         except (AttributeError, ImportError, pickle.UnpicklingError):  # names what is not there any more
             _remove_damaged(path)
             return None
-        return _rebuild(target, *payload) if found == key else None
+        if found != key:
+            return None
+        rtsys.initialize(target)  # which `refresh` does too
+        return _rebuild(target, *payload)
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Keep what was compiled, where that can be done."""
@@ -275,7 +284,7 @@ def _digests(module: _Module) -> dict[str, str] | None:
     return digests
 
 
-@functools.lru_cache
+@functools.cache  # all of them: of a hundred and fifty files, read in turn, the last hundred would be of no use
 def _source(path: str, version: tuple[int, int]) -> _Source:
     del version  # so that a file that has changed is read again
     content = Path(path).read_bytes()
@@ -287,7 +296,7 @@ def _source(path: str, version: tuple[int, int]) -> _Source:
     return _Source(_digest(content), tuple(imports))
 
 
-@functools.lru_cache
+@functools.cache
 def _imported(module: _Module, version: tuple[int, int], folders: tuple[str, ...]) -> list[_Module]:
     """Each module that the file may import from, of those that count as sources."""
     root, name, path = module

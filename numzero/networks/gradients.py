@@ -120,10 +120,11 @@ class AutogradUnroll:
         """See `Unroll`."""
         for parameter in self._network.parameters():
             cast(torch.Tensor, parameter.grad).zero_()
-        results, gradients = [self._outputs], [d_outputs]
+        # The gradient of this sum, exactly; to be given gradients torch would import sympy, which takes 0.7 s.
+        total = (self._outputs * d_outputs).sum()
         if d_latents is not None:
-            results, gradients = [*results, self._latents], [*gradients, d_latents]
-        torch.autograd.backward(results, gradients)
+            total = total + (self._latents * d_latents).sum()
+        torch.autograd.backward([total])
 
 
 def _scale_gradient(x: torch.Tensor, scale: float) -> torch.Tensor:

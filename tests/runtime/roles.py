@@ -206,7 +206,7 @@ def hold_store(task: Task, mailbox: Mailbox) -> Iterator[None]:
 def measured_selfplay(task: SelfPlayTask, mailbox: Mailbox) -> Iterator[None]:
     """The real role; at its end it says what it had loaded and compiled, and how much memory it took."""
     yield from real_selfplay(task, mailbox)
-    heavy = [name for name in ("torch", "onnx", "gymnasium", "click", "rich") if name in sys.modules]
+    heavy = [name for name in ("torch", "onnx", "gymnasium", "click", "rich", "scipy.linalg") if name in sys.modules]
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
     compiled = [
