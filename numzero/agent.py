@@ -23,7 +23,7 @@ from numzero.errors import UserError, alone
 from numzero.files import UNREADABLE, generations, read_folder, read_newest
 from numzero.frames import FrameStack, History, ObservationConfig, stack_shape
 from numzero.games.base import GameSpec, spec_problems
-from numzero.inference import ModelFiles, OnnxModel
+from numzero.inference import AnyOnnxModel, ModelFiles, onnx_model
 from numzero.limits import LARGEST_BUDGET, seen
 from numzero.search import Search, SearchConfig, SearchResult, principal_variation, sample_action
 
@@ -176,9 +176,9 @@ class Agent:
         """The contents of this agent's folder, by file name."""
         return agent_files(self.info, self.files)
 
-    def make_model(self) -> OnnxModel:
+    def make_model(self) -> AnyOnnxModel:
         """Its networks as a `search.Model`, new at each call: one thread may use it."""
-        return OnnxModel(self.files)
+        return onnx_model(self.files)
 
     def game(self) -> AgentGame:
         """A game to be played with this agent, whose search keeps its tree from move to move."""
@@ -391,7 +391,7 @@ _Question = tuple[NDArray[np.generic], NDArray[np.bool_], int]
 class _Searcher:
     """Networks and trees, for one call at a time."""
 
-    def __init__(self, model: OnnxModel) -> None:
+    def __init__(self, model: AnyOnnxModel) -> None:
         self.model = model
         self._searches: dict[tuple[int, int], Search] = {}
 
@@ -405,7 +405,7 @@ class _Searcher:
         return self._searches[key]
 
 
-def _problems(info: AgentInfo, model: OnnxModel) -> list[str]:
+def _problems(info: AgentInfo, model: AnyOnnxModel) -> list[str]:
     """All in which an agent's info contradicts itself or its networks, one sentence each."""
     spec = info.spec
     networks = (model.observation_shape, model.num_actions)

@@ -1,7 +1,7 @@
 """`OnnxModel`: a `search.Model` on onnxruntime.
 
-Knows sessions, buffers and the two graphs' names; knows nothing of torch, files' folders or games. One thread: actors
-are processes. Make the model in the process that uses it.
+Knows sessions, buffers and the graphs' names; knows nothing of torch, files' folders or games. One thread: actors are
+processes. Make the model in the process that uses it.
 
 The bytes may be a stranger's. Checked before anything runs: that they are ONNX, and hold all their numbers themselves
 (onnxruntime would read others from files); names, element types and sizes of inputs and outputs; the numbers in the
@@ -24,18 +24,23 @@ from numpy.typing import NDArray
 from numzero.errors import UserError
 from numzero.onnx_layers import NetworkShapes, plain_layers
 from numzero.onnx_reader import OnnxGraph, external_tensor, read_graph
-from numzero.search import InitialOutput, RecurrentOutput
+from numzero.search import AfterstateOutput, InitialOutput, RecurrentOutput, WithChance
 from numzero.search.plain.dense import DenseModel
 from numzero.search.plain.kernels import evaluate_dense
 
 __all__ = [
+    "AFTERSTATE",
     "AGENT_GRAPH",
     "INITIAL",
     "RECURRENT",
+    "AnyOnnxModel",
     "FoundMove",
     "ModelFiles",
+    "OnnxChance",
     "OnnxModel",
     "OnnxSearch",
+    "OnnxWithChance",
+    "onnx_model",
     "require_whole",
     "reward_unit",
     "shared_model",
@@ -67,29 +72,39 @@ LONGEST_VERSION = 18
 """Digits: it goes on as 64 bits."""
 RECURRENT_OUTPUTS = [[*("latent", "policy_logits", "value", "reward"), *more] for more in ((), ("discount",))]
 """What the recurrent function gives; the discount of an edge where it is not the same for all."""
-NETWORK_TYPES = {"action": "int32"}
+AFTERSTATE_OUTPUTS = ["latent", "outcome_logits", "value"]
+"""What the afterstate function gives, of a model with chance."""
+NETWORK_TYPES = {"action": "int32", "outcome": "int32"}
 """Element types of inputs and outputs that are not float."""
 
 
 AGENT_GRAPH = "agent.onnx"
 """Holds the networks and the whole search as one graph."""
-INITIAL, RECURRENT = "initial.onnx", "recurrent.onnx"
+INITIAL, RECURRENT, AFTERSTATE = "initial.onnx", "recurrent.onnx", "afterstate.onnx"
 
 
 class ModelFiles(NamedTuple):
-    """The contents of the two ONNX files of one model."""
+    """The contents of the ONNX files of one model; `networks.export` says what is in them."""
 
     initial: bytes
     recurrent: bytes
+    afterstate: bytes = b""
+    """Of a model with chance, else nothing."""
+
+    @property
+    def has_chance(self) -> bool:
+        """Whether the recurrent function goes from afterstates, by outcomes of chance, and not by actions."""
+        return self.afterstate != b""
 
     @classmethod
     def among(cls, files: Mapping[str, bytes]) -> ModelFiles:
         """Those among the files of a folder, by name; KeyError where one is missing."""
-        return cls(files[INITIAL], files[RECURRENT])
+        return cls(files[INITIAL], files[RECURRENT], files.get(AFTERSTATE, b""))
 
     def by_name(self) -> dict[str, bytes]:
         """As they stand in folders."""
-        return {INITIAL: self.initial, RECURRENT: self.recurrent}
+        named = {INITIAL: self.initial, RECURRENT: self.recurrent}
+        return named | ({AFTERSTATE: self.afterstate} if self.has_chance else {})
 
 
 class FoundMove(NamedTuple):
@@ -163,7 +178,7 @@ class _Layers(NamedTuple):
 
 
 class OnnxModel:
-    """Evaluates positions into buffers that are allocated once per batch size.
+    """A `search.Model` that evaluates positions into buffers that are allocated once per batch size.
 
     A graph that is a chain of plain layers runs in kernels, if they give what onnxruntime gives on random inputs; any
     other runs in onnxruntime. Outputs are views of the buffers: the next call of the same function overwrites them.
@@ -179,6 +194,9 @@ class OnnxModel:
     Raises:
         UserError: onnxruntime refuses the bytes, or their inputs and outputs are not a MuZero's.
     """
+
+    _edge = "action"
+    """What the recurrent function takes beside a latent."""
 
     def __init__(self, files: ModelFiles, *, kernels: bool = True, earlier: OnnxModel | None = None) -> None:
         self.files = files
@@ -199,16 +217,16 @@ class OnnxModel:
         metadata = _describe(self._recurrent_session, "recurrent").metadata
         self.discount, self.version, self.reward_unit = _discount(metadata), _version(metadata), reward_unit(metadata)
 
-    def _require_same(self, values: Iterable[_Tensor]) -> None:
-        """Each is `[batch, *shape]` as the initial function has it, wherever the recurrent one says a number."""
+    def _require_same(self, values: Iterable[_Tensor], network: str, num_outcomes: int = 0) -> None:
+        """Each is `[batch, *shape]` as the initial function has it, wherever another one says a number."""
         shapes = {"latent": self.latent_shape, "previous_latent": self.latent_shape}
-        shapes["policy_logits"] = (self.num_actions,)
+        shapes |= {"policy_logits": (self.num_actions,), "outcome_logits": (num_outcomes,)}
         for value in values:
             stated, expected = value.shape[1:], shapes.get(value.name, ())
             if len(stated) != len(expected):
-                _refuse_shape(value, "recurrent")
+                _refuse_shape(value, network)
             if any(isinstance(size, int) and size != other for size, other in zip(stated, expected, strict=True)):
-                _refuse_shape(value, "recurrent")
+                _refuse_shape(value, network)
 
     def _continues(self, earlier: OnnxModel) -> bool:
         """Take over all but weights and version from `earlier`, if nothing else is different."""
@@ -219,7 +237,7 @@ class OnnxModel:
         if known.initial is None or known.recurrent is None:
             return False
         try:
-            graphs = [read_graph(content) for content in self.files]
+            graphs = [read_graph(content) for content in self.files[:2]]
         except ValueError:
             return False
         metadata = graphs[1].metadata
@@ -238,7 +256,7 @@ class OnnxModel:
         if not self._kernels:
             return _Layers(None, None, ())
         try:
-            graphs = [read_graph(content) for content in self.files]
+            graphs = [read_graph(content) for content in self.files[:2]]
         except ValueError:
             return _Layers(None, None, ())
         initial, recurrent = self._read_layers(graphs)
@@ -263,9 +281,9 @@ class OnnxModel:
 
     @functools.cached_property
     def _recurrent_session(self) -> Any:
-        session = _session(self.files.recurrent, "recurrent", ["previous_latent", "action"], *RECURRENT_OUTPUTS)
+        session = _session(self.files.recurrent, "recurrent", ["previous_latent", self._edge], *RECURRENT_OUTPUTS)
         about = _describe(session, "recurrent")
-        self._require_same([*about.inputs, *about.outputs])
+        self._require_same([*about.inputs, *about.outputs], "recurrent")
         return session
 
     def initial(self, observation: NDArray[np.generic], /) -> InitialOutput:
@@ -354,15 +372,114 @@ def _agree(expected: Iterable[NDArray[np.float32]], found: Iterable[NDArray[np.f
         return all(np.abs(one - other).max() <= DENSE_TOLERANCE * (1.0 + np.abs(one).max()) for one, other in pairs)
 
 
-def shared_model(files: ModelFiles) -> OnnxModel:
+class OnnxChance(OnnxModel):
+    """A `search.ChanceModel`: as `OnnxModel`, of files that have an afterstate function too."""
+
+    _edge = "outcome"
+
+    def __init__(self, files: ModelFiles) -> None:
+        super().__init__(files, kernels=False)
+
+    def _introduce(self) -> None:
+        """Load the third graph too."""
+        super()._introduce()
+        session, name = self._afterstate_session, "afterstate"
+        about = _describe(session, name)
+        self.num_outcomes: int = _row_shape(about.outputs[1], name, 1, 1)[0]
+        self._require_same([*about.inputs, *about.outputs], name, self.num_outcomes)
+        shapes = {"latent": self.latent_shape, "outcome_logits": (self.num_outcomes,), "value": ()}
+        self._afterstate = _Function(session, name, self.latent_shape, "action", shapes)
+        shapes = {"latent": self.latent_shape, "policy_logits": (self.num_actions,), "value": (), "reward": ()}
+        told = [value.name for value in self._recurrent_session.get_outputs()]
+        shapes |= {"discount": ()} if "discount" in told else {}
+        self._chance = _Function(self._recurrent_session, "recurrent", self.latent_shape, "outcome", shapes)
+
+    @functools.cached_property
+    def _afterstate_session(self) -> Any:
+        return _session(self.files.afterstate, "afterstate", ["previous_latent", "action"], AFTERSTATE_OUTPUTS)
+
+    def afterstate(self, latent: NDArray[np.float32], action: NDArray[np.int32], /) -> AfterstateOutput:
+        """See `search.ChanceModel`."""
+        return AfterstateOutput(**self._afterstate(latent, action))
+
+    def chance(self, latent: NDArray[np.float32], outcome: NDArray[np.int32], /) -> RecurrentOutput:
+        """See `search.ChanceModel`."""
+        discount = np.full(len(outcome), self.discount, np.float32)
+        return RecurrentOutput(**({"discount": discount} | self._chance(latent, outcome)))
+
+
+class _Function:
+    """A graph of latents and numbers of edges, for any number of rows at a time, in buffers that grow as needed.
+
+    Args:
+        session: of the graph.
+        name: of its file, for messages.
+        latent_shape: of `previous_latent`.
+        edge: its other input, int32.
+        outputs: shapes of a row.
+    """
+
+    def __init__(
+        self, session: Any, name: str, latent_shape: tuple[int, ...], edge: str, outputs: dict[str, tuple[int, ...]]
+    ) -> None:
+        self._session, self._name, self._edge = session, name, edge
+        self._latent_shape, self._shapes = latent_shape, outputs
+        self._allocate(0)
+
+    def _allocate(self, num_rows: int) -> None:
+        inputs = {"previous_latent": np.zeros((num_rows, *self._latent_shape), np.float32)}
+        self._inputs: dict[str, NDArray[Any]] = inputs | {self._edge: np.zeros(num_rows, np.int32)}
+        self._outputs = {name: np.zeros((num_rows, *shape), np.float32) for name, shape in self._shapes.items()}
+        self._calls: dict[int, tuple[Any, dict[str, NDArray[Any]], dict[str, NDArray[Any]]]] = {}
+
+    def __call__(self, latent: NDArray[np.float32], edge: NDArray[np.int32]) -> dict[str, NDArray[np.float32]]:
+        """The outputs by name, views that the next call overwrites."""
+        count = len(edge)
+        if count > len(self._inputs[self._edge]):
+            self._allocate(count)
+        if count not in self._calls:
+            inputs = {name: array[:count] for name, array in self._inputs.items()}
+            outputs = {name: array[:count] for name, array in self._outputs.items()}
+            self._calls[count] = _bind(self._session, inputs, outputs), inputs, outputs
+        binding, inputs, outputs = self._calls[count]
+        inputs["previous_latent"][:], inputs[self._edge][:] = latent, edge
+        _call(functools.partial(self._session.run_with_iobinding, binding), self._name)
+        return outputs
+
+
+class OnnxWithChance(WithChance):
+    """The `search.Model` of files with chance; what it says of itself is what an `OnnxModel` says."""
+
+    model: OnnxChance
+
+    def __init__(self, files: ModelFiles) -> None:
+        super().__init__(OnnxChance(files))
+        self.files, self.observation_shape = files, self.model.observation_shape
+        self.discount, self.version, self.reward_unit = self.model.discount, self.model.version, self.model.reward_unit
+
+    def dense(self) -> None:
+        """Kernels know nothing of afterstates."""
+
+
+AnyOnnxModel = OnnxModel | OnnxWithChance
+
+
+def onnx_model(files: ModelFiles, earlier: AnyOnnxModel | None = None) -> AnyOnnxModel:
+    """A model for the search, whether its files have chance or not; `earlier` and errors as of `OnnxModel`."""
+    if files.has_chance:
+        return OnnxWithChance(files)
+    return OnnxModel(files, earlier=earlier if isinstance(earlier, OnnxModel) else None)
+
+
+def shared_model(files: ModelFiles) -> AnyOnnxModel:
     """The model of `files`, the same object for all who ask in a row: roles of one process, which take turns."""
     earlier = _shared[-1] if _shared else None
     if earlier is None or earlier.files != files:
-        _shared[:] = [OnnxModel(files, earlier=earlier)]
+        _shared[:] = [onnx_model(files, earlier)]
     return _shared[-1]
 
 
-_shared: list[OnnxModel] = []
+_shared: list[AnyOnnxModel] = []
 """What `shared_model` gave last, if anything."""
 
 

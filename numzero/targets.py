@@ -7,7 +7,7 @@ return[t] = reward[t] + discount[t] * return[t + 1].
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -19,7 +19,8 @@ from numzero.frames import FrameStack, seen_at
 from numzero.limits import LARGEST_SIZE, SHARE, at_least, beyond
 from numzero.replay.trajectory import Columns
 
-__all__ = ["Batch", "Steps", "TargetConfig", "apply_symmetry", "fill_value_targets", "make_batch"]
+__all__ = ["NO_CHANCE", "UNKNOWN_OUTCOME", "Batch", "Outcomes", "Steps", "TargetConfig", "apply_symmetry"]
+__all__ += ["fill_value_targets", "make_batch"]
 
 _BoolArray = npt.NDArray[np.bool_]
 _Float32Array = npt.NDArray[np.float32]
@@ -211,6 +212,20 @@ class Steps(Protocol):
         """`[slots]` bool, that the slot's game terminated."""
 
 
+class Outcomes(NamedTuple):
+    """What a model knows of chance."""
+
+    num_outcomes: int
+    """C, how many there are; 0: the model has no chance."""
+    are_reported: bool
+    """Whether the game says which one there was; else an encoder is to tell."""
+
+
+NO_CHANCE = Outcomes(0, False)
+UNKNOWN_OUTCOME = -1
+"""In place of an outcome that an encoder is to tell."""
+
+
 class Batch(NamedTuple):
     """B windows of K steps; position k of a row is k steps after the sampled one, step k leads from k to k + 1.
 
@@ -241,6 +256,16 @@ class Batch(NamedTuple):
     """`[B, K]` gamma or -gamma, by whether the turn passed; `[B, 0]` where nobody asks."""
     discount_mask: _Float32Array
     """`[B, K]`, 1 for steps behind which the episode went on; `[B, 0]` where nobody asks."""
+    outcome: _Int32Array
+    """`[B, K]` what chance made of the actions, UNKNOWN_OUTCOME where an encoder is to tell; past the end drawn
+    uniformly. This and what is said of afterstates is `[B, 0]` for a model without chance."""
+    outcome_mask: _Float32Array
+    """`[B, K]`, 1 for steps that were taken."""
+    afterstate_target: _Float32Array
+    """`[B, K]` value of the afterstate: the reward of the step, and behind it the next position's value target. The
+    paper takes the value target of the position before, which is no afterstate's where a move was drawn at random."""
+    afterstate_mask: _Float32Array
+    """`[B, K]`, 1 for steps that were taken, and everywhere if the game terminated."""
     weight: _Float32Array
     """`[B]` importance weights, as given."""
     slot: _Int64Array
@@ -255,12 +280,14 @@ def make_batch(
     rng: np.random.Generator,
     *,
     with_discount: bool = False,
+    outcomes: Outcomes = NO_CHANCE,
     frames: FrameStack | None = None,
     first_only: bool = False,
 ) -> Batch:
     """Gather windows of `unroll_steps` steps from the positions `slot` `[B]`; `rng` draws actions past the end.
 
     with_discount: where a network is to tell whether the turn passes.
+    outcomes: what it knows of chance.
     frames: stacks observations; None: they are what the network sees.
     first_only: leaves out the observations behind the sampled ones.
     """
@@ -290,9 +317,35 @@ def make_batch(
         reward_mask=known[:, :-1].astype(np.float32),
         discount_target=discount,
         discount_mask=(discount != 0.0).astype(np.float32),
+        **_of_chance(steps, position, taken, known, outcomes, rng),
         weight=weight,
         slot=slot,
     )
+
+
+def _of_chance(
+    steps: Steps,
+    position: _Int64Array,
+    taken: _BoolArray,
+    known: _BoolArray,
+    outcomes: Outcomes,
+    rng: np.random.Generator,
+) -> dict[str, npt.NDArray[Any]]:
+    """The fields of a batch that speak of chance, from its positions `[B, K+1]` and what is so of each."""
+    if outcomes.num_outcomes == 0:
+        nothing = np.zeros((len(position), 0), np.float32)
+        names = ("outcome_mask", "afterstate_target", "afterstate_mask")
+        return dict.fromkeys(names, nothing) | {"outcome": nothing.astype(np.int32)}
+    step, columns, was_taken = position[:, :-1], steps.columns, taken[:, :-1].astype(np.float32)
+    reported = columns.outcome[step, 0] if outcomes.are_reported else np.int32(UNKNOWN_OUTCOME)
+    drawn = rng.integers(outcomes.num_outcomes, size=step.shape, dtype=np.int32)
+    target = columns.reward[step] + columns.discount[step] * steps.value_target[position[:, 1:]]
+    return {
+        "outcome": np.where(taken[:, :-1], reported, drawn),
+        "outcome_mask": was_taken,
+        "afterstate_target": target * was_taken,
+        "afterstate_mask": known[:, :-1].astype(np.float32),
+    }
 
 
 def _observations(steps: Steps, position: _Int64Array, frames: FrameStack | None) -> _Float32Array:
@@ -303,12 +356,17 @@ def _observations(steps: Steps, position: _Int64Array, frames: FrameStack | None
 
 
 def apply_symmetry(
-    batch: Batch, observation_maps: _Int32Array, action_maps: _Int32Array, rng: np.random.Generator
+    batch: Batch,
+    observation_maps: _Int32Array,
+    action_maps: _Int32Array,
+    rng: np.random.Generator,
+    outcome_maps: _Int32Array | None = None,
 ) -> Batch:
     """Turn each row by one of S symmetries, drawn uniformly, the same through the whole unroll.
 
     observation_maps: `[S, prod(O)]` int32, new.ravel()[i] = old.ravel()[map[i]]; each row a permutation.
     action_maps: `[S, A]` int32, action a becomes map[a], and its policy target moves along; each row a permutation.
+    outcome_maps: `[S, C]` int32, outcome c becomes map[c]; None where they stay, as those that an encoder tells.
     """
     batch_size, num_shown, *shape = batch.observation.shape
     expected = (int(np.prod(shape)), batch.policy_target.shape[2])
@@ -330,5 +388,6 @@ def apply_symmetry(
             batch.observation.shape
         ),
         action=action_maps[which[:, None], batch.action].astype(np.int32, copy=False),
+        outcome=batch.outcome if outcome_maps is None else outcome_maps[which[:, None], batch.outcome],
         policy_target=policy_target,
     )

@@ -11,10 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numzero.errors import UserError
-from numzero.targets import Batch, TargetConfig, apply_symmetry, fill_value_targets, make_batch
+from numzero.targets import (
+    NO_CHANCE,
+    UNKNOWN_OUTCOME,
+    Batch,
+    Outcomes,
+    TargetConfig,
+    apply_symmetry,
+    fill_value_targets,
+    make_batch,
+)
 from tests.reference import targets as reference
 
 KINDS = ("outcome", "n_step", "lambda")
+NUM_OUTCOMES = 4
 
 
 def flat_steps(games: list[dict[str, Any]], num_actions: int = 3) -> tuple[SimpleNamespace, np.ndarray]:
@@ -29,6 +39,7 @@ def flat_steps(games: list[dict[str, Any]], num_actions: int = 3) -> tuple[Simpl
         policy_target=rng.random((size, num_actions), dtype=np.float32),
         root_value=np.full(size, 77, np.float32),
         exploratory=np.ones(size, np.bool_),
+        outcome=rng.integers(NUM_OUTCOMES, size=(size, 1), dtype=np.int32),
         value_target=np.full(size, 77, np.float32),
         first_slot=np.zeros(size, np.int64),
         final_slot=np.zeros(size, np.int64),
@@ -276,19 +287,26 @@ def test_batches_equal_rows_made_one_by_one(games, unroll_steps, data):
     slot = np.array(data.draw(st.lists(st.sampled_from(possible), min_size=1, max_size=6)), np.int64)
     weight = np.linspace(0.5, 1, len(slot), dtype=np.float32)
     with_discount = data.draw(st.booleans())
-    batch = make_batch(steps, slot, weight, unroll_steps, np.random.default_rng(0), with_discount=with_discount)
+    outcomes = data.draw(st.sampled_from([NO_CHANCE, Outcomes(NUM_OUTCOMES, True), Outcomes(NUM_OUTCOMES, False)]))
+    told = {"with_discount": with_discount, "outcomes": outcomes}
+    batch = make_batch(steps, slot, weight, unroll_steps, np.random.default_rng(0), **told)
     for b, s in enumerate(slot.tolist()):
         for name, expected in reference.batch_row(steps, s, unroll_steps).items():
             actual = getattr(batch, name)[b]
-            if name == "action":
-                expected = [got if want is None else want for want, got in zip(expected, actual, strict=True)]
             if name.startswith("discount") and not with_discount:
                 expected = []
+            if name.startswith(("outcome", "afterstate")) and outcomes is NO_CHANCE:
+                expected = []
+            if name == "outcome" and not outcomes.are_reported:
+                expected = [None if want is None else UNKNOWN_OUTCOME for want in expected]
+            if name in ("action", "outcome"):
+                expected = [got if want is None else want for want, got in zip(expected, actual, strict=True)]
             np.testing.assert_array_equal(actual, np.array(expected), err_msg=name)
     assert batch.slot is slot
     assert batch.weight is weight
-    assert batch.action.dtype == np.int32
-    floats = set(Batch._fields) - {"action", "slot"}
+    assert batch.action.dtype == batch.outcome.dtype == np.int32
+    assert (batch.outcome < NUM_OUTCOMES).all()
+    floats = set(Batch._fields) - {"action", "outcome", "slot"}
     assert {getattr(batch, name).dtype for name in floats} == {np.dtype(np.float32)}
 
 
@@ -329,6 +347,10 @@ def random_batch(rng: np.random.Generator, batch_size: int, shape: tuple[int, ..
         reward_mask=rng.random((batch_size, k), dtype=np.float32),
         discount_target=rng.random((batch_size, k), dtype=np.float32),
         discount_mask=rng.random((batch_size, k), dtype=np.float32),
+        outcome=rng.integers(NUM_OUTCOMES, size=(batch_size, k), dtype=np.int32),
+        outcome_mask=rng.random((batch_size, k), dtype=np.float32),
+        afterstate_target=rng.random((batch_size, k), dtype=np.float32),
+        afterstate_mask=rng.random((batch_size, k), dtype=np.float32),
         weight=rng.random(batch_size, dtype=np.float32),
         slot=np.arange(batch_size),
     )
@@ -341,16 +363,23 @@ def test_each_row_is_turned_by_one_symmetry_throughout(seed, num_symmetries):
     batch = random_batch(rng, 5, (2, 3), 4)
     observation_maps = np.array([rng.permutation(6) for _ in range(num_symmetries)], np.int32)
     action_maps = np.array([rng.permutation(4) for _ in range(num_symmetries)], np.int32)
-    turned = apply_symmetry(batch, observation_maps, action_maps, rng)
+    outcome_maps = np.array([rng.permutation(NUM_OUTCOMES) for _ in range(num_symmetries)], np.int32)
+    turned = apply_symmetry(batch, observation_maps, action_maps, rng, outcome_maps)
     for b in range(5):
         assert any(
-            row_is_turned_by(batch, turned, b, observation_maps[s], action_maps[s]) for s in range(num_symmetries)
+            row_is_turned_by(batch, turned, b, observation_maps[s], action_maps[s], outcome_maps[s])
+            for s in range(num_symmetries)
         )
-    for name in set(Batch._fields) - {"observation", "action", "policy_target"}:
+    for name in set(Batch._fields) - {"observation", "action", "policy_target", "outcome"}:
         assert getattr(turned, name) is getattr(batch, name)
+    assert apply_symmetry(batch, observation_maps, action_maps, rng).outcome is batch.outcome
 
 
-def row_is_turned_by(old: Batch, new: Batch, b: int, observation_map: np.ndarray, action_map: np.ndarray) -> bool:
+def row_is_turned_by(
+    old: Batch, new: Batch, b: int, observation_map: np.ndarray, action_map: np.ndarray, outcome_map: np.ndarray
+) -> bool:
+    if any(new.outcome[b, k] != outcome_map[old.outcome[b, k]] for k in range(old.outcome.shape[1])):
+        return False
     for k in range(old.observation.shape[1]):
         before, after = old.observation[b, k].ravel(), new.observation[b, k].ravel()
         if any(after[i] != before[observation_map[i]] for i in range(len(before))):

@@ -67,8 +67,9 @@ def bench_learner(preset: str, batch_size: int, seconds: float) -> dict[str, Any
 def _random_window(spec: GameSpec) -> Window:
     """Games of random numbers, as long as they are made of: what they hold changes no time."""
     rng, num_actions, length = np.random.default_rng(0), spec.num_actions, 9
-    window = Window(4096, spec.observation_shape, spec.observation_dtype, num_actions)
-    fields = layout(length, num_actions, spec.observation_shape, np.dtype(spec.observation_dtype))
+    shape, chance = (spec.observation_shape, spec.observation_dtype), spec.num_outcomes
+    window = Window(4096, *shape, num_actions, num_outcomes=chance)
+    fields = layout(length, num_actions, shape[0], np.dtype(shape[1]), has_outcomes=chance > 0)
     for number in range(4096 // (length + 1)):
         arrays: dict[str, Any] = {field.name: np.ones(field.shape, field.dtype) for field in fields}
         arrays |= {
@@ -78,6 +79,7 @@ def _random_window(spec: GameSpec) -> Window:
             "policy_target": rng.dirichlet(np.ones(num_actions), length).astype(np.float32),
             "root_value": rng.uniform(-1, 1, length + 1).astype(np.float32),
             "exploratory": np.zeros(length, np.bool_),
+            "outcome": rng.integers(max(1, chance), size=arrays["outcome"].shape, dtype=np.int32),
         }
         window.add(Trajectory(game_id=str(number), ended="truncated", **arrays))
     return window

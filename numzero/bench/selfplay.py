@@ -18,7 +18,7 @@ from numzero.bench.clock import median_times
 from numzero.frames import FrameStack
 from numzero.games import game_spec, make_game
 from numzero.games.turns import model_discount
-from numzero.inference import OnnxModel
+from numzero.inference import AnyOnnxModel, onnx_model
 from numzero.runtime.base import UNLIMITED, Mailbox, Place, Runtime, add_counts
 from numzero.runtime.factory import make_runtime
 from numzero.search.plain.kernels import dense_output, evaluate_dense
@@ -70,7 +70,7 @@ def timed_selfplay(task: SelfPlayTask, mailbox: Mailbox) -> Iterator[None]:
         task,
         box,
         make=lambda name, size: _Timed(make_game(name, size), clock, "game_seconds", _GAME_METHODS),
-        load=lambda files: _Timed(OnnxModel(files), clock, "network_seconds", ("initial", "recurrent")),
+        load=lambda files: _Timed(onnx_model(files), clock, "network_seconds", ("initial", "recurrent")),
     )
     for _ in role:
         now = time.perf_counter()
@@ -112,7 +112,7 @@ def bench_selfplay(preset: str, workers: int, seconds: float) -> dict[str, Any]:
             total = _count_for(runtime, workers, seconds)
         finally:
             runtime.close()
-    inside = total.get("simulations", 0) * _evaluation_seconds(OnnxModel(files))
+    inside = total.get("simulations", 0) * _evaluation_seconds(onnx_model(files))
     total["network_seconds"] = total.get("network_seconds", 0.0) + inside
     return {"preset": preset, "workers": workers, **_selfplay_figures(total, workers)}
 
@@ -123,7 +123,7 @@ EVALUATION_SECONDS = 0.2
 """For timing the network that the kernels evaluate."""
 
 
-def _evaluation_seconds(model: OnnxModel) -> float:
+def _evaluation_seconds(model: AnyOnnxModel) -> float:
     """How long the kernels take to evaluate the network once, in a batch like self-play's; 0 if they do not."""
     dense = model.dense()
     if dense is None:

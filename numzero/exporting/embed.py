@@ -20,7 +20,7 @@ from numzero.agent import AgentInfo, agent_files
 from numzero.errors import UserError
 from numzero.frames import FrameStack, History
 from numzero.games import GameSpec, Trust, make_game, trusted_name
-from numzero.inference import ModelFiles, OnnxModel, OnnxSearch
+from numzero.inference import ModelFiles, OnnxSearch, onnx_model
 from numzero.search import Search, sample_action
 
 __all__ = ["GOLDEN_FILE", "Position", "agent_graph", "golden_cases", "numba_search", "play_positions"]
@@ -78,7 +78,7 @@ def agent_graph(info: AgentInfo, model: ModelFiles, *, with_margin: bool = False
 
 def numba_search(info: AgentInfo, model: ModelFiles, num_simulations: int) -> Search:
     """The agent's search of one position, as the Python package does it."""
-    return Search(OnnxModel(model), dataclasses.replace(info.search, num_simulations=num_simulations), 1)
+    return Search(onnx_model(model), dataclasses.replace(info.search, num_simulations=num_simulations), 1)
 
 
 def play_positions(

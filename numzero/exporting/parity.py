@@ -22,7 +22,7 @@ from numzero.frames import FrameStack
 from numzero.games import Trust, trusted_code
 from numzero.games.base import observation_kinds
 from numzero.games.turns import turn_gamma
-from numzero.inference import FoundMove, ModelFiles, OnnxModel, OnnxSearch
+from numzero.inference import AnyOnnxModel, FoundMove, ModelFiles, OnnxSearch, onnx_model
 from numzero.search import Search, SearchResult
 from numzero.search.model import RecurrentOutput
 from numzero.search.plain.kernels import evaluate_dense
@@ -100,7 +100,7 @@ def check_agent(
         UserError: the run's settings name code of their own, and `trust` does not cover it; see `trusted_code`.
     """
     torch_error, torch_reason = _torch_error(source, info, model, trust)
-    numba_error, numba_reason = _numba_error(OnnxModel(model), positions)
+    numba_error, numba_reason = _numba_error(onnx_model(model), positions)
     search = compare_searches(info, model, content, positions)
     return Parity(torch_error, torch_reason, numba_error, numba_reason, search)
 
@@ -172,7 +172,7 @@ def _values(found: FoundMove, expected: SearchResult) -> tuple[NDArray[np.floati
     return one[known], other[known]
 
 
-def _numba_error(model: OnnxModel, positions: Sequence[Position]) -> tuple[float | None, str]:
+def _numba_error(model: AnyOnnxModel, positions: Sequence[Position]) -> tuple[float | None, str]:
     """ONNX's recurrent network against the same layers in Numba, one step from each position."""
     dense = model.dense()
     if dense is None:
@@ -203,7 +203,8 @@ def _torch_error(source: Path, info: AgentInfo, model: ModelFiles, trust: Trust)
         turns = turn_gamma(info.spec, info.discount)
         frames = FrameStack(info.spec, info.observation)
         sizes, kinds = (frames.shape, info.spec.num_actions), frames.kinds(observation_kinds(info.spec))
-        return parity_with(parameters, *sizes, config.network, model, turns, learner, kinds), ""
+        known = info.spec.num_outcomes
+        return parity_with(parameters, *sizes, config.network, model, turns, learner, kinds, known), ""
     except ParityError as error:
         raise UserError(f"the networks are not the run's: {error}") from error
 

@@ -206,10 +206,20 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Bins of the value."""
     reward: SupportConfig = SupportConfig()
     """Bins of the reward."""
+    chance: Literal["none", "known", "learned"] = "none"
+    """What the model makes of chance (Stochastic MuZero, Antonoglou et al. 2022). "none": nothing, a position and an
+    action make one next position. "known": behind an action lies an afterstate, behind it one of the outcomes that the
+    game reports. "learned": the outcomes are codes, which an encoder learns to read off what was seen next."""
+    num_codes: int = 32
+    """How many outcomes there are where they are learned; Stochastic MuZero 32."""
+
+    def num_outcomes(self, num_known: int) -> int:
+        """C, the number of outcomes of a game that reports `num_known`; 0: the model has no chance."""
+        return {"none": 0, "known": num_known, "learned": self.num_codes}[self.chance]
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
-        problems = self.body.check("network.body")
+        problems = self.body.check("network.body") + beyond(self, "network", num_codes=at_least(1, LARGEST_SIZE))
         if not problems and (weights := self.body.num_hidden_weights()) > MOST_WEIGHTS:
             problems.append(f"network must have {MOST_WEIGHTS:,} weights at most; its hidden layers have {weights:,}.")
         return problems + self.value.check("network.value") + self.reward.check("network.reward")

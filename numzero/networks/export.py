@@ -1,8 +1,14 @@
-"""From a network to the two ONNX files that actors and agents run.
+"""From a network to the ONNX files that actors and agents run.
 
-Knows the graphs' inputs and outputs; knows nothing of where files go. `initial`: observation to latent, policy_logits,
-value. `recurrent`: latent, action to latent, policy_logits, value, reward. Scalars are decoded inside; the discount
-of an edge is the constant `discount` in the metadata.
+Knows the graphs' inputs and outputs; knows nothing of where files go. All are `[batch, ...]` float32, actions and
+outcomes `[batch]` int32. Scalars are decoded inside.
+
+- `initial.onnx`: observation to latent, policy_logits, value.
+- `recurrent.onnx`: previous_latent and action to latent, policy_logits, value, reward and, where the model tells
+  whether the turn passes, discount; else an edge's discount is `discount` in the metadata.
+- With chance there is a third, `afterstate.onnx`: previous_latent and action to latent, outcome_logits, value, those of
+  the afterstate, its value seen from the player who acted. `recurrent.onnx` then takes, in place of an action, an
+  `outcome` beside the latent of an afterstate; its reward and discount are those of action and outcome together.
 """
 
 from __future__ import annotations
@@ -18,8 +24,9 @@ from numpy.typing import NDArray
 from numzero.errors import UserError
 from numzero.graphs.formulas import FLOAT, INT32, Value
 from numzero.graphs.weights import model_bytes, replace_weights
-from numzero.inference import ModelFiles, OnnxModel
+from numzero.inference import ModelFiles, OnnxChance, OnnxModel
 from numzero.networks.config import NetworkConfig
+from numzero.networks.heads import Heads
 from numzero.networks.layers import NetworkGraph, NoNodesError
 from numzero.networks.network import MuZeroNetwork, make_network
 from numzero.networks.traced import TRACED_PREFIX, traced_graphs
@@ -51,7 +58,7 @@ def require_finite(network: MuZeroNetwork) -> None:
 
 
 class Exporter:
-    """Builds the graphs of `network` once; afterwards `files` only replaces their weights.
+    """Builds the graphs of `network` once; afterwards `files` replaces their weights and no more.
 
     Layers write themselves; where one does not say how, torch's own exporter writes the whole network.
 
@@ -79,14 +86,15 @@ class Exporter:
     def _write(self, network: MuZeroNetwork) -> ModelFiles:
         """Both graphs, by the layers or by torch."""
         try:
-            models = _initial_graph(network), _recurrent_graph(network, self._discount)
+            models = [_initial_graph(network), _recurrent_graph(network, self._discount)]
+            models += [] if network.chance is None else [_afterstate_graph(network)]
         except NoNodesError:
             models = traced_graphs(network, self._discount)
             self._prefix = TRACED_PREFIX
         return ModelFiles(*map(model_bytes, models))
 
     def files(self, network: MuZeroNetwork, version: int) -> ModelFiles:
-        """The two files with the weights of `network` (of the same architecture).
+        """The files with the weights of `network` (of the same architecture).
 
         Raises:
             NonFiniteWeightsError: they must not be published.
@@ -99,7 +107,7 @@ class Exporter:
         metadata = {"discount": repr(self._discount), "model_version": str(version)}
         if (unit := network.scalars.reward_unit) != 1.0:
             metadata["reward_unit"] = repr(unit)
-        return ModelFiles(*(replace_weights(template, weights, metadata) for template in self._template))
+        return ModelFiles(*(replace_weights(template, weights, metadata) for template in self._template if template))
 
 
 def _initial_graph(network: MuZeroNetwork) -> onnx.ModelProto:
@@ -112,18 +120,38 @@ def _initial_graph(network: MuZeroNetwork) -> onnx.ModelProto:
 def _recurrent_graph(network: MuZeroNetwork, discount: float) -> onnx.ModelProto:
     graph = NetworkGraph(network)
     previous = graph.input("previous_latent", FLOAT, ["batch", *network.latent_shape])
-    latent = network.dynamics.emit(graph, previous, graph.input("action", INT32, ["batch"]))
+    dynamics, edge = (network.dynamics, "action") if network.chance is None else (network.chance.dynamics, "outcome")
+    latent = dynamics.emit(graph, previous, graph.input(edge, INT32, ["batch"]))
     return graph.finish("recurrent", _outputs(network, graph, latent, after_step=True), {"discount": repr(discount)})
 
 
-def _outputs(
-    network: MuZeroNetwork, graph: NetworkGraph, latent: Value, *, after_step: bool
-) -> dict[str, tuple[Value, Sequence[int | str]]]:
+def _afterstate_graph(network: MuZeroNetwork) -> onnx.ModelProto:
+    assert network.chance is not None, "there are no afterstates without chance"
+    graph = NetworkGraph(network)
+    shape: Sequence[int | str] = ["batch", *network.latent_shape]
+    previous = graph.input("previous_latent", FLOAT, shape)
+    latent = network.dynamics.emit(graph, previous, graph.input("action", INT32, ["batch"]))
+    logits = network.chance.prediction.emit(graph, latent)
+    outputs: _GraphOutputs = {"latent": (latent, shape)}
+    return graph.finish("afterstate", outputs | _decoded(network, graph, network.afterstate_heads, logits), {})
+
+
+_GraphOutputs = dict[str, tuple[Value, Sequence[int | str]]]
+
+
+def _outputs(network: MuZeroNetwork, graph: NetworkGraph, latent: Value, *, after_step: bool) -> _GraphOutputs:
+    logits = network.prediction.emit(graph, latent)
+    outputs: _GraphOutputs = {"latent": (latent, ["batch", *network.latent_shape])}
+    return outputs | _decoded(network, graph, network.heads, logits, after_step=after_step)
+
+
+def _decoded(
+    network: MuZeroNetwork, graph: NetworkGraph, of: Heads, together: Value, *, after_step: bool = True
+) -> _GraphOutputs:
     """Logits split off one matrix product; those of scalars as softmax times bins, `[batch]` each."""
-    heads = network.heads.values()
+    heads, outputs = of.values(), _GraphOutputs()
     sizes = graph.constant([head.size for head in heads])
-    pieces = graph.ops(len(heads), "Split", network.prediction.emit(graph, latent), sizes, axis=1)
-    outputs: dict[str, tuple[Value, Sequence[int | str]]] = {"latent": (latent, ["batch", *network.latent_shape])}
+    pieces = graph.ops(len(heads), "Split", together, sizes, axis=1)
     for head, logits in zip(heads, pieces, strict=True):
         if head.bins is None:
             outputs[head.output] = logits, ["batch", head.size]
@@ -144,14 +172,21 @@ def check_parity(network: MuZeroNetwork, files: ModelFiles, *, num_rows: int = N
     Raises:
         ParityError: it is above `PARITY_TOLERANCE`.
     """
-    model = OnnxModel(files, kernels=False)
-    observation, action = _trial_inputs(network, num_rows)
+    model = OnnxChance(files) if files.has_chance else OnnxModel(files, kernels=False)
+    observation, action, outcome = _trial_inputs(network, num_rows)
     root = model.initial(observation)
     latent = network.represent(torch.from_numpy(observation))
-    differences = _differences(network, root._asdict(), latent)
-    step = model.recurrent(latent.numpy(), action)
-    latent = network.dynamics(latent, torch.from_numpy(action))
-    differences += _differences(network, step._asdict(), latent)
+    differences = _differences(network, root._asdict(), latent, network.predict(latent))
+    if isinstance(model, OnnxChance):
+        after = model.afterstate(latent.numpy(), action)
+        latent = network.dynamics(latent, torch.from_numpy(action))
+        differences += _differences(network, after._asdict(), latent, network.predict_afterstate(latent))
+        step = model.chance(latent.numpy(), outcome)
+        latent = network.next_latent(latent, torch.from_numpy(outcome))
+    else:
+        step = model.recurrent(latent.numpy(), action)
+        latent = network.dynamics(latent, torch.from_numpy(action))
+    differences += _differences(network, step._asdict(), latent, network.predict(latent))
     worst = float(np.max(differences))  # NaN if any is: Python's max() would pass over it
     if not worst <= PARITY_TOLERANCE:
         raise ParityError(f"torch and ONNX differ by {worst:.2g}; at most {PARITY_TOLERANCE} is allowed.")
@@ -167,15 +202,16 @@ def parity_with(
     turn_gamma: float | None = None,
     learned: Mapping[str, NDArray[Any]] | None = None,
     kinds: NDArray[np.str_] | None = None,
+    num_known: int = 0,
 ) -> float:
     """As `check_parity`, of the network whose parameters are `parameters`, flat and in torch's order.
 
-    `learned`: what it knows of numbers, as `MuZeroNetwork.learned` gives it; `kinds`: see `make_inputs`.
+    `learned`: what it knows of numbers, as `MuZeroNetwork.learned` gives it; `kinds`, `num_known`: see `make_network`.
 
     Raises:
         ParityError: they differ, or the network that `config` makes has another number of parameters.
     """
-    network = make_network(observation_shape, num_actions, config, 0, turn_gamma, kinds)
+    network = make_network(observation_shape, num_actions, config, 0, turn_gamma, kinds, num_known)
     if (count := sum(parameter.numel() for parameter in network.parameters())) != parameters.size:
         raise ParityError(f"the settings make {count} parameters; there are {parameters.size}.")
     torch.nn.utils.vector_to_parameters(torch.from_numpy(parameters), network.parameters())
@@ -183,32 +219,41 @@ def parity_with(
     return check_parity(network, files)
 
 
-def _trial_inputs(network: MuZeroNetwork, num_rows: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Random observations, of several sizes, and actions."""
+def _trial_inputs(
+    network: MuZeroNetwork, num_rows: int
+) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int32]]:
+    """Random observations, of several sizes, actions, and outcomes, all 0 where there is no chance."""
     rng = np.random.default_rng(0)
     observation = rng.normal(size=(num_rows, *network.observation_shape))
     rows = np.resize(MAGNITUDES, num_rows).reshape(-1, *[1] * len(network.observation_shape))
     action = rng.integers(network.num_actions, size=num_rows)
+    outcome = rng.integers(max(1, network.num_outcomes), size=num_rows)
     typical = network.inputs.typical(torch.from_numpy((observation * rows).astype(np.float32)))
-    return typical.numpy(), action.astype(np.int32)
+    return typical.numpy(), action.astype(np.int32), outcome.astype(np.int32)
 
 
 @torch.no_grad()
 def _is_finite(network: MuZeroNetwork) -> bool:
     """Whether the outputs are that `check_parity` compares."""
-    observation, action = map(torch.from_numpy, _trial_inputs(network, NUM_TRIALS))
+    observation, action, outcome = map(torch.from_numpy, _trial_inputs(network, NUM_TRIALS))
     latent = network.dynamics(network.represent(observation), action)
+    if network.chance is not None:
+        latent = network.next_latent(latent, outcome)
     return bool(network.prediction(latent).isfinite().all())
 
 
 def _differences(
-    network: MuZeroNetwork, exported: Mapping[str, NDArray[np.float32]], latent: torch.Tensor
+    network: MuZeroNetwork,
+    exported: Mapping[str, NDArray[np.float32]],
+    latent: torch.Tensor,
+    predicted: Mapping[str, torch.Tensor],
 ) -> list[float]:
-    """Of the latent and of every head that the file gives."""
+    """Of the latent and of every head, of those `predicted`, that the file gives."""
+    heads = network.heads | network.afterstate_heads
     found = [_difference(exported["latent"], latent)]
-    for name, logits in network.predict(latent).items():
-        if (output := network.heads[name].output) in exported:
-            found.append(_difference(exported[output], network.decode(name, logits)))
+    for name, logits in predicted.items():
+        if (output := heads[name].output) in exported:
+            found.append(_difference(exported[output], network.decode(heads[name].scalar, logits)))
     return found
 
 

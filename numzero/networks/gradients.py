@@ -17,7 +17,7 @@ from numzero.networks.layers import DynamicsStages
 from numzero.networks.network import MuZeroNetwork
 from numzero.networks.trials import MAGNITUDES, TRIAL_SCALES, random_weights
 
-__all__ = ["AutogradUnroll", "ByHandUnroll", "Unroll", "make_unroll"]
+__all__ = ["AutogradUnroll", "ByHandUnroll", "Unroll", "make_unroll", "scale_gradient"]
 
 
 class Unroll(Protocol):
@@ -110,7 +110,7 @@ class AutogradUnroll:
         latent = self._network.represent(observation)  # [B, *H]
         latents = [latent]
         for k in range(action.shape[1]):
-            latent = self._network.dynamics(_scale_gradient(latent, self._scale), action[:, k])
+            latent = self._network.dynamics(scale_gradient(latent, self._scale), action[:, k])
             latents.append(latent)
         self._latents = torch.cat(latents)  # [(K+1) B, *H]
         self._outputs = self._network.prediction(self._latents)
@@ -127,7 +127,7 @@ class AutogradUnroll:
         torch.autograd.backward([total])
 
 
-def _scale_gradient(x: torch.Tensor, scale: float) -> torch.Tensor:
+def scale_gradient(x: torch.Tensor, scale: float) -> torch.Tensor:
     """`x` itself, whose gradient is multiplied by `scale` on the way back."""
     alias = x.view_as(x)
     if scale != 1.0 and alias.requires_grad:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from numzero.networks.config import NetworkConfig
 from numzero.networks.support import bin_values
 
-__all__ = ["Head", "Heads", "heads_of", "num_outputs"]
+__all__ = ["Head", "Heads", "afterstate_heads_of", "heads_of", "num_outputs"]
 
 
 class Head(NamedTuple):
@@ -31,6 +31,8 @@ class Head(NamedTuple):
     """It tells of the step that led to the latent, and nothing of a first position; else of the position."""
     begin: int = 0
     """Its first column."""
+    meaning: str = ""
+    """The head whose bins it has, where that is another: an afterstate's value is a value."""
 
     @property
     def columns(self) -> slice:
@@ -40,7 +42,12 @@ class Head(NamedTuple):
     @property
     def output(self) -> str:
         """Its name in the files."""
-        return f"{self.name}_logits" if self.bins is None else self.name
+        return f"{self.name}_logits" if self.bins is None else self.scalar
+
+    @property
+    def scalar(self) -> str:
+        """The name that its bins go by."""
+        return self.meaning or self.name
 
     def expectation(self, probability: NDArray[np.float32]) -> NDArray[np.float32]:
         """The scalars `[...]` that rows of the outputs `[..., outputs]`, as probabilities, stand for."""
@@ -70,6 +77,14 @@ def heads_of(num_actions: int, config: NetworkConfig, turn_gamma: float | None =
     if turn_gamma is not None:
         heads.append(Head("discount", 2, np.array([-turn_gamma, turn_gamma], np.float32), of_step=True))
     return _placed(*heads)
+
+
+def afterstate_heads_of(num_outcomes: int, heads: Heads) -> Heads:
+    """The heads of afterstates, of a network with such `heads` of positions.
+
+    How likely each of C outcomes is, and the value: seen from the player who acted, in the same bins as of positions.
+    """
+    return _placed(Head("outcome", num_outcomes), heads["value"]._replace(name="afterstate", meaning="value"))
 
 
 def _placed(*heads: Head) -> Heads:

@@ -24,6 +24,7 @@ from numzero.networks.config import BodyConfig
 
 __all__ = ["Chain", "Conv", "Dense", "Dynamics", "DynamicsStages", "HiddenLayer", "LatentScale", "Layer"]
 __all__ += ["NetworkGraph", "NoNodesError", "Pool", "Rectified", "ResidualBlock", "hidden_layers", "joined"]
+__all__ += ["rows_of"]
 
 NORM_EPSILON = 1e-5
 RANGE_EPSILON = 1e-5
@@ -86,6 +87,9 @@ class DynamicsStages(NamedTuple):
 class Dynamics(nn.Module, abc.ABC):
     """g: a latent and an action to the next latent; as a `Layer` but for its second input."""
 
+    takes_shares: bool = False
+    """Whether actions may also be shares `[N, A]` float32 of each, so that gradients reach whatever made them."""
+
     def __call__(self, latent: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """The forward pass: `[N, *H]`, `[N]` to `[N, *H]`."""
         return cast(torch.Tensor, super().__call__(latent, action))
@@ -97,6 +101,13 @@ class Dynamics(nn.Module, abc.ABC):
     def stages(self) -> DynamicsStages | None:
         """See `Layer`."""
         return None
+
+
+def rows_of(table: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+    """`[N, ...]` the rows `action` `[N]` of a table `[A, ...]`, or mixtures of all by their shares `[N, A]`."""
+    if action.is_floating_point():
+        return (action @ table.flatten(1)).view(-1, *table.shape[1:])
+    return functional.embedding(action, table) if table.ndim == 2 else table[action]
 
 
 def joined(*layers: Layer) -> list[Stage] | None:

@@ -1,4 +1,4 @@
-"""The whole network: inputs, body, heads.
+"""The whole network: inputs, body, heads, and what chance makes of them.
 
 Knows what belongs together; knows nothing of layers, losses, optimisers or files.
 """
@@ -15,8 +15,9 @@ from torch import nn
 
 from numzero.errors import UserError
 from numzero.networks.bodies import make_body
+from numzero.networks.chance import Chance, pairs
 from numzero.networks.config import NetworkConfig
-from numzero.networks.heads import heads_of, num_outputs
+from numzero.networks.heads import Heads, afterstate_heads_of, heads_of, num_outputs
 from numzero.networks.inputs import make_inputs
 from numzero.networks.scalars import Scalars
 
@@ -24,7 +25,10 @@ __all__ = ["MuZeroNetwork", "make_network"]
 
 
 class MuZeroNetwork(nn.Module):
-    """The three networks and their decoding."""
+    """The three networks and their decoding; with chance, those behind an afterstate too.
+
+    Without chance `dynamics` makes the next latent; with chance it makes an afterstate's, and `chance` goes on.
+    """
 
     def __init__(
         self,
@@ -33,6 +37,7 @@ class MuZeroNetwork(nn.Module):
         config: NetworkConfig,
         turn_gamma: float | None = None,
         kinds: NDArray[np.str_] | None = None,
+        num_known: int = 0,
     ) -> None:
         super().__init__()
         self.config = config
@@ -44,6 +49,12 @@ class MuZeroNetwork(nn.Module):
         self.inputs = make_inputs(observation_shape, config, kinds)
         body = make_body(observation_shape, num_actions, num_outputs(self.heads), config.body)
         self.latent_shape, self.representation, self.dynamics, self.prediction = body
+        self.num_outcomes = config.num_outcomes(num_known)
+        self.afterstate_heads = afterstate_heads_of(self.num_outcomes, self.heads) if self.num_outcomes else Heads()
+        self.chance: Chance | None = None
+        if self.num_outcomes:
+            learned = config.chance == "learned"
+            self.chance = Chance(observation_shape, self.afterstate_heads, config.body, is_learned=learned)
 
     def stored(self) -> dict[str, torch.Tensor]:
         """All that is learned and lies in the files, by name: parameters, and what is known of numbers in and out."""
@@ -53,7 +64,7 @@ class MuZeroNetwork(nn.Module):
     def share_numbers(self, other: MuZeroNetwork) -> None:
         """See observations, and mean scalars, as `other` does from now on: what each of them learns, both know."""
         self.inputs, self.scalars = other.inputs, other.scalars
-        self.heads, self._bins = other.heads, other._bins
+        self.heads, self.afterstate_heads, self._bins = other.heads, other.afterstate_heads, other._bins
 
     def learned(self) -> dict[str, NDArray[Any]]:
         """What is known of numbers in and out, as `restore_learned` takes it; copies."""
@@ -77,6 +88,27 @@ class MuZeroNetwork(nn.Module):
         outputs = self.prediction(latent)  # [N, outputs]
         return {name: outputs[..., head.columns] for name, head in self.heads.items()}
 
+    def next_latent(self, latent: torch.Tensor, outcome: torch.Tensor) -> torch.Tensor:
+        """Latents `[N, *H]` behind afterstates `[N, *H]`, of outcomes `[N]` or shares `[N, C]` of them."""
+        assert self.chance is not None, "there are no afterstates without chance"
+        return self.chance.dynamics(latent, outcome)
+
+    def afterstate_outputs(self, latent: torch.Tensor) -> torch.Tensor:
+        """The logits `[N, outputs]` of all heads of afterstates, of their latents `[N, *H]`."""
+        assert self.chance is not None, "there are no afterstates without chance"
+        return self.chance.prediction(latent)
+
+    def predict_afterstate(self, latent: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The logits `[N, size]` of each head of afterstates, of their latents `[N, *H]`."""
+        outputs = self.afterstate_outputs(latent)  # [N, outputs]
+        return {name: outputs[..., head.columns] for name, head in self.afterstate_heads.items()}
+
+    def encode(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        """Logits `[N, M]` of the code of what lies between observations `[N, *O]` and those that followed."""
+        encoder = None if self.chance is None else self.chance.encoder
+        assert encoder is not None, "there are no codes where nothing is learned of chance"
+        return encoder(pairs(self.inputs(before), self.inputs(after)))
+
     def decode(self, name: str, logits: torch.Tensor) -> torch.Tensor:
         """What a head's logits `[N, size]` mean: scalars `[N]`, or themselves."""
         bins = self._bins.get(name)
@@ -90,16 +122,22 @@ def make_network(
     seed: int,
     turn_gamma: float | None = None,
     kinds: NDArray[np.str_] | None = None,
+    num_known: int = 0,
 ) -> MuZeroNetwork:
     """A fresh network; its initial weights depend on `seed` alone.
 
-    `turn_gamma`: see `heads_of`. `kinds`: see `make_inputs`.
+    `turn_gamma`: see `heads_of`. `kinds`: see `make_inputs`. `num_known`: how many outcomes the game reports.
 
     Raises:
-        UserError: a setting is out of range, or the body does not fit the observation.
+        UserError: a setting is out of range, or the body does not fit the observation, or what is learned of chance.
     """
     if problems := config.check():
         raise UserError(" ".join(problems))
+    if config.chance == "known" and num_known == 0:
+        raise UserError(
+            "network.chance = 'known' needs a game that reports the outcomes of chance; this one reports none. Set it "
+            "to learned, or to none."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MuZeroNetwork(observation_shape, num_actions, config, turn_gamma, kinds)
+        return MuZeroNetwork(observation_shape, num_actions, config, turn_gamma, kinds, num_known)

@@ -54,7 +54,7 @@ class Scalars(nn.Module):
     def emit(self, graph: NetworkGraph, head: Head) -> Value:
         """The bins of a head, in a file."""
         assert head.bins is not None
-        return graph.weight(getattr(self, head.name)) if head.name in self._shapes else graph.constant(head.bins)
+        return graph.weight(getattr(self, head.scalar)) if head.scalar in self._shapes else graph.constant(head.bins)
 
     def learn(self, targets: Mapping[str, NDArray[np.float32]]) -> None:
         """Take the targets of a batch into account; where nothing is known they are 0."""

@@ -1,4 +1,4 @@
-"""The two graphs of a network as torch's exporter writes them, for layers that do not say how they are written.
+"""The graphs of a network as torch's exporter writes them, for layers that do not say how they are written.
 
 Knows torch's exporter; knows nothing of layers. It is the older one of two, which takes 0.2 s where the newer takes 5
 and keeps parameters as they are. Its graphs have more nodes than those written by hand, which cost small networks time.
@@ -18,6 +18,7 @@ from torch import nn
 
 from numzero.errors import UserError
 from numzero.graphs.formulas import FLOAT, IR_VERSION, OPSET
+from numzero.networks.heads import Heads
 from numzero.networks.network import MuZeroNetwork
 
 __all__ = ["TRACED_PREFIX", "traced_graphs"]
@@ -45,9 +46,25 @@ class _Recurrent(nn.Module):
         super().__init__()
         self.network = network
 
+    def forward(self, previous_latent: torch.Tensor, edge: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """`[N, *H]`, `[N]` to the outputs."""
+        network = self.network
+        dynamics = network.dynamics if network.chance is None else network.next_latent
+        return _outputs(network, dynamics(previous_latent, edge), after_step=True)
+
+
+class _Afterstate(nn.Module):
+    """What `afterstate.onnx` computes."""
+
+    def __init__(self, network: MuZeroNetwork) -> None:
+        super().__init__()
+        self.network = network
+
     def forward(self, previous_latent: torch.Tensor, action: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """`[N, *H]`, `[N]` to the outputs."""
-        return _outputs(self.network, self.network.dynamics(previous_latent, action), after_step=True)
+        latent = self.network.dynamics(previous_latent, action)
+        heads, logits = self.network.afterstate_heads, self.network.predict_afterstate(latent)
+        return latent, *(self.network.decode(head.scalar, logits[name]) for name, head in heads.items())
 
 
 def _outputs(network: MuZeroNetwork, latent: torch.Tensor, *, after_step: bool) -> tuple[torch.Tensor, ...]:
@@ -56,28 +73,33 @@ def _outputs(network: MuZeroNetwork, latent: torch.Tensor, *, after_step: bool) 
     return latent, *(network.decode(name, heads[name]) for name in known)
 
 
-def _shapes(network: MuZeroNetwork, *, after_step: bool) -> dict[str, Sequence[int | str]]:
+def _shapes(network: MuZeroNetwork, heads: Heads, *, after_step: bool = True) -> dict[str, Sequence[int | str]]:
     """The outputs' names, in their order, with their shapes."""
     shapes: dict[str, Sequence[int | str]] = {"latent": ["batch", *network.latent_shape]}
-    for head in network.heads.values():
+    for head in heads.values():
         if after_step or not head.of_step:
             shapes[head.output] = ["batch", head.size] if head.bins is None else ["batch"]
     return shapes
 
 
-def traced_graphs(network: MuZeroNetwork, discount: float) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-    """Both graphs, as if they were written by hand but for the names of what is inside.
+def traced_graphs(network: MuZeroNetwork, discount: float) -> list[onnx.ModelProto]:
+    """All graphs, as if they were written by hand but for the names of what is inside.
 
     Raises:
         UserError: the exporter does not know how to write something.
     """
     observation = torch.zeros(2, *network.observation_shape)
-    latent, action = torch.zeros(2, *network.latent_shape), torch.zeros(2, dtype=torch.int32)
-    initial = _traced(_Initial(network), {"observation": observation}, _shapes(network, after_step=False))
-    inputs = {"previous_latent": latent, "action": action}
-    recurrent = _traced(_Recurrent(network), inputs, _shapes(network, after_step=True))
+    latent, edge = torch.zeros(2, *network.latent_shape), torch.zeros(2, dtype=torch.int32)
+    initial = _traced(
+        _Initial(network), {"observation": observation}, _shapes(network, network.heads, after_step=False)
+    )
+    inputs = {"previous_latent": latent, "action" if network.chance is None else "outcome": edge}
+    recurrent = _traced(_Recurrent(network), inputs, _shapes(network, network.heads))
     helper.set_model_props(recurrent, {"discount": repr(discount)})
-    return initial, recurrent
+    if network.chance is None:
+        return [initial, recurrent]
+    inputs = {"previous_latent": latent, "action": edge}
+    return [initial, recurrent, _traced(_Afterstate(network), inputs, _shapes(network, network.afterstate_heads))]
 
 
 def _traced(

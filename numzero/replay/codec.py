@@ -23,6 +23,7 @@ from numzero.replay.trajectory import (
     Trajectory,
     check_statistics,
     check_trajectory,
+    has_outcomes,
     layout,
     statistics_layout,
 )
@@ -61,9 +62,10 @@ class _Header(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _PieceHeader(_Header, frozen=True, array_like=True):
-    """Of a game that looks back at the piece before; all others are written as ever."""
+    """Of a game that looks back at the piece before, or reports outcomes of chance; all others are written as ever."""
 
     lead_in: int = 0
+    has_outcomes: bool = False
 
 
 class _StatisticsHeader(msgspec.Struct, frozen=True, array_like=True):
@@ -90,9 +92,10 @@ def encode_trajectory(trajectory: Trajectory) -> bytes:
         "observation_dtype": "u1" if observation.dtype == np.uint8 else "f4",
         "observation_shape": observation.shape[1:],
     }
-    header = _PieceHeader(**about, lead_in=trajectory.lead_in) if trajectory.lead_in else _Header(**about)
-    fields = layout(trajectory.num_steps, trajectory.legal.shape[1], observation.shape[1:], observation.dtype)
-    return _seal(_MAGIC, header, trajectory, fields)
+    more: dict[str, Any] = {"lead_in": trajectory.lead_in, "has_outcomes": has_outcomes(trajectory)}
+    header = _PieceHeader(**about, **more) if any(more.values()) else _Header(**about)
+    sizes = trajectory.num_steps, trajectory.legal.shape[1], observation.shape[1:], observation.dtype
+    return _seal(_MAGIC, header, trajectory, layout(*sizes, has_outcomes=more["has_outcomes"]))
 
 
 def decode_trajectory(payload: bytes) -> Trajectory:
@@ -106,7 +109,8 @@ def decode_trajectory(payload: bytes) -> Trajectory:
     except KeyError as error:
         raise DamagedData(f"A stored game must have a readable header; got {error}. Discard it.") from error
     _check_sizes(header.num_steps, header.num_actions, *header.observation_shape)
-    fields = layout(header.num_steps, header.num_actions, header.observation_shape, dtype)
+    sizes = header.num_steps, header.num_actions, header.observation_shape, dtype
+    fields = layout(*sizes, has_outcomes=header.has_outcomes)
     arrays = _split(payload, offset, fields)
     with _unsound_explained():
         trajectory = Trajectory(game_id=header.game_id, ended=header.ended, lead_in=header.lead_in, **arrays)

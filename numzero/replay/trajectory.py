@@ -16,8 +16,8 @@ import numpy.typing as npt
 from numzero.errors import UserError
 
 __all__ = ["COLUMNS", "OBSERVATION_DTYPES", "UNKNOWN_VERSION", "Column", "Columns", "Ended", "Field", "Statistics"]
-__all__ += ["Trajectory", "check_statistics", "check_trajectory", "layout", "statistics_layout", "with_statistics"]
-__all__ += ["zero_columns"]
+__all__ += ["Trajectory", "check_statistics", "check_trajectory", "has_outcomes", "layout", "statistics_layout"]
+__all__ += ["with_statistics", "zero_columns"]
 
 Ended = Literal["terminated", "truncated", "cut"]
 _ENDINGS: tuple[str, ...] = get_args(Ended)
@@ -33,8 +33,8 @@ class Column(NamedTuple):
     """As NumPy spells it, or "observation" for the game's own."""
     at: Literal["step", "position"]
     """One entry for each of T steps, or for each of T + 1 positions."""
-    entry: Literal["number", "actions", "observation"] = "number"
-    """Shape of an entry: none, `[A]`, or `[*O]`."""
+    entry: Literal["number", "actions", "observation", "outcome"] = "number"
+    """Shape of an entry: none, `[A]`, `[*O]`, or `[1]`, of games that say nothing of chance `[0]`."""
     is_statistic: bool = False
     """Whether it says what a search thought: a later search may say it anew."""
 
@@ -66,6 +66,8 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """`[T]` bool: the action was drawn at random rather than by the search."""
     model_version: Annotated[npt.NDArray[np.int64], Column("<i8", "step", is_statistic=True)]
     """`[T]` int64, the weights that searched this position."""
+    outcome: Annotated[npt.NDArray[np.int32], Column("<i4", "step", "outcome")]
+    """`[T, 1]` int32, what chance made of the action; `[T, 0]` of games that do not say."""
 
 
 def _read_table() -> dict[str, Column]:
@@ -156,22 +158,33 @@ class Field(NamedTuple):
 
 
 def _field(
-    name: str, lead: tuple[int, ...], num_actions: int, observation_shape: tuple[int, ...], dtype: npt.DTypeLike
+    name: str,
+    lead: tuple[int, ...],
+    num_actions: int,
+    observation_shape: tuple[int, ...],
+    dtype: npt.DTypeLike,
+    has_outcomes: bool,
 ) -> Field:
     """A column of `lead` entries."""
     column = COLUMNS[name]
-    entry = {"number": (), "actions": (num_actions,), "observation": observation_shape}[column.entry]
+    entries = {"number": (), "actions": (num_actions,), "observation": observation_shape}
+    entry = (entries | {"outcome": (int(has_outcomes),)})[column.entry]
     return Field(name, np.dtype(dtype if column.dtype == "observation" else column.dtype), (*lead, *entry))
 
 
 @functools.lru_cache(maxsize=4096)
 def layout(
-    num_steps: int, num_actions: int, observation_shape: tuple[int, ...], observation_dtype: np.dtype[Any]
+    num_steps: int,
+    num_actions: int,
+    observation_shape: tuple[int, ...],
+    observation_dtype: np.dtype[Any],
+    *,
+    has_outcomes: bool = False,
 ) -> tuple[Field, ...]:
-    """The arrays of a trajectory in the order of their bytes."""
+    """The arrays of a trajectory in the order of their bytes; `has_outcomes`: of a game that reports them."""
     lead = {"step": (num_steps,), "position": (num_steps + 1,)}
     return tuple(
-        _field(name, lead[column.at], num_actions, observation_shape, observation_dtype)
+        _field(name, lead[column.at], num_actions, observation_shape, observation_dtype, has_outcomes)
         for name, column in COLUMNS.items()
     )
 
@@ -182,10 +195,15 @@ def statistics_layout(num_steps: int, num_actions: int) -> tuple[Field, ...]:
 
 
 def zero_columns(
-    lead: tuple[int, ...], num_actions: int, observation_shape: tuple[int, ...], observation_dtype: npt.DTypeLike
+    lead: tuple[int, ...],
+    num_actions: int,
+    observation_shape: tuple[int, ...],
+    observation_dtype: npt.DTypeLike,
+    *,
+    has_outcomes: bool = False,
 ) -> Columns:
     """Columns of zeros with `lead` entries each, those of steps too."""
-    fields = (_field(name, lead, num_actions, observation_shape, observation_dtype) for name in COLUMNS)
+    fields = (_field(name, lead, num_actions, observation_shape, observation_dtype, has_outcomes) for name in COLUMNS)
     return Columns(**{field.name: np.zeros(field.shape, field.dtype) for field in fields})
 
 
@@ -229,7 +247,23 @@ def _checked_layout(trajectory: Trajectory) -> tuple[Field, ...]:
         raise UserError(f"Trajectory.legal must be [T+1, A]; got {_described(legal)}.")
     if not isinstance(observation, np.ndarray) or observation.dtype not in OBSERVATION_DTYPES.values():
         raise UserError(f"Trajectory.observation must be [T+1, *O] uint8 or float32; got {_described(observation)}.")
-    return layout(len(action), legal.shape[1], observation.shape[1:], observation.dtype)
+    return layout(
+        len(action), legal.shape[1], observation.shape[1:], observation.dtype, has_outcomes=has_outcomes(trajectory)
+    )
+
+
+def has_outcomes(columns: Columns) -> bool:
+    """Whether it is told what chance made of actions.
+
+    Raises:
+        UserError: the column is none.
+    """
+    outcome = columns.outcome
+    if not isinstance(outcome, np.ndarray) or outcome.ndim < 2:
+        raise UserError(
+            f"Trajectory.outcome must be [T, 1], or [T, 0] where nothing is known; got {_described(outcome)}."
+        )
+    return bool(outcome.shape[-1] > 0)
 
 
 def _check_meaning(trajectory: Trajectory) -> None:
@@ -248,6 +282,8 @@ def _check_meaning(trajectory: Trajectory) -> None:
     if lowest < 0 or highest >= num_actions:
         wrong = lowest if lowest < 0 else highest
         raise UserError(f"Trajectory.action must lie in 0..{num_actions - 1}, the columns of legal; got {wrong}.")
+    if (least := trajectory.outcome.min(initial=0)) < 0:
+        raise UserError(f"Trajectory.outcome must be 0 or more, the number of an outcome; got {least}.")
     if trajectory.ended == "terminated" and trajectory.root_value[-1] != 0.0:
         raise UserError(
             f"Trajectory.root_value must end with 0 where the game terminated, since nothing follows; "

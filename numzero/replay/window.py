@@ -80,11 +80,25 @@ _SMALLEST_PRIORITY = 1e-6
 
 
 def slot_bytes(
-    observation_shape: tuple[int, ...], observation_dtype: npt.DTypeLike, num_actions: int, priority_exponent: float
+    observation_shape: tuple[int, ...],
+    observation_dtype: npt.DTypeLike,
+    num_actions: int,
+    priority_exponent: float,
+    *,
+    num_outcomes: int = 0,
 ) -> int:
     """Most that one slot of a window takes, its share of a game's objects included (a game has two slots or more)."""
-    small = Window(2, observation_shape, observation_dtype, num_actions, priority_exponent=priority_exponent)
-    large = Window(4, observation_shape, observation_dtype, num_actions, priority_exponent=priority_exponent)
+    small, large = (
+        Window(
+            slots,
+            observation_shape,
+            observation_dtype,
+            num_actions,
+            priority_exponent=priority_exponent,
+            num_outcomes=num_outcomes,
+        )
+        for slots in (2, 4)
+    )
     # The tree of priorities has up to twice the leaves that its slots need.
     slack = 16 if priority_exponent > 0.0 else 0
     return (large.memory_bytes - small.memory_bytes) // 2 + slack + _GAME_BYTES // 2
@@ -96,6 +110,7 @@ def window_slots(
     observation_dtype: npt.DTypeLike,
     num_actions: int,
     *,
+    num_outcomes: int = 0,
     reserved: int = 0,
 ) -> int:
     """Slots of a window that keeps both bounds, `capacity_steps` and `memory_mb`, of which bytes may be reserved.
@@ -103,7 +118,8 @@ def window_slots(
     Raises:
         UserError: not even two fit.
     """
-    size = slot_bytes(observation_shape, observation_dtype, num_actions, config.priority_exponent)
+    shape = observation_shape, observation_dtype, num_actions
+    size = slot_bytes(*shape, config.priority_exponent, num_outcomes=num_outcomes)
     affordable = (config.memory_mb * MEBIBYTE - reserved) // size
     if affordable < 2:
         raise UserError(f"replay.memory_mb must hold two positions of {size} bytes at least; got {config.memory_mb}.")
@@ -148,8 +164,12 @@ class Window:
         priority_exponent: float = 0.0,
         importance_exponent: float = 1.0,
         freshest_of: int = 1,
+        num_outcomes: int = 0,
     ) -> None:
-        """Allocate everything at once; exponents and `freshest_of` are those of `ReplayConfig`."""
+        """Allocate everything at once; exponents and `freshest_of` are those of `ReplayConfig`.
+
+        num_outcomes: how many outcomes of chance the game reports.
+        """
         config = ReplayConfig(
             capacity_steps=capacity_steps,
             priority_exponent=priority_exponent,
@@ -163,7 +183,9 @@ class Window:
         self.importance_exponent = importance_exponent
         self.freshest_of = freshest_of
         # Zeros, not ones: the system hands out a page of zeros only when it is first written.
-        self.columns = zero_columns((capacity_steps,), num_actions, observation_shape, observation_dtype)
+        shape = num_actions, observation_shape, observation_dtype
+        self.columns = zero_columns((capacity_steps,), *shape, has_outcomes=num_outcomes > 0)
+        self.num_outcomes = num_outcomes
         self.value_target = np.zeros(capacity_steps, np.float32)
         self.first_slot = np.zeros(capacity_steps, np.int64)
         self.final_slot = np.zeros(capacity_steps, np.int64)
@@ -482,7 +504,11 @@ class Window:
                 f"the window has {self.capacity_steps}. Raise replay.capacity_steps and replay.memory_mb, or lower "
                 "selfplay.segment_steps."
             )
-        for name in ("observation", "legal"):
+        if (most := int(trajectory.outcome.max(initial=-1))) >= max(1, self.num_outcomes):
+            raise UserError(
+                f"Trajectory.outcome must be below {self.num_outcomes}, as many as the game has; got {most}."
+            )
+        for name in ("observation", "legal", "outcome"):
             ours, theirs = getattr(self.columns, name), getattr(trajectory, name)
             if ours.shape[1:] != theirs.shape[1:] or ours.dtype != theirs.dtype:
                 raise UserError(

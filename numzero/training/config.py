@@ -91,11 +91,17 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Of the policy's entropy, a bonus relative to its cross-entropy, against policies that become certain of what only
     errors of the network say: logits differ by 1 / weight improvements of a search at most. MuZero: none; 0: off."""
     value_weight: float = 1.0
-    """Of the value's cross-entropy; MuZero 1 (0.25 with reanalyze)."""
+    """Of the value's cross-entropy, the afterstates' too; MuZero 1 (0.25 with reanalyze)."""
     reward_weight: float = 1.0
     """Of the reward's cross-entropy; MuZero 1."""
     discount_weight: float = 1.0
     """Of the cross-entropy of whether the turn passes, in games whose turns vary; MuZero knows none."""
+    outcome_weight: float = 1.0
+    """Of the cross-entropy of what chance makes of actions, where the network knows of it; Stochastic MuZero 1."""
+    commitment_weight: float = 0.05
+    """Of the squared distance between what the encoder says and the code that is made of it, where outcomes are
+    learned. The more, the rather one code stands for all: at 0.25 a toss of a coin was never told (0.05 and 0: always).
+    The paper has the term, and does not tell its weight."""
     consistency_weight: float = 0.0
     """Of the unrolled latents' distance to encodings of the real observations; EfficientZero 2 (cosine); 0: off."""
     consistency: Literal["squared", "projected"] = "squared"
@@ -137,6 +143,8 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
             value_weight=at_least(0),
             reward_weight=at_least(0),
             discount_weight=at_least(0),
+            outcome_weight=at_least(0),
+            commitment_weight=at_least(0),
             consistency_weight=at_least(0),
             loss_weight=at_least(0),
             dynamics_gradient_scale=at_least(0),
@@ -250,6 +258,11 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     schedule: ScheduleConfig = ScheduleConfig()
     processes: ProcessConfig = ProcessConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether the learner looks at the observations behind the first of a window."""
+        return self.learner.looks_ahead or self.network.chance == "learned"
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""

@@ -65,14 +65,15 @@ def pieces_of(config: RunConfig, spec: GameSpec, workers: int) -> Pieces:
 
 def position_bytes(spec: GameSpec) -> int:
     """Of one position of a running episode."""
-    columns = zero_columns((1,), spec.num_actions, spec.observation_shape, spec.observation_dtype)
+    shape = spec.num_actions, spec.observation_shape, spec.observation_dtype
+    columns = zero_columns((1,), *shape, has_outcomes=spec.num_outcomes > 0)
     return sum(getattr(columns, name).nbytes for name in COLUMNS)
 
 
 def window_slots_beside(config: RunConfig, spec: GameSpec, running: int) -> int:
     """Of the window, beside running episodes of so many bytes."""
     shape = spec.observation_shape, spec.observation_dtype, spec.num_actions
-    return window_slots(config.replay, *shape, reserved=running)
+    return window_slots(config.replay, *shape, num_outcomes=spec.num_outcomes, reserved=running)
 
 
 def _refusal(config: RunConfig, spec: GameSpec, copies: int, position: int) -> UserError:
@@ -120,7 +121,8 @@ class Memory(NamedTuple):
 def window_bytes(config: RunConfig, spec: GameSpec, slots: int) -> int:
     """Most memory that a window of so many slots takes."""
     exponent = config.replay.priority_exponent
-    return slots * slot_bytes(spec.observation_shape, spec.observation_dtype, spec.num_actions, exponent)
+    shape = spec.observation_shape, spec.observation_dtype, spec.num_actions
+    return slots * slot_bytes(*shape, exponent, num_outcomes=spec.num_outcomes)
 
 
 def memory_of(
@@ -128,12 +130,12 @@ def memory_of(
 ) -> Memory:
     """An estimate that is a little high; what torch keeps of a large network's layers is not in it."""
     frames = FrameStack(spec, config.observation)
-    latent = config.network.latent_size(frames.shape)
-    node = 0 if latent is None else node_bytes(spec.num_actions, latent)
+    latent, num_outcomes = config.network.latent_size(frames.shape), config.network.num_outcomes(spec.num_outcomes)
+    node = 0 if latent is None else node_bytes(max(spec.num_actions, num_outcomes), latent + (num_outcomes > 0))
     searches = list(_searches(config, workers, reanalyze_workers))
     seen = math.prod(frames.shape) * 4
     learner = config.learner
-    shown = config.targets.unroll_steps + 1 if learner.looks_ahead else 1
+    shown = config.targets.unroll_steps + 1 if config.looks_ahead else 1
     running = 0 if offline else pieces_of(config, spec, workers).num_bytes
     return Memory(
         processes=LEARNER_BYTES + (workers + reanalyze_workers) * WORKER_BYTES,

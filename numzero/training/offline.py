@@ -69,8 +69,8 @@ def _spec(note: bytes, file: Path) -> GameSpec:
 
 def _fitting(game: Trajectory, spec: GameSpec) -> Trajectory:
     """The game, if it can be one of the spec's."""
-    seen = game.observation.shape[1:], game.observation.dtype.name, game.legal.shape[1]
-    if seen != (spec.observation_shape, spec.observation_dtype, spec.num_actions):
+    seen = game.observation.shape[1:], game.observation.dtype.name, game.legal.shape[1], game.outcome.shape[1] > 0
+    if seen != (spec.observation_shape, spec.observation_dtype, spec.num_actions, spec.num_outcomes > 0):
         raise DamagedData(f"a game of {spec.name} must fit its spec; {game.game_id!r} has {seen}. Discard it.")
     return game
 

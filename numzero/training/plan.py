@@ -90,12 +90,14 @@ def make_window(config: RunConfig, plan: RunPlan, slots: int | None = None) -> W
         priority_exponent=replay.priority_exponent,
         importance_exponent=replay.importance_exponent,
         freshest_of=replay.freshest_of,
+        num_outcomes=spec.num_outcomes,
     )
 
 
 def most_slots(config: RunConfig, spec: GameSpec) -> int:
     """Of a window that has all of its memory to itself, as those that were kept before running episodes counted."""
-    return window_slots(config.replay, spec.observation_shape, spec.observation_dtype, spec.num_actions)
+    shape = spec.observation_shape, spec.observation_dtype, spec.num_actions
+    return window_slots(config.replay, *shape, num_outcomes=spec.num_outcomes)
 
 
 def _slots(config: RunConfig, plan: RunPlan) -> int:

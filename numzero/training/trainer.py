@@ -16,7 +16,7 @@ from numzero.networks.export import Exporter
 from numzero.networks.network import make_network
 from numzero.replay import GameStore
 from numzero.runtime.base import State
-from numzero.targets import Batch
+from numzero.targets import Batch, Outcomes
 from numzero.training.checkpoint import Checkpoint, generator_state, restore_generator
 from numzero.training.config import RunConfig
 from numzero.training.learning.batches import draw_batch, seen_symmetries
@@ -46,7 +46,8 @@ class Trainer:
         self._symmetries = seen_symmetries(symmetries_of(config.game), self._frames) if asks else None
         sizes = self._frames.shape, spec.num_actions
         gamma, kinds = turn_gamma(spec, schedule.gamma), self._frames.kinds(observation_kinds(spec))
-        network = make_network(*sizes, config.network, plan.seed, gamma, kinds)
+        network = make_network(*sizes, config.network, plan.seed, gamma, kinds, spec.num_outcomes)
+        self._outcomes = Outcomes(network.num_outcomes, config.network.chance == "known")
         self.learner = Learner(network, config.learner, schedule.num_updates)
         self._plan = plan
         self.window = make_window(config, plan)
@@ -72,7 +73,13 @@ class Trainer:
         replay = self._config.replay
         with_discount = "discount" in self.learner.network.heads
         batch, sample = draw_batch(
-            self.window, self._config, self._symmetries, self._rng, with_discount=with_discount, frames=self._frames
+            self.window,
+            self._config,
+            self._symmetries,
+            self._rng,
+            with_discount=with_discount,
+            outcomes=self._outcomes,
+            frames=self._frames,
         )
         update = self.learner.update(batch)
         if replay.priority_exponent > 0.0:

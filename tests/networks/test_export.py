@@ -77,7 +77,7 @@ def test_onnx_computes_what_torch_does_in_as_few_nodes_as_before(body, activatio
 
     hidden = 2 if body == "mlp" else 1  # hidden layers in each graph
     each = hidden * ((activation == "silu") + norm) + 5 * (scaling == "minmax")
-    nodes = [len(onnx.load_from_string(content).graph.node) for content in files]
+    nodes = [len(onnx.load_from_string(content).graph.node) for content in files[:2]]
     assert nodes[0] <= NODES[body][0] + each + 5 * (observed == "symlog")
     assert nodes[1] <= NODES[body][1] + each
 
@@ -150,7 +150,7 @@ def test_parity_notices_any_parameter_that_differs(body):
     files = Exporter(network, 1.0).files(network, 0)
     for name, weight in parameters(network).items():
         planted = {name: weight + 0.1 * np.cos(np.arange(weight.size, dtype=np.float32)).reshape(weight.shape)}
-        wrong = ModelFiles(*(replace_weights(content, planted, {"discount": "1.0"}) for content in files))
+        wrong = ModelFiles(*(replace_weights(content, planted, {"discount": "1.0"}) for content in files if content))
         with pytest.raises(ParityError, match="differ by"):
             check_parity(network, wrong)
 
@@ -163,7 +163,7 @@ def test_parity_notices_weights_that_are_not_numbers():
         bias = np.zeros(num_outputs(network.heads), np.float32)
         bias[index] = np.nan
         planted = {"prediction.output.bias": bias}
-        wrong = ModelFiles(*(replace_weights(content, planted, {"discount": "1.0"}) for content in files))
+        wrong = ModelFiles(*(replace_weights(content, planted, {"discount": "1.0"}) for content in files if content))
         with pytest.raises(ParityError, match="differ by nan"):
             check_parity(network, wrong)
 

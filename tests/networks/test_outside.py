@@ -156,7 +156,7 @@ def test_an_activation_without_nodes_is_written_by_torch(monkeypatch):
     network = small_network(activation="mish")
     files = Exporter(network, 1.0).files(network, 0)
     assert check_parity(network, files) < 1e-4
-    traced = [len(onnx.load_from_string(content).graph.node) for content in files]
+    traced = [len(onnx.load_from_string(content).graph.node) for content in files[:2]]
     assert all(more > fewer for more, fewer in zip(traced, by_hand, strict=True))
 
 

@@ -16,6 +16,7 @@ from numzero.search import SearchConfig
 
 BOARD = (2, 3, 3)
 NUM_ACTIONS = 5
+NUM_OUTCOMES = 4
 
 
 def small_config(**changes: Any) -> NetworkConfig:
@@ -29,7 +30,9 @@ def small_network(
     seed: int = 0, observation_shape: tuple[int, ...] = BOARD, turn_gamma: float | None = None, **changes: Any
 ) -> MuZeroNetwork:
     """A network whose every parameter is random, biases included: nothing is 0 that could hide a difference."""
-    network = make_network(observation_shape, NUM_ACTIONS, small_config(**changes), seed, turn_gamma)
+    config = small_config(**changes)
+    known = NUM_OUTCOMES if config.chance == "known" else 0
+    network = make_network(observation_shape, NUM_ACTIONS, config, seed, turn_gamma, num_known=known)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -38,7 +41,7 @@ def small_network(
 
 
 def small_files(seed: int = 0, version: int = 1, *, discount: float = -1.0, **changes: Any) -> ModelFiles:
-    """The two ONNX files of `small_network`."""
+    """The ONNX files of `small_network`."""
     network = small_network(seed, **changes)
     return Exporter(network, discount).files(network, version)
 

@@ -54,7 +54,7 @@ def value_targets(
 
 
 def batch_row(steps: Any, slot: int, unroll_steps: int) -> dict[str, list[Any]]:
-    """One row of a batch; None where the action is drawn at random."""
+    """One row of a batch; None where the action, or the outcome, is drawn at random."""
     final = int(steps.final_slot[slot])
     over = bool(steps.terminated[slot])
     num_actions = steps.policy_target.shape[1]
@@ -78,6 +78,11 @@ def batch_row(steps: Any, slot: int, unroll_steps: int) -> dict[str, list[Any]]:
         row["reward_mask"].append(1 if p < final or over else 0)
         row["discount_target"].append(steps.discount[p] if p < final else 0.0)
         row["discount_mask"].append(1 if p < final and steps.discount[p] != 0 else 0)
+        row["outcome"].append(int(steps.outcome[p, 0]) if p < final else None)
+        row["outcome_mask"].append(1 if p < final else 0)
+        behind = steps.discount[p] * steps.value_target[p + 1] if p < final else 0.0
+        row["afterstate_target"].append(steps.reward[p] + behind if p < final else 0.0)
+        row["afterstate_mask"].append(1 if p < final or over else 0)
     return row
 
 
@@ -93,4 +98,8 @@ _ROW_FIELDS = (
     "reward_mask",
     "discount_target",
     "discount_mask",
+    "outcome",
+    "outcome_mask",
+    "afterstate_target",
+    "afterstate_mask",
 )

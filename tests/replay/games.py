@@ -24,6 +24,7 @@ def make_trajectory(
     ended: Any = "terminated",
     lead_in: int = 0,
     seed: int = 0,
+    num_outcomes: int = 0,
 ) -> Trajectory:
     rng = np.random.default_rng(seed)
     root_value = rng.normal(size=num_steps + 1).astype(np.float32)
@@ -41,6 +42,7 @@ def make_trajectory(
         root_value=root_value,
         exploratory=rng.random(num_steps) < 0.5,
         model_version=rng.integers(2**40, size=num_steps),
+        outcome=rng.integers(max(1, num_outcomes), size=(num_steps, int(num_outcomes > 0)), dtype=np.int32),
         ended=ended,
         lead_in=min(lead_in, num_steps - 1),
     )
@@ -64,4 +66,5 @@ trajectories = st.builds(
     ended=st.sampled_from(["terminated", "truncated", "cut"]),
     lead_in=st.integers(0, 3),
     seed=st.integers(0, 2**32 - 1),
+    num_outcomes=st.sampled_from([0, 0, 3]),
 )

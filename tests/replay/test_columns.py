@@ -19,6 +19,7 @@ def test_the_order_of_bytes_is_that_of_stores_made_before():
         "discount",
         "policy_target",
         "root_value",
+        "outcome",
         "observation",
         "legal",
         "to_play",
@@ -30,6 +31,8 @@ def test_every_holder_of_games_has_the_columns_of_the_table():
     """Recorder, window and codec name none of their own."""
     window, recorder = Window(8, (3,), np.float32, 2), Recorder(TicTacToe(2).spec, 2, "x", 0)
     fields = {field.name: field for field in layout(3, 2, (3,), np.dtype(np.float32))}
+    assert fields["outcome"].shape == (3, 0)
+    assert layout(3, 2, (3,), np.dtype(np.float32), has_outcomes=True)[6].shape == (3, 1)
     assert set(fields) == set(COLUMNS) == set(Trajectory.__struct_fields__) - {"game_id", "ended", "lead_in"}
     for name, column in COLUMNS.items():
         held = getattr(window.columns, name)

@@ -48,6 +48,7 @@ def make_game(game_id: str) -> Trajectory:
         root_value=np.zeros(2, np.float32),
         exploratory=np.zeros(1, np.bool_),
         model_version=np.zeros(1, np.int64),
+        outcome=np.zeros((1, 0), np.int32),
         ended="terminated",
     )
 

@@ -43,6 +43,8 @@ VARIANTS = {
         "cartpole",
         ("observation.frames=3", "observation.past_actions=true", "selfplay.segment_steps=7", *REANALYZED),
     ),
+    "chance": ("cartpole", ("game='tests.games.coin:Coin'", "network.chance=known", *REANALYZED)),
+    "codes": ("cartpole", ("game='tests.games.coin:SilentCoin'", "network.chance=learned", *REANALYZED)),
     "whole episodes": ("cartpole", (f"game='{CORRIDOR}'", "selfplay.segment_steps=0", "replay.freshest_of=2")),
 }
 

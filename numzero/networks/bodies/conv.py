@@ -16,7 +16,7 @@ from numzero.graphs.formulas import Value
 from numzero.networks.bodies.base import Body
 from numzero.networks.bodies.mlp import MlpPrediction
 from numzero.networks.config import ConvConfig
-from numzero.networks.layers import Chain, Conv, Dynamics, LatentScale, Layer, NetworkGraph, ResidualBlock
+from numzero.networks.layers import Chain, Conv, Dynamics, LatentScale, Layer, NetworkGraph, ResidualBlock, rows_of
 
 __all__ = ["ConvDynamics", "ConvPrediction", "make_body", "require_picture"]
 
@@ -79,6 +79,8 @@ class ConvRepresentation(Layer):
 class ConvDynamics(Dynamics):
     """g: a convolution of the latent plus a learned plane per action, then residual blocks."""
 
+    takes_shares = True
+
     def __init__(self, latent_shape: tuple[int, ...], num_actions: int, config: ConvConfig, scale: LatentScale) -> None:
         super().__init__()
         self.action = nn.Parameter(torch.randn(num_actions, *latent_shape) / math.sqrt(9 * config.channels))
@@ -88,7 +90,7 @@ class ConvDynamics(Dynamics):
 
     def forward(self, latent: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """`[N, *H]`, `[N]` to `[N, *H]`."""
-        return self.scale(self.blocks(functional.relu(latent + self.stem(latent) + self.action[action])))
+        return self.scale(self.blocks(functional.relu(latent + self.stem(latent) + rows_of(self.action, action))))
 
     def emit(self, graph: NetworkGraph, latent: Value, action: Value) -> Value:
         """See `Layer`."""

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from numzero.graphs.formulas import Value
 from numzero.networks.bodies.base import Body
@@ -27,6 +26,7 @@ from numzero.networks.layers import (
     NetworkGraph,
     hidden_layers,
     joined,
+    rows_of,
 )
 
 __all__ = ["MlpPrediction", "make_body"]
@@ -71,6 +71,8 @@ class MlpRepresentation(Layer):
 class MlpDynamics(Dynamics):
     """g: s' = scale(s + W y(s, a)); the action's embedding is the first layer's bias, the residual the last one's."""
 
+    takes_shares = True
+
     def __init__(self, num_actions: int, config: MlpConfig, scale: LatentScale) -> None:
         super().__init__()
         self.action = nn.Parameter(torch.randn(num_actions, config.width) / math.sqrt(config.latent_size))
@@ -81,7 +83,7 @@ class MlpDynamics(Dynamics):
 
     def forward(self, latent: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """`[N, latent_size]`, `[N]` to `[N, latent_size]`."""
-        x = self.first(latent, functional.embedding(action, self.action))
+        x = self.first(latent, rows_of(self.action, action))
         return self.scale(self.output(self.hidden(x), latent))
 
     def emit(self, graph: NetworkGraph, latent: Value, action: Value) -> Value:

@@ -10,7 +10,7 @@ import numpy as np
 from numzero.frames import FrameStack
 from numzero.games import Symmetries
 from numzero.replay import Sample, Window
-from numzero.targets import Batch, apply_symmetry, fill_value_targets, make_batch
+from numzero.targets import NO_CHANCE, Batch, Outcomes, apply_symmetry, fill_value_targets, make_batch
 from numzero.training.config import RunConfig
 
 __all__ = ["draw_batch", "seen_symmetries"]
@@ -34,6 +34,7 @@ def draw_batch(
     rng: np.random.Generator,
     *,
     with_discount: bool,
+    outcomes: Outcomes = NO_CHANCE,
     frames: FrameStack | None = None,
 ) -> tuple[Batch, Sample]:
     """The next batch, with fresh value targets and, if it is to be, each row under a symmetry of its own.
@@ -44,6 +45,7 @@ def draw_batch(
         symmetries: of what the network sees, if the game has any.
         rng: draws positions, actions past the end and symmetries.
         with_discount: whether the network tells whether the turn passes.
+        outcomes: what the network knows of chance.
         frames: stacks observations; None: the network sees them as they are.
 
     Returns:
@@ -67,9 +69,11 @@ def draw_batch(
         config.targets.unroll_steps,
         rng,
         with_discount=with_discount,
+        outcomes=outcomes,
         frames=frames,
-        first_only=not config.learner.looks_ahead,
+        first_only=not config.looks_ahead,
     )
     if config.learner.symmetries and symmetries is not None:
-        batch = apply_symmetry(batch, symmetries.observation, symmetries.action, rng)
+        outcome_maps = symmetries.outcome if outcomes.are_reported else None
+        batch = apply_symmetry(batch, symmetries.observation, symmetries.action, rng, outcome_maps)
     return batch, sample

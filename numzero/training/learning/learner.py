@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
+from numzero.networks.chance_gradients import ChanceUnroll
 from numzero.networks.export import require_finite
 from numzero.networks.gradients import Unroll, make_unroll
 from numzero.networks.heads import Heads
@@ -98,7 +99,8 @@ class Learner:
         self._num_updates = num_updates
         self._parameters, self._average_parameters = flatten(network), flatten(self.average)
         self._gradients = flat_gradient(network)
-        self._unroll = make_unroll(network, config.dynamics_gradient_scale)
+        scale = config.dynamics_gradient_scale
+        self._unroll = make_unroll(network, scale) if network.chance is None else ChanceUnroll(network, scale)
         self._goals = make_unroll(self.average, config.dynamics_gradient_scale)
         projects = config.consistency_weight > 0.0 and config.consistency == "projected"
         self._projection = Projection(network.latent_shape, config.weight_decay) if projects else None
@@ -136,8 +138,7 @@ class Learner:
         """Fill the gradient of the total loss."""
         config, heads = self._config, self.network.heads
         weights = position_weights(batch)  # [K+1, B]
-        first = torch.from_numpy(batch.observation)[:, 0]  # [B, *O]
-        latents, outputs = self._unroll.forward(first, torch.from_numpy(batch.action))  # [(K+1) B, *H], [.., outputs]
+        latents, outputs, *chance = self._forward(batch)  # [(K+1) B, *H], [(K+1) B, outputs], and of afterstates
         losses, probability, d_outputs = head_losses(heads, config, batch, weights, outputs.numpy())
         d_latents = None  # [(K+1) B, *H]
         if config.consistency_weight > 0.0:
@@ -149,9 +150,20 @@ class Learner:
             losses["own"], d_own = own_loss(self._own_loss, config, batch, predictions)
             d_latents = d_own[0] if d_latents is None else d_latents.add_(d_own[0])
             d_outputs += d_own[1].numpy()
-        self._unroll.backward(d_latents, torch.from_numpy(d_outputs))
+        d_chance: list[torch.Tensor] = []
+        if chance:
+            more, *d_chance = chance_losses(self.network.afterstate_heads, config, batch, weights[1:], *chance)
+            losses |= more
+        self._unroll.backward(d_latents, torch.from_numpy(d_outputs), *d_chance)
         losses["total"] = sum(losses.values())
         return describe(heads, batch, losses, probability.reshape(*weights.shape, -1))  # [K+1, B, outputs]
+
+    def _forward(self, batch: Batch) -> tuple[torch.Tensor, ...]:
+        """See `Unroll.forward`, and `UnrolledChance` where there is chance."""
+        observation, action = torch.from_numpy(batch.observation), torch.from_numpy(batch.action)
+        if isinstance(self._unroll, ChanceUnroll):
+            return self._unroll.forward(observation, action, torch.from_numpy(batch.outcome))
+        return self._unroll.forward(observation[:, 0], action)
 
     def _diverged(self, losses: dict[str, float]) -> NonFiniteLossError:
         parts = ", ".join(f"{name} {loss:g}" for name, loss in losses.items())
@@ -228,25 +240,64 @@ def position_weights(batch: Batch) -> _Float32Array:
 
 
 def head_losses(
-    heads: Heads, config: LearnerConfig, batch: Batch, weights: _Float32Array, outputs: _Float32Array
+    heads: Heads, config: LearnerConfig, batch: Batch | AfterstateGoals, weights: _Float32Array, outputs: _Float32Array
 ) -> tuple[dict[str, float], _Float32Array, _Float32Array]:
     """Each head's cross-entropy, all positions together; probabilities and gradient, `[(K+1) B, outputs]`.
 
-    weights: `[K+1, B]`. outputs: `[(K+1) B, outputs]` logits.
+    weights: `[K+1, B]`. outputs: `[(K+1) B, outputs]` logits. Of K afterstates as of K + 1 positions.
     """
     logits, power = exponentials(outputs, tuple(head.columns.stop for head in heads.values()))
     gradient, losses = np.zeros_like(outputs), {}
     for name, head in heads.items():
         target, mask = getattr(batch, f"{name}_target"), getattr(batch, f"{name}_mask")  # [B, K+1 or K, ...]
         first = int(head.of_step)  # steps begin with the first unrolled position
-        count = getattr(config, f"{name}_weight") * weights[first:] * mask.T  # [K+1 or K, B]
+        count = getattr(config, f"{head.scalar}_weight") * weights[first:] * mask.T  # [K+1 or K, B]
         goal = _stack(target) if head.bins is None else two_hot(_stack(target), head.bins)  # [(K+1 or K) B, size]
-        place = first * len(batch.action), head.begin  # first row and column of the goal's in the outputs
+        place = first * weights.shape[1], head.begin  # first row and column of the goal's in the outputs
         losses[name] = cross_entropy(goal, count.reshape(-1), place, logits, power, gradient)
         if name == "policy" and config.entropy_weight > 0.0:
             share = np.float32(config.entropy_weight) * count.reshape(-1)
             losses["entropy"] = add_entropy(goal, share, power[:, head.columns], gradient[:, head.columns])
     return losses, power, gradient
+
+
+class AfterstateGoals(NamedTuple):
+    """What the heads of afterstates are to say."""
+
+    outcome_target: _Float32Array
+    """`[B, K, C]` 1 for what chance made of the action."""
+    outcome_mask: _Float32Array
+    """`[B, K]`, as in `Batch`, and what follows too."""
+    afterstate_target: _Float32Array
+    afterstate_mask: _Float32Array
+
+
+def chance_losses(
+    heads: Heads,
+    config: LearnerConfig,
+    batch: Batch,
+    weights: _Float32Array,
+    outputs: torch.Tensor,
+    outcome: torch.Tensor,
+    codes: torch.Tensor,
+) -> tuple[dict[str, float], torch.Tensor, torch.Tensor]:
+    """What Stochastic MuZero adds (Antonoglou et al. 2022, section 4.2); its gradients at `outputs` and `codes`.
+
+    The afterstate's value, how likely outcomes are, and the commitment of the encoder to the codes that are made of
+    what it says, their squared distance; the paper's signs are those of a loss to be lowered, as here.
+
+    heads: of afterstates. weights: `[K, B]`. outputs: `[K B, outputs]` logits. outcome: `[K B]`. codes: `[K B, M]`.
+    """
+    num_steps, num_rows = weights.shape
+    chosen = np.eye(heads["outcome"].size, dtype=np.float32)[outcome.numpy()]  # [K B, C]
+    target = chosen.reshape(num_steps, num_rows, -1).swapaxes(0, 1)  # [B, K, C]
+    goals = AfterstateGoals(target, batch.outcome_mask, batch.afterstate_target, batch.afterstate_mask)
+    losses, _, d_outputs = head_losses(heads, config, goals, weights, outputs.numpy())
+    d_codes = torch.zeros_like(codes)
+    if len(codes):
+        count = config.commitment_weight * weights * batch.outcome_mask.T  # [K, B]
+        losses["commitment"] = squared_distance(codes.numpy(), chosen, count.reshape(-1), d_codes.numpy())
+    return losses, torch.from_numpy(d_outputs), d_codes
 
 
 def consistency_loss(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
-from numzero.games import GameSpec
+from numzero.games import GameSpec, StepResult
 from numzero.games.turns import for_first_player
 from numzero.replay import COLUMNS, Columns, Ended, Trajectory, zero_columns
 from numzero.runtime.base import State
@@ -67,7 +67,7 @@ class Recorder:
         self._most_positions = self._piece_steps + num_before + 1  # the position at the end has a place too
         length = int(min(self._most_positions, min(spec.max_steps or 128, 128) + num_before + 1))
         shape = spec.num_actions, spec.observation_shape, spec.observation_dtype
-        self._columns = zero_columns((batch_size, length), *shape)
+        self._columns = zero_columns((batch_size, length), *shape, has_outcomes=spec.num_outcomes > 0)
 
     def begin(self, rows: NDArray[np.int64], recorded: NDArray[np.bool_]) -> None:
         """New episodes in `rows`; only those marked in `recorded` `[B]` become trajectories."""
@@ -105,13 +105,13 @@ class Recorder:
         self._columns.action[at] = action
         self._columns.exploratory[at] = exploratory
 
-    def record_outcome(
-        self, reward: NDArray[np.float32], discount: NDArray[np.float64], to_play: NDArray[np.int8]
-    ) -> None:
+    def record_outcome(self, step: StepResult, discount: NDArray[np.float64], to_play: NDArray[np.int8]) -> None:
         """What the moves brought to the players `to_play` who made them."""
-        at = (self._rows, self._length)
+        at, reward = (self._rows, self._length), step.reward
         self._columns.reward[at] = reward
         self._columns.discount[at] = discount
+        if step.outcome is not None:
+            self._columns.outcome[at] = step.outcome[:, None]
         self._length += 1
         self.episode_steps += 1
         self._total_reward += for_first_player(reward, to_play)
@@ -144,7 +144,8 @@ class Recorder:
         while longest >= self._columns.action.shape[1]:
             self._grow()
         for name in COLUMNS:
-            getattr(self._columns, name)[:, :longest] = state[f"step_{name}"]
+            if name != "outcome" or f"step_{name}" in state:  # states from before there was chance have none
+                getattr(self._columns, name)[:, :longest] = state[f"step_{name}"]
 
     def _grow(self) -> None:
         length = self._columns.action.shape[1]

@@ -19,7 +19,7 @@ from numzero.frames import FrameStack, History, ObservationConfig
 from numzero.games import STAY, Game, Placeable, PlaysRandomly, make_game, rehearsal_game
 from numzero.games.replayable import ReplayableGame
 from numzero.games.turns import edge_discounts, require_alternation
-from numzero.inference import ModelFiles, OnnxModel, shared_model
+from numzero.inference import ModelFiles, onnx_model, shared_model
 from numzero.limits import BELOW_1, LARGEST_BUDGET, LARGEST_SIZE, SHARE, at_least, beyond
 from numzero.replay import Trajectory
 from numzero.runtime.base import Mailbox, State
@@ -175,7 +175,7 @@ def warm_up(task: SelfPlayTask, model: ModelFiles) -> None:
     """
     game = rehearsal_game(task.game, _batch_size(task))
     actor = Actor(game, task, np.random.default_rng(0))
-    actor.use_model(OnnxModel(model), 0)
+    actor.use_model(onnx_model(model), 0)
     actor.play()
     game.close()
 
@@ -307,7 +307,7 @@ class Actor:
         step = game.step(action)
         require_alternation(game.spec, to_play, game.to_play(), step.terminated)
         discount = edge_discounts(to_play, game.to_play(), step.terminated, self._task.gamma)
-        recorder.record_outcome(step.reward, discount, to_play)
+        recorder.record_outcome(step, discount, to_play)
         self._counts["steps"] += int(self._recorded.sum())
         self._counts["simulations"] += result.num_simulations * game.batch_size
         self._counts["search_seconds"] += result.seconds

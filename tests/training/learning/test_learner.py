@@ -25,12 +25,15 @@ from numzero.training.learning.learner import Learner, NonFiniteLossError, Predi
 from tests.reference import learner as reference
 from tests.reference.agents import BOARD, NUM_ACTIONS, small_network
 
+NUM_OUTCOMES = 4
 GAMMA = 0.75
 """Of turns that vary."""
 CONFIG = LearnerConfig(learning_rate=1e-2, warmup_updates=0, average_decay=0.9, consistency_weight=0.5)
 
 
-def random_batch(seed: int = 0, num_rows: int = 4, unroll_steps: int = 3, *, masked: bool = True) -> Batch:
+def random_batch(
+    seed: int = 0, num_rows: int = 4, unroll_steps: int = 3, *, masked: bool = True, reported: bool = True
+) -> Batch:
     """Targets on and between the bins and beyond them; masks of any pattern, weights of any size."""
     rng = np.random.default_rng(seed)
     positions = (num_rows, unroll_steps + 1)
@@ -50,6 +53,10 @@ def random_batch(seed: int = 0, num_rows: int = 4, unroll_steps: int = 3, *, mas
         reward_mask=mask(num_rows, unroll_steps),
         discount_target=rng.choice(np.float32([-GAMMA, GAMMA]), size=(num_rows, unroll_steps)),
         discount_mask=mask(num_rows, unroll_steps),
+        outcome=rng.integers(0 if reported else -1, NUM_OUTCOMES, size=(num_rows, unroll_steps), dtype=np.int32),
+        outcome_mask=mask(num_rows, unroll_steps),
+        afterstate_target=rng.uniform(-20, 20, size=(num_rows, unroll_steps)).astype(np.float32),
+        afterstate_mask=mask(num_rows, unroll_steps),
         weight=rng.uniform(0.1, 2.0, size=num_rows).astype(np.float32),
         slot=np.arange(num_rows),
     )
@@ -67,6 +74,10 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "hidden_norm": True,
         "turn_gamma": GAMMA,
     },
+    "chance": {"chance": "known", "latent_scaling": "layernorm", "value": {"fitted": True, "num_bins": 9}},
+    "chance in pictures": {"chance": "known", "body": "conv", "head_channels": 8, "turn_gamma": GAMMA},
+    "codes": {"chance": "learned", "num_codes": NUM_OUTCOMES, "latent_scaling": "layernorm", "activation": "silu"},
+    "codes in pictures": {"chance": "learned", "num_codes": NUM_OUTCOMES, "body": "conv"},
 }
 """Settings of networks; gradients of the first are those of `ByHandUnroll`."""
 
@@ -129,7 +140,7 @@ def test_losses_are_the_twins(network, seed, num_rows, unroll_steps, weights):
     """Each part, the total and the priorities, row by row and step by step in float64."""
     names = ("policy_weight", "entropy_weight", "value_weight", "reward_weight", "consistency_weight")
     learner = make_learner(seed % 5, network=network, **dict(zip(names, weights, strict=True)))
-    batch = random_batch(seed, num_rows, unroll_steps)
+    batch = random_batch(seed, num_rows, unroll_steps, reported=not network.startswith("codes"))
     found = learner._gradient(batch)
     expected, priorities = reference.losses(learner.network, learner.average, batch, learner._config)
     assert found.losses == pytest.approx(expected, rel=1e-4, abs=1e-5)
@@ -144,7 +155,7 @@ def test_gradients_are_the_twins(network, scale, entropy):
     Actions that cannot be played, of no share in the target, have no part in it.
     """
     learner = make_learner(2, network=network, dynamics_gradient_scale=scale, entropy_weight=entropy)
-    batch = random_batch(3)
+    batch = random_batch(3, reported=not network.startswith("codes"))
     batch.policy_target[::2, :, 0] = 0.0
     batch.policy_target[:] /= batch.policy_target.sum(axis=2, keepdims=True)
     found = named(learner, gradient_of(learner, batch))
@@ -326,7 +337,10 @@ def test_a_loss_of_ones_own_adds_its_gradient(own_losses, network, consistency, 
     latents = [learner.network.represent(observation[:, 0])]
     for k in range(action.shape[1]):
         x = latents[-1] * scale + latents[-1].detach() * (1.0 - scale)
-        latents.append(learner.network.dynamics(x, action[:, k]))
+        latent = learner.network.dynamics(x, action[:, k])
+        if learner.network.chance is not None:
+            latent = learner.network.next_latent(latent, torch.from_numpy(batch.outcome)[:, k])
+        latents.append(latent)
     heads = [learner.network.predict(latent) for latent in latents]
     logits = {head: torch.stack([each[head] for each in heads]) for head in heads[0]}
     weights = torch.from_numpy(position_weights(batch))

@@ -55,6 +55,7 @@ def game(number: int, ended: Any) -> Trajectory:
         root_value=root_value,
         exploratory=rng.random(NUM_STEPS) < 0.5,
         model_version=np.full(NUM_STEPS, 7),
+        outcome=np.zeros((NUM_STEPS, 0), np.int32),
         ended=ended,
     )
 

@@ -1,0 +1,129 @@
+"""Worlds that throw dice: what a model without chance cannot learn, one with chance does, and goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from numzero.agent import Agent
+from numzero.errors import UserError
+from numzero.games import check_game
+from numzero.inference import OnnxWithChance
+from numzero.replay import GameStore
+from numzero.training.config import RunConfig, load_general
+from numzero.training.run import TrainingRun
+from tests.games.coin import SAFE, Coin, SilentCoin
+from tests.tiny import RUN, run_config
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = (
+    "network.num_codes=4",
+    "network.observation_scaling=none",
+    "network.body.width=32",
+    "network.body.latent_size=16",
+    "learner.learning_rate=5e-3",
+    "learner.entropy_weight=0.0",
+    "selfplay.batch_size=16",
+    "selfplay.random_move_probability=0.2",
+    "evaluation.interval=0",
+    "schedule.num_updates=500",
+)
+
+
+def coin_config(game: type[Coin], chance: str, *overrides: str) -> RunConfig:
+    return load_general(f"tests.games.coin:{game.__name__}", [*QUICK, f"network.chance={chance}", *overrides])
+
+
+def train(config: RunConfig, folder: Path, **arguments: Any) -> Agent:
+    TrainingRun(config, folder, seed=0, on_event=lambda _: None, **arguments).train()
+    return Agent.load(folder)
+
+
+def choices(agent: Agent, simulations: int) -> list[int]:
+    """At the start, at heads and at tails."""
+    return agent.act_batch(np.eye(4, dtype=np.float32)[:3], simulations=simulations).action.tolist()
+
+
+@pytest.mark.parametrize("game", [Coin, SilentCoin])
+def test_the_coin_keeps_the_contract(game: type[Coin]) -> None:
+    """It reports each toss, or nothing."""
+    check_game(game(3), num_steps=40)
+
+
+@pytest.mark.learning
+@pytest.mark.parametrize(
+    ("game", "chance"), [pytest.param(Coin, "known", marks=pytest.mark.slow), (SilentCoin, "learned")]
+)
+def test_a_model_with_chance_looks_before_it_chooses(game: type[Coin], chance: str, tmp_path: Path) -> None:
+    """It tosses the coin, which is worth 1, and knows how likely each side is."""
+    agent = train(coin_config(game, chance), tmp_path / "run")
+    assert [choices(agent, n) for n in (16, 64)] == [[1, 0, 1]] * 2
+    model = agent.make_model()
+    assert isinstance(model, OnnxWithChance)
+    root = model.model.initial(np.eye(4, dtype=np.float32)[:1])
+    after = model.model.afterstate(root.latent, np.ones(1, np.int32))
+    odds = np.exp(after.outcome_logits[0]) / np.exp(after.outcome_logits[0]).sum()
+    assert np.sort(odds)[-2:] == pytest.approx([0.5, 0.5], abs=0.1)
+    assert float(after.value[0]) == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.learning
+def test_a_model_without_chance_does_not(tmp_path: Path) -> None:
+    """To it the coin that it names is one that nobody has seen."""
+    agent = train(coin_config(Coin, "none"), tmp_path / "run")
+    assert choices(agent, 16) == [0, 0, 1]
+    decision = agent.act(np.eye(4, dtype=np.float32)[0], simulations=64)
+    assert decision.q_values[1] < SAFE
+
+
+KNOWN = ("game='tests.games.coin:Coin'", "network.chance=known", "selfplay.stored_start_share=0.0")
+LEARNED = (
+    "game='tests.games.coin:SilentCoin'",
+    "network.chance=learned",
+    "network.num_codes=3",
+    "reanalyze.fraction=1.0",
+    "selfplay.stored_start_share=0.0",
+)
+
+
+def test_outcomes_are_stored_as_they_were_reported(tmp_path: Path) -> None:
+    """What was seen next is what the toss said."""
+    train(run_config("tictactoe", *KNOWN), tmp_path / "run")
+    with GameStore(tmp_path / "run" / "replay.sqlite") as store:
+        games = store.read_after(0, 10**6)[1]
+    tossed = [game for game in games if game.observation[0, 0] == 1.0 and game.action[0] == 1]
+    assert {int(game.outcome[0, 0]) for game in tossed} == {0, 1}
+    for game in tossed:
+        assert game.observation[1].argmax() == 1 + game.outcome[0, 0]
+
+
+def test_several_workers_play_and_search_again_with_chance(tmp_path: Path) -> None:
+    """Processes without torch, of self-play and reanalyze."""
+    config = run_config("tictactoe", *LEARNED)
+    agent = train(config, tmp_path / "run", workers=1, reanalyze_workers=1)
+    assert agent.act(np.eye(4, dtype=np.float32)[0]).visit_counts.sum() == 2
+
+
+def test_known_outcomes_need_a_game_that_reports_them(tmp_path: Path) -> None:
+    """Refused before anything is written."""
+    with pytest.raises(UserError, match=r"network.chance = 'known' needs a game that reports the outcomes of chance"):
+        train(run_config("tictactoe", "network.chance=known"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_line_trains_evaluates_and_plays_with_chance(tmp_path: Path) -> None:
+    """From a game of one file to a judged agent."""
+    settings = [word for each in (*RUN, "network.chance=known") for word in ("--set", each)]
+    command = [sys.executable, str(ROOT / "cli.py"), "train", "tests.games.coin:Coin", "--run", str(tmp_path / "run")]
+    done = subprocess.run([*command, *settings, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    command = [sys.executable, str(ROOT / "cli.py"), "evaluate", str(tmp_path / "run"), "--games", "5", "--json"]
+    done = subprocess.run([*command, "--trust"], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert 0.0 <= json.loads(done.stdout)["mean_return"] <= 1.0
