@@ -9,7 +9,6 @@ import os
 import shutil
 import stat
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from numzero.files import strangers, write_folder, write_generation
 from numzero.folders import GAMES, LOCK, RUN, SEED, STUDY, FolderLock, Kind, kind_of, store_lock
 from numzero.replay import GAME_NOTE, GameStore
 from numzero.training.run import TrainingRun
+from tests import warm
 from tests.tiny import RUN as TINY
 from tests.tiny import run_config, write_agent
 
@@ -101,9 +101,7 @@ time.sleep(600)
 @pytest.mark.skipif(os.name != "posix", reason="kills the holder")
 def test_a_second_process_is_refused_until_the_first_is_gone_however_it_ends(tmp_path: Path) -> None:
     """SIGKILL leaves no lock behind; every holder has a number of its own."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as holder:
+    with warm.Command(tmp_path, code=HOLDER, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "0\n"
         with pytest.raises(UserError, match=rf"is in use by another process \({holder.pid}\)\. Stop that one"):
@@ -208,10 +206,8 @@ def test_many_who_come_at_once_get_one_lock(tmp_path: Path) -> None:
     """Of eight processes that want the same new folder one has it, and the others are told so."""
     script = HOLDER.replace("time.sleep(600)", "sys.stdin.read()")
     script = script.replace("lock = ", "sys.stdin.readline()\nlock = ")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", script, str(tmp_path / "new")]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    processes = [subprocess.Popen(command, text=True, env=environment, **pipes) for _ in range(8)]  # type: ignore[call-overload]
+    processes = [warm.Command(tmp_path / "new", code=script, **pipes) for _ in range(8)]
     for process in processes:
         process.stdin.write("\n")
         process.stdin.flush()
@@ -625,12 +621,8 @@ def test_a_bug_with_a_file_keeps_its_traceback(made: Path, monkeypatch: pytest.M
 
 def test_runs_that_begin_at_once_get_folders_of_their_own(tmp_path: Path) -> None:
     """Without --run three of them take three numbers, and none is refused."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(ROOT / "cli.py"), "train", "tictactoe", "--json", *tiny()]
-    processes = [
-        subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for _ in range(3)
-    ]
+    options = {"cwd": tmp_path, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [warm.Command("train", "tictactoe", "--json", *tiny(), **options) for _ in range(3)]
     errors = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], errors
     assert sorted(os.listdir(tmp_path / "runs")) == ["tictactoe-0", "tictactoe-1", "tictactoe-2"]

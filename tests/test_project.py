@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import numzero
+from tests import warm
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "numzero"
@@ -117,7 +118,7 @@ def test_readme_has_one_test_command() -> None:
 @pytest.mark.parametrize("subcommand", SUBCOMMANDS)
 def test_the_pages_commands_exist(subcommand: str) -> None:
     """Every subcommand that README or docs name has help, and the help knows every option that they give it."""
-    shown = run_python("cli.py", subcommand, "--help")
+    shown = warm.run(subcommand, "--help", check=True).stdout
     for arguments in re.findall(rf"python cli\.py {subcommand}\b([^`&|;#\n]*)", WORDS):
         for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", arguments):
             assert re.search(rf"{option}\b(?!-)", shown), f"{subcommand} has no {option}:\n{shown}"
@@ -127,7 +128,8 @@ def test_the_pages_commands_exist(subcommand: str) -> None:
 def test_the_python_of_a_page_runs(page: Path) -> None:
     """The Python blocks of README and of each page in docs run from top to bottom in one interpreter."""
     blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    run_python("-c", "\n".join(blocks))
+    done = warm.run(code="\n".join(blocks))
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,8 +29,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sends signals, 
 PATIENCE_SECONDS = 120.0
 GAME = "tests.games.with_children:WithChildren"
 NUM_CHILDREN = 4
-NUM_PROCESSES = 3
-"""Those of a study of two runs that hold an environment: itself, and each run's trainer or its worker."""
 ENDLESS = ("schedule.num_updates=1000000", "selfplay.batch_size=2", "evaluation.interval=0")
 TERM, HUP, KILL = signal.SIGTERM, signal.SIGHUP, signal.SIGKILL
 
@@ -41,12 +40,15 @@ def tiny(*more: str) -> list[str]:
 class Command:
     """cli.py at work, and every process that it or its environments started."""
 
-    def __init__(self, folder: Path, *words: object, streams: object = subprocess.PIPE, **variables: str) -> None:
+    def __init__(
+        self, folder: Path, *words: object, streams: object = subprocess.PIPE, forked: bool = True, **variables: str
+    ) -> None:
         self.pids = folder / "pids"
         self.pids.mkdir(exist_ok=True)
         environment = {**os.environ, "PYTHONPATH": str(ROOT), PIDS: str(self.pids), **variables}
         self.process = warm.Command(
             *words,
+            forked=forked,
             env=environment,
             stdin=subprocess.PIPE if streams is subprocess.PIPE else streams,  # type: ignore[arg-type]
             stdout=streams,  # type: ignore[arg-type]
@@ -92,7 +94,7 @@ class Command:
 def start(tmp_path: Path) -> Iterator[Callable[..., Command]]:
     with contextlib.ExitStack() as stack:
 
-        def make(*words: object, **more: str) -> Command:
+        def make(*words: object, **more: Any) -> Command:
             command = Command(tmp_path, *words, **more)
             stack.callback(command.close)
             return command
@@ -151,12 +153,21 @@ def test_training_that_ends_well_leaves_nothing_running(start: Callable[..., Com
     await_all(command.children())
 
 
+IN_TERMINAL = """
+import fcntl, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+sys.argv[0] = "cli.py"
+from numzero.__main__ import run
+run()
+"""
+
+
 def test_a_terminal_that_closes_leaves_a_checkpoint(start: Callable[..., Command], tmp_path: Path) -> None:
     """Nothing can be said there any more; the run says in its own file how it ended."""
     run = tmp_path / "run"
     ours, theirs = os.openpty()
-    words = ["setsid", "--ctty", sys.executable, "cli.py", "train", "tictactoe", "--run", str(run), *tiny(*ENDLESS)]
-    process = subprocess.Popen(words, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs)
+    words = ("train", "tictactoe", "--run", run, *tiny(*ENDLESS))
+    process = warm.Command(*words, code=IN_TERMINAL, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
     try:
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -207,16 +218,19 @@ def test_many_workers_that_are_being_started_are_no_obstacle(
 # ---------------------------------------------------------------------------------------------------- studies
 
 
-@pytest.mark.parametrize(("number", "workers"), [(KILL, 0), (KILL, 1), (TERM, 1), (HUP, 0), (signal.SIGINT, 0)])
+@pytest.mark.parametrize(
+    ("number", "workers", "seeds"), [(KILL, 0, 2), (KILL, 1, 2), (TERM, 1, 1), (HUP, 0, 1), (signal.SIGINT, 0, 1)]
+)
 def test_trainers_of_a_study_end_with_it(
-    number: int, workers: int, start: Callable[..., Command], tmp_path: Path
+    number: int, workers: int, seeds: int, start: Callable[..., Command], tmp_path: Path
 ) -> None:
-    """And so do their workers and environments; each holds its run's folder while it lives."""
+    """And so do their workers and environments, which it and each run hold; each locks its run's folder meanwhile."""
     out = tmp_path / "study"
     settings = tiny(f"game={GAME}", f"processes.workers={workers}", *ENDLESS)
-    command = start("study", "cartpole", "--seeds", 2, "--jobs", 2, "--out", out, *settings)
-    command.wait(lambda: len(command.children()) >= NUM_PROCESSES * NUM_CHILDREN)
-    second = start("study", "cartpole", "--seeds", 2, "--jobs", 2, "--out", out, *settings)
+    words = ("study", "cartpole", "--seeds", seeds, "--jobs", 2, "--out", out, *settings)
+    command = start(*words)
+    command.wait(lambda: len(command.children()) >= (1 + seeds) * NUM_CHILDREN)
+    second = start(*words)
     _, refused = second.process.communicate(timeout=PATIENCE_SECONDS)
     assert (second.process.returncode, "is in use by another process" in refused) == (2, True)
     code, _, said = command.end(number)
@@ -307,7 +321,7 @@ def test_an_interrupt_in_the_first_second_shows_no_traceback(
     """At ten moments of the time in which Python imports; before our first line Python itself may show one."""
     for moment in range(10):
         more = () if words == ("--help",) else ("--run", tmp_path / str(moment), *tiny(*ENDLESS))
-        command = start(*words, *more)
+        command = start(*words, *more, forked=False)
         with contextlib.suppress(AssertionError):
             command.wait(lambda command=command: is_ours(command.process.pid))  # type: ignore[misc]
         time.sleep(0.15 * moment)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +29,7 @@ from numzero.studies.study import final_scores
 from numzero.training.config import load_config, save_config
 from numzero.training.roles.evaluation import EvaluationTask, evaluation
 from numzero.training.run import TrainingRun
+from tests import warm
 from tests.test_commands import COMMANDS
 from tests.tiny import CORRIDOR, make_agent, run_config, write_agent
 
@@ -246,8 +246,7 @@ def test_a_new_process_ends_with_one_sentence(name: str, tmp_path: Path) -> None
     """It is neither aborted, nor does it listen, nor open a browser."""
     folder = write_stranger(tmp_path / "agent", name)
     for command in ("inspect", "play"):
-        words = [sys.executable, str(ROOT / "cli.py"), command, str(folder)]
-        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        done = warm.run(command, folder, cwd=tmp_path)
         assert done.returncode == 2, done.stderr
         assert done.stderr.count("\n") == 1
         assert f"names {name!r}" in done.stderr

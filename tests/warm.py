@@ -83,10 +83,12 @@ class Command(subprocess.Popen):
     Args:
         words: after the program's name.
         code: instead of the command line.
+        forked: or else Python is started, as a test of its first second needs it.
         options: of `subprocess.Popen`; streams are text, and the folder is the checkout unless they say otherwise.
     """
 
-    def __init__(self, *words: object, code: str | None = None, **options: Any) -> None:
+    def __init__(self, *words: object, code: str | None = None, forked: bool = True, **options: Any) -> None:
+        self._forked = forked and sys.platform == "linux"
         self._ended: int | None = None  # the warm process says here how it ended
         program = [CLI] if code is None else ["-c", code]
         super().__init__([sys.executable, *program, *map(str, words)], **{"cwd": ROOT, "text": True, **options})
@@ -95,7 +97,7 @@ class Command(subprocess.Popen):
         names = inspect.signature(subprocess.Popen._execute_child).parameters  # type: ignore[attr-defined]
         options = dict(zip([*names][1:], given, strict=True))
         environment = {os.fsdecode(k): os.fsdecode(v) for k, v in (options["env"] or os.environ).items()}
-        warm = _warm() if sys.platform == "linux" else None
+        warm = _warm() if self._forked else None
         if warm is None or options["preexec_fn"] or options["pass_fds"] or not warm.fits(environment):
             super()._execute_child(*given)  # type: ignore[misc]
             return
