@@ -66,7 +66,7 @@ _BODY = "network.body", "network.body.kind"
 
 def choices(spec: GameSpec) -> list[Choice]:
     """What follows from a game's spec."""
-    return [_by_observation(spec), _by_players(spec)]
+    return [_by_observation(spec), _by_players(spec), *_by_chance(spec)]
 
 
 def _by_observation(spec: GameSpec) -> Choice:
@@ -132,6 +132,17 @@ _TWO_PLAYERS = (
 def _by_players(spec: GameSpec) -> Choice:
     """Games of two end and are won; their positions are many, and each is met seldom."""
     return Choice("two players", _TWO_PLAYERS) if spec.num_players == 2 else Choice("one player", ())
+
+
+def _by_chance(spec: GameSpec) -> list[Choice]:
+    """What a game reports of chance is learned: nothing else tells a model how likely each outcome is."""
+    return [Choice(f"{spec.num_outcomes} outcomes of chance", _CHANCE)] if spec.num_outcomes else []
+
+
+_CHANCE = (
+    "network.chance=known",
+    "search.num_simulations=32",  # every other node of a tree is an afterstate
+)
 
 
 def _in_words(made: Sequence[Choice]) -> str:

@@ -67,12 +67,16 @@ class Coin:
         for row in np.flatnonzero(action != STAY):
             tosses = self.position[row] == START and action[row] == 1
             if tosses:
-                outcome[row] = self.rngs[row].integers(2)
+                outcome[row] = self.toss(row)
                 self.position[row] = 1 + outcome[row]
                 continue
             reward[row] = SAFE if self.position[row] == START else float(self.position[row] == 1 + action[row])
             self.position[row], over[row] = OVER, True
         return StepResult(reward, over, np.zeros(self.batch_size, np.bool_), outcome if self.num_outcomes else None)
+
+    def toss(self, row: int) -> int:
+        """0 or 1, each as likely."""
+        return int(self.rngs[row].integers(2))
 
     def render(self, row: int) -> str:
         """Where it is."""
@@ -86,3 +90,11 @@ class SilentCoin(Coin):
     """The same, and only what is seen tells of the toss."""
 
     num_outcomes = 0
+
+
+class FixedCoin(SilentCoin):
+    """Always heads."""
+
+    def toss(self, row: int) -> int:
+        """0."""
+        return 0

@@ -18,7 +18,7 @@ from numzero.inference import OnnxWithChance
 from numzero.replay import GameStore
 from numzero.training.config import RunConfig, load_general
 from numzero.training.run import TrainingRun
-from tests.games.coin import SAFE, Coin, SilentCoin
+from tests.games.coin import SAFE, Coin, FixedCoin, SilentCoin
 from tests.tiny import RUN, run_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,7 +50,7 @@ def choices(agent: Agent, simulations: int) -> list[int]:
     return agent.act_batch(np.eye(4, dtype=np.float32)[:3], simulations=simulations).action.tolist()
 
 
-@pytest.mark.parametrize("game", [Coin, SilentCoin])
+@pytest.mark.parametrize("game", [Coin, SilentCoin, FixedCoin])
 def test_the_coin_keeps_the_contract(game: type[Coin]) -> None:
     """It reports each toss, or nothing."""
     check_game(game(3), num_steps=40)
@@ -71,6 +71,19 @@ def test_a_model_with_chance_looks_before_it_chooses(game: type[Coin], chance: s
     odds = np.exp(after.outcome_logits[0]) / np.exp(after.outcome_logits[0]).sum()
     assert np.sort(odds)[-2:] == pytest.approx([0.5, 0.5], abs=0.1)
     assert float(after.value[0]) == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.learning
+def test_a_world_without_chance_is_learned_with_codes_as_well(tmp_path: Path) -> None:
+    """One code stands for all that can follow an action, so the search is not led astray."""
+    agent = train(coin_config(FixedCoin, "learned", "schedule.num_updates=300"), tmp_path / "run")
+    assert choices(agent, 16)[:2] == [1, 0]
+    model = agent.make_model()
+    assert isinstance(model, OnnxWithChance)
+    root = model.model.initial(np.eye(4, dtype=np.float32)[[0, 0, 1, 1]])
+    after = model.model.afterstate(root.latent, np.array([0, 1, 0, 1], np.int32))
+    odds = np.exp(after.outcome_logits) / np.exp(after.outcome_logits).sum(axis=1, keepdims=True)
+    assert odds.max(axis=1).min() > 0.9
 
 
 @pytest.mark.learning

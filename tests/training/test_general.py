@@ -47,6 +47,15 @@ def test_words_say_what_was_seen_and_set() -> None:
     assert (fitted.config.game, fitted.config.schedule.gamma) == (OWN_GAME, 1.0)
 
 
+def test_outcomes_that_a_game_reports_are_learned() -> None:
+    """Unless the user will have it otherwise."""
+    fitted = general_config("tests.games.coin:Coin")
+    assert "2 outcomes of chance (network.chance=known" in fitted.words
+    assert fitted.config.network.chance == "known"
+    assert general_config("tests.games.coin:Coin", ["network.chance=none"]).config.network.chance == "none"
+    assert general_config("tests.games.coin:SilentCoin").config.network.chance == "none"
+
+
 def test_the_users_settings_win() -> None:
     """Over the rule's as over the preset's, the body's kind with all that belongs to it included."""
     config = general_config(OWN_GAME, ["network.body=mlp", "network.body.width=32", "schedule.gamma=0.9"]).config

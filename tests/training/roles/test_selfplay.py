@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numzero.errors import UserError
-from numzero.games import make_game
+from numzero.games import TicTacToe, make_game
 from numzero.inference import OnnxModel
 from numzero.replay import COLUMNS, Columns, Trajectory, check_trajectory, encode_trajectory
 from numzero.runtime.base import Place
 from numzero.runtime.inline import InlineRuntime
 from numzero.search import SearchConfig
 from numzero.training.roles.archive import Archive
+from numzero.training.roles.recorder import Recorder
 from numzero.training.roles.selfplay import Actor, SelfPlayConfig, SelfPlayTask, selfplay
 from tests.games.turns import Twice
 from tests.reference import selfplay as reference
@@ -161,6 +162,19 @@ def test_long_episodes_outgrow_the_first_arrays() -> None:
     assert trajectory.num_steps > 8
     expected = reference.recorded(play.episodes()[0], 0.0)
     np.testing.assert_array_equal(trajectory.observation, expected["observation"])
+
+
+def test_a_recorder_kept_before_there_was_chance_goes_on() -> None:
+    """States written by earlier versions have no outcomes."""
+    play = Play(make_task("tictactoe")).moves(3)
+    recorder = play.actor._recorder
+    state = recorder.state()
+    del state["step_outcome"]
+    other = Recorder(TicTacToe(1).spec, len(state["_length"]), "x", 0)
+    other.restore(state)
+    assert {name: array.tolist() for name, array in other.state().items() if name in state} == {
+        name: array.tolist() for name, array in state.items()
+    }
 
 
 def test_exploratory_marks_exactly_what_the_search_would_not_play() -> None:
