@@ -519,7 +519,7 @@ def evaluate(
 
     Args:
         agent: its folder, or a run's.
-        opponent: "random", "minimax" or an agent's folder; None: random, where two play.
+        opponent: "random", "exact", "mcts:1000" or an agent's folder; None: random, where two play.
         games: or episodes.
         simulations: per move; 0: the bare policy; None: the agent's own.
         seed: decides openings and episodes.

@@ -224,12 +224,13 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, agents: Path
 
 CONTEXT = {"game", "games", "simulations", "seed", "seconds"}
 OUTCOMES = {"wins", "draws", "losses"}
+POINTS = {"points", "points_low", "points_high"}
 
 
 def test_evaluate_says_of_a_match_what_is_documented(agents: Path) -> None:
     """One JSON object with exactly these keys; both sides add up."""
     said = json.loads(succeed("evaluate", agents / "tictactoe", "--games", 7, "--seed", 3, "--json").stdout)
-    assert set(said) == CONTEXT | OUTCOMES | {"as_first", "as_second"}
+    assert set(said) == CONTEXT | OUTCOMES | POINTS | {"as_first", "as_second"}
     assert set(said["as_first"]) == set(said["as_second"]) == OUTCOMES
     assert (said["game"], said["games"], said["simulations"], said["seed"]) == ("tictactoe", 7, 4, 3)
     assert sum(said[name] for name in OUTCOMES) == 7
@@ -249,7 +250,7 @@ def test_evaluate_judges_all_positions_on_request(agents: Path) -> None:
     """--exhaustive adds the number of positions and of those whose value the agent keeps."""
     words = ("evaluate", agents / "tictactoe", "--games", 2, "--simulations", 0, "--exhaustive", "--json")
     said = json.loads(succeed(*words).stdout)
-    assert set(said) == CONTEXT | OUTCOMES | {"as_first", "as_second", "positions", "optimal"}
+    assert set(said) == CONTEXT | OUTCOMES | POINTS | {"as_first", "as_second", "positions", "optimal"}
     assert said["positions"] == 4520
     assert 2000 < said["optimal"] < 4520
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,7 +30,8 @@ __all__ = ["evaluate"]
 @click.argument("agent", type=click.Path(path_type=Path))
 @click.option(
     "--opponent",
-    help="random, minimax (of solved games, as tictactoe), or an agent's folder; default: random. Two players only.",
+    help="random, exact (of solved games, as tictactoe), mcts:1000 (a tree search of so many simulations by the rules "
+    "of a board), or an agent's folder; default: random. Two players only.",
 )
 @click.option("--games", type=click.IntRange(min=1), default=100, show_default=True, help="Games or episodes.")
 @click.option(
@@ -62,7 +65,8 @@ def evaluate(
 
     \b
     Example:
-      python cli.py evaluate models/tictactoe --opponent minimax --games 1000 --simulations 25
+      python cli.py evaluate models/tictactoe --opponent exact --games 1000 --simulations 25
+      python cli.py evaluate runs/c4 --opponent mcts:1000
       python cli.py evaluate models/cartpole --games 100 --json
     """
     result = api.evaluate(
@@ -82,10 +86,18 @@ def evaluate(
     if as_json:
         echo(json.dumps(result))
         return
-    scores = scores_only(result)
+    scores = {name: value for name, value in scores_only(result).items() if not name.startswith("points")}
     against = f" against {opponent or 'random'}" if "wins" in scores else ""
     head = f"{result['game']}, {games} games{against}, {result['simulations']} simulations, seed {seed}"
-    echo(f"{head}, {duration(result['seconds'])}: {score_line(scores)}")
+    echo(f"{head}, {duration(result['seconds'])}: {score_line(scores)}{_points_words(result)}")
+
+
+def _points_words(result: Mapping[str, Any]) -> str:
+    """The share of points of a match, and what many more games would come to."""
+    if "points" not in result:
+        return ""
+    low, high = result["points_low"], result["points_high"]
+    return f"; {result['points']:.1%} of points, {low:.1%} to {high:.1%} with 95 % confidence"
 
 
 def _progress_line() -> Progress | None:

@@ -17,7 +17,8 @@ from numzero.agent import Agent
 from numzero.errors import CopyRefused, UserError
 from numzero.games import STAY, Game, GameSpec, RatesPlay, Solved, Trust, make_game, trusted_name
 from numzero.games.turns import for_first_player
-from numzero.judging.opponents import AgentPlayer, Player, RandomPlayer, Remembers
+from numzero.judging.measures import evaluation_score, points_interval
+from numzero.judging.opponents import AgentPlayer, Player, RandomPlayer, Remembers, RolloutPlayer
 
 __all__ = ["Played", "Progress", "episodes", "evaluate", "exhaustive", "match", "measure", "play_together"]
 __all__ += ["returns_of", "scores_only", "step_limit", "unfinished_words"]
@@ -29,7 +30,8 @@ SAME_VALUE = 1e-9
 EXHAUSTIVE_BATCH_SIZE = 565
 """Positions at a time: divides the 4,520 of tic-tac-toe into eight batches."""
 OPENING_MOVES = 2
-"""Against another agent every game starts with so many random moves: two greedy players else repeat one game."""
+"""Against another agent or a tree search every game starts with so many random moves, the same for both colours: two
+greedy players else repeat one game."""
 MAX_STEPS = 10_000
 """Where the game does not say how long an episode may be, one that has not ended after so many steps is cut off."""
 CONTINUING_STEPS = 1_000
@@ -114,11 +116,11 @@ def match(
     unfinished, limit, most = 0, 0, BATCH_SIZE
     for side, count in enumerate((games - games // 2, games // 2)):
         outcomes = np.zeros(0)
-        rng = np.random.default_rng([seed, 0])  # the same openings for both sides
         while len(outcomes) < count:
+            rng = np.random.default_rng([seed, len(outcomes)])  # the same openings for both sides
             size = min(most, count - len(outcomes))
             pair = (player, opponent) if side == 0 else (opponent, player)
-            opening = OPENING_MOVES if isinstance(opponent, AgentPlayer) else 0
+            opening = OPENING_MOVES if isinstance(opponent, AgentPlayer | RolloutPlayer) else 0
             done = side * (games - games // 2) + len(outcomes)
             moved = partial(progress or _unheard, done, games)
             try:
@@ -328,7 +330,15 @@ def measure(
     )
     budget = agent.info.search.num_simulations if simulations is None else simulations
     context = {"game": agent.info.spec.name, "games": games, "simulations": budget, "seed": seed}
-    return context | {"seconds": round(time.perf_counter() - started, 3)} | scores | positions
+    return context | {"seconds": round(time.perf_counter() - started, 3)} | scores | _points(scores) | positions
+
+
+def _points(scores: dict[str, Any]) -> dict[str, float]:
+    """The share of points of a match and its 95 % interval; nothing for episodes."""
+    if "wins" not in scores:
+        return {}
+    low, high = points_interval(scores)
+    return {"points": evaluation_score(scores), "points_low": low, "points_high": high}
 
 
 def scores_only(result: dict[str, Any]) -> dict[str, Any]:

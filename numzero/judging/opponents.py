@@ -1,4 +1,4 @@
-"""Who plays against an agent: random moves, exact play, another agent.
+"""Who plays against an agent: random moves, exact play, tree search on the true rules, another agent.
 
 Knows how each chooses its moves in a batch of games; knows nothing of matches and of scores.
 """
@@ -14,9 +14,22 @@ from numpy.typing import NDArray
 from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.games import Game, Solved
+from numzero.games.boards.base import Board
+from numzero.judging.rollouts import search_by_rollouts
 from numzero.search import sample_action
 
-__all__ = ["AgentPlayer", "MinimaxPlayer", "Player", "RandomPlayer", "Remembers", "named_opponent"]
+__all__ = [
+    "AgentPlayer",
+    "ExactPlayer",
+    "Player",
+    "RandomPlayer",
+    "Remembers",
+    "RolloutPlayer",
+    "named_opponent",
+]
+
+MOST_ROLLOUTS = 100_000
+"""Simulations of a tree search: more would take gigabytes on large boards."""
 
 
 class Player(Protocol):
@@ -48,14 +61,39 @@ class RandomPlayer:
         return sample_action(_open(game.legal()).astype(np.float32), 1.0, rng)
 
 
-class MinimaxPlayer:
+class ExactPlayer:
     """Plays a solved game perfectly: uniformly among the moves of highest exact value."""
 
     def choose(self, game: Game, rng: np.random.Generator) -> NDArray[np.int32]:
         """See `Player`."""
         if not isinstance(game, Solved):
-            raise UserError(f"minimax needs a solved game, such as tictactoe; {game.spec.name} is none. Play random.")
+            raise UserError(
+                f"exact play needs a solved game, such as tictactoe; {game.spec.name} is none. Play random."
+            )
         return sample_action(_open(game.optimal_actions()).astype(np.float32), 1.0, rng)
+
+
+class RolloutPlayer:
+    """Searches a tree by the true rules of a board and random play to the end; see `rollouts`."""
+
+    def __init__(self, num_simulations: int) -> None:
+        if not 1 <= num_simulations <= MOST_ROLLOUTS:
+            raise UserError(
+                f"mcts must be given 1 to {MOST_ROLLOUTS:,} simulations; got {num_simulations:,}. Write mcts:1000.",
+                arguments=("opponent",),
+            )
+        self._num_simulations = num_simulations
+
+    def choose(self, game: Game, rng: np.random.Generator) -> NDArray[np.int32]:
+        """See `Player`."""
+        if not isinstance(game, Board):
+            raise UserError(
+                f"mcts needs the compiled rules of a board of numzero's own; {game.spec.name} is none. Play random, or "
+                "another agent.",
+                arguments=("opponent",),
+            )
+        seeds = rng.integers(2**64, size=game.batch_size, dtype=np.uint64)
+        return np.argmax(search_by_rollouts(game, self._num_simulations, seeds), axis=1).astype(np.int32)
 
 
 class AgentPlayer:
@@ -87,15 +125,24 @@ def _open(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def named_opponent(name: str | Path, agent: Agent, simulations: int | None = None) -> Player:
-    """The opponent of that name: "random", "minimax", or the folder of another agent, given as many simulations.
+    """The opponent of that name.
+
+    Args:
+        name: "random"; "exact" (or "minimax", as it was called), where best play is known; "mcts:1000", a tree search
+            of so many simulations on the true rules of a board; or the folder of another agent.
+        agent: is judged.
+        simulations: of the other agent.
 
     Raises:
-        UserError: that agent plays another game than `agent` does.
+        UserError: that agent plays another game than `agent` does, or a number of simulations is none.
     """
+    kind, _, number = str(name).partition(":")
     if name == "random":
         return RandomPlayer()
-    if name == "minimax":
-        return MinimaxPlayer()
+    if name in ("exact", "minimax"):
+        return ExactPlayer()
+    if kind == "mcts":
+        return RolloutPlayer(int(number) if number.isascii() and number.isdigit() else 0)
     other = Agent.load(name)
     if other.info.spec.name != agent.info.spec.name:
         raise UserError(f"the opponent in {name} plays {other.info.spec.name}, the agent {agent.info.spec.name}.")

@@ -18,7 +18,7 @@ from numzero.games import Pig
 from numzero.games.boards.tictactoe import action_values, all_positions
 from numzero.judging import evaluate as judge
 from numzero.judging.evaluate import episodes, evaluate, exhaustive, match, step_limit
-from numzero.judging.opponents import AgentPlayer, MinimaxPlayer, RandomPlayer
+from numzero.judging.opponents import AgentPlayer, ExactPlayer, RandomPlayer
 from tests.reference import tictactoe as reference
 from tests.tiny import CORRIDOR, make_agent
 
@@ -110,16 +110,16 @@ def test_progress_counts_to_the_end() -> None:
 
 def test_minimax_never_loses() -> None:
     """Perfect play loses no game to random moves, on either side, and wins most."""
-    scores = match("tictactoe", MinimaxPlayer(), RandomPlayer(), games=400, seed=1)
+    scores = match("tictactoe", ExactPlayer(), RandomPlayer(), games=400, seed=1)
     assert scores["losses"] == 0
     assert scores["wins"] > 300
-    mirrored = match("tictactoe", RandomPlayer(), MinimaxPlayer(), games=400, seed=1)
+    mirrored = match("tictactoe", RandomPlayer(), ExactPlayer(), games=400, seed=1)
     assert mirrored["wins"] == 0
 
 
 def test_minimax_against_itself_draws() -> None:
     """Between perfect players every game is a draw."""
-    assert match("tictactoe", MinimaxPlayer(), MinimaxPlayer(), games=100, seed=2)["draws"] == 100
+    assert match("tictactoe", ExactPlayer(), ExactPlayer(), games=100, seed=2)["draws"] == 100
 
 
 def test_random_play_has_its_known_odds() -> None:
@@ -287,6 +287,6 @@ def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(UserError, match="has one player; leave the opponent out"):
         evaluate(agent, opponent=RandomPlayer(), games=2, simulations=0, seed=0)
     with pytest.raises(UserError, match="minimax needs a solved game"):
-        episodes(CORRIDOR, MinimaxPlayer(), games=2, seed=0)
+        episodes(CORRIDOR, ExactPlayer(), games=2, seed=0)
     with pytest.raises(UserError, match="needs a solved game"):
         exhaustive(agent, simulations=0, trust=True)
