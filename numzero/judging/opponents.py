@@ -93,7 +93,8 @@ class RolloutPlayer:
                 arguments=("opponent",),
             )
         seeds = rng.integers(2**64, size=game.batch_size, dtype=np.uint64)
-        return np.argmax(search_by_rollouts(game, self._num_simulations, seeds), axis=1).astype(np.int32)
+        visits = search_by_rollouts(game, self._num_simulations, seeds)
+        return np.asarray(visits.argmax(axis=1), np.int32)
 
 
 class AgentPlayer:
