@@ -5,7 +5,7 @@ stored once, whoever delivers it how often; a damaged byte is noticed before it 
 """
 
 from numzero.replay.codec import DamagedData, decode_statistics, decode_trajectory, encode_statistics, encode_trajectory
-from numzero.replay.store import GAME_NOTE, GameRow, GameStore, StoreBusyError
+from numzero.replay.store import GAME_NOTE, EncodedGame, GameRow, GameStore, StoreBusyError, encode_game
 from numzero.replay.trajectory import (
     COLUMNS,
     UNKNOWN_VERSION,
@@ -29,6 +29,7 @@ __all__ = [
     "Column",
     "Columns",
     "DamagedData",
+    "EncodedGame",
     "Ended",
     "GameRow",
     "GameStore",
@@ -41,6 +42,7 @@ __all__ = [
     "check_trajectory",
     "decode_statistics",
     "decode_trajectory",
+    "encode_game",
     "encode_statistics",
     "encode_trajectory",
     "layout",

@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +30,7 @@ from numzero.replay.codec import (
 )
 from numzero.replay.trajectory import Statistics, Trajectory, with_statistics
 
-__all__ = ["GAME_NOTE", "GameRow", "GameStore", "StoreBusyError"]
+__all__ = ["GAME_NOTE", "EncodedGame", "GameRow", "GameStore", "StoreBusyError", "encode_game"]
 
 _Decoded = TypeVar("_Decoded", Trajectory, Statistics)
 
@@ -100,6 +100,25 @@ class GameRow(NamedTuple):
     """How fresh its statistics are; see `Statistics.mean_version`."""
     agent: str
     """As in `Statistics`."""
+
+
+class EncodedGame(NamedTuple):
+    """A game as the store keeps it: bytes, and what the index says of them."""
+
+    game_id: str
+    num_steps: int
+    """Own ones, as `Trajectory.num_own_steps`."""
+    ended: str
+    model_version: int
+    payload: bytes
+    """As `encode_trajectory` makes it."""
+
+
+def encode_game(trajectory: Trajectory) -> EncodedGame:
+    """What `GameStore.add_encoded` takes; UserError if `check_trajectory` objects."""
+    payload = encode_trajectory(trajectory)
+    version = int(trajectory.model_version[-1])
+    return EncodedGame(trajectory.game_id, trajectory.num_own_steps, trajectory.ended, version, payload)
 
 
 class GameStore:
@@ -188,15 +207,14 @@ class GameStore:
 
         Where the file has a limit (`set_limit`), the oldest games leave in the same transaction.
         """
-        rows = [
-            (t.game_id, t.num_own_steps, t.ended, int(t.model_version[-1]), payload)
-            for t in trajectories
-            for payload in (encode_trajectory(t),)
-        ]
-        if not rows:
+        return self.add_encoded([encode_game(trajectory) for trajectory in trajectories])
+
+    def add_encoded(self, games: Sequence[EncodedGame]) -> int:
+        """The same for games that were encoded elsewhere; whoever reads one finds out whether its bytes are whole."""
+        if not games:
             return 0
         with self._explained(), self._transaction():
-            num_new = self._connection.executemany(_INSERT, rows).rowcount
+            num_new = self._connection.executemany(_INSERT, games).rowcount
             self._evict()
             return num_new
 

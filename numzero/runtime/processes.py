@@ -26,28 +26,18 @@ from numzero.runtime.base import WEIGHTS, Notice, Place, Role, RuntimePace, Stat
 from numzero.runtime.begin import begin, end_group, new_process
 from numzero.runtime.board import Board
 from numzero.runtime.channels import Channels
+from numzero.runtime.supervision import SHARE_OF_PATIENCE, STOP_SECONDS, Notices, Restarts
 from numzero.runtime.worker import WorkerStart, work
 from numzero.usage import cpu_ticks
 
 __all__ = ["ProcessRuntime"]
 
-STOP_SECONDS = 10.0
-"""A worker that has not ended this long after it was told to is killed; one that has not begun yet, at once."""
 PUBLISH_SECONDS = 0.2
 """Workers look for weights this often: publishing faster would only wear the disk."""
 WAIT_SECONDS = 0.1
 """How long there may be nothing to do for whoever directs the workers, before they look again."""
 LAST_MESSAGES_SECONDS = 0.5
 """How long after a worker's end its pipe may still bring what it said."""
-SHARE_OF_PATIENCE = 0.25
-"""Of its patience, that a supervisor loses between two looks at most: it may have been away itself, stopped say."""
-FIRST_DELAY_SECONDS = 0.1
-"""Before the second replacement in a row; the first comes at once, later ones after twice the delay each."""
-LONGEST_DELAY_SECONDS = 30.0
-LASTING_SECONDS = 60.0
-"""A life that lasted so long counts as work done, whether or not it delivered games."""
-SAY_AGAIN_SECONDS = 60.0
-"""What several workers say alike within this time is told once."""
 
 
 class ProcessRuntime:
@@ -73,8 +63,7 @@ class ProcessRuntime:
         self._workers: list[_Worker] = []
         self._heard: queue.SimpleQueue[tuple[_Worker, int, str, Any]] = queue.SimpleQueue()
         self._counts: dict[str, Any] = {}
-        self._notices: list[Notice] = []
-        self._said: dict[str, float] = {}
+        self._notices = Notices()
         self._last_look = time.monotonic()
         self._stopping = False
         self._store: GameStore | None = None
@@ -128,7 +117,7 @@ class ProcessRuntime:
                     worker.finished = True
                 elif now >= worker.due:
                     worker.start(self._context, self._heard)
-                    self._notices.append(Notice(worker.name, "replaced", f"worker {worker.name} was replaced."))
+                    self._notices.add(Notice(worker.name, "replaced", f"worker {worker.name} was replaced."))
             elif worker.gone(now):
                 self._replace_later(worker, now)
             elif worker.hangs(away, self._config.start_patience_seconds):
@@ -152,8 +141,7 @@ class ProcessRuntime:
 
     def take_notices(self) -> list[Notice]:
         """See `Runtime`."""
-        notices, self._notices = self._notices, []
-        return notices
+        return self._notices.take()
 
     def workers(self) -> list[WorkerStatus]:
         """See `Runtime`."""
@@ -179,7 +167,7 @@ class ProcessRuntime:
             try:
                 self.poll(0.1)
             except (UserError, RuntimeError) as error:
-                self._notices.append(Notice("runtime", "failed", str(error)))
+                self._notices.add(Notice("runtime", "failed", str(error)))
         self._end_workers()
 
     def close(self) -> None:
@@ -197,7 +185,7 @@ class ProcessRuntime:
         self._family = ""
 
     def _note_damage(self, sentence: str) -> None:
-        self._notices.append(Notice("store", "damaged", sentence))
+        self._notices.add(Notice("store", "damaged", sentence))
 
     def _listen(self, timeout_seconds: float) -> None:
         """Take in what workers said, waiting for the first word."""
@@ -215,10 +203,10 @@ class ProcessRuntime:
             num_delivered, counts = content
             worker.remember(counts)
             if num_delivered:
-                worker.deaths = 0
+                worker.restarts.got_somewhere()
             add_counts(self._counts, counts)
         elif kind == "notice":
-            self._say_once(Notice(worker.name, *content))
+            self._notices.add_once(Notice(worker.name, *content))
         elif kind == "silence":
             worker.silent = True
         elif kind == "done":
@@ -229,31 +217,21 @@ class ProcessRuntime:
             worker.finished = True
             raise UserError(content) if kind == "user_error" else RuntimeError(f"in a worker:\n{content}")
 
-    def _say_once(self, notice: Notice) -> None:
-        """All workers meet the same full disk."""
-        now = time.monotonic()
-        if now - self._said.get(notice.message, -SAY_AGAIN_SECONDS) >= SAY_AGAIN_SECONDS:
-            self._notices.append(notice)
-        self._said[notice.message] = now
-
     def _replace_later(self, worker: _Worker, now: float) -> None:
         """Say how a worker ended, and see when to replace it."""
         kind, sentence = worker.describe_end()
         worker.end()
         family.end(worker.family)
-        self._notices.append(Notice(worker.name, kind, sentence))
+        self._notices.add(Notice(worker.name, kind, sentence))
         if self._stopping:
             worker.finished = True
             return
-        worker.deaths = 1 if worker.lived(now) > LASTING_SECONDS else worker.deaths + 1
-        if worker.deaths > self._config.max_restarts:
+        lived, most = worker.lived(now), self._config.max_restarts
+        try:
+            worker.due = now + worker.restarts.delay_seconds(sentence, lived, most)
+        except UserError:
             worker.finished = True
-            raise UserError(
-                f"{sentence} It was replaced {self._config.max_restarts} times and got nowhere in between; "
-                "finished games are kept. Mend the cause and run the command again."
-            )
-        delay = FIRST_DELAY_SECONDS * 2.0 ** (worker.deaths - 2) if worker.deaths > 1 else 0.0
-        worker.due = now + min(delay, LONGEST_DELAY_SECONDS)
+            raise
 
 
 class _Worker:
@@ -265,7 +243,7 @@ class _Worker:
         self.finished = False  # never to be started again
         self.silent = False  # the pipe has ended
         self.fault = ""  # what its environment did
-        self.deaths = 0  # since it last got somewhere
+        self.restarts = Restarts()
         self.due = 0.0
         self._start = start._replace(life=start.life - 1)
         self._all_family = start.family

@@ -23,7 +23,7 @@ from numzero.runtime.channels import channel_folder
 from numzero.runtime.shelf import Shelf, unheard
 from numzero.usage import resident_bytes
 
-__all__ = ["WorkerStart", "work"]
+__all__ = ["WorkerStart", "last_word", "work"]
 
 REPORT_SECONDS = 0.2
 """A worker commits its games and reports at most this often."""
@@ -68,15 +68,20 @@ def work(start: WorkerStart, board: Board, pipe: Connection) -> None:
         finally:
             mailbox.flush()  # what was delivered is kept, whatever ended the role
         pipe.send(("done", None))
-    except EnvironmentFault as error:
-        pipe.send(("fault", str(error)))
-    except UserError as error:
-        pipe.send(("user_error", str(error)))
-    except Exception:
-        pipe.send(("bug", traceback.format_exc()))
+    except Exception as error:
+        pipe.send(last_word(error))
     finally:
         if mailbox is not None:
             mailbox.close()
+
+
+def last_word(error: Exception) -> tuple[str, str]:
+    """What a worker whose role raised says in the end: the kind, and the sentence or the traceback."""
+    if isinstance(error, EnvironmentFault):
+        return "fault", str(error)
+    if isinstance(error, UserError):
+        return "user_error", str(error)
+    return "bug", "".join(traceback.format_exception(error))
 
 
 class _ProcessMailbox(Shelf):

@@ -18,7 +18,7 @@ import pytest
 
 from numzero.errors import UserError
 from numzero.replay import GameStore, Statistics
-from numzero.runtime import processes as processes_module
+from numzero.runtime import supervision
 from numzero.runtime.base import AGENTS, KINDS, WEIGHTS, Notice, Place, Runtime, RuntimeConfig, add_counts
 from numzero.runtime.factory import make_runtime
 from numzero.runtime.shelf import Shelf
@@ -386,7 +386,7 @@ def test_a_worker_that_only_dies_ends_the_run(tmp_path: Path) -> None:
 
 def test_a_worker_that_lasted_may_die_as_often_as_it_likes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some roles deliver no games: what counts is that they worked for a while."""
-    monkeypatch.setattr(processes_module, "LASTING_SECONDS", 0.2)
+    monkeypatch.setattr(supervision, "LASTING_SECONDS", 0.2)
     bench = Bench("processes", tmp_path, max_restarts=1)
     try:
         bench.start(roles.exit_later, Task("a"))
