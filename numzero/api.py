@@ -184,17 +184,20 @@ def resume(
     *,
     trust: Trust = False,
     drop_episodes: bool = False,
+    runtime: Mapping[str, str] | None = None,
     on_event: Callable[[Event], object] = _unheard,
 ) -> dict[str, Any]:
     """Go on with a run that was stopped; returns the scores of its final evaluation.
 
-    In one process the moves of episodes under way are played again, unless `drop_episodes` begins new ones.
+    In one process the moves of episodes under way are played again, unless `drop_episodes` begins new ones. `runtime`
+    has settings of that name for this session: a run goes on in processes or in Ray, wherever it began.
 
     Raises:
         UserError: it is no run, its game is not trusted, or training is not installed.
         KeyboardInterrupt: it was asked to stop.
     """
-    return prepare_resume(folder, trust=trust, drop_episodes=drop_episodes, on_event=on_event).train()
+    run = prepare_resume(folder, trust=trust, drop_episodes=drop_episodes, runtime=runtime, on_event=on_event)
+    return run.train()
 
 
 def prepare_resume(
@@ -202,11 +205,12 @@ def prepare_resume(
     *,
     trust: Trust = False,
     drop_episodes: bool = False,
+    runtime: Mapping[str, str] | None = None,
     on_event: Callable[[Event], object] = _unheard,
 ) -> TrainingRun:
     """As `resume`, but the run, whose `train` is yet to be called."""
     leave_import()
-    return _training_run().resume(folder, on_event, trust=trust, drop_episodes=drop_episodes)
+    return _training_run().resume(folder, on_event, trust=trust, drop_episodes=drop_episodes, runtime=runtime)
 
 
 def _training_run() -> type[TrainingRun]:

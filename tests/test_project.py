@@ -65,6 +65,7 @@ def test_every_file_compiles(path: Path) -> None:
 
 
 LIBRARIES = {f"numzero.games.adapters.{module}": name for module, name in ADAPTERS.items()}
+LIBRARIES |= {"numzero.runtime.ray": "ray"}
 """What is imported by one module alone, and need not be installed."""
 
 

@@ -6,7 +6,7 @@ Knows the options and what the display says; `api` makes the run, which does the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from numzero.commands.display import StatusDisplay, echo
 from numzero.commands.environment import env_arg_option
 from numzero.commands.program import program
 from numzero.commands.report import MARKS
+from numzero.commands.runtime import takes_runtime
 from numzero.commands.trust import env_words, takes_trust
 from numzero.drawing.words import duration, number, score_line
 from numzero.errors import UserError
@@ -59,6 +60,7 @@ __all__ = ["resume", "train"]
     help="With --offline: whose games to learn from.",
 )
 @click.option("--offline", is_flag=True, help="Learn from stored games alone; no environment is started.")
+@takes_runtime
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a setting; may be repeated.")
 @click.option("--no-check", is_flag=True, help="Do not play the environment for a moment first; see check-env.")
 @click.option("--json", "as_json", is_flag=True, help="Print the final scores as one JSON object.")
@@ -73,6 +75,7 @@ def train(
     steps: int | None,
     source: Path | None,
     offline: bool,
+    runtime: Mapping[str, str],
     overrides: tuple[str, ...],
     no_check: bool,
     as_json: bool,
@@ -89,6 +92,7 @@ def train(
       python cli.py train tictactoe --seed 0 --run runs/ttt
       python cli.py train CartPole-v1 --steps 5000
       python cli.py train cartpole --workers 1 --reanalyze-workers 1
+      python cli.py train cartpole --workers 64 --runtime ray --address auto
       python cli.py train cartpole --from runs/cp --offline
       python cli.py train my_env.py:Env --env-arg size=3
     """
@@ -100,7 +104,7 @@ def train(
             lambda on_event: api.prepare_train(
                 preset,
                 place,
-                overrides=[*env_args, *overrides],
+                overrides=[*env_args, *(f"runtime.{name}={value}" for name, value in runtime.items()), *overrides],
                 seed=seed,
                 workers=0 if offline else workers,
                 reanalyze_workers=reanalyze_workers,
@@ -116,6 +120,7 @@ def train(
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @takes_trust
+@takes_runtime
 @click.option(
     "--drop-episodes",
     is_flag=True,
@@ -123,19 +128,22 @@ def train(
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the final scores as one JSON object.")
 @no_orphans(ends_rest=True)
-def resume(run: Path, trust: Trust, drop_episodes: bool, as_json: bool) -> None:
+def resume(run: Path, trust: Trust, runtime: Mapping[str, str], drop_episodes: bool, as_json: bool) -> None:
     """Go on with a RUN that was stopped, by ^C, a crash or a power cut, from its newest checkpoint.
 
-    Settings, seed and workers are the run's own. With no workers the result is, bit for bit, that of a run which was
-    never stopped.
+    Settings, seed and workers are the run's own, but where workers run may change. With no workers the result is, bit
+    for bit, that of a run which was never stopped.
 
     \b
     Example:
       python cli.py resume runs/ttt
+      python cli.py resume runs/ttt --runtime ray
     """
     _work(
         run,
-        lambda on_event: api.prepare_resume(run, trust=trust, drop_episodes=drop_episodes, on_event=on_event),
+        lambda on_event: api.prepare_resume(
+            run, trust=trust, drop_episodes=drop_episodes, runtime=runtime, on_event=on_event
+        ),
         as_json,
     )
 

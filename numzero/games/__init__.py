@@ -34,7 +34,7 @@ from numzero.games.registry import (
     reward_threshold,
     symmetries_of,
 )
-from numzero.games.trust import Trust, trusted_code, trusted_name, word_for
+from numzero.games.trust import Trust, trusted_address, trusted_code, trusted_name, word_for
 
 __all__ = [
     "STAY",
@@ -66,6 +66,7 @@ __all__ = [
     "rehearsal_game",
     "reward_threshold",
     "symmetries_of",
+    "trusted_address",
     "trusted_code",
     "trusted_name",
     "word_for",

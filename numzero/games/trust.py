@@ -12,7 +12,7 @@ import msgspec
 from numzero.errors import UserError
 from numzero.games.naming import GameName, is_code, parse_name, short
 
-__all__ = ["Trust", "trusted_code", "trusted_name", "word_for"]
+__all__ = ["Trust", "trusted_address", "trusted_code", "trusted_name", "word_for"]
 
 Trust = bool | str
 """What the user said of the game that a folder names: a name, given by herself, which must be the folder's; True, to
@@ -84,6 +84,25 @@ def trusted_code(names: Sequence[str], source: str, trust: Trust = False) -> Non
             f"a folder may name no code of its own, and {source} names {', '.join(short(name) for name in names)}. "
             "If you want that imported and run, trust whatever the folder names (in Python: trust=True).",
             arguments=("trust",),
+        )
+
+
+def trusted_address(address: str, source: str, trust: Trust = False) -> None:
+    """Refuse to connect to a machine because settings out of a folder say so: what it answers can run code here.
+
+    Args:
+      address: of a cluster; a word without ":" stands for one that the user herself started or named elsewhere.
+      source: who says so.
+      trust: only True covers it.
+
+    Raises:
+      UserError: it names a machine.
+    """
+    if ":" in address and trust is not True:
+        raise UserError(
+            f"a folder may name no cluster to connect to, and {source} names {short(address)}. If it is yours, name it "
+            "yourself, or trust whatever the folder names (in Python: trust=True).",
+            arguments=("address", "trust"),
         )
 
 

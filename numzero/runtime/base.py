@@ -29,9 +29,11 @@ WEIGHTS = "weights"
 AGENTS = "agents"
 """The channel of whole agents, which are judged."""
 
+RAY = "ray"
 KINDS = {
     "inline": "numzero.runtime.inline:InlineRuntime",
     "processes": "numzero.runtime.processes:ProcessRuntime",
+    RAY: "numzero.runtime.ray:RayRuntime",
 }
 """The runtimes that ship; each is imported when it is asked for."""
 AUTO = "auto"
@@ -41,14 +43,22 @@ class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Where roles run, and how patient the supervisor of workers is."""
 
     kind: str = AUTO
-    """`inline`: in this process, `processes`: in processes of this machine, or your own as "module:Class" or
-    "file.py:Class"; `auto`: in this process where there are no workers, else in processes."""
+    """`inline`: in this process, `processes`: in processes of this machine, `ray`: in actors of a Ray cluster, or your
+    own as "module:Class" or "file.py:Class"; `auto`: in this process where there are no workers, else in processes."""
+    address: str = ""
+    """Of the Ray cluster: `auto` (the one that runs on this machine), HOST:PORT or ray://HOST:PORT; empty: an instance
+    of this run's own, on this machine."""
     patience_seconds: float = 60.0
     """A worker that shows no sign of life for so long is killed and replaced; one move of a whole batch must fit."""
     start_patience_seconds: float = 300.0
     """The same before its first sign of life: it imports, and on a new machine compiles."""
     max_restarts: int = 5
     """Replacements of one worker in a row, none of which delivered anything or lasted a minute, before the run ends."""
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether workers take memory and cores of other machines."""
+        return bool(self.address)
 
     def check(self) -> list[str]:
         """All that is wrong with these settings, one sentence each."""
@@ -59,6 +69,8 @@ class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
                 f"runtime.kind must be one of {', '.join(known)}, module:Class or file.py:Class; got {self.kind!r}."
                 f"{nearest(self.kind, known)}"
             )
+        if self.address and not (self.kind == RAY or is_outside(self.kind)):
+            problems.append(f"runtime.address is a Ray cluster's: it needs runtime.kind ray; got {self.kind!r}.")
         return problems + beyond(
             self, "runtime", patience_seconds=ANY_ABOVE_0, start_patience_seconds=ANY_ABOVE_0, max_restarts=at_least(0)
         )

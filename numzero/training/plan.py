@@ -68,7 +68,8 @@ def check_plan(config: RunConfig, plan: RunPlan) -> None:
             f"{config.game!r} is none. Set it to 0."
         )
     if not plan.offline:
-        check_memory(config, plan.spec, plan.workers, plan.reanalyze_workers)
+        workers = (0, 0) if config.runtime.is_elsewhere else (plan.workers, plan.reanalyze_workers)
+        check_memory(config, plan.spec, *workers)
     needed = window_bytes(config, plan.spec, _slots(config, plan)) / MEBIBYTE
     if 0 < config.replay.disk_mb < needed:
         raise UserError(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,13 @@ class TrainingRun:
 
     @classmethod
     def resume(
-        cls, folder: Path, on_event: Listener, *, trust: Trust = False, drop_episodes: bool = False
+        cls,
+        folder: Path,
+        on_event: Listener,
+        *,
+        trust: Trust = False,
+        drop_episodes: bool = False,
+        runtime: Mapping[str, str] | None = None,
     ) -> TrainingRun:
         """Take up the run in `folder` from its newest checkpoint that verifies.
 
@@ -95,6 +101,7 @@ class TrainingRun:
             trust: what the user says of the game that the folder names; see `trusted_name`. Offline none is made. Other
                 code that its settings name is run only if she trusts all of it.
             drop_episodes: begin new episodes in place of those under way, in this session.
+            runtime: where roles run in this session: settings of `RuntimeConfig` in place of the run's own.
 
         Raises:
             UserError: there is none, its code is not trusted, or another process works on the run.
@@ -103,7 +110,7 @@ class TrainingRun:
         folder = Path(os.path.abspath(folder))
         run = cls.__new__(cls)
         with lock.kept():
-            config, checkpoint, problems = reopen_folder(folder, lock, trust)
+            config, checkpoint, problems = reopen_folder(folder, lock, trust, runtime or {})
             if drop_episodes:
                 config = replace(config, selfplay=replace(config.selfplay, resume_episodes=False))
             run._set_up(config, folder, checkpoint.state.plan)

@@ -12,11 +12,12 @@ from types import TracebackType
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from numzero.errors import UserError
 from numzero.files import clear, read_sealed, tidy, write_generation, write_sealed
 from numzero.folders import RUN, SEED, STORE_NAME, FolderLock, Kind, kind_of
-from numzero.games import GameSpec, Trust, trusted_code, trusted_name
+from numzero.games import GameSpec, Trust, trusted_address, trusted_code, trusted_name
 from numzero.metrics import Event
 from numzero.replay import GAME_NOTE, MEBIBYTE, GameStore
 from numzero.training.checkpoint import (
@@ -91,8 +92,10 @@ def lock_of(path: Path) -> FolderLock:
     return FolderLock(Path(os.path.abspath(path)), RUN, SEED)
 
 
-def reopen_folder(path: Path, lock: FolderLock, trust: Trust) -> Stopped:
+def reopen_folder(path: Path, lock: FolderLock, trust: Trust, runtime: Mapping[str, str]) -> Stopped:
     """The run in a locked folder, as it was at its newest checkpoint that verifies.
+
+    `runtime` has the settings of that name that the user gives for this session, in place of the folder's.
 
     Raises:
         UserError: there is none, or its settings name code that is not trusted; see `trusted_name`.
@@ -102,7 +105,10 @@ def reopen_folder(path: Path, lock: FolderLock, trust: Trust) -> Stopped:
     updates, checkpoint, problems = read_checkpoint(path / CHECKPOINTS)
     config, source = load_config(path / CONFIG), f"the run in {path}"
     trusted_name(config.game, source, trust or not needs_game(config, checkpoint.state.plan))
-    trusted_code(outside_code(config), source, trust)
+    given = replace(config, runtime=replace(config.runtime, **dict.fromkeys(runtime, "")))  # without the user's own
+    trusted_code(outside_code(given), source, trust)
+    trusted_address(given.runtime.address, source, trust)
+    config = load_config(path / CONFIG, [f"runtime.{name}={value}" for name, value in runtime.items()])
     forget_later(path, updates)
     return Stopped(config, checkpoint, problems)
 

@@ -1,0 +1,38 @@
+"""`--runtime` and `--address`: where roles run.
+
+Knows the two options; `runtime.base.RuntimeConfig` says what they mean.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+__all__ = ["takes_runtime"]
+
+_Function = Callable[..., Any]
+
+
+def takes_runtime(function: _Function) -> _Function:
+    """Give a command `--runtime` and `--address`; it gets both as one argument, `runtime`: settings of that name."""
+
+    @click.option(
+        "--runtime",
+        "kind",
+        metavar="KIND",
+        help="Where workers run: processes (of this machine), ray (a Ray cluster), or your own module:Class.",
+    )
+    @click.option(
+        "--address",
+        metavar="ADDRESS",
+        help="With --runtime ray: the cluster, auto, HOST:PORT or ray://HOST:PORT; default: one of its own, here.",
+    )
+    @functools.wraps(function)
+    def command(*arguments: Any, kind: str | None, address: str | None, **options: Any) -> Any:
+        settings = {} if kind is None else {"kind": kind, "address": ""}  # another kind has no address
+        return function(*arguments, runtime=settings | ({} if address is None else {"address": address}), **options)
+
+    return command
