@@ -57,6 +57,8 @@ PARAMETERS = {
     "selfplay agent_folder": MAKES_GAME,
     "selfplay out": NO_FOLDER,
     "resume run": MAKES_GAME,
+    "resume kind": NO_FOLDER,  # the user's own word
+    "resume address": NO_FOLDER,
     "reanalyze run": MAKES_NONE,
     "reanalyze agent_folder": MAKES_NONE,
     "describe agent": MAKES_NONE,
@@ -76,6 +78,8 @@ PARAMETERS = {
     "train folder": NO_FOLDER,
     "train source": MAKES_NONE,  # of a store, which may say what it holds
     "train overrides": NO_FOLDER,
+    "train kind": NO_FOLDER,
+    "train address": NO_FOLDER,
 }
 """Every parameter of any command that takes text or a path, but for `--env`: what becomes of its folder's game."""
 

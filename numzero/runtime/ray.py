@@ -60,7 +60,7 @@ except ModuleNotFoundError as missing:
         f"runtime.kind ray needs {missing.name}, which is not installed: pip install 'numzero[ray]'."
     ) from missing
 
-__all__ = ["RayRuntime"]
+__all__ = ["RayRuntime", "require_token", "share_of"]
 
 CALL_SECONDS = 0.2
 """A call stays with its actor so long where nothing is to be said sooner."""
@@ -581,9 +581,7 @@ class RayRuntime:
         future.add_done_callback(lambda done: self._heard.put(lambda: self._hear(worker, life, done)))
 
     def _grant(self, worker: _Worker) -> int:
-        """Units that a worker may have done in all: its share of what is left, or one stride, whoever asks first."""
-        left = self._allowed.get(worker.role, 0) - self._claims.of_others(worker) - worker.units
-        return worker.units + min(left, max(left // self._claims.num_at_work(worker), worker.stride))
+        return share_of(worker, self._allowed.get(worker.role, 0), self._claims)
 
     def _hear(self, worker: _Worker, life: int, done: Any) -> None:
         """What came of a call."""
@@ -834,6 +832,12 @@ class _Claims:
         return max(1, self._at_work[worker.role])
 
 
+def share_of(worker: _Worker, allowed: int, claims: _Claims) -> int:
+    """Units that a worker may have done in all: its share of what is left, or one stride, whoever asks first."""
+    left = allowed - claims.of_others(worker) - worker.units
+    return worker.units + min(left, max(left // claims.num_at_work(worker), worker.stride))
+
+
 def _version() -> str:
     """Of numzero, as it is installed here."""
     return metadata.version("numzero")
@@ -866,6 +870,8 @@ class _Library:
 
     def __init__(self, address: str, store: Path, num_workers: int) -> None:
         self._opened = contextlib.ExitStack()
+        self.folders: list[Path] = []
+        """Made for Ray's files."""
         self._is_own_instance = not address and not ray.is_initialized()
         try:
             if self._is_own_instance:
@@ -880,6 +886,7 @@ class _Library:
         """Processes of Ray on this machine that only this machine can reach."""
         self._opened.enter_context(family.no_orphans())
         folder = self._opened.enter_context(_folder_of(store))
+        self.folders.append(folder)
         self._opened.callback(ray.shutdown)
         with _local_settings():
             ray.init(
@@ -895,7 +902,7 @@ class _Library:
 
     def _connect(self, address: str) -> None:
         """Join a cluster as a driver, and send it the current folder."""
-        _require_token(address)
+        require_token(address)
         self._opened.callback(ray.shutdown)
         runtime_env = {"working_dir": os.getcwd(), "excludes": LEFT_OUT}
         try:
@@ -955,18 +962,15 @@ def _local_settings() -> Iterator[None]:
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # there Ray keeps to the loopback address, and so it does here
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     }
-    before = {name: os.environ.get(name) for name in (*wanted, "RAY_AUTH_MODE")}
-    os.environ.pop("RAY_AUTH_MODE", None)  # then Ray turns it on for what it starts
-    is_open = ray_constants.ENABLE_RAY_CLUSTER
-    os.environ.update(wanted)
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
-        with _begun_quietly():
+    with _begun_quietly():
+        is_open = ray_constants.ENABLE_RAY_CLUSTER
+        os.environ.update(wanted)
+        os.environ.pop("RAY_AUTH_MODE", None)  # then Ray turns it on for what it starts
+        ray_constants.ENABLE_RAY_CLUSTER = False
+        try:
             yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = is_open
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+        finally:
+            ray_constants.ENABLE_RAY_CLUSTER = is_open
 
 
 def _unheard(data: object, ignore_prefix: bool = False) -> None:
@@ -978,18 +982,21 @@ def _unheard(data: object, ignore_prefix: bool = False) -> None:
 def _begun_quietly() -> Iterator[None]:
     """Ray takes SIGTERM for itself, which would cost a run its last checkpoint, and says what users need not know."""
     before, logger = signal.getsignal(signal.SIGTERM), logging.getLogger("ray")
-    level = logger.level
+    level, environment = logger.level, dict(os.environ)
     logger.setLevel(logging.ERROR)
     rays_worker.print_to_stdstream = _unheard  # pages about a lost machine, on standard output; notices say it
     try:
         yield
     finally:
         logger.setLevel(level)
+        for name in os.environ.keys() - environment:
+            del os.environ[name]
+        os.environ.update(environment)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
 
 
-def _require_token(address: str) -> None:
+def require_token(address: str) -> None:
     """Whoever reaches a cluster's ports may run code on all of its machines, unless it asks for a token."""
     if os.environ.get("RAY_AUTH_MODE", "token") != "token":
         return  # the user's word

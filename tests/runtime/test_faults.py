@@ -13,8 +13,8 @@ import pytest
 from numzero.errors import EnvironmentFault
 from numzero.replay import GameStore
 from numzero.runtime.base import UNLIMITED, Notice, Place, RuntimeConfig
+from numzero.runtime.factory import make_runtime
 from numzero.runtime.inline import InlineRuntime
-from numzero.runtime.processes import ProcessRuntime
 from numzero.training.roles.selfplay import SelfPlayConfig, SelfPlayTask, selfplay, warm_up
 from tests.games import misbehaving
 from tests.tiny import CORRIDOR, GAMMA, SEARCH, model_files
@@ -27,7 +27,9 @@ SHORT = ["Raises", "Segfaults", "Hangs", "NanObservation"]
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="faults are signals")
 
 
-def play_with(names: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Notice]]:
+def play_with(
+    names: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str = "processes"
+) -> dict[str, list[Notice]]:
     """Play games of each environment in a worker of its own, to their end; what was said of each worker."""
     (folder / "faults").mkdir()
     monkeypatch.setenv(misbehaving.FAULTS, str(folder / "faults"))
@@ -41,7 +43,7 @@ def play_with(names: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -
     files = model_files(CORRIDOR)
     warm_up(tasks[0]._replace(game=CORRIDOR), files)
     patience = RuntimeConfig(patience_seconds=PATIENCE_SECONDS)
-    runtime = ProcessRuntime(Place(folder / "replay.sqlite", folder / "weights", patience))
+    runtime = make_runtime(kind, Place(folder / "replay.sqlite", folder / "weights", patience))
     try:
         runtime.publish(0, {"initial.onnx": files.initial, "recurrent.onnx": files.recurrent})
         runtime.allow("selfplay", UNLIMITED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import re
 import signal
@@ -76,7 +77,16 @@ OUTSIDE = f"{ROOT / 'tests' / 'runtime' / 'outside_runtime.py'}:ThreadRuntime"
 """One that nothing inside the package knows of."""
 
 
-@pytest.fixture(params=["inline", "processes", OUTSIDE], ids=["inline", "processes", "outside"])
+RAY = pytest.param(
+    "ray",
+    marks=[
+        pytest.mark.slow,  # a start takes 10 s of a core; the short form is in test_ray
+        pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed"),
+    ],
+)
+
+
+@pytest.fixture(params=["inline", "processes", OUTSIDE, RAY], ids=["inline", "processes", "outside", "ray"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     made = Bench(request.param, tmp_path)
     yield made
