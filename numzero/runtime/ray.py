@@ -64,8 +64,8 @@ __all__ = ["RayRuntime", "require_token", "share_of"]
 
 CALL_SECONDS = 0.2
 """A call stays with its actor so long where nothing is to be said sooner."""
-CALLS_PER_SECOND = 500
-"""Of all actors together, at most: with more than a hundred of them each call stays longer."""
+CALLS_PER_SECOND = 200
+"""Of all actors together, at most: with more than forty of them each call stays longer. One takes 1 ms here, or more."""
 GRANT_SECONDS = 5.0
 """What an actor was granted and has not used is another's, when nothing was heard of it for so long."""
 PUBLISH_SECONDS = 0.2
