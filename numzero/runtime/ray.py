@@ -65,7 +65,7 @@ __all__ = ["RayRuntime", "require_token", "share_of"]
 CALL_SECONDS = 0.2
 """A call stays with its actor so long where nothing is to be said sooner."""
 CALLS_PER_SECOND = 200
-"""Of all actors together, at most: with more than forty of them each call stays longer. One costs the head 1 ms or 2."""
+"""Of all actors together, at most: with more than forty each call stays longer. One costs the head 1 ms or 2."""
 GRANT_SECONDS = 5.0
 """What an actor was granted and has not used is another's, when nothing was heard of it for so long."""
 PUBLISH_SECONDS = 0.2
@@ -1004,7 +1004,7 @@ def require_token(address: str) -> None:
     if not os.environ.get("RAY_AUTH_TOKEN") and not file.is_file():
         raise UserError(
             f"a Ray cluster needs a token, since who reaches it may run code there; there is none for {address}: no "
-            f"RAY_AUTH_TOKEN and no file {file}. Make one (Ray's command get-auth-token), give it to every machine, and "
-            "start Ray there with RAY_AUTH_MODE=token. In a network that is yours alone RAY_AUTH_MODE=disabled does "
-            "without."
+            f"RAY_AUTH_TOKEN and no file {file}. Make one (Ray's command get-auth-token), give it to every machine, "
+            "and start Ray there with RAY_AUTH_MODE=token. In a network that is yours alone RAY_AUTH_MODE=disabled "
+            "does without."
         )
