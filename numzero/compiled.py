@@ -33,8 +33,9 @@ import re
 import secrets
 import stat
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType
 from typing import Any, NamedTuple, TypeVar
@@ -50,6 +51,8 @@ __all__ = [
     "fast_kernel",
     "fused_kernel",
     "kernel",
+    "on_threads",
+    "parallel_kernel",
     "reordered_kernel",
     "search_inline",
     "search_kernel",
@@ -112,6 +115,26 @@ fast_kernel: _Decorator[Any] = _decorator(fastmath={"reassoc", "contract"}, erro
 # compiles it once (a first search on a machine: 14 s of one core; 31 with everything inlined by Numba).
 search_kernel: _Decorator[Any] = _decorator(nogil=True, error_model="numpy", _nrt=False)
 """Allocates nothing, counts no references, and lets other threads run."""
+
+# Threads of Numba's own, not of Python's: these are told to begin in some 10 us, Python's in 10 us each, one by one.
+parallel_kernel: _Decorator[Any] = _decorator(parallel=True, nogil=True, error_model="numpy")
+"""`numba.prange` inside runs on several threads; such kernels are called inside `on_threads` only."""
+_one_call = threading.Lock()
+
+
+@contextlib.contextmanager
+def on_threads(num_threads: int) -> Iterator[None]:
+    """Inside, parallel kernels run on so many threads, or on as many as Numba has.
+
+    One call at a time in a process: Numba's threads would end it otherwise.
+    """
+    with _one_call:
+        before = numba.get_num_threads()
+        numba.set_num_threads(max(1, min(num_threads, config.NUMBA_NUM_THREADS)))
+        try:
+            yield
+        finally:
+            numba.set_num_threads(before)
 
 
 def search_inline(function: _Function) -> _Function:

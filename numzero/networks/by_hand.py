@@ -61,14 +61,14 @@ class Linear(Stage):
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         super().__init__(len(weight))
-        self._parameter, self._bias = weight, bias
+        self.parameter, self.bias = weight, bias
         self.weight = weight.detach()
         self._transposed = self.weight.t()
         self.extra: Sequence[torch.Tensor] = ()
 
     def forward(self, k: int, x: torch.Tensor) -> torch.Tensor:
         """See `Stage`."""
-        bias = self._bias if self._bias is not None else self.extra[k]
+        bias = self.bias if self.bias is not None else self.extra[k]
         return torch.addmm(bias, x, self._transposed, out=self.output[k])
 
     def backward(self, k: int, x: torch.Tensor, d_output: torch.Tensor, d_x: torch.Tensor) -> None:
@@ -77,9 +77,9 @@ class Linear(Stage):
 
     def write_gradients(self, inputs: torch.Tensor, d_outputs: torch.Tensor) -> None:
         """See `Stage`."""
-        torch.mm(d_outputs.t(), inputs, out=self._parameter.grad)
-        if self._bias is not None:
-            torch.sum(d_outputs, 0, out=self._bias.grad)
+        torch.mm(d_outputs.t(), inputs, out=self.parameter.grad)
+        if self.bias is not None:
+            torch.sum(d_outputs, 0, out=self.bias.grad)
 
 
 class Elementwise(Stage):
@@ -87,6 +87,7 @@ class Elementwise(Stage):
 
     def __init__(self, size: int, compiled: Compiled) -> None:
         super().__init__(size)
+        self.compiled = compiled
         aten = torch.ops.aten
         # torch's own function where there is one: it is called in half the time that its operator takes.
         self._forward = getattr(torch, compiled.forward, None) or getattr(aten, compiled.forward).out
@@ -118,8 +119,8 @@ class Norm(Stage):
         self, size: int, epsilon: float, scale: torch.Tensor | None = None, shift: torch.Tensor | None = None
     ) -> None:
         super().__init__(size)
-        self._parameters = scale, shift
-        self._epsilon = np.float32(epsilon)
+        self.parameters = scale, shift
+        self.epsilon = np.float32(epsilon)
         self._scale = np.ones(size, np.float32) if scale is None else scale.detach().numpy()
         self._shift = np.zeros(size, np.float32) if shift is None else shift.detach().numpy()
 
@@ -132,7 +133,7 @@ class Norm(Stage):
     def forward(self, k: int, x: torch.Tensor) -> torch.Tensor:
         """See `Stage`."""
         y = self.output[k]
-        normalize(x.numpy(), self._scale, self._shift, self._epsilon, self._moment[k], y.numpy())
+        normalize(x.numpy(), self._scale, self._shift, self.epsilon, self._moment[k], y.numpy())
         return y
 
     def backward(self, k: int, x: torch.Tensor, d_output: torch.Tensor, d_x: torch.Tensor) -> None:
@@ -141,7 +142,7 @@ class Norm(Stage):
 
     def write_gradients(self, inputs: torch.Tensor, d_outputs: torch.Tensor) -> None:
         """See `Stage`."""
-        scale, shift = self._parameters
+        scale, shift = self.parameters
         if scale is not None and shift is not None:
             d_scale, d_shift = cast(torch.Tensor, scale.grad), cast(torch.Tensor, shift.grad)
             sum_affine(d_outputs.numpy(), inputs.numpy(), self._moments, d_scale.numpy(), d_shift.numpy())

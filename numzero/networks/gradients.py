@@ -2,7 +2,7 @@
 
 Knows the parts of a network and how a window runs through them; knows nothing of targets, losses or optimisers.
 `AutogradUnroll` differentiates whatever layers do. `ByHandUnroll` is faster where all of them say how (`Layer.stages`),
-and is believed only where it gives the same numbers.
+and is believed only where it gives the same numbers; so is `PlainSplitUnroll`, which has several threads.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ import torch
 from numzero.networks.by_hand import Linear, Stage, backward, forward, sum_rows, write_gradients
 from numzero.networks.layers import DynamicsStages
 from numzero.networks.network import MuZeroNetwork
+from numzero.networks.split import PlainSplitUnroll
+from numzero.networks.split_kernels import part_bounds
+from numzero.networks.team import Team
 from numzero.networks.trials import MAGNITUDES, TRIAL_SCALES, random_weights
 
-__all__ = ["AutogradUnroll", "ByHandUnroll", "Unroll", "make_unroll", "scale_gradient"]
+__all__ = ["AutogradUnroll", "ByHandUnroll", "SplitAutogradUnroll", "Unroll", "make_unroll", "scale_gradient"]
 
 
 class Unroll(Protocol):
@@ -39,7 +42,7 @@ class Unroll(Protocol):
         """
 
 
-def make_unroll(network: MuZeroNetwork, gradient_scale: float) -> Unroll:
+def make_unroll(network: MuZeroNetwork, gradient_scale: float, num_threads: int = 1) -> Unroll:
     """The fastest right way for this network, whose parameters must stay where they are.
 
     Each has a `grad`, or none has: then `represent` alone may be called.
@@ -47,8 +50,13 @@ def make_unroll(network: MuZeroNetwork, gradient_scale: float) -> Unroll:
     Args:
         network: its layers say whether gradients by hand are to be had, and numbers say whether these are right.
         gradient_scale: multiplies the gradient at each dynamics input.
+        num_threads: above 1 a batch is split by rows into so many parts; sums are rounded otherwise then.
     """
     automatic = AutogradUnroll(network, gradient_scale)
+    if num_threads > 1:
+        split = PlainSplitUnroll.of(network, gradient_scale, num_threads)
+        fits = split is not None and _agree(network, split, automatic)
+        return split if split is not None and fits else SplitAutogradUnroll(network, gradient_scale, num_threads)
     by_hand = ByHandUnroll.of(network, gradient_scale)
     return by_hand if by_hand is not None and _agree(network, by_hand, automatic) else automatic
 
@@ -107,14 +115,18 @@ class AutogradUnroll:
 
     def forward(self, observation: torch.Tensor, action: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Unroll`."""
+        self._latents, self._outputs = self.unrolled(observation, action)
+        return self._latents.detach(), self._outputs.detach()
+
+    def unrolled(self, observation: torch.Tensor, action: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Latents and outputs as `forward` has them, with their graphs."""
         latent = self._network.represent(observation)  # [B, *H]
         latents = [latent]
         for k in range(action.shape[1]):
             latent = self._network.dynamics(scale_gradient(latent, self._scale), action[:, k])
             latents.append(latent)
-        self._latents = torch.cat(latents)  # [(K+1) B, *H]
-        self._outputs = self._network.prediction(self._latents)
-        return self._latents.detach(), self._outputs.detach()
+        together = torch.cat(latents)  # [(K+1) B, *H]
+        return together, self._network.prediction(together)
 
     def backward(self, d_latents: torch.Tensor | None, d_outputs: torch.Tensor) -> None:
         """See `Unroll`."""
@@ -125,6 +137,66 @@ class AutogradUnroll:
         if d_latents is not None:
             total = total + (self._latents * d_latents).sum()
         torch.autograd.backward([total])
+
+
+class SplitAutogradUnroll:
+    """See `Unroll`; for any body, a part of the batch on each thread, gradients summed part after part.
+
+    torch lets go of Python's lock in each of its operations, which are large where autograd is worth its bookkeeping.
+    """
+
+    def __init__(self, network: MuZeroNetwork, gradient_scale: float, num_threads: int) -> None:
+        self._network = network
+        self._team = Team(num_threads)
+        self._part = AutogradUnroll(network, gradient_scale)
+        self._parameters = list(network.parameters())
+
+    def represent(self, observation: torch.Tensor) -> torch.Tensor:
+        """See `Unroll`."""
+        bounds = part_bounds(len(observation), self._team.size)
+        parts = self._team.map(lambda t: self._part.represent(observation[bounds[t] : bounds[t + 1]]))
+        return torch.cat(parts)
+
+    def forward(self, observation: torch.Tensor, action: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `Unroll`."""
+        self._bounds = bounds = part_bounds(len(observation), self._team.size)
+        self._steps = action.shape[1] + 1
+
+        def unroll(t: int) -> tuple[torch.Tensor, torch.Tensor]:
+            rows = slice(bounds[t], bounds[t + 1])
+            return self._part.unrolled(observation[rows], action[rows])
+
+        self._results = self._team.map(unroll)  # of each part [(K+1) b, ...]
+        with torch.no_grad():
+            latents, outputs = (self._joined([part[i] for part in self._results]) for i in range(2))
+        return latents, outputs
+
+    def backward(self, d_latents: torch.Tensor | None, d_outputs: torch.Tensor) -> None:
+        """See `Unroll`."""
+
+        def differentiate(t: int) -> tuple[torch.Tensor, ...]:
+            latents, outputs = self._results[t]
+            total = (outputs * self._of_part(t, d_outputs)).sum()  # as `AutogradUnroll` has it
+            if d_latents is not None:
+                total = total + (latents * self._of_part(t, d_latents)).sum()
+            return torch.autograd.grad(total, self._parameters, allow_unused=True, materialize_grads=True)
+
+        parts = self._team.map(differentiate)
+        with torch.no_grad():
+            for i, parameter in enumerate(self._parameters):
+                total = cast(torch.Tensor, parameter.grad).copy_(parts[0][i])
+                for part in parts[1:]:
+                    total.add_(part[i])
+
+    def _joined(self, parts: list[torch.Tensor]) -> torch.Tensor:
+        """Rows of parts, step by step, to those of the batch `[(K+1) B, ...]`."""
+        steps = [part.detach().reshape(self._steps, -1, *part.shape[1:]) for part in parts]
+        return torch.cat(steps, 1).flatten(0, 1)
+
+    def _of_part(self, t: int, rows: torch.Tensor) -> torch.Tensor:
+        """The reverse, for one part."""
+        steps = rows.reshape(self._steps, -1, *rows.shape[1:])  # [K+1, B, ...]
+        return steps[:, self._bounds[t] : self._bounds[t + 1]].flatten(0, 1)
 
 
 def scale_gradient(x: torch.Tensor, scale: float) -> torch.Tensor:

@@ -117,6 +117,9 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The gradient is multiplied by it at each dynamics step; MuZero 0.5."""
     symmetries: bool = True
     """Turn each window by a random symmetry of the game, where it has any."""
+    threads: int = 0
+    """Threads that an update is split over, by rows of its batch; the same number gives the same bits. 0: one where
+    everything is done in one process, which is the same everywhere; else the cores that workers leave free."""
 
     @property
     def looks_ahead(self) -> bool:
@@ -148,6 +151,7 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
             consistency_weight=at_least(0),
             loss_weight=at_least(0),
             dynamics_gradient_scale=at_least(0),
+            threads=at_least(0, MOST_WORKERS),
         )
 
 

@@ -89,8 +89,19 @@ _Matrix = tuple[ir.Value, ir.Value]
 """Address of the first element, and bytes from row to row."""
 
 
-def emit_tile(builder: ir.IRBuilder, num_rows: int, y: _Matrix, x: _Matrix, w: _Matrix, num_inputs: ir.Value) -> None:
-    """Write y[r, :LANES] += sum_i x[r, i] * w[i, :LANES] for `num_rows` rows; the sums stay in registers."""
+def emit_tile(
+    builder: ir.IRBuilder,
+    num_rows: int,
+    y: _Matrix,
+    x: _Matrix,
+    w: _Matrix,
+    num_inputs: ir.Value,
+    x_step: ir.Value = _INT64(4),  # noqa: B008  (a constant)
+) -> None:
+    """Write y[r, :LANES] += sum_i x[r, i] * w[i, :LANES] for `num_rows` rows; the sums stay in registers.
+
+    x_step: bytes from one element of a row of x to the next; those of a matrix that lies transposed are far apart.
+    """
     ys = [builder.add(y[0], builder.mul(y[1], _INT64(r))) for r in range(num_rows)]
     xs = [builder.add(x[0], builder.mul(x[1], _INT64(r))) for r in range(num_rows)]
     begin = [_load(builder, at, _VECTOR) for at in ys]
@@ -101,7 +112,7 @@ def emit_tile(builder: ir.IRBuilder, num_rows: int, y: _Matrix, x: _Matrix, w: _
     i = builder.phi(_INT64)
     sums = [builder.phi(_VECTOR) for _ in range(num_rows)]
     row = _load(builder, builder.add(w[0], builder.mul(w[1], i)), _VECTOR)
-    offset = builder.mul(i, _INT64(4))
+    offset = builder.mul(i, x_step)
     new = []
     for r in range(num_rows):
         factor = _splat(builder, _load(builder, builder.add(xs[r], offset), _FLOAT))

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from numzero.networks.split_kernels import part_bounds
+from numzero.networks.team import Team
 from numzero.training.learning.optimizer import AdamW
 
 __all__ = ["MOST_DISTANCE", "Projection", "flat_gradient", "flatten"]
@@ -39,9 +41,10 @@ class Projection:
     Args:
         latent_shape: `*H`.
         weight_decay: AdamW's.
+        num_threads: above 1 rows are split into so many parts; sums are rounded otherwise then.
     """
 
-    def __init__(self, latent_shape: tuple[int, ...], weight_decay: float) -> None:
+    def __init__(self, latent_shape: tuple[int, ...], weight_decay: float, num_threads: int = 1) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self._project = _layers(math.prod(latent_shape), SIZE, SIZE)
@@ -51,22 +54,44 @@ class Projection:
         self._averages = nn.ModuleList([self._average, copy.deepcopy(self._predict).requires_grad_(False)])
         parameters, averages = flatten(self._both), flatten(self._averages)
         self._gradients = flat_gradient(self._both)
-        self._optimizer = AdamW(parameters.numpy(), averages.numpy(), weight_decay)
+        self._optimizer = AdamW(parameters.numpy(), averages.numpy(), weight_decay, num_threads)
+        self._team = Team(num_threads) if num_threads > 1 else None
 
     def loss(self, found: torch.Tensor, wanted: torch.Tensor, count: _Float32Array) -> tuple[float, torch.Tensor]:
         """The weighted sum of distances, and its gradient at `found`; fills the gradient of its own weights.
 
         found, wanted: `[N, *H]` unrolled latents, and encodings of the real observations. count: `[N]`.
         """
-        self._gradients.zero_()
+        if self._team is None:
+            self._gradients.zero_()
+            latent, loss = self._distance(found, wanted, count)
+            loss.backward()  # type: ignore[no-untyped-call]
+            assert latent.grad is not None
+            return float(loss.detach()), latent.grad.view_as(found)
+        bounds, both = part_bounds(len(found), self._team.size), list(self._both.parameters())
+
+        def differentiate(t: int) -> tuple[float, tuple[torch.Tensor, ...]]:
+            rows = slice(bounds[t], bounds[t + 1])
+            latent, loss = self._distance(found[rows], wanted[rows], count[rows])
+            return float(loss.detach()), torch.autograd.grad(loss, [latent, *both])
+
+        losses, gradients = zip(*self._team.map(differentiate), strict=True)
+        with torch.no_grad():
+            sums = [torch.cat([part.reshape(-1) for part in gradient[1:]]) for gradient in gradients]
+            self._gradients.copy_(sums[0])
+            for part in sums[1:]:
+                self._gradients.add_(part)
+        return sum(losses), torch.cat([gradient[0] for gradient in gradients]).view_as(found)
+
+    def _distance(
+        self, found: torch.Tensor, wanted: torch.Tensor, count: _Float32Array
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Latents `[N, H]` that ask for a gradient, and their weighted distances' sum."""
         latent = found.detach().flatten(1).requires_grad_()  # [N, H]
         with torch.no_grad():
             goal = self._average(wanted.flatten(1))  # [N, SIZE]
         likeness = functional.cosine_similarity(self._predict(self._project(latent)), goal, dim=1)  # [N]
-        loss = (torch.from_numpy(count) * (1.0 - likeness)).sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        assert latent.grad is not None
-        return float(loss.detach()), latent.grad.view_as(found)
+        return latent, (torch.from_numpy(count) * (1.0 - likeness)).sum()
 
     def step(self, rate: float, num_done: int, average_decay: float) -> None:
         """Learn from the gradient of the last loss; see `AdamW.step`."""

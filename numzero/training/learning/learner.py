@@ -31,6 +31,7 @@ from numzero.training.config import LearnerConfig
 from numzero.training.learning.consistency import MOST_DISTANCE, Projection, flat_gradient, flatten
 from numzero.training.learning.losses import add_entropy, cross_entropy, exponentials, squared_distance
 from numzero.training.learning.optimizer import AdamW, norm
+from numzero.training.learning.split_losses import split_cross_entropies
 
 __all__ = ["Learner", "OwnLoss", "Predictions", "Update"]
 
@@ -90,7 +91,8 @@ class Learner:
     """
 
     def __init__(self, network: MuZeroNetwork, config: LearnerConfig, num_updates: int) -> None:
-        torch.set_num_threads(1)  # more threads gain nothing at these sizes, and make sums depend on the machine
+        torch.set_num_threads(1)  # torch's own gain nothing at these sizes, and make sums depend on the machine
+        threads = max(1, config.threads)
         self.network = network
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.average.share_numbers(network)  # goals of one are the other's
@@ -100,12 +102,13 @@ class Learner:
         self._parameters, self._average_parameters = flatten(network), flatten(self.average)
         self._gradients = flat_gradient(network)
         scale = config.dynamics_gradient_scale
-        self._unroll = make_unroll(network, scale) if network.chance is None else ChanceUnroll(network, scale)
-        self._goals = make_unroll(self.average, config.dynamics_gradient_scale)
+        self._unroll = make_unroll(network, scale, threads) if network.chance is None else ChanceUnroll(network, scale)
+        self._goals = make_unroll(self.average, scale, threads)
         projects = config.consistency_weight > 0.0 and config.consistency == "projected"
-        self._projection = Projection(network.latent_shape, config.weight_decay) if projects else None
+        self._projection = Projection(network.latent_shape, config.weight_decay, threads) if projects else None
         self._own_loss: OwnLoss | None = load(config.loss, "learner.loss") if config.loss else None
-        self._optimizer = AdamW(self._parameters.numpy(), self._average_parameters.numpy(), config.weight_decay)
+        vectors = self._parameters.numpy(), self._average_parameters.numpy()
+        self._optimizer = AdamW(*vectors, config.weight_decay, threads)
 
     @property
     def num_parameters(self) -> int:
@@ -246,6 +249,8 @@ def head_losses(
 
     weights: `[K+1, B]`. outputs: `[(K+1) B, outputs]` logits. Of K afterstates as of K + 1 positions.
     """
+    if config.threads > 1:
+        return split_head_losses(heads, config, batch, weights, outputs)
     logits, power = exponentials(outputs, tuple(head.columns.stop for head in heads.values()))
     gradient, losses = np.zeros_like(outputs), {}
     for name, head in heads.items():
@@ -259,6 +264,40 @@ def head_losses(
             share = np.float32(config.entropy_weight) * count.reshape(-1)
             losses["entropy"] = add_entropy(goal, share, power[:, head.columns], gradient[:, head.columns])
     return losses, power, gradient
+
+
+def split_head_losses(
+    heads: Heads, config: LearnerConfig, batch: Batch | AfterstateGoals, weights: _Float32Array, outputs: _Float32Array
+) -> tuple[dict[str, float], _Float32Array, _Float32Array]:
+    """As `head_losses`, on several threads."""
+    num_positions, num_rows = weights.shape
+    entropy_weight = config.entropy_weight if "policy" in heads else 0.0  # whose head is the first
+    sizes = [head.size if head.bins is None else 1 for head in heads.values()]  # columns of goals
+    goals = np.zeros((num_positions, num_rows, sum(sizes)), np.float32)  # [K+1, B, columns]
+    counts = np.zeros((num_positions, num_rows, len(heads)), np.float32)  # [K+1, B, heads]
+    table, bins, column = [], [np.zeros(0, np.float32)], 0
+    for place, (size, (name, head)) in enumerate(zip(sizes, heads.items(), strict=True)):
+        target, first = getattr(batch, f"{name}_target").swapaxes(0, 1), int(head.of_step)  # [K+1 or K, B, ...]
+        goals[first:, :, column : column + size] = target.reshape(*target.shape[:2], size)
+        mask = getattr(batch, f"{name}_mask").T
+        counts[first:, :, place] = getattr(config, f"{name}_weight") * weights[first:] * mask
+        own = np.zeros(0, np.float32) if head.bins is None else head.bins
+        table.append((head.begin, head.size, column, sum(map(len, bins)), len(own)))
+        bins.append(own)
+        column += size
+    sums, probability, gradient = split_cross_entropies(
+        np.array(table, np.int64),
+        np.concatenate(bins),
+        goals.reshape(-1, column),
+        counts.reshape(-1, len(heads)),
+        outputs,
+        entropy_weight,
+        config.threads,
+    )
+    losses = dict(zip(heads, sums.tolist(), strict=False))
+    if entropy_weight > 0.0:
+        losses["entropy"] = float(sums[-1])
+    return losses, probability, gradient
 
 
 class AfterstateGoals(NamedTuple):

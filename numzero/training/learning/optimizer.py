@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numba import prange
 from numpy.typing import NDArray
 
-from numzero.compiled import kernel, reordered_kernel, unchecked_kernel
+from numzero.compiled import kernel, on_threads, parallel_kernel, reordered_kernel, unchecked_kernel
 
 __all__ = ["AdamW", "norm"]
 
@@ -27,12 +28,16 @@ class AdamW:
         parameters: `[P]` changed in place.
         average: `[P]` changed in place.
         weight_decay: shrinks every parameter by rate times this.
+        num_threads: that each take a part of the vectors; the numbers are the same.
     """
 
-    def __init__(self, parameters: _Float32Array, average: _Float32Array, weight_decay: float) -> None:
+    def __init__(
+        self, parameters: _Float32Array, average: _Float32Array, weight_decay: float, num_threads: int = 1
+    ) -> None:
         self.parameters, self.average = parameters, average
         self.mean, self.square = np.zeros_like(parameters), np.zeros_like(parameters)
         self._weight_decay = weight_decay
+        self._num_threads = num_threads
 
     def step(self, gradient: _Float32Array, scale: float, rate: float, num_done: int, average_decay: float) -> None:
         """One update by `scale` times `gradient` `[P]`, after `num_done` others."""
@@ -40,8 +45,15 @@ class AdamW:
         second = 1.0 - SQUARE_DECAY ** (num_done + 1)
         step, spread = np.float32(rate / first), np.float32(1.0 / math.sqrt(second))
         kept = np.float32(1.0 - rate * self._weight_decay)
+        share = np.float32(1.0 - average_decay)
+        if self._num_threads > 1:
+            vectors = self.parameters, gradient, self.mean, self.square, self.average
+            numbers = np.float32(scale), step, spread, kept, share
+            with on_threads(self._num_threads):
+                _step_parts(self._num_threads, *vectors, *numbers)
+            return
         _step(self.parameters, np.float32(scale), gradient, self.mean, self.square, step, spread, kept)
-        _follow(self.average, self.parameters, np.float32(1.0 - average_decay))
+        _follow(self.average, self.parameters, share)
 
 
 @unchecked_kernel
@@ -67,6 +79,26 @@ def _step(
 def _follow(average: _Float32Array, parameters: _Float32Array, share: np.float32) -> None:
     for i in range(parameters.size):
         average[i] += share * (parameters[i] - average[i])
+
+
+@parallel_kernel
+def _step_parts(
+    num_parts: int,
+    parameters: _Float32Array,
+    gradient: _Float32Array,
+    mean: _Float32Array,
+    square: _Float32Array,
+    average: _Float32Array,
+    scale: np.float32,
+    step: np.float32,
+    spread: np.float32,
+    kept: np.float32,
+    share: np.float32,
+) -> None:
+    for t in prange(num_parts):
+        part = slice(parameters.size * t // num_parts, parameters.size * (t + 1) // num_parts)
+        _step(parameters[part], scale, gradient[part], mean[part], square[part], step, spread, kept)
+        _follow(average[part], parameters[part], share)
 
 
 @reordered_kernel
