@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
@@ -30,6 +30,7 @@ from numzero.judging.evaluate import Progress, measure
 from numzero.judging.opponents import named_opponent
 from numzero.judging.play import play_episode
 from numzero.judging.positions import Sight, look
+from numzero.limits import num_cores
 from numzero.metrics import Event
 from numzero.outside import leave_import
 from numzero.replay import MEBIBYTE
@@ -74,7 +75,7 @@ def train(
     folder: Path,
     *,
     seed: int = 0,
-    workers: int | None = None,
+    workers: int | Literal["auto"] | None = None,
     reanalyze_workers: int | None = None,
     source: Path | None = None,
     steps: int | None = None,
@@ -89,7 +90,8 @@ def train(
             `general` is fitted: "CartPole-v1", "my_env.py:Env(size=3)"; see `numzero.games.make_game`.
         folder: of the run; new or empty.
         seed: decides all that is drawn.
-        workers: self-play processes; 0: everything in this one, bit for bit reproducible; None: as the preset says.
+        workers: self-play processes; 0: everything in this one, bit for bit reproducible; None: as the preset says;
+            "auto": the cores are divided by what playing, searching again and learning cost, measured in seconds.
         reanalyze_workers: processes that search stored games again; None: as the preset says.
         source: learn from the games of this run or store alone; no environment is started.
         steps: of the environment, as many as the run takes: sets `schedule.num_updates`; None: as the preset says.
@@ -121,7 +123,7 @@ def prepare_train(
     folder: Path,
     *,
     seed: int = 0,
-    workers: int | None = None,
+    workers: int | Literal["auto"] | None = None,
     reanalyze_workers: int | None = None,
     source: Path | None = None,
     steps: int | None = None,
@@ -136,10 +138,13 @@ def prepare_train(
     if steps is not None:
         config = _lasting(config, steps, source)
     if source is not None:
-        workers, reanalyze_workers = workers or 0, reanalyze_workers or 0
+        workers, reanalyze_workers = workers if isinstance(workers, int) else 0, reanalyze_workers or 0
+    training_run, found = _checked(config.game, seed) if check and source is None else (_training_run(), [])
+    divided = ""
+    if workers == "auto":
+        config, workers, reanalyze_workers, divided = _divided(config, seed, reanalyze_workers)
     if reanalyze_workers is None:  # none where everything is done in one process
         reanalyze_workers = 0 if workers == 0 else config.processes.reanalyze_workers
-    training_run, found = _checked(config.game, seed) if check and source is None else (_training_run(), [])
     run = training_run(
         config,
         folder,
@@ -151,6 +156,8 @@ def prepare_train(
     )
     if words:
         run.note("preset", words)
+    if divided:
+        run.note("cores", divided)
     for sentence in found:
         run.note("check", sentence)
     return run
@@ -167,6 +174,24 @@ def _lasting(config: RunConfig, steps: int, source: Path | None) -> RunConfig:
             f"a run must have {least:,} steps or more, which its first update needs; got {steps:,}. Raise it."
         )
     return msgspec.structs.replace(config, schedule=msgspec.structs.replace(config.schedule, num_updates=updates))
+
+
+def _divided(config: RunConfig, seed: int, reanalyze_workers: int | None) -> tuple[RunConfig, int, int, str]:
+    """The cores of this machine among players, searchers and the learner, where these were not asked for; in words."""
+    from numzero.training.shares import divide, measure_costs, most_threads
+
+    cores, costs = num_cores(), measure_costs(config, seed)
+    if costs is None:
+        players = max(1, cores - 1)
+        words = f"no game ended soon enough to see what learning costs; {players} of {cores} cores play."
+        return config, players, reanalyze_workers or 0, words
+    shares = divide(costs, cores, most_threads(config))
+    learner = (
+        config.learner if config.learner.threads else msgspec.structs.replace(config.learner, threads=shares.threads)
+    )
+    words = f"{cores} cores: {shares.in_words()}; an update takes {costs.in_words()} of one core."
+    asked = shares.reanalyze_workers if reanalyze_workers is None else reanalyze_workers
+    return msgspec.structs.replace(config, learner=learner), shares.workers, asked, words
 
 
 def _checked(game: str, seed: int) -> tuple[type[TrainingRun], list[str]]:

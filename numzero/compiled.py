@@ -129,8 +129,8 @@ def on_threads(num_threads: int) -> Iterator[None]:
     One call at a time in a process: Numba's threads would end it otherwise.
     """
     with _one_call:
-        before = numba.get_num_threads()
-        numba.set_num_threads(max(1, min(num_threads, config.NUMBA_NUM_THREADS)))
+        before, most = numba.get_num_threads(), int(config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+        numba.set_num_threads(max(1, min(num_threads, most)))
         try:
             yield
         finally:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 __all__ = ["ABOVE_0", "ANY_ABOVE_0", "BELOW_1", "LARGEST_BUDGET", "LARGEST_FLOAT", "LARGEST_SIZE", "SHARE"]
-__all__ += ["SMALLEST_FLOAT", "Limit", "at_least", "beyond", "machine_bytes", "seen", "whole"]
+__all__ += ["SMALLEST_FLOAT", "Limit", "at_least", "beyond", "machine_bytes", "num_cores", "seen", "whole"]
 
 LARGEST_BUDGET = 1_000_000
 """Simulations of a search: a tree of them takes 100 MB and more, by the number of actions."""
@@ -26,6 +26,13 @@ _LARGEST = 2**31 - 1
 
 
 _MEMORY_UNKNOWN = 2**36
+
+
+def num_cores() -> int:
+    """Cores that this process may use; 1 where the system does not say."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def machine_bytes() -> int:

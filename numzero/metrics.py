@@ -37,6 +37,8 @@ class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
     num_updates: int
     num_parameters: int
     reanalyze_workers: int = 0
+    learner_threads: int = 1
+    """Over which an update is split."""
     num_players: int = 1
     reward_threshold: float | None = None
     """As `GameSpec.reward_threshold`."""

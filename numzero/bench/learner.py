@@ -5,6 +5,8 @@ Knows presets, batches and clocks; needs torch and onnx only when it is asked to
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -22,12 +24,16 @@ __all__ = ["LEARNER_PRESETS", "bench_learner"]
 LEARNER_PRESETS = ("tictactoe", "cartpole")
 
 
-def bench_learner(preset: str, batch_size: int, seconds: float) -> dict[str, Any]:
-    """Time updates of a preset's network, making their batches, and the matrix products of an update alone.
+def bench_learner(
+    preset: str, batch_size: int, seconds: float, threads: tuple[int, ...] = (1,)
+) -> list[dict[str, Any]]:
+    """Time updates of a preset's network on so many threads, in turns, making their batches, and the products alone.
 
     Returns:
-        `updates_per_second`; `arithmetic_per_second`, how often the products alone could be made; `ratio` of the two,
-        1 at best; `batch_share`, the time it takes to draw and gather a batch over that of an update.
+        for each number of threads `threads`; `updates_per_second`; `speedup` over the first, and `of_linear`, that over
+        how many times as many threads there are; `arithmetic_per_second`, how often the products alone could be made
+        on one core; `ratio` of the two, 1 at best on one thread; `batch_share`, the time it takes to draw and gather a
+        batch over that of an update.
     """
     from numzero.networks.arithmetic import update_products
     from numzero.networks.network import make_network
@@ -40,9 +46,14 @@ def bench_learner(preset: str, batch_size: int, seconds: float) -> dict[str, Any
     game.close()
     frames = FrameStack(spec, config.observation)
     symmetries = seen_symmetries(symmetries, frames)
-    network = make_network(frames.shape, spec.num_actions, config.network, seed=0)
-    learner = Learner(network, config.learner, num_updates=10**9)
-    config = msgspec.structs.replace(config, learner=msgspec.structs.replace(config.learner, batch_size=batch_size))
+    settings = msgspec.structs.replace(config.learner, batch_size=batch_size)
+    config = msgspec.structs.replace(config, learner=settings)
+    networks = [make_network(frames.shape, spec.num_actions, config.network, seed=0) for _ in threads]
+    learners = [
+        Learner(network, msgspec.structs.replace(settings, threads=count), num_updates=10**9)
+        for network, count in zip(networks, threads, strict=True)
+    ]
+    network = networks[0]
     rng, window = np.random.default_rng(0), _random_window(spec)
     consistency = config.learner.consistency_weight > 0.0
     products = update_products(network, batch_size, config.targets.unroll_steps, consistency=consistency)
@@ -52,16 +63,23 @@ def bench_learner(preset: str, batch_size: int, seconds: float) -> dict[str, Any
         return draw_batch(window, config, symmetries, rng, with_discount=with_discount, frames=frames)[0]
 
     batch = draw()
-    update, drawing, arithmetic = median_times([lambda: learner.update(batch), draw, products], seconds)
-    return {
-        "preset": preset,
-        "batch": batch_size,
-        "parameters": learner.num_parameters,
-        "updates_per_second": 1.0 / update,
-        "arithmetic_per_second": 1.0 / arithmetic,
-        "ratio": update / arithmetic,
-        "batch_share": drawing / update,
-    }
+    updates: list[Callable[[], object]] = [partial(learner.update, batch) for learner in learners]
+    *times, drawing, arithmetic = median_times([*updates, draw, products], seconds)
+    return [
+        {
+            "preset": preset,
+            "batch": batch_size,
+            "threads": count,
+            "parameters": learners[0].num_parameters,
+            "updates_per_second": 1.0 / update,
+            "speedup": times[0] / update,
+            "of_linear": times[0] / update * threads[0] / count,
+            "arithmetic_per_second": 1.0 / arithmetic,
+            "ratio": update / arithmetic,
+            "batch_share": drawing / update,
+        }
+        for count, update in zip(threads, times, strict=True)
+    ]
 
 
 def _random_window(spec: GameSpec) -> Window:

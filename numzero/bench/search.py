@@ -16,7 +16,7 @@ from numzero.bench.clock import median_times
 from numzero.inference import OnnxModel
 from numzero.search import InitialOutput, Model, RecurrentOutput, Search, SearchConfig, memory_bytes
 
-__all__ = ["WORKLOADS", "StubModel", "Workload", "bench_search"]
+__all__ = ["WORKLOADS", "StubModel", "Workload", "bench_search", "workload_model"]
 
 
 class Workload(NamedTuple):
@@ -101,7 +101,7 @@ def bench_search(workload: Workload, batch_size: int, rule: str, seconds: float)
     config = SearchConfig(rule=rule, num_simulations=workload.num_simulations)  # type: ignore[arg-type]
     observation = np.random.default_rng(0).normal(size=(batch_size, *workload.observation_shape)).astype(np.float32)
     legal = np.ones((batch_size, workload.num_actions), np.bool_)
-    model = _network(workload)
+    model = workload_model(workload)
     latent_size = math.prod(model.latent_shape) if model is not None else 1
     stub = StubModel(workload.num_actions, latent_size, batch_size, workload.discount)
     tree_search = Search(stub, config, batch_size)
@@ -131,7 +131,8 @@ def bench_search(workload: Workload, batch_size: int, rule: str, seconds: float)
     }
 
 
-def _network(workload: Workload) -> OnnxModel | None:
+def workload_model(workload: Workload) -> OnnxModel | None:
+    """The model that a workload's searches ask; None: a stub is."""
     if workload.network is None:
         return None
     from numzero.networks.config import network_config

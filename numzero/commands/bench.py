@@ -14,14 +14,28 @@ import click
 from numzero import api
 from numzero.bench.latency import bench_agent, first_call
 from numzero.bench.learner import LEARNER_PRESETS, bench_learner
+from numzero.bench.scale import bench_scale, bench_shares, doubled, of_linear
 from numzero.bench.search import WORKLOADS, bench_search
 from numzero.bench.selfplay import SELFPLAY_PRESETS, bench_selfplay
 from numzero.commands.display import echo
 from numzero.commands.trust import takes_trust
 from numzero.games import Trust
+from numzero.limits import num_cores
 from numzero.runtime.family import no_orphans
+from numzero.training.config import MOST_WORKERS
 
 __all__ = ["bench"]
+
+
+def _counts(context: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
+    """Whole numbers with commas between them."""
+    try:
+        counts = tuple(int(word) for word in text.split(",")) if text else ()
+    except ValueError:
+        counts = (0,)
+    if not all(1 <= count <= MOST_WORKERS for count in counts):
+        raise click.BadParameter(f"must be numbers from 1 to {MOST_WORKERS:,} with commas between; got {text!r}.")
+    return counts
 
 
 @click.group()
@@ -86,7 +100,12 @@ def _row(result: dict[str, Any]) -> str:
 
 @bench.command("selfplay")
 @click.option(
-    "--workers", type=click.IntRange(1, 64), multiple=True, default=(1, 2), show_default=True, help="May be repeated."
+    "--workers",
+    type=click.IntRange(1, MOST_WORKERS),
+    multiple=True,
+    default=(1, 2),
+    show_default=True,
+    help="May be repeated.",
 )
 @click.option(
     "--seconds", type=click.FloatRange(min=0.2), default=5.0, show_default=True, help="Time for each measurement."
@@ -173,26 +192,69 @@ def agent_latency(
     show_default=True,
     help="Windows per update; may be repeated.",
 )
+@click.option("--threads", default="1", show_default=True, callback=_counts, help="Threads of an update, as 1,2,4.")
 @click.option(
     "--seconds", type=click.FloatRange(min=0.05), default=2.0, show_default=True, help="Time for each measurement."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def learner_rates(batches: tuple[int, ...], seconds: float, as_json: bool) -> None:
-    """Updates of the presets' networks against their matrix products alone, on one core.
+def learner_rates(batches: tuple[int, ...], threads: tuple[int, ...], seconds: float, as_json: bool) -> None:
+    """Updates of the presets' networks on one thread or more, against their matrix products alone on one core.
 
     \b
     Example:
       python cli.py bench learner --batch 256 --json
+      python cli.py bench learner --threads 1,2,4,8
     """
     results = []
     if not as_json:
-        click.echo("preset     batch  updates/s  arithmetic alone/s  ratio  making a batch/update")
+        click.echo("preset     batch  threads  updates/s  of linear  arithmetic alone/s  ratio  making a batch/update")
     for preset in LEARNER_PRESETS:
         for batch in batches:
-            result = bench_learner(preset, batch, seconds)
-            results.append(result)
-            if not as_json:
-                rates = f"{result['updates_per_second']:9,.0f}  {result['arithmetic_per_second']:18,.0f}"
-                click.echo(f"{preset:10} {batch:5d}  {rates}  {result['ratio']:5.2f}  {result['batch_share']:21.2f}")
+            for result in bench_learner(preset, batch, seconds, threads):
+                results.append(result)
+                if not as_json:
+                    click.echo(_learner_row(result))
     if as_json:
         echo(json.dumps({"results": results}))
+
+
+def _learner_row(result: dict[str, Any]) -> str:
+    place = f"{result['preset']:10} {result['batch']:5d}  {result['threads']:7d}"
+    rates = (
+        f"{result['updates_per_second']:9,.0f}  {result['of_linear']:9.2f}  {result['arithmetic_per_second']:18,.0f}"
+    )
+    return f"{place}  {rates}  {result['ratio']:5.2f}  {result['batch_share']:21.2f}"
+
+
+@bench.command()
+@click.option("--cores", default="", callback=_counts, help="As 1,2,4; default: 1, 2, 4, ... to those that there are.")
+@click.option(
+    "--seconds", type=click.FloatRange(min=0.2), default=2.0, show_default=True, help="Time for each measurement."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@no_orphans(ends_rest=True)
+def scale(cores: tuple[int, ...], seconds: float, as_json: bool) -> None:
+    """What more cores are worth on this machine, and how `train --workers auto` would divide them.
+
+    Search on threads, self-play in processes, an update of 256 windows on threads, each of the preset tictactoe.
+
+    \b
+    Example:
+      python cli.py bench scale
+      python cli.py bench scale --cores 1,8 --json
+    """
+    cores = cores or doubled(num_cores())
+    rows = [bench_scale(count, seconds) for count in cores]
+    plans = [bench_shares(preset, max(cores)) for preset in LEARNER_PRESETS]
+    if as_json:
+        echo(json.dumps({"cores": rows, "plans": plans}))
+        return
+    click.echo("cores  simulations/s  of linear  moves/s  of linear  updates/s  of linear")
+    for row in rows:
+        parts = (f"{row[name]:{width},.0f}  {of_linear(rows, row, name):9.2f}" for name, width in _RATES.items())
+        click.echo(f"{row['cores']:5d}  {'  '.join(parts)}")
+    for plan in plans:
+        click.echo(f"{plan['preset']}, {max(cores)} cores: {plan['words']}")
+
+
+_RATES = {"simulations_per_second": 13, "moves_per_second": 7, "updates_per_second": 9}

@@ -14,6 +14,7 @@ from numzero import api
 from numzero.commands.display import StatusDisplay, echo
 from numzero.drawing.words import duration
 from numzero.runtime.family import no_orphans
+from numzero.training.config import MOST_WORKERS
 from numzero.training.refresh import RefreshTotals
 
 __all__ = ["reanalyze"]
@@ -25,7 +26,9 @@ __all__ = ["reanalyze"]
     "--agent", "agent_folder", type=click.Path(path_type=Path), help="Agent or run; default: the run's newest agent."
 )
 @click.option("--simulations", type=click.IntRange(min=0), help="Per position; default: the agent's own.")
-@click.option("--workers", type=click.IntRange(0, 1024), help="Processes; 0: this one alone; default: one per core.")
+@click.option(
+    "--workers", type=click.IntRange(0, MOST_WORKERS), help="Processes; 0: this one alone; default: one per core."
+)
 @click.option(
     "--batch", "positions", type=click.IntRange(1, 65536), default=256, show_default=True, help="Positions at a time."
 )

@@ -17,14 +17,14 @@ from numzero.commands.environment import env_arg_option
 from numzero.commands.trust import trust_option
 from numzero.drawing.words import duration, number
 from numzero.runtime.family import no_orphans
-from numzero.training.config import arguments_of
+from numzero.training.config import MOST_WORKERS, arguments_of
 from numzero.training.play_many import SelfPlaySession, SelfPlayTotals
 
 __all__ = ["selfplay"]
 
 
 @click.command()
-@click.option("--workers", type=click.IntRange(1, 1024), default=None, help="Processes; default one per core.")
+@click.option("--workers", type=click.IntRange(1, MOST_WORKERS), default=None, help="Processes; default one per core.")
 @click.option(
     "--env", "game", help="tictactoe, a gymnasium id, or module:Class; an --agent must play it; default: what it plays."
 )

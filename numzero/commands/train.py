@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -26,12 +26,23 @@ from numzero.games import Trust
 from numzero.judging.verdict import run_verdict
 from numzero.metrics import Evaluated, Event, Finished, Noted, Progress, RandomPlayed, Started
 from numzero.runtime.family import no_orphans
+from numzero.training.config import MOST_WORKERS
 from numzero.training.named import run_name
 
 if TYPE_CHECKING:  # it imports torch
     from numzero.training.run import TrainingRun
 
 __all__ = ["resume", "train"]
+
+
+class WorkersType(click.IntRange):
+    """A number of processes, or `auto`."""
+
+    name = "integer range, or auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See click."""
+        return "auto" if value == "auto" else super().convert(value, param, ctx)
 
 
 @click.command()
@@ -41,12 +52,13 @@ __all__ = ["resume", "train"]
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all that is drawn.")
 @click.option(
     "--workers",
-    type=click.IntRange(min=0, max=1024),
-    help="Self-play processes; 0 does everything in one process, bit for bit reproducible; default: the preset's.",
+    type=WorkersType(0, MOST_WORKERS),
+    help="Self-play processes; 0 does everything in one process, bit for bit reproducible; auto divides the cores by "
+    "what playing, searching again and learning cost here; default: the preset's.",
 )
 @click.option(
     "--reanalyze-workers",
-    type=click.IntRange(min=0, max=1024),
+    type=click.IntRange(0, MOST_WORKERS),
     help="Processes that search stored games again with newer weights; default: the preset's.",
 )
 @click.option(
@@ -70,7 +82,7 @@ def train(
     env_args: tuple[str, ...],
     folder: Path | None,
     seed: int,
-    workers: int | None,
+    workers: int | Literal["auto"] | None,
     reanalyze_workers: int | None,
     steps: int | None,
     source: Path | None,
@@ -206,6 +218,8 @@ class _Shown:
 def _start_line(event: Started) -> str:
     how = f"{event.workers} self-play and {event.reanalyze_workers} reanalyze processes" if event.workers else ""
     how = how or ("offline" if event.offline else "one process")
+    if event.learner_threads > 1:
+        how += f", a learner of {event.learner_threads} threads"
     at = f"; goes on at update {event.resumed_at:,}" if event.resumed_at is not None else ""
     disk = f"{event.disk_mb:,} MB" if event.disk_mb else "no limit"
     size = f"{event.num_parameters:,} parameters, {event.num_updates:,} updates"

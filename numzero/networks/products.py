@@ -80,13 +80,13 @@ def _tile(  # type: ignore[no-untyped-def]  # pragma: no cover  (runs inside the
     signature = types.void(num_rows, y, at, at, x, at, at, at, w, at, at, at)
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        kinds = signature.args
-
-        def address(array, element):  # type: ignore[no-untyped-def]
-            made = context.make_array(kinds[array])(context, builder, value=arguments[array])
-            return builder.add(builder.ptrtoint(made.data, _INT64), builder.mul(element, _INT64(4)))
-
-        y_at, x_at, w_at = address(1, arguments[2]), address(4, arguments[5]), address(8, arguments[9])
+        arrays = [
+            context.make_array(signature.args[place])(context, builder, value=arguments[place]) for place in (1, 4, 8)
+        ]
+        y_at, x_at, w_at = (
+            builder.add(builder.ptrtoint(array.data, _INT64), builder.mul(arguments[place], _INT64(4)))
+            for array, place in zip(arrays, (2, 5, 9), strict=True)
+        )
         y_stride, x_stride, x_step, w_stride = (builder.mul(arguments[place], _INT64(4)) for place in (3, 6, 7, 10))
         emit_tile(builder, rows, (y_at, y_stride), (x_at, x_stride), (w_at, w_stride), arguments[11], x_step)
         return context.get_dummy_value()

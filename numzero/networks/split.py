@@ -1,4 +1,4 @@
-"""Plain networks split by rows over threads: each part of a batch goes forward and back alone, and gradients are summed.
+"""Plain networks split by rows over threads: parts of a batch go forward and back alone, gradients are summed.
 
 Knows stages and flat vectors of parameters, and writes both as the table that `split_kernels` runs; knows nothing of
 targets, losses or optimisers.
@@ -38,19 +38,19 @@ class Vector(NamedTuple):
     @classmethod
     def of(cls, tensors: Sequence[torch.Tensor]) -> Vector | None:
         """That of which these are views, one after another; None if they are not."""
-        first, end = tensors[0].detach(), tensors[0].storage_offset()
+        first, end = tensors[0].detach(), int(tensors[0].storage_offset())
         for tensor in tensors:
             lies = tensor.is_contiguous() and tensor.dtype == torch.float32
             same = tensor.untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
             if not (lies and same and tensor.storage_offset() == end):
                 return None
             end += tensor.numel()
-        start = first.storage_offset()
+        start = int(first.storage_offset())
         return cls(first.as_strided((end - start,), (1,), start).numpy(), start)
 
     def place(self, tensor: torch.Tensor | None) -> int:
         """Where a tensor begins in it; -1: there is none."""
-        return -1 if tensor is None else tensor.storage_offset() - self.start
+        return -1 if tensor is None else int(tensor.storage_offset()) - self.start
 
 
 class PlainSplitUnroll:

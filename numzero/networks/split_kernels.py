@@ -1,9 +1,9 @@
 """Plain networks unrolled and differentiated by parts of a batch, on threads that need no lock of Python's.
 
 Knows a network as a table of operations on flat arrays (`Program`), rows and parts; knows nothing of layers or torch.
-A part goes forward and back alone, `BLOCK` rows at a time, and has a gradient of its own; these are summed part by part,
-so that the same number of parts gives the same bits, whichever thread did which. Kernels look at no bounds: `split.py`
-writes the table.
+A part goes forward and back alone, `BLOCK` rows at a time, and has a gradient of its own; these are summed part by
+part, so that the same number of parts gives the same bits, whichever thread did which. Kernels look at no bounds:
+`split.py` writes the table.
 
 Arrays of B rows for each of K+1 steps lie step by step. In the work space a row is padded with zeros to a multiple of
 `LANES`.

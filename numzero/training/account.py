@@ -24,6 +24,7 @@ from numzero.training.diagnosis import diagnose
 from numzero.training.journal import Journal
 from numzero.training.learning.learner import Update
 from numzero.training.memory import memory_of, pieces_of, window_bytes
+from numzero.training.plan import learner_threads
 from numzero.training.progress import Counts, Meter, as_episodes
 from numzero.training.replayed import Replayed
 from numzero.training.trainer import Trainer
@@ -129,6 +130,7 @@ class Account:
             seed=plan.seed,
             workers=plan.workers,
             reanalyze_workers=plan.reanalyze_workers,
+            learner_threads=learner_threads(config, plan),
             offline=plan.offline,
             num_players=plan.spec.num_players,
             reward_threshold=plan.spec.reward_threshold,

@@ -15,13 +15,22 @@ from numzero.errors import UserError
 from numzero.frames import FrameStack
 from numzero.games import GameSpec
 from numzero.judging.evaluate import BATCH_SIZE
-from numzero.limits import machine_bytes
+from numzero.limits import machine_bytes, num_cores
 from numzero.replay import COLUMNS, MEBIBYTE, slot_bytes, window_slots, zero_columns
 from numzero.search.tree import node_bytes
 from numzero.training.config import RunConfig
 from numzero.usage import container_bytes
 
-__all__ = ["SHORTEST_PIECE", "Memory", "Pieces", "check_memory", "memory_of", "pieces_of", "position_bytes"]
+__all__ = [
+    "SHORTEST_PIECE",
+    "Memory",
+    "Pieces",
+    "check_memory",
+    "check_workers",
+    "memory_of",
+    "pieces_of",
+    "position_bytes",
+]
 __all__ += ["window_bytes", "window_slots_beside"]
 
 RUNNING_SHARE = 0.25
@@ -116,6 +125,26 @@ class Memory(NamedTuple):
     def in_words(self) -> str:
         """The same for people."""
         return ", ".join(f"{name} {value / MEBIBYTE:,.0f}" for name, value in self._asdict().items())
+
+
+WORKERS_OF_A_CORE = 16
+"""More processes would only wait for each other, and take minutes to begin."""
+
+
+def check_workers(count: int, arguments: tuple[str, ...] = ("workers",)) -> None:
+    """Refuse more worker processes than this machine can hold.
+
+    Raises:
+        UserError: says how many those are.
+    """
+    there, cores = min(machine_bytes(), container_bytes()), num_cores()
+    by_memory, by_cores = max(1, (there - LEARNER_BYTES) // WORKER_BYTES), WORKERS_OF_A_CORE * cores
+    if count > min(by_memory, by_cores):
+        raise UserError(
+            f"this machine holds at most {min(by_memory, by_cores):,} worker processes ({by_memory:,} in its memory, "
+            f"{WORKERS_OF_A_CORE} on each of {cores} cores); got {count:,}. Take about one for each core.",
+            arguments=arguments,
+        )
 
 
 def window_bytes(config: RunConfig, spec: GameSpec, slots: int) -> int:

@@ -9,11 +9,15 @@ import msgspec
 
 from numzero.errors import UserError
 from numzero.games import GameSpec, game_spec, is_placeable
+from numzero.limits import num_cores
 from numzero.replay import MEBIBYTE, Window, window_slots
 from numzero.training.config import RunConfig
-from numzero.training.memory import check_memory, pieces_of, window_bytes, window_slots_beside
+from numzero.training.memory import check_memory, check_workers, pieces_of, window_bytes, window_slots_beside
 
-__all__ = ["RunPlan", "check_plan", "make_window", "most_slots", "needs_game", "spec_of"]
+__all__ = ["RunPlan", "check_plan", "learner_threads", "make_window", "most_slots", "needs_game", "spec_of"]
+
+ROWS_OF_A_THREAD = 8
+"""Fewer rows of a batch are not worth telling a thread to begin."""
 
 
 class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +66,7 @@ def check_plan(config: RunConfig, plan: RunPlan) -> None:
             "reanalyze workers have nothing to do at reanalyze.fraction 0. Set it to 1.",
             arguments=("reanalyze_workers", "overrides"),
         )
+    check_workers(plan.workers + plan.reanalyze_workers, ("workers", "reanalyze_workers"))
     if not plan.offline and config.selfplay.stored_start_share > 0.0 and not is_placeable(config.game):
         raise UserError(
             "selfplay.stored_start_share needs a game whose copies can be placed; "
@@ -75,6 +80,17 @@ def check_plan(config: RunConfig, plan: RunPlan) -> None:
         raise UserError(
             f"replay.disk_mb must hold the window's games, up to {needed:.0f} MB; got {config.replay.disk_mb}."
         )
+
+
+def learner_threads(config: RunConfig, plan: RunPlan) -> int:
+    """Threads of an update: as the settings say, else the cores that workers leave free.
+
+    One where there are no workers: such a run has the same bits on every machine.
+    """
+    learner, workers = config.learner, plan.workers + plan.reanalyze_workers
+    if learner.threads or not workers:
+        return max(1, learner.threads)
+    return max(1, min(num_cores() - workers, learner.batch_size // ROWS_OF_A_THREAD))
 
 
 def make_window(config: RunConfig, plan: RunPlan, slots: int | None = None) -> Window:

@@ -21,11 +21,12 @@ from numzero.agent import Agent
 from numzero.files import tidy
 from numzero.folders import GAMES, STORE_NAME, FolderLock, kind_of
 from numzero.interrupts import Interrupts
+from numzero.limits import num_cores
 from numzero.replay import GAME_NOTE, MEBIBYTE, GameStore
 from numzero.runtime.base import UNLIMITED, Place, Runtime
 from numzero.runtime.factory import make_runtime
 from numzero.runtime.family import no_orphans
-from numzero.training.memory import SHORTEST_PIECE, position_bytes
+from numzero.training.memory import SHORTEST_PIECE, check_workers, position_bytes
 from numzero.training.roles.selfplay import SelfPlayConfig, SelfPlayTask, selfplay, warm_up
 
 __all__ = ["SelfPlaySession", "SelfPlayTotals"]
@@ -97,7 +98,8 @@ class SelfPlaySession:
         games: int | None = None,
     ) -> None:
         kind_of(out, GAMES)  # before any work is done
-        workers = workers or os.cpu_count() or 1
+        workers = num_cores() if workers is None else workers
+        check_workers(workers)
         self.workers = min(workers, games or workers)
         self.seed = secrets.randbits(32) if seed is None else seed
         self.store = out / STORE_NAME

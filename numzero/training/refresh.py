@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,10 +18,12 @@ from numzero.errors import UserError
 from numzero.folders import store_lock
 from numzero.frames import FrameStack
 from numzero.interrupts import Interrupts
+from numzero.limits import num_cores
 from numzero.replay import GameStore
 from numzero.runtime.base import AUTO, UNLIMITED, Place, Runtime
 from numzero.runtime.factory import make_runtime
 from numzero.runtime.family import no_orphans
+from numzero.training.memory import check_workers
 from numzero.training.offline import find_source
 from numzero.training.roles.reanalyze import ReanalyzeTask, count_out_of_date, reanalyze
 
@@ -74,7 +75,8 @@ class RefreshSession:
         game = self.agent.info.spec.name
         if game != source.spec.name:
             raise UserError(f"the agent plays {game}, the games are of {source.spec.name}. Name one that plays it.")
-        self._workers = (os.cpu_count() or 1) if workers is None else workers
+        self._workers = num_cores() if workers is None else workers
+        check_workers(self._workers)
         self._tasks = self._make_tasks(agent is not None, simulations, positions)
 
     def _make_tasks(self, is_foreign: bool, simulations: int | None, positions: int) -> list[ReanalyzeTask]:

@@ -6,6 +6,7 @@ Knows settings, batches and stored statistics; knows nothing of who plays, of li
 from __future__ import annotations
 
 import numpy as np
+from msgspec.structs import replace
 
 from numzero.frames import FrameStack
 from numzero.games import symmetries_of
@@ -21,7 +22,7 @@ from numzero.training.checkpoint import Checkpoint, generator_state, restore_gen
 from numzero.training.config import RunConfig
 from numzero.training.learning.batches import draw_batch, seen_symmetries
 from numzero.training.learning.learner import Learner, Update
-from numzero.training.plan import RunPlan, make_window, most_slots, needs_game
+from numzero.training.plan import RunPlan, learner_threads, make_window, most_slots, needs_game
 from numzero.training.roles.reanalyze import Reanalyzer
 
 __all__ = ["Trainer"]
@@ -48,7 +49,8 @@ class Trainer:
         gamma, kinds = turn_gamma(spec, schedule.gamma), self._frames.kinds(observation_kinds(spec))
         network = make_network(*sizes, config.network, plan.seed, gamma, kinds, spec.num_outcomes)
         self._outcomes = Outcomes(network.num_outcomes, config.network.chance == "known")
-        self.learner = Learner(network, config.learner, schedule.num_updates)
+        learner = replace(config.learner, threads=learner_threads(config, plan))
+        self.learner = Learner(network, learner, schedule.num_updates)
         self._plan = plan
         self.window = make_window(config, plan)
         self._exporter = Exporter(network, model_discount(spec, schedule.gamma))

@@ -128,7 +128,7 @@ def _softmax(x: _Float32Array, p: _Float32Array) -> float:
     scale = ONE / total
     for j in range(x.shape[0]):
         p[j] *= scale
-    return largest + math.log(total)
+    return float(largest + math.log(total))
 
 
 @search_kernel
@@ -159,7 +159,7 @@ def _towards_scalar(
         d[j] = count * p[j]
     d[upper - 1] -= count * (ONE - share)
     d[upper] -= count * share
-    return (ONE - share) * x[upper - 1] + share * x[upper]
+    return float((ONE - share) * x[upper - 1] + share * x[upper])
 
 
 @search_kernel
@@ -177,4 +177,4 @@ def _add_entropy(goal: _Float32Array, weight: np.float32, p: _Float32Array, d: _
         if goal[j] > ZERO:
             share = p[j] * scale
             d[j] += weight * share * (math.log(max(share, least)) + entropy)
-    return entropy
+    return float(entropy)

@@ -1,0 +1,93 @@
+"""Unrolls that are split over threads compute what one thread computes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from numzero.networks.gradients import AutogradUnroll, SplitAutogradUnroll, make_unroll
+from numzero.networks.network import MuZeroNetwork
+from numzero.networks.products import TILE_ROWS, add_tile
+from numzero.networks.split import PlainSplitUnroll
+from numzero.networks.split_kernels import part_bounds
+from numzero.training.learning.consistency import flat_gradient, flatten
+from tests.networks.test_gradients import PLAIN, assert_alike, results, windows
+from tests.reference.agents import small_network
+
+
+def flat_network(seed: int = 0, **changes: Any) -> MuZeroNetwork:
+    """Its parameters are views of one vector, as a learner has them."""
+    network = small_network(seed, **{"latent_scaling": "layernorm", **changes})
+    flatten(network)
+    flat_gradient(network)
+    return network
+
+
+@settings(max_examples=25)
+@given(
+    shape=PLAIN,
+    seed=st.integers(0, 1000),
+    num_rows=st.integers(1, 37),
+    num_steps=st.integers(1, 3),
+    scale=st.sampled_from([0.0, 0.5, 1.0]),
+    num_parts=st.integers(1, 4),
+    latents_matter=st.booleans(),
+)
+def test_plain_networks_in_parts_have_autograds_gradients(
+    shape, seed, num_rows, num_steps, scale, num_parts, latents_matter
+):
+    """Latents, outputs and gradients, also where there are fewer rows than threads, and twice in a row."""
+    network = flat_network(seed % 3, **shape)
+    split = PlainSplitUnroll.of(network, scale, num_parts)
+    assert split is not None
+    how = {"num_rows": num_rows, "num_steps": num_steps, "latents_matter": latents_matter}
+    first, again = (results(split, network, seed, **how) for _ in range(2))
+    assert_alike(first, results(AutogradUnroll(network, scale), network, seed, **how))
+    for name, array in first.items():
+        np.testing.assert_array_equal(again[name], array, err_msg=name)
+
+
+@pytest.mark.parametrize("num_threads", [2, 3])
+def test_any_network_in_parts_has_the_gradients_of_one_part(num_threads):
+    """Convolutions, by autograd: 7 rows on 2 and on 3 threads."""
+    network = flat_network(body="conv")
+    split, whole = SplitAutogradUnroll(network, 0.5, num_threads), AutogradUnroll(network, 0.5)
+    found, expected = (results(unroll, network, 1, 7, 2) for unroll in (split, whole))
+    assert_alike(found, expected)
+    observation = windows(1, 5, 1)[0]
+    torch.testing.assert_close(split.represent(observation), whole.represent(observation))
+
+
+def test_the_kind_of_unroll_follows_from_network_and_threads():
+    """Kernels where they know the layers and the vector of parameters, else autograd; nothing new on one thread."""
+    assert isinstance(make_unroll(flat_network(), 0.5, 2), PlainSplitUnroll)
+    assert isinstance(make_unroll(flat_network(body="conv"), 0.5, 2), SplitAutogradUnroll)
+    assert isinstance(make_unroll(flat_network(latent_scaling="minmax"), 0.5, 2), SplitAutogradUnroll)
+    assert not isinstance(make_unroll(flat_network(), 0.5, 1), PlainSplitUnroll)
+    scattered = small_network(0, latent_scaling="layernorm")
+    assert PlainSplitUnroll.of(scattered, 0.5, 2) is None
+
+
+@given(num_rows=st.integers(1, 300), num_parts=st.integers(1, 40))
+def test_parts_cover_every_row_once(num_rows, num_parts):
+    """In order, and none is much longer than another."""
+    bounds = part_bounds(num_rows, num_parts)
+    assert (bounds[0], bounds[-1], len(bounds)) == (0, num_rows, num_parts + 1)
+    sizes = np.diff(bounds)
+    assert sizes.min() >= 0
+    assert sizes.max() - sizes.min() <= 2 * 8
+
+
+def test_a_tile_is_a_matrix_product_in_either_direction():
+    """The plain loops, which are what runs where Numba is off."""
+    rng = np.random.default_rng(0)
+    x, w, y = (rng.normal(size=size).astype(np.float32) for size in ((TILE_ROWS, 5), (5, 16), (TILE_ROWS, 16)))
+    for left, steps in ((x, (5, 1)), (np.ascontiguousarray(x.T), (1, TILE_ROWS))):
+        found = y.copy()
+        add_tile(TILE_ROWS, found.reshape(-1), 0, 16, left.reshape(-1), 0, *steps, w.reshape(-1), 0, 16, 5)
+        np.testing.assert_allclose(found, y + x @ w, rtol=1e-5, atol=1e-5)

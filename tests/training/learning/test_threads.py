@@ -1,0 +1,55 @@
+"""A learner on several threads learns what one thread learns, and always the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.reference import learner as reference
+from tests.training.learning.test_learner import (
+    NETWORKS,
+    assert_same_state,
+    gradient_of,
+    make_learner,
+    named,
+    random_batch,
+)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@settings(max_examples=4)
+@given(
+    seed=st.integers(0, 10**6),
+    num_rows=st.integers(1, 9),
+    num_threads=st.integers(1, 4),
+    entropy=st.sampled_from([0.0, 2.0]),
+)
+def test_losses_and_gradients_on_threads_are_the_twins(network, seed, num_rows, num_threads, entropy):
+    """Of batches of any size, odd ones and ones with fewer rows than threads included; so are priorities."""
+    learner = make_learner(seed % 5, network=network, threads=num_threads, entropy_weight=entropy)
+    batch = random_batch(seed, num_rows)
+    found, gradient = learner._gradient(batch), named(learner, gradient_of(learner, batch))
+    losses, priorities = reference.losses(learner.network, learner.average, batch, learner._config)
+    assert found.losses == pytest.approx(losses, rel=1e-4, abs=1e-5)
+    np.testing.assert_allclose(found.value_error, priorities, rtol=1e-4, atol=1e-4)
+    for name, expected in reference.gradients(learner.network, learner.average, batch, learner._config).items():
+        size = np.abs(expected).max()
+        np.testing.assert_allclose(gradient[name], expected, rtol=2e-3, atol=2e-4 * size + 1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("network", ["by hand", "conv", "learns inputs"])
+@pytest.mark.parametrize("consistency", ["squared", "projected"])
+def test_so_many_threads_learn_the_same_bits_and_others_nearly_the_same(network, consistency):
+    """Weights, averages, means of observations and scales, after three updates of 13 rows."""
+    how = {"network": network, "consistency": consistency}
+    learners = [make_learner(1, threads=threads, **how) for threads in (1, 2, 2, 3)]
+    for seed in range(3):
+        for learner in learners:
+            learner.update(random_batch(seed, 13))
+    assert_same_state(learners[1], learners[2])
+    one = learners[0].state()
+    for learner in learners[1:]:
+        for name, array in learner.state().items():
+            np.testing.assert_allclose(array, one[name], rtol=1e-2, atol=2e-4, err_msg=name)
