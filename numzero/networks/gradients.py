@@ -15,6 +15,7 @@ import torch
 from numzero.networks.by_hand import Linear, Stage, backward, forward, sum_rows, write_gradients
 from numzero.networks.layers import DynamicsStages
 from numzero.networks.network import MuZeroNetwork
+from numzero.networks.precision import Precision, computed, ordered
 from numzero.networks.split import PlainSplitUnroll
 from numzero.networks.split_kernels import part_bounds
 from numzero.networks.team import Team
@@ -42,7 +43,9 @@ class Unroll(Protocol):
         """
 
 
-def make_unroll(network: MuZeroNetwork, gradient_scale: float, num_threads: int = 1) -> Unroll:
+def make_unroll(
+    network: MuZeroNetwork, gradient_scale: float, num_threads: int = 1, precision: Precision = "float32"
+) -> Unroll:
     """The fastest right way for this network, whose parameters must stay where they are.
 
     Each has a `grad`, or none has: then `represent` alone may be called.
@@ -51,8 +54,12 @@ def make_unroll(network: MuZeroNetwork, gradient_scale: float, num_threads: int 
         network: its layers say whether gradients by hand are to be had, and numbers say whether these are right.
         gradient_scale: multiplies the gradient at each dynamics input.
         num_threads: above 1 a batch is split by rows into so many parts; sums are rounded otherwise then.
+        precision: of products and convolutions; see `precision.refused`.
     """
-    automatic = AutogradUnroll(network, gradient_scale)
+    automatic = AutogradUnroll(network, gradient_scale, precision)
+    if precision != "float32":
+        several = SplitAutogradUnroll(network, gradient_scale, num_threads, precision)
+        return several if num_threads > 1 else automatic
     if num_threads > 1:
         split = PlainSplitUnroll.of(network, gradient_scale, num_threads)
         fits = split is not None and _agree(network, split, automatic)
@@ -104,14 +111,15 @@ def _close(one: torch.Tensor, other: torch.Tensor) -> bool:
 class AutogradUnroll:
     """See `Unroll`; for any body."""
 
-    def __init__(self, network: MuZeroNetwork, gradient_scale: float) -> None:
+    def __init__(self, network: MuZeroNetwork, gradient_scale: float, precision: Precision = "float32") -> None:
         self._network = network
         self._scale = gradient_scale
+        self._precision = precision
 
     def represent(self, observation: torch.Tensor) -> torch.Tensor:
         """See `Unroll`."""
-        with torch.no_grad():
-            return self._network.represent(observation)
+        with torch.no_grad(), computed(self._precision):
+            return self._network.represent(ordered(observation, self._precision)).float()
 
     def forward(self, observation: torch.Tensor, action: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Unroll`."""
@@ -120,13 +128,15 @@ class AutogradUnroll:
 
     def unrolled(self, observation: torch.Tensor, action: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Latents and outputs as `forward` has them, with their graphs."""
-        latent = self._network.represent(observation)  # [B, *H]
-        latents = [latent]
-        for k in range(action.shape[1]):
-            latent = self._network.dynamics(scale_gradient(latent, self._scale), action[:, k])
-            latents.append(latent)
-        together = torch.cat(latents)  # [(K+1) B, *H]
-        return together, self._network.prediction(together)
+        with computed(self._precision):
+            latent = self._network.represent(ordered(observation, self._precision))  # [B, *H]
+            latents = [latent]
+            for k in range(action.shape[1]):
+                latent = self._network.dynamics(scale_gradient(latent, self._scale), action[:, k])
+                latents.append(latent)
+            together = torch.cat(latents)  # [(K+1) B, *H]
+            outputs = self._network.prediction(together)
+        return together.float(), outputs.float()
 
     def backward(self, d_latents: torch.Tensor | None, d_outputs: torch.Tensor) -> None:
         """See `Unroll`."""
@@ -145,10 +155,11 @@ class SplitAutogradUnroll:
     torch lets go of Python's lock in each of its operations, which are large where autograd is worth its bookkeeping.
     """
 
-    def __init__(self, network: MuZeroNetwork, gradient_scale: float, num_threads: int) -> None:
-        self._network = network
+    def __init__(
+        self, network: MuZeroNetwork, gradient_scale: float, num_threads: int, precision: Precision = "float32"
+    ) -> None:
         self._team = Team(num_threads)
-        self._part = AutogradUnroll(network, gradient_scale)
+        self._part = AutogradUnroll(network, gradient_scale, precision)
         self._parameters = list(network.parameters())
 
     def represent(self, observation: torch.Tensor) -> torch.Tensor:

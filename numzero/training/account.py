@@ -145,6 +145,8 @@ class Account:
             disk_mb=config.replay.disk_mb,
         )
         self._journal.emit(event)
+        if self._trainer.learner.refused:
+            self._journal.note("precision", f"learner.precision: {self._trainer.learner.refused}")
 
     def date(self) -> None:
         """What is noted from now on happened at this moment of the run."""

@@ -10,12 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from numzero.networks import precision
 from numzero.networks.gradients import AutogradUnroll, SplitAutogradUnroll, make_unroll
 from numzero.networks.network import MuZeroNetwork
 from numzero.networks.products import TILE_ROWS, add_tile
 from numzero.networks.split import PlainSplitUnroll
 from numzero.networks.split_kernels import part_bounds
+from numzero.training.config import LearnerConfig
 from numzero.training.learning.consistency import flat_gradient, flatten
+from numzero.training.learning.learner import Learner
 from tests.networks.test_gradients import PLAIN, assert_alike, results, windows
 from tests.reference.agents import small_network
 
@@ -91,3 +94,26 @@ def test_a_tile_is_a_matrix_product_in_either_direction():
         found = y.copy()
         add_tile(TILE_ROWS, found.reshape(-1), 0, 16, left.reshape(-1), 0, *steps, w.reshape(-1), 0, 16, 5)
         np.testing.assert_allclose(found, y + x @ w, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_bfloat16_is_near_float32_and_leaves_weights_and_results_in_float32(num_threads):
+    """Convolutions of half the bits: outputs and gradients differ by some percent of the largest."""
+    network = flat_network(body="conv")
+    low = make_unroll(network, 0.5, num_threads, "bfloat16")
+    found, expected = (results(unroll, network, 1, 7, 2) for unroll in (low, AutogradUnroll(network, 0.5)))
+    for name, array in expected.items():
+        assert found[name].dtype == np.float32, name
+        assert np.abs(found[name] - array).max() <= 0.1 * np.abs(array).max() + 1e-3, name
+    assert not np.array_equal(found["outputs"], expected["outputs"])
+
+
+def test_bfloat16_stays_off_where_it_gains_nothing(monkeypatch):
+    """On processors without instructions for it, and in networks without convolutions; it is said which."""
+    monkeypatch.setattr(precision.llvmlite.binding, "get_host_cpu_features", lambda: {"avx2": True})
+    assert "no instructions" in precision.refused(flat_network(body="conv"))
+    monkeypatch.setattr(precision.llvmlite.binding, "get_host_cpu_features", lambda: {"amx-bf16": True})
+    assert precision.refused(flat_network(body="conv")) == ""
+    assert "without convolutions" in precision.refused(flat_network())
+    learner = Learner(flat_network(), LearnerConfig(precision="bfloat16"), 10)
+    assert "float32" in learner.refused

@@ -24,6 +24,7 @@ from numzero.networks.export import require_finite
 from numzero.networks.gradients import Unroll, make_unroll
 from numzero.networks.heads import Heads
 from numzero.networks.network import MuZeroNetwork
+from numzero.networks.precision import refused
 from numzero.networks.support import two_hot
 from numzero.outside import load
 from numzero.targets import Batch
@@ -101,9 +102,12 @@ class Learner:
         self._num_updates = num_updates
         self._parameters, self._average_parameters = flatten(network), flatten(self.average)
         self._gradients = flat_gradient(network)
+        self.refused = refused(network) if config.precision != "float32" else ""
+        """Why it does not compute as `learner.precision` asks, in a sentence."""
         scale = config.dynamics_gradient_scale
-        self._unroll = make_unroll(network, scale, threads) if network.chance is None else ChanceUnroll(network, scale)
-        self._goals = make_unroll(self.average, scale, threads)
+        how = scale, threads, "float32" if self.refused else config.precision
+        self._unroll = make_unroll(network, *how) if network.chance is None else ChanceUnroll(network, scale)
+        self._goals = make_unroll(self.average, *how)
         projects = config.consistency_weight > 0.0 and config.consistency == "projected"
         self._projection = Projection(network.latent_shape, config.weight_decay, threads) if projects else None
         self._own_loss: OwnLoss | None = load(config.loss, "learner.loss") if config.loss else None
