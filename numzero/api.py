@@ -27,6 +27,7 @@ from numzero.games import EnvironmentReport, Finding, Game, Trust, game_spec, is
 from numzero.games.checking.sentences import told_by
 from numzero.games.naming import extended, parse_name
 from numzero.judging.evaluate import Progress, measure
+from numzero.judging.gtp import GtpEngine
 from numzero.judging.opponents import named_opponent
 from numzero.judging.play import play_episode
 from numzero.judging.positions import Sight, look
@@ -635,6 +636,20 @@ def inspect(
     loaded = load_agent(agent, trust, game_arguments)
     name = loaded.info.spec.name
     return look(loaded, moves, simulations=simulations, depth=depth, num_children=children, seed=seed, trust=name)
+
+
+@contextmanager
+def gtp_engine(agent: Path, *, simulations: int | None = None, trust: Trust = False) -> Iterator[GtpEngine]:
+    """What answers the lines of GTP with an agent; its game is closed afterwards.
+
+    Args:
+        agent: its folder, or a run's.
+        simulations: of each search; None: the agent's own.
+        trust: see `trusted_name`.
+    """
+    loaded = load_agent(agent, trust)
+    with closing(make_game(loaded.info.spec.name, 1)) as game:
+        yield GtpEngine(loaded, game, simulations)
 
 
 def describe(agent: Path) -> tuple[AgentInfo, dict[str, Any]]:

@@ -48,6 +48,7 @@ PARAMETERS = {
     "play agent": MAKES_GAME,
     "evaluate agent": MAKES_GAME,
     "evaluate opponent": MAKES_NONE,  # its game must be the agent's
+    "gtp agent": MAKES_GAME,
     "inspect agent": MAKES_GAME,
     "inspect moves": NO_FOLDER,
     "inspect out": NO_FOLDER,
@@ -87,6 +88,7 @@ MAKING = {
     "play": "play AGENT --watch",
     "evaluate": "evaluate AGENT --games 2",
     "evaluate a run": "evaluate RUN --games 2",
+    "gtp": "gtp AGENT",
     "inspect": "inspect AGENT",
     "export": "export AGENT --out out --games 2",
     "export without scores": "export RUN --out out --games 0 --check --positions 2",

@@ -120,6 +120,10 @@ _COMMANDS = {
         "export:export",
         "Write the newest agent of a run (or copy an agent) to a folder of its own, with a card of what it can do.",
     ),
+    "gtp": _command(
+        "gtp:gtp",
+        "Let the AGENT in a folder (or a run's newest agent) speak GTP 2 on stdin and stdout, as programs that play Go do.",
+    ),
     "inspect": _command(
         "inspect:inspect",
         "Show what the search of the AGENT in a folder (or of a run's newest agent) sees in one position.",

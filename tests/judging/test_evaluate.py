@@ -282,7 +282,7 @@ def test_evaluate_asks_what_fits_the_game() -> None:
 
 
 def test_what_makes_no_sense_is_refused() -> None:
-    """An opponent for one player, exact play elsewhere, and the positions of an unsolved game are errors that say so."""
+    """An opponent for one player, exact play and every position of an unsolved game are errors that say so."""
     agent = make_agent(CORRIDOR)
     with pytest.raises(UserError, match="has one player; leave the opponent out"):
         evaluate(agent, opponent=RandomPlayer(), games=2, simulations=0, seed=0)
