@@ -122,7 +122,8 @@ _COMMANDS = {
     ),
     "gtp": _command(
         "gtp:gtp",
-        "Let the AGENT in a folder (or a run's newest agent) speak GTP 2 on stdin and stdout, as programs that play Go do.",
+        "Let the AGENT in a folder (or a run's newest agent) speak GTP 2 on stdin and stdout, "
+        "as programs that play Go do.",
     ),
     "inspect": _command(
         "inspect:inspect",
