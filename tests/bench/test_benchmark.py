@@ -12,6 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from numzero.bench import clock
+from numzero.bench.learner import bench_learner
+from numzero.bench.scale import doubled
 from numzero.bench.search import WORKLOADS, StubModel, Workload, bench_search
 from numzero.commands import bench, main
 from numzero.search import Search, SearchConfig, memory_bytes
@@ -150,3 +152,34 @@ def test_learner_rates_are_compared_with_their_arithmetic() -> None:
         assert each["batch_share"] > 0.0
     table = CliRunner().invoke(main, [word for word in words if word != "--json"], catch_exceptions=False).stdout
     assert [line.split()[:2] for line in table.splitlines()[1:]] == [["tictactoe", "8"], ["cartpole", "8"]]
+
+
+def test_updates_on_threads_are_compared_with_so_many_times_one() -> None:
+    """A row for each number; the share of linear is the speedup over the number of threads."""
+    first, second = bench_learner("tictactoe", 8, 0.02, (1, 2))
+    assert (first["threads"], second["threads"], first["of_linear"]) == (1, 2, 1.0)
+    assert second["of_linear"] == pytest.approx(second["updates_per_second"] / first["updates_per_second"] / 2)
+
+
+def test_scale_has_a_row_for_each_number_of_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Doubled up to those that there are, or as asked; each rate as a share of linear, and how they are divided."""
+    assert [doubled(cores) for cores in (1, 2, 6, 16)] == [(1,), (1, 2), (1, 2, 4, 6), (1, 2, 4, 8, 16)]
+    names = ("simulations_per_second", "moves_per_second", "updates_per_second")
+    monkeypatch.setattr(
+        bench, "bench_scale", lambda cores, _: {"cores": cores} | dict.fromkeys(names, 100.0 * cores**0.5)
+    )
+    monkeypatch.setattr(bench, "bench_shares", lambda preset, cores: {"preset": preset, "words": f"{cores} in all"})
+    lines = CliRunner().invoke(main, ["bench", "scale", "--cores", "1,4"], catch_exceptions=False).stdout.splitlines()
+    assert lines[1].split() == ["1", *["100", "1.00"] * 3]
+    assert lines[2].split() == ["4", *["200", "0.50"] * 3]
+    assert lines[3:] == [f"{preset}, 4 cores: 4 in all" for preset in ("tictactoe", "cartpole")]
+    refused = CliRunner().invoke(main, ["bench", "scale", "--cores", "1,x"])
+    assert refused.exit_code == 2
+
+
+@pytest.mark.slow
+def test_scale_measures_on_this_machine() -> None:
+    """Search, self-play and updates on one core, for real."""
+    said = json.loads(CliRunner().invoke(main, ["bench", "scale", "--cores", "1", "--seconds", "0.2", "--json"]).stdout)
+    assert min(said["cores"][0].values()) > 0
+    assert [plan["preset"] for plan in said["plans"]] == ["tictactoe", "cartpole"]
