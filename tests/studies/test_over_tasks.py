@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,9 +18,9 @@ from numzero.studies import study as study_module
 from numzero.studies.results import Results, TaskResults, TasksResults, read_results, summarize
 from numzero.studies.tasks import Task, named_tasks
 from numzero.studies.tasks_outcome import share_of_the_way, tasks_table
+from tests import warm
 from tests.made_results import seed_result
 
-ROOT = Path(__file__).resolve().parents[2]
 TINY = ("search.num_simulations=2", "network.body.width=16", "network.body.latent_size=8", "evaluation.games=4")
 WORDS = [word for each in (*TINY, "schedule.start_steps=40", "evaluation.interval=0") for word in ("--set", each)]
 FILE = """
@@ -50,7 +49,7 @@ def test_a_study_over_tasks_goes_on_where_it_was_killed(tmp_path: Path, monkeypa
     file.write_text(FILE.replace("num_updates=12", "num_updates=100000"), encoding="utf-8")  # is under way for long
     words = ["study", "general", "--tasks", file, "--seeds", "1", "--out", out, *WORDS]
     first = out / "tasks" / "first" / "runs" / "preset" / "seed-0.json"
-    process = subprocess.Popen([sys.executable, "cli.py", *map(str, words)], cwd=ROOT, stderr=subprocess.DEVNULL)
+    process = warm.Command(*words, stderr=subprocess.DEVNULL)
     try:
         while not first.exists():
             assert process.poll() is None

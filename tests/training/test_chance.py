@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,10 @@ from numzero.inference import OnnxWithChance
 from numzero.replay import GameStore
 from numzero.training.config import RunConfig, load_general
 from numzero.training.run import TrainingRun
+from tests import warm
 from tests.games.coin import SAFE, Coin, FixedCoin, SilentCoin
 from tests.tiny import RUN, run_config
 
-ROOT = Path(__file__).resolve().parents[2]
 QUICK = (
     "network.num_codes=4",
     "network.observation_scaling=none",
@@ -133,10 +131,8 @@ def test_known_outcomes_need_a_game_that_reports_them(tmp_path: Path) -> None:
 def test_the_command_line_trains_evaluates_and_plays_with_chance(tmp_path: Path) -> None:
     """From a game of one file to a judged agent."""
     settings = [word for each in (*RUN, "network.chance=known") for word in ("--set", each)]
-    command = [sys.executable, str(ROOT / "cli.py"), "train", "tests.games.coin:Coin", "--run", str(tmp_path / "run")]
-    done = subprocess.run([*command, *settings, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = warm.run("train", "tests.games.coin:Coin", "--run", tmp_path / "run", *settings, "--json")
     assert done.returncode == 0, done.stderr
-    command = [sys.executable, str(ROOT / "cli.py"), "evaluate", str(tmp_path / "run"), "--games", "5", "--json"]
-    done = subprocess.run([*command, "--trust"], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = warm.run("evaluate", tmp_path / "run", "--games", "5", "--json", "--trust")
     assert done.returncode == 0, done.stderr
     assert 0.0 <= json.loads(done.stdout)["mean_return"] <= 1.0
