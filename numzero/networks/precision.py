@@ -25,6 +25,8 @@ _FEATURES = ("avx512bf16", "amx-bf16", "bf16")
 
 def refused(network: nn.Module) -> str:
     """Why layers stay in float32, in a sentence; empty where bfloat16 is worth it."""
+    if getattr(network, "chance", None) is not None:
+        return "bfloat16 is for networks without chance; the network computes in float32."
     if not any(isinstance(module, Conv) for module in network.modules()):
         return "bfloat16 gains nothing without convolutions; the network computes in float32."
     features = llvmlite.binding.get_host_cpu_features()

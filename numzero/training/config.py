@@ -119,11 +119,13 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Turn each window by a random symmetry of the game, where it has any."""
     threads: int = 0
     """Threads that an update is split over, by rows of its batch; the same number gives the same bits. 0: one where
-    everything is done in one process, which is the same everywhere; else the cores that workers leave free."""
+    everything is done in one process, which is the same everywhere; else the cores that workers leave free. Updates
+    with chance are not split: one thread, whatever stands here."""
 
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of convolutions and matrix products while learning; "bfloat16" is twice as fast for convolutional networks on
-    processors with instructions for it, and stays off elsewhere. Weights and losses are float32 in either case."""
+    processors with instructions for it, and stays off elsewhere, and with chance. Weights and losses are float32 in
+    either case."""
 
     @property
     def looks_ahead(self) -> bool:

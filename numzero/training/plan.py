@@ -85,9 +85,12 @@ def check_plan(config: RunConfig, plan: RunPlan) -> None:
 def learner_threads(config: RunConfig, plan: RunPlan) -> int:
     """Threads of an update: as the settings say, else the cores that workers leave free.
 
-    One where there are no workers: such a run has the same bits on every machine.
+    One where there are no workers: such a run has the same bits on every machine. One with chance, too, whose updates
+    are not split.
     """
     learner, workers = config.learner, plan.workers + plan.reanalyze_workers
+    if config.network.chance != "none":
+        return 1
     if learner.threads or not workers:
         return max(1, learner.threads)
     return max(1, min(num_cores() - workers, learner.batch_size // ROWS_OF_A_THREAD))

@@ -80,7 +80,9 @@ def divide(costs: Costs, cores: int, most_threads: int) -> Shares:
 
 
 def most_threads(config: RunConfig) -> int:
-    """Threads of which each has enough rows of a batch."""
+    """Threads of which each has enough rows of a batch; one where updates are not split (see `learner_threads`)."""
+    if config.network.chance != "none":
+        return 1
     return max(1, config.learner.batch_size // ROWS_OF_A_THREAD)
 
 

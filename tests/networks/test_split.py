@@ -115,5 +115,6 @@ def test_bfloat16_stays_off_where_it_gains_nothing(monkeypatch):
     monkeypatch.setattr(precision.llvmlite.binding, "get_host_cpu_features", lambda: {"amx-bf16": True})
     assert precision.refused(flat_network(body="conv")) == ""
     assert "without convolutions" in precision.refused(flat_network())
+    assert "without chance" in precision.refused(flat_network(body="conv", chance="known"))
     learner = Learner(flat_network(), LearnerConfig(precision="bfloat16"), 10)
     assert "float32" in learner.refused

@@ -14,7 +14,7 @@ from numzero.training.config import MOST_WORKERS, load_preset
 from numzero.training.memory import check_workers
 from numzero.training.plan import RunPlan, check_plan, learner_threads, spec_of
 from numzero.training.play_many import SelfPlaySession
-from numzero.training.shares import GAIN, Costs, Shares, divide, measure_costs
+from numzero.training.shares import GAIN, Costs, Shares, divide, measure_costs, most_threads
 
 
 def rate(costs: Costs, shares: Shares) -> float:
@@ -67,6 +67,8 @@ def test_the_learner_takes_what_workers_leave(monkeypatch):
     assert [learner_threads(config, plan_of(workers)) for workers in (0, 1, 4, 15, 40)] == [1, 15, 12, 1, 1]
     assert learner_threads(small, plan_of(4)) == 4
     assert learner_threads(load_preset("tictactoe", ["learner.threads=3"]), plan_of(0)) == 3
+    chance = load_preset("tictactoe", ["learner.threads=3", "network.chance=learned"])
+    assert (learner_threads(chance, plan_of(1)), most_threads(chance)) == (1, 1)
 
 
 def test_more_workers_than_the_machine_holds_are_refused_with_what_it_holds(monkeypatch):
