@@ -888,7 +888,7 @@ class _Library:
         folder = self._opened.enter_context(_folder_of(store))
         self.folders.append(folder)
         self._opened.callback(ray.shutdown)
-        with _local_settings():
+        with _local_settings(), _start_explained():
             ray.init(
                 address="local",
                 num_cpus=num_workers,  # so many processes wait for work; actors of this machine ask for none
@@ -976,6 +976,18 @@ def _local_settings() -> Iterator[None]:
 def _unheard(data: object, ignore_prefix: bool = False) -> None:
     """In place of Ray's own printing."""
     del data, ignore_prefix
+
+
+@contextlib.contextmanager
+def _start_explained() -> Iterator[None]:
+    """Ray gives itself half a minute to start, and raises one thing or another after it."""
+    try:
+        yield
+    except Exception as error:
+        raise UserError(
+            f"Ray could not start on this machine: {_in_short(error)}. Try again when it has less to do, or set "
+            "runtime.kind to processes."
+        ) from error
 
 
 @contextlib.contextmanager

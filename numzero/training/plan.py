@@ -66,15 +66,15 @@ def check_plan(config: RunConfig, plan: RunPlan) -> None:
             "reanalyze workers have nothing to do at reanalyze.fraction 0. Set it to 1.",
             arguments=("reanalyze_workers", "overrides"),
         )
-    check_workers(plan.workers + plan.reanalyze_workers, ("workers", "reanalyze_workers"))
+    here = (0, 0) if config.runtime.is_elsewhere else (plan.workers, plan.reanalyze_workers)
+    check_workers(sum(here), ("workers", "reanalyze_workers"))
     if not plan.offline and config.selfplay.stored_start_share > 0.0 and not is_placeable(config.game):
         raise UserError(
             "selfplay.stored_start_share needs a game whose copies can be placed; "
             f"{config.game!r} is none. Set it to 0."
         )
     if not plan.offline:
-        workers = (0, 0) if config.runtime.is_elsewhere else (plan.workers, plan.reanalyze_workers)
-        check_memory(config, plan.spec, *workers)
+        check_memory(config, plan.spec, *here)
     needed = window_bytes(config, plan.spec, _slots(config, plan)) / MEBIBYTE
     if 0 < config.replay.disk_mb < needed:
         raise UserError(
@@ -93,7 +93,8 @@ def learner_threads(config: RunConfig, plan: RunPlan) -> int:
         return 1
     if learner.threads or not workers:
         return max(1, learner.threads)
-    return max(1, min(num_cores() - workers, learner.batch_size // ROWS_OF_A_THREAD))
+    taken = 0 if config.runtime.is_elsewhere else workers
+    return max(1, min(num_cores() - taken, learner.batch_size // ROWS_OF_A_THREAD))
 
 
 def make_window(config: RunConfig, plan: RunPlan, slots: int | None = None) -> Window:

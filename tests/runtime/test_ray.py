@@ -1,4 +1,7 @@
-"""Ray: what only it has to stand, beside the suite of all runtimes. One short form; what starts more of it is slow."""
+"""Ray: what only it has to stand, beside the suite of all runtimes.
+
+What starts it is slow: on a busy machine that takes longer than Ray allows itself.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,8 @@ from numzero.errors import UserError
 from numzero.replay import GameStore
 from numzero.runtime.base import RuntimeConfig
 from numzero.runtime.factory import runtime_maker
+from numzero.training.config import load_preset
+from numzero.training.plan import RunPlan, check_plan, spec_of
 from tests.chaos import ROOT, await_all, descendants, is_alive
 from tests.recorder import missing_recorder
 from tests.runtime import roles
@@ -68,6 +73,12 @@ def test_an_address_belongs_to_ray() -> None:
     assert problem == "runtime.address is a Ray cluster's: it needs runtime.kind ray; got 'processes'."
     assert not RuntimeConfig(kind="ray", address="auto").check()
     assert not RuntimeConfig(kind="mine.py:Runtime", address="10.0.0.1:6379").check()
+
+
+def test_workers_of_a_cluster_take_nothing_of_this_machine() -> None:
+    """What this machine holds bounds those that run on it, and no others."""
+    config = load_preset("cartpole", ["runtime.kind=ray", "runtime.address=auto"])
+    check_plan(config, RunPlan(seed=0, workers=900, reanalyze_workers=8, offline=False, spec=spec_of(config)))
 
 
 # ------------------------------------------------------------------------------------------------- with Ray
@@ -128,6 +139,7 @@ def test_a_cluster_without_a_token_is_refused(monkeypatch: pytest.MonkeyPatch, t
 
 @needs_ray
 @needs_linux
+@pytest.mark.slow
 def test_a_local_instance_listens_here_alone_and_a_killed_actor_is_replaced(tmp_path: Path) -> None:
     """No actor's death costs a game; nothing can be reached from outside; nothing is left behind, nor changed."""
     bench = Bench("ray", tmp_path)

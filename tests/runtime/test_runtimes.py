@@ -80,7 +80,7 @@ OUTSIDE = f"{ROOT / 'tests' / 'runtime' / 'outside_runtime.py'}:ThreadRuntime"
 RAY = pytest.param(
     "ray",
     marks=[
-        pytest.mark.slow,  # a start takes 10 s of a core; the short form is in test_ray
+        pytest.mark.slow,  # a start takes 10 s of a core, and fails on a machine that is too busy for it
         pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed"),
     ],
 )
