@@ -16,6 +16,7 @@ from numzero.commands import main
 from numzero.errors import UserError
 from numzero.studies import study as study_module
 from numzero.studies.results import Results, TaskResults, TasksResults, read_results, summarize
+from numzero.studies.table import with_table
 from numzero.studies.tasks import Task, named_tasks
 from numzero.studies.tasks_outcome import share_of_the_way, tasks_table
 from tests import warm
@@ -122,6 +123,15 @@ def test_a_table_is_of_one_kind_of_study(tmp_path: Path) -> None:
     assert (row["task"], row["share"], row["median"]) == ("t", 0.95, {"mean return": 9.5})
     mixed = invoke("results", tmp_path / "tasks.json", tmp_path / "one.json")
     assert (mixed.exit_code, "got both" in mixed.stderr) == (2, True)
+
+
+def test_the_page_shows_the_committed_study() -> None:
+    """Its table is what `results` makes of the file now; tasks are those that ship."""
+    page = (ROOT / "docs" / "battery.md").read_text("utf-8")
+    whole = read_results(ROOT / "models" / "studies" / "tasks" / "battery.json")
+    assert isinstance(whole, TasksResults)
+    assert with_table(ROOT / "docs" / "battery.md", tasks_table([whole])) == page
+    assert [each.task for each in whole.tasks] == named_tasks(file=Path("battery"))
 
 
 @pytest.mark.parametrize(

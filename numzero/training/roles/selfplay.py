@@ -27,6 +27,7 @@ from numzero.search import Model, Search, SearchConfig, SearchResult, sample_act
 from numzero.training.roles.archive import Archive
 from numzero.training.roles.random_play import RandomTask, random_play
 from numzero.training.roles.recorder import Recorder
+from numzero.training.roles.wandering import Wandering
 
 __all__ = ["Actor", "SelfPlayConfig", "SelfPlayTask", "selfplay", "warm_up"]
 
@@ -45,6 +46,10 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
     (as Go-Exploit's starts do)."""
     random_move_probability: float = 0.0
     """Share of moves drawn uniformly; value targets are cut there. MuZero: none."""
+    wander_share: float = 0.0
+    """Share of episodes played at random, each action kept for a while, as long as 9 of 10 recent episodes earned the
+    least that was ever earned; of games of one player. 0: off, as in MuZero. Value targets are cut at these moves too.
+    """
     stored_start_share: float = 0.0
     """Share of episodes that begin at a position of an earlier one, each of an actor's newest 10,000 as likely; only in
     games that can be placed. 0: off. Go-Exploit (Trudeau and Bowling 2023) starts all but a few so."""
@@ -80,6 +85,7 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
             temperature_moves=at_least(0),
             random_start_moves=at_least(0),
             random_move_probability=SHARE,
+            wander_share=SHARE,
             stored_start_share=SHARE,
             segment_steps=at_least(0),
             growth_updates=at_least(0),
@@ -210,6 +216,7 @@ class Actor:
         self._num_started = 0
         self._recorded = np.zeros(batch_size, np.bool_)  # copies beyond the last game asked for play unrecorded
         self._archive = Archive()
+        self._wandering = Wandering(batch_size, task.config.wander_share if game.spec.num_players == 1 else 0.0)
         self.num_dropped = 0
         """Episodes that `restoring` could not go on with."""
         self._unrestored: State | None = None  # while it is being restored
@@ -262,6 +269,7 @@ class Actor:
             "num_started": np.array(self._num_started),
             "recorded": self._recorded.copy(),
             **{f"archive_{name}": array for name, array in self._archive.state().items()},
+            **{f"wandering_{name}": array for name, array in self._wandering.state().items()},
             **{f"game_{name}": array for name, array in self._game.state().items()},
             **{f"history_{name}": array for name, array in self._history.state().items()},
             **{f"recorder_{name}": array for name, array in self._recorder.state().items()},
@@ -279,6 +287,7 @@ class Actor:
         self._num_started = int(state["num_started"])
         self._recorded[:] = state["recorded"]
         self._archive.restore(_part(state, "archive_"))
+        self._wandering.restore(_part(state, "wandering_"))
         self._recorder.restore(_part(state, "recorder_"))
         self._history.restore(_part(state, "history_"))
         is_back = self.resumes_episodes and (yield from self._game.replaying(_part(state, "game_")))
@@ -326,8 +335,11 @@ class Actor:
                 temperature[self._recorder.episode_steps >= config.temperature_moves] = 0.0
             action = sample_action(result.policy_target, temperature, rng)
         exploratory = rng.random(len(action)) < config.random_move_probability
-        if exploratory.any():
+        if exploratory.any() or self._wandering.wanders.any():
             drawn = sample_action(legal.astype(np.float32), 1.0, rng)
+            if self._wandering.wanders.any():
+                exploratory |= self._wandering.wanders
+                drawn = np.where(self._wandering.wanders, self._wandering.actions(legal, rng), drawn)
             exploratory &= drawn != action  # a random move that the search would have played is no exploration
             action = np.where(exploratory, drawn, action)
         return action, exploratory
@@ -339,7 +351,9 @@ class Actor:
             assert self._model is not None
             value[:] = self._model.initial(self._history.stack(game.observation())).value
         value[terminated] = 0.0
-        self._counts["episodes"] += self._recorder.episodes(ended & self._recorded)
+        episodes = self._recorder.episodes(ended & self._recorded)
+        self._counts["episodes"] += episodes
+        self._wandering.ended(each.total_reward for each in episodes)
         final = (game.observation(), game.legal(), game.to_play(), value)
         delivered = [
             self._recorder.trajectory(row, *final, "terminated" if terminated[row] else "truncated")
@@ -357,6 +371,7 @@ class Actor:
         self._num_started += min(left, len(rows))
         self._game.reset(which, self._rng)
         self._history.begin(which)
+        self._wandering.begin(rows, self._rng)
         if limit := self._task.config.random_start_moves:
             num_moves = np.zeros(self._game.batch_size, np.int64)
             num_moves[rows] = self._rng.integers(0, limit + 1, size=len(rows))

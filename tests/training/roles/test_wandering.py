@@ -1,0 +1,100 @@
+"""Wandering: perseverance at random while nothing tells good episodes from bad ones, and only then."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from numzero.errors import UserError
+from numzero.games import make_game
+from numzero.games.turns import model_discount
+from numzero.inference import OnnxModel
+from numzero.networks.config import network_config
+from numzero.networks.export import Exporter
+from numzero.networks.network import make_network
+from numzero.search import SearchConfig
+from numzero.training.roles.selfplay import Actor, SelfPlayConfig, SelfPlayTask
+from numzero.training.roles.wandering import FEWEST, Wandering
+
+
+def begun(returns: list[float], share: float = 1.0) -> Wandering:
+    """After episodes of these returns, with new episodes begun in all of 1,000 games."""
+    wandering = Wandering(1000, share)
+    wandering.ended(returns)
+    wandering.begin(np.arange(1000), np.random.default_rng(0))
+    return wandering
+
+
+@pytest.mark.parametrize(
+    ("returns", "is_lost"),
+    [
+        ([], False),
+        ([-200.0] * (FEWEST - 1), False),
+        ([-200.0] * FEWEST, True),
+        ([0.0] * 18 + [1.0] * 2, True),
+        ([0.0] * 17 + [1.0] * 3, False),
+        ([0.0] * 5 + [1.0] * 20, False),  # solved: all earn the same, and not the least
+        ([1.0] * 20 + [0.0] * 20, True),  # it was lost again
+        ([9.0, 10.0, 11.0, 8.0, 20.0, 13.0, 9.0, 8.0], False),
+    ],
+)
+def test_games_wander_while_recent_episodes_earn_the_least(returns: list[float], is_lost: bool) -> None:
+    """Nine of ten of the last twenty, of eight or more."""
+    assert begun(returns).wanders.all() == begun(returns).wanders.any() == is_lost
+
+
+def test_a_share_of_new_episodes_wanders() -> None:
+    """The others show what was learned; where none does, nothing is drawn: play has the bits that it had without."""
+    assert 0.4 < begun([0.0] * 20, 0.5).wanders.mean() < 0.6
+    for share, returns in ((0.0, [0.0] * 20), (0.5, [0.0] * 10 + [1.0] * 10)):
+        rng = np.random.default_rng(0)
+        wandering = Wandering(4, share)
+        wandering.ended(returns)
+        wandering.begin(np.arange(4), rng)
+        assert not wandering.wanders.any()
+        assert rng.random() == np.random.default_rng(0).random()
+
+
+def test_actions_are_kept_for_a_while() -> None:
+    """Some for a step, some for very long, each action as often; an illegal one is given up at once."""
+    wandering, rng = begun([0.0] * 20), np.random.default_rng(1)
+    legal = np.ones((1000, 3), np.bool_)
+    played = np.array([wandering.actions(legal, rng).copy() for _ in range(60)])  # [60, 1000]
+    np.testing.assert_allclose(np.bincount(played.ravel(), minlength=3) / played.size, 1 / 3, atol=0.03)
+    changes = (played[1:] != played[:-1]).sum(axis=0)
+    assert 0.02 < (changes == 0).mean() < 0.5
+    assert 1 <= np.median(changes) <= 10  # of draws that forget each other two of three change
+    legal[:, 1] = False
+    assert not (wandering.actions(legal, rng) == 1).any()
+
+
+def test_a_state_is_taken_up_again() -> None:
+    """The same actions follow; a state of before there was any is none, and one of other games is refused."""
+    one, two = begun([0.0] * 20, 0.5), Wandering(1000, 0.5)
+    two.restore(one.state())
+    legal, rng, same = np.ones((1000, 3), np.bool_), np.random.default_rng(2), np.random.default_rng(2)
+    for _ in range(5):
+        np.testing.assert_array_equal(one.actions(legal, rng), two.actions(legal, same))
+    assert two.is_lost
+    Wandering(3, 0.5).restore({})
+    with pytest.raises(UserError, match="as many games"):
+        Wandering(3, 0.5).restore(one.state())
+
+
+def ends_met(share: float) -> int:
+    """How often a network that knows nothing comes to the end of a corridor of 30 in 4,000 steps."""
+    game = make_game("battery:corridor-30", 8)
+    network = make_network((31,), 2, network_config(width=16, latent_size=8, head_scale=0.0), 0)
+    model = OnnxModel(Exporter(network, model_discount(game.spec, 0.99)).files(network, version=0))
+    search = SearchConfig(rule="gumbel", num_simulations=2)
+    config = SelfPlayConfig(batch_size=8, random_move_probability=0.1, wander_share=share)
+    task = SelfPlayTask("battery:corridor-30", search, config, gamma=0.99, seed=0, actor=0)
+    actor = Actor(game, task, np.random.default_rng(0))
+    actor.use_model(model, 0)
+    return sum(float(each.reward.sum()) > 0.0 for _ in range(500) for each in actor.play())
+
+
+def test_the_end_of_a_corridor_is_found_by_wandering() -> None:
+    """Thirty steps away: not by moves that forget each other, again and again by those that do not."""
+    assert ends_met(0.0) == 0
+    assert ends_met(0.5) >= 3
