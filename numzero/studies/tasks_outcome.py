@@ -60,7 +60,7 @@ def tasks_page(whole: TasksResults, *, with_picture: bool = True) -> str:
 
 
 def tasks_table(files: Sequence[TasksResults]) -> str:
-    """A row for each task and variant, how many were learned, and the machines and commands of the files."""
+    """A row for each task and variant, how many were learned, what is missing, and the files' machines and commands."""
     rows = [(each, summary) for whole in files for each in whole.tasks for summary in each.results.summaries]
     several = len({(each.results.preset, summary.variant) for each, summary in rows}) > 1
     head = ["task", "what it probes", *(["agent"] if several else []), "optimum", "random", "median", "worst"]
@@ -71,6 +71,8 @@ def tasks_table(files: Sequence[TasksResults]) -> str:
         known = [share for share in shares if share is not None]
         count = sum(share >= SOLVED for share in known)
         lines.append(f"{agent}: {count} of {len(known)} tasks at {SOLVED:.0%} of the way from random to the optimum.")
+    if waiting := [each.task.name for whole in files for each in whole.tasks if not each.results.seeds]:
+        lines += ["", f"Not trained yet: {', '.join(map(words, waiting))}."]
     sources = dict.fromkeys((each.results.machine, each.results.command) for each, _ in rows)
     lines += ["", *(f"On {words(machine)}: {code(command)}" for machine, command in sources), ""]
     return "\n".join(lines)

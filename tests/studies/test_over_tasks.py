@@ -113,6 +113,10 @@ def test_tasks_at_95_percent_are_counted() -> None:
     """Of those whose ends are known."""
     whole = TasksResults(tasks=[made(10.0, 0.0, 9.5), made(10.0, 0.0, 9.4), made(None, 0.0, 10.0)])
     assert "general: 1 of 2 tasks at 95% of the way" in tasks_table([whole])
+    assert "Not trained" not in tasks_table([whole])
+    half = TasksResults(tasks=[*whole.tasks, made(10.0, 0.0)])
+    assert "general: 1 of 2 tasks at 95% of the way" in tasks_table([half])
+    assert "Not trained yet: t." in tasks_table([half])
 
 
 def test_a_table_is_of_one_kind_of_study(tmp_path: Path) -> None:
