@@ -22,6 +22,7 @@ from numzero.studies.tasks_outcome import share_of_the_way, tasks_table
 from tests import warm
 from tests.made_results import seed_result
 
+ROOT = Path(__file__).resolve().parents[2]
 TINY = ("search.num_simulations=2", "network.body.width=16", "network.body.latent_size=8", "evaluation.games=4")
 WORDS = [word for each in (*TINY, "schedule.start_steps=40", "evaluation.interval=0") for word in ("--set", each)]
 FILE = """
