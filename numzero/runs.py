@@ -267,7 +267,7 @@ class _Ears:
 
 
 def _toml(value: object) -> str:
-    """A setting's value as `--set` takes it."""
+    """A setting's value as an override has it."""
     return value if isinstance(value, str) else json.dumps(msgspec.to_builtins(value))
 
 

@@ -46,7 +46,7 @@ def of_linear(rows: list[dict[str, Any]], row: dict[str, Any], name: str) -> flo
 
 
 def bench_shares(preset: str, cores: int) -> dict[str, Any]:
-    """How `train --workers auto` would divide so many cores."""
+    """How a training that divides so many cores by itself would divide them."""
     from numzero.training.shares import divide, measure_costs, most_threads
 
     config = load_preset(preset)
