@@ -25,7 +25,7 @@ from numzero.frames import FrameStack, History, ObservationConfig, stack_shape
 from numzero.games.base import GameSpec, spec_problems
 from numzero.inference import AnyOnnxModel, ModelFiles, onnx_model
 from numzero.limits import LARGEST_BUDGET, seen
-from numzero.search import Search, SearchConfig, SearchResult, principal_variation, sample_action
+from numzero.search import HasChance, Search, SearchConfig, SearchResult, principal_variation, sample_action
 
 __all__ = ["Agent", "AgentGame", "AgentInfo", "BatchDecision", "Decision", "agent_files", "read_agent"]
 
@@ -74,7 +74,9 @@ class Decision(NamedTuple):
     policy: NDArray[np.float32]
     """`[A]` the search's improved policy; the network's own with 0 simulations."""
     principal_variation: list[int]
-    """The line the search expects, from the move played."""
+    """The line the search expects, from the move played; where there are outcomes each second one is one of them."""
+    num_outcomes: int = 0
+    """How many outcomes of chance the model knows."""
 
 
 class BatchDecision(NamedTuple):
@@ -132,6 +134,7 @@ class Agent:
         info: what it says of itself.
         files: the bytes of its networks.
         frames: what its networks see: of observations alone, or stacks of several.
+        num_outcomes: how many outcomes of chance its networks know behind each action; 0: they know of no chance.
     """
 
     def __init__(self, info: AgentInfo, model: ModelFiles) -> None:
@@ -141,6 +144,7 @@ class Agent:
         if problems := _problems(info, networks):
             raise UserError(f"{INFO_FILE} does not fit: {' '.join(problems)}")
         self.frames = FrameStack(info.spec, info.observation)
+        self.num_outcomes = networks.num_outcomes if isinstance(networks, HasChance) else 0
         self._idle = [_Searcher(networks)]
 
     def __reduce__(self) -> tuple[type[Agent], tuple[AgentInfo, ModelFiles]]:
@@ -220,7 +224,8 @@ class Agent:
         _check_draw(temperature, rng)
         with self._searcher() as searcher:
             search = searcher.search(self.info.search, 1, budget)
-            return _decide(search.run(observation, legal, time_limit_ms=time_limit_ms), temperature, rng)
+            result = search.run(observation, legal, time_limit_ms=time_limit_ms)
+            return _decide(result, temperature, rng, self.num_outcomes)
 
     def act_batch(
         self,
@@ -341,7 +346,8 @@ class AgentGame:
                 config = dataclasses.replace(self._agent.info.search, num_simulations=budget)
                 self._search = Search(searcher.model, config, 1)
             self._search.model = searcher.model
-            return _decide(self._search.run(observation, legal, time_limit_ms=time_limit_ms), temperature, rng)
+            result = self._search.run(observation, legal, time_limit_ms=time_limit_ms)
+            return _decide(result, temperature, rng, self._agent.num_outcomes)
 
     def show(self, observation: NDArray[np.generic]) -> None:
         """Show a position that somebody else moves in, before `advance`; needed only where several frames are seen."""
@@ -499,7 +505,7 @@ def _choose(result: SearchResult, temperature: float, rng: np.random.Generator |
     return sample_action(result.policy_target, temperature, rng)
 
 
-def _decide(result: SearchResult, temperature: float, rng: np.random.Generator | None) -> Decision:
+def _decide(result: SearchResult, temperature: float, rng: np.random.Generator | None, num_outcomes: int) -> Decision:
     """What a search of one position comes to."""
     action = int(_choose(result, temperature, rng)[0])
     return Decision(
@@ -509,4 +515,5 @@ def _decide(result: SearchResult, temperature: float, rng: np.random.Generator |
         value=float(result.root_value[0]),
         policy=result.policy_target[0],
         principal_variation=principal_variation(result.tree, 0, action),
+        num_outcomes=num_outcomes,
     )

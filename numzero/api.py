@@ -588,6 +588,7 @@ def play(
     trust: Trust = False,
     game_arguments: Mapping[str, Any] | None = None,
     ended: Callable[[Game, NDArray[np.float64]], None] = lambda game, total: None,
+    drawn: Callable[[Game, int], None] = lambda game, outcome: None,
 ) -> NDArray[np.float64] | None:
     """Play one episode of an agent's game; returns each player's rewards, `[2]`, or None if `choose` left.
 
@@ -599,12 +600,20 @@ def play(
         trust: see `trusted_name`.
         game_arguments: see `load_agent`.
         ended: called with the game and the rewards when the episode is over.
+        drawn: called with the game and what chance made of each action, where the game says it.
     """
     leave_import()
     loaded = load_agent(agent, trust, game_arguments)
     with closing(make_game(loaded.info.spec.name, 1)) as game:
         rng = np.random.default_rng(seed)
-        total = play_episode(loaded, game, lambda mover, said: choose(game, mover, said), rng, simulations=simulations)
+        total = play_episode(
+            loaded,
+            game,
+            lambda mover, said: choose(game, mover, said),
+            rng,
+            simulations=simulations,
+            drawn=lambda outcome: drawn(game, outcome),
+        )
         if total is not None:
             ended(game, total)
         return total
@@ -656,12 +665,14 @@ def describe(agent: Path) -> tuple[AgentInfo, dict[str, Any]]:
     """What an agent's folder says of itself, after its files were verified.
 
     Returns:
-        It, and the same in plain values, with `files`: size and digest of each.
+        It, and the same in plain values, with `num_outcomes` that its networks know, and `files`: size and digest of
+        each.
     """
     files = read_agent(agent)
-    info = Agent.from_files(files, agent).info
+    loaded = Agent.from_files(files, agent)
     digests = {
         name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in sorted(files.items())
     }
-    return info, {**msgspec.to_builtins(info), "files": digests}
+    told = {**msgspec.to_builtins(loaded.info), "num_outcomes": loaded.num_outcomes, "files": digests}
+    return loaded.info, told

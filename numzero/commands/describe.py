@@ -15,6 +15,7 @@ import click
 from numzero import api
 from numzero.agent import AgentInfo
 from numzero.commands.display import WIDTH, echo, echo_rows
+from numzero.drawing.words import known_chance
 from numzero.frames import FrameStack
 from numzero.text import plain
 
@@ -59,6 +60,7 @@ def _rows(info: AgentInfo, report: dict[str, Any]) -> dict[str, list[str]]:
         "actions": textwrap.wrap(f"{spec.num_actions}: {', '.join(spec.action_names)}", WIDTH),
         "legal": textwrap.wrap(spec.legal_rule or UNSAID, WIDTH),
         "players": [f"{spec.num_players}, in episodes {steps}"],
+        "chance": textwrap.wrap(known_chance(report["num_outcomes"], spec.num_outcomes, spec.outcome_names), WIDTH),
         "discount": [f"{info.discount}"],
         "search": [
             f"rule {info.search.rule}, {info.search.num_simulations} simulations unless told otherwise",

@@ -18,7 +18,7 @@ from numzero.agent import Decision
 from numzero.commands.display import echo
 from numzero.commands.environment import env_arg_option
 from numzero.commands.trust import takes_trust
-from numzero.drawing.words import number
+from numzero.drawing.words import line_in_words, number, outcome_names
 from numzero.errors import UserError
 from numzero.games import Game, Trust
 from numzero.runtime.family import no_orphans
@@ -107,8 +107,12 @@ def _play(
         click.echo(game.render(0))
         echo(_result(game, total, person))
 
+    def drawn(game: Game, outcome: int) -> None:
+        names = game.spec.outcome_names
+        echo(f"Chance: {names[outcome] if names else f'outcome {outcome}'}")
+
     told: dict[str, Any] = {"simulations": simulations, "seed": seed, "trust": trust, "game_arguments": arguments}
-    if api.play(agent, choose, **told, ended=ended) is None:
+    if api.play(agent, choose, **told, ended=ended, drawn=drawn) is None:
         echo("You left the game.")
 
 
@@ -132,8 +136,9 @@ def _ask(game: Game, decision: Decision) -> int | None:
 
 def _hint(game: Game, decision: Decision) -> None:
     """What the search thinks of each legal action."""
-    names = game.spec.action_names
-    echo(f"value {decision.value:+.3f}; expects {' '.join(names[a] for a in decision.principal_variation)}")
+    names, outcomes = game.spec.action_names, outcome_names(decision.num_outcomes, game.spec.outcome_names)
+    line = line_in_words(decision.principal_variation, names, outcomes)
+    echo(f"value {decision.value:+.3f}; expects {' '.join(line)}")
     echo("action  visits       Q  policy")
     for action in np.flatnonzero(game.legal()[0]):
         q = decision.q_values[action]

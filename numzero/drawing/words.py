@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["duration", "line_in_words", "number", "outcome_names", "score_line", "told_chance"]
+__all__ = ["duration", "known_chance", "line_in_words", "number", "outcome_names", "score_line", "told_chance"]
 
 MOST_OUTCOMES_NAMED = 8
 
@@ -44,6 +44,21 @@ def told_chance(num_outcomes: int, names: Sequence[str] = ()) -> str:
         return "none that it tells of"
     listed = ", ".join(names[:MOST_OUTCOMES_NAMED]) + (", ..." if len(names) > MOST_OUTCOMES_NAMED else "")
     return f"{num_outcomes} outcomes, told at each step{': ' if listed else ''}{listed}"
+
+
+def known_chance(model_outcomes: int, num_outcomes: int, names: Sequence[str] = ()) -> str:
+    """What an agent's networks know of chance, and its game tells.
+
+    Args:
+        model_outcomes: of the networks; 0: they have no chance.
+        num_outcomes: that the game tells.
+        names: what the game calls them.
+    """
+    told = told_chance(num_outcomes, names)
+    if model_outcomes == 0:
+        return f"the networks know none; of the game: {told}" if num_outcomes else "none"
+    learned = f"the networks have learned {model_outcomes} outcomes by themselves"
+    return f"known: {told}" if model_outcomes == num_outcomes else f"{learned}; of the game: {told}"
 
 
 def outcome_names(num_outcomes: int, names: Sequence[str] = ()) -> list[str]:

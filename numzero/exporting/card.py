@@ -9,7 +9,7 @@ from typing import Any
 
 from numzero.agent import Agent
 from numzero.drawing.tables import table, words
-from numzero.drawing.words import score_line
+from numzero.drawing.words import known_chance, score_line
 from numzero.frames import FrameStack
 from numzero.games import ObservationPart, Trust, is_solved
 from numzero.judging.evaluate import exhaustive, measure, scores_only
@@ -61,6 +61,7 @@ def _bound(bound: float | None) -> str:
 def card(agent: Agent, scores: dict[str, str]) -> str:
     """What an agent is, how it was trained, and what was measured, as Markdown."""
     info = agent.info
+    chance = known_chance(agent.num_outcomes, info.spec.num_outcomes, info.spec.outcome_names)
     lines = [
         f"# {words(info.spec.name)}",
         "",
@@ -73,6 +74,7 @@ def card(agent: Agent, scores: dict[str, str]) -> str:
         f"- Observation, {info.spec.observation_dtype}: {words(info.spec.observation_layout or UNSAID)}",
         *(f"- Stacked: {stack}" for stack in [FrameStack(info.spec, info.observation).in_words()] if stack),
         f"- Legal: {words(info.spec.legal_rule or UNSAID)}",
+        *([f"- Chance: {words(chance)}"] if chance != "none" else []),
         "",
         *_parts(info.spec.observation_parts),
         "## How it was trained",

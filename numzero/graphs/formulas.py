@@ -1,12 +1,12 @@
 """ONNX nodes written as formulas: a `Value` is a tensor to be, and its operators add nodes to the graph it belongs to.
 
-Knows operators, element types, constants, loops and how one model is put inside another; knows nothing of what is
-computed, and needs onnx but not torch.
+Knows operators, element types, constants, loops, branches and how one model is put inside another; knows nothing of
+what is computed, and needs onnx but not torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -100,7 +100,7 @@ class Value:
 
 
 class Graph:
-    """Nodes of one graph and, while a loop's body is written, of that body.
+    """Nodes of one graph and, while the body of a loop or a branch is written, of that body.
 
     A constant is stored once, however often it is used.
     """
@@ -182,6 +182,25 @@ class Graph:
         self._scopes[-1].append(helper.make_node("Loop", inputs, outputs, body=graph))
         return self._like(state, outputs)
 
+    def branch(
+        self, condition: Value, one: Callable[[], Mapping[str, Value]], other: Callable[[], Mapping[str, Value]]
+    ) -> dict[str, Value]:
+        """What `one` gives where the single `condition` holds, else what `other` gives; only that is computed.
+
+        Both give values of the same names and element types, which need not have the same shapes.
+        """
+        bodies, results = [], []
+        for name, write in (("then", one), ("else", other)):
+            self._scopes.append([])
+            results = [(key, self.op("Identity", value)) for key, value in sorted(write().items())]
+            nodes = _needed(self._scopes.pop(), (value.name for _, value in results))
+            bodies.append(helper.make_graph(nodes, name, [], [_value_info(value) for _, value in results]))
+        outputs = {key: Value(self, self._new_name("if"), value.kind) for key, value in results}
+        names = [value.name for value in outputs.values()]
+        node = helper.make_node("If", [condition.name], names, then_branch=bodies[0], else_branch=bodies[1])
+        self._scopes[-1].append(node)
+        return outputs
+
     def _like(self, state: State, names: Sequence[str]) -> State:
         """`state` of the same kinds under other names; what is None stays None."""
         rest = iter(names)
@@ -205,18 +224,17 @@ class Graph:
             output.name: Value(self, names[output.name], output.type.tensor_type.elem_type) for output in graph.output
         }
 
-    def _settle(self, nodes: Sequence[NodeProto]) -> set[str]:
-        """Store in each loop's body what only bodies read; the names of all that is read outside of them.
+    def _settle(self, nodes: Sequence[NodeProto], known: Set[str] = frozenset()) -> set[str]:
+        """Store in each body of a loop or a branch what it reads itself; the names that `nodes` read, and `known`.
 
         onnxruntime arranges a convolution's weights for the processor only where they lie beside it: a search on 32
         channels takes three quarters of the time (test_what_only_a_body_reads_lies_in_it).
         """
-        bodies = [attribute.g for node in nodes for attribute in node.attribute if attribute.HasField("g")]
-        outside = {name for node in nodes for name in node.input}
-        for body in bodies:
-            inside = set().union(*map(_reads, body.node)) - outside
+        read = {name for node in nodes for name in node.input} | known
+        for body in (attribute.g for node in nodes for attribute in node.attribute if attribute.HasField("g")):
+            inside = self._settle(body.node, read) - read
             body.initializer.extend(tensor for name, tensor in self._initializers.items() if name in inside)
-        return outside
+        return read
 
     def finish(
         self, name: str, outputs: Mapping[str, tuple[Value, Sequence[int | str]]], metadata: Mapping[str, str]
@@ -247,7 +265,7 @@ class Graph:
 
 
 def _renamed(nodes: Iterable[NodeProto], names: Mapping[str, str]) -> list[NodeProto]:
-    """Copies of nodes, and of loops' bodies in them, whose inputs and outputs have other names."""
+    """Copies of nodes, and of the bodies in them, whose inputs and outputs have other names."""
     copies = []
     for node in nodes:
         copy = NodeProto()

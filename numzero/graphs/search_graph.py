@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
+from onnx import helper
 
 from numzero.errors import UserError
 from numzero.graphs.formulas import BOOL, DOUBLE, FLOAT, INT32, INT64, OPSET, Graph, Value, concat, where
@@ -43,6 +44,9 @@ class GraphRule(NamedTuple):
     discount: float
     """Of every edge, unless the network tells each one's."""
     num_actions: int
+    """A."""
+    num_outcomes: int
+    """C, the edges of nodes of odd depth; 0: all nodes decide."""
     nodes: Value
     """`[N]` int64 0, 1, 2, ..."""
     is_root: Value
@@ -53,6 +57,11 @@ class GraphRule(NamedTuple):
     """`[N + 1]` sqrt(n) * (c1 + log((n + c2 + 1) / c2)) for a node of n visits."""
     due: Value
     """`[S]` visits that an action must have to be tried in each simulation."""
+
+    @property
+    def num_edges(self) -> int:
+        """E, the most that a node has: A, or C where that is more."""
+        return max(self.num_actions, self.num_outcomes)
 
 
 class GraphTree(NamedTuple):
@@ -65,11 +74,11 @@ class GraphTree(NamedTuple):
     own: Value
     """`[n, 1]` int64 each node's number."""
     child: Value
-    """`[n, A]` int64 node behind each edge; the node's own number where the edge was never followed."""
+    """`[n, E]` int64 node behind each edge; the node's own number where the edge was never followed."""
     prior: Value
-    """`[n, A]` P(s, a); pUCT: -inf where illegal."""
+    """`[n, E]` P(s, a); -inf where there is no such edge, and of pUCT where it is illegal."""
     log_prior: Value | None
-    """`[n, A]` log P(s, a), -inf where illegal; rule `gumbel` only."""
+    """`[n, E]` log P(s, a), -inf where illegal; rule `gumbel` only."""
     raw_value: Value | None
     """`[n, 1]` the network's own value; rule `gumbel` only."""
     visits: Value
@@ -83,7 +92,7 @@ class GraphTree(NamedTuple):
     q: Value
     """`[N]` Q of the edge into the node; means nothing at the root."""
     depth: Value | None
-    """`[n]` int64 edges from the root; where there is a depth limit."""
+    """`[n]` int64 edges from the root; where there is a depth limit, or chance."""
     low: Value | None
     """The smallest Q seen on any edge; where Q is scaled by the whole tree's."""
     high: Value | None
@@ -98,7 +107,7 @@ class GraphTree(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """What the search thinks of all edges, `[n, A]`."""
+    """What the search thinks of all edges, `[n, E]`."""
 
     seen: Value
     """Which edges were followed."""
@@ -133,7 +142,7 @@ def max_simulations(config: SearchConfig) -> int:
 def search_graph(
     files: ModelFiles, config: SearchConfig, metadata: Mapping[str, str], *, with_margin: bool = False
 ) -> bytes:
-    """The content of `agent.onnx`: the two networks of `files` and the search around them.
+    """The content of `agent.onnx`: the networks of `files` and the search around them.
 
     Inputs: `observation` float32 `[1, *O]`; `legal` bool `[1, A]`, one at least; `num_simulations` int64 `[1]`; and
     noise float32 `[1, A]`, zeros for none: `gumbel`, or for pUCT `root_noise`, a draw from a Dirichlet distribution
@@ -151,6 +160,8 @@ def search_graph(
     about = {entry.key: entry.value for entry in recurrent.metadata_props}
     config = replace(config, least_range=config.least_range * reward_unit(about))
     observation_shape, num_actions = _shape(initial.graph.input[0]), _shape(initial.graph.output[1])[1]
+    afterstate = _load("afterstate", files.afterstate) if files.has_chance else None
+    num_outcomes = 0 if afterstate is None else _shape(afterstate.graph.output[1])[1]
     graph = Graph()
     observation = graph.input("observation", FLOAT, [1, *observation_shape[1:]])
     legal = graph.input("legal", BOOL, [1, num_actions])
@@ -158,8 +169,11 @@ def search_graph(
     noise = graph.input("gumbel" if config.rule == "gumbel" else "root_noise", FLOAT, [1, num_actions])
     num_simulations = graph.op("Clip", wanted, 0, max_simulations(config)).reshaped([])
     root = graph.include(initial, "initial", {"observation": observation})
-    prior, preference = _root_prior(config, root["policy_logits"].cast(DOUBLE), legal, noise.cast(DOUBLE))
-    rule = _make_rule(config, _discount(about), num_actions, legal, preference, num_simulations)
+    sizes, edges = (num_actions, num_outcomes), max(num_actions, num_outcomes)
+    logits = _widened(root["policy_logits"].cast(DOUBLE), num_actions, edges, -math.inf)
+    may, noise = (_widened(each, num_actions, edges, 0) for each in (legal, noise.cast(DOUBLE)))
+    prior, preference = _root_prior(config, logits, may, noise)
+    rule = _make_rule(config, _discount(about), sizes, legal, preference, num_simulations)
 
     def simulate(i: Value, tree: GraphTree) -> GraphTree:
         scores = _score(rule, tree)
@@ -167,11 +181,10 @@ def search_graph(
         if tree.margin is not None:
             tree = tree._replace(margin=_narrowest(rule, tree, scores, edge, i))
         latent = graph.op("SequenceAt", tree.latents, edge.parent.reshaped([]))
-        inputs = {"previous_latent": latent, "action": edge.action.cast(INT32)}
-        step = graph.include(recurrent, "recurrent", inputs)
+        step = _step(rule, tree, edge, latent, recurrent, afterstate)
         return _backup(rule, _expand(rule, tree, edge, step, i), edge, step)
 
-    tells_discount = any(output.name == "discount" for output in recurrent.graph.output)
+    tells_discount = afterstate is not None or any(output.name == "discount" for output in recurrent.graph.output)
     tree = graph.loop(num_simulations, _reset(rule, root, prior, with_margin, tells_discount), simulate)
     outputs = _read_out(rule, tree)
     return bytes(graph.finish("search", outputs, metadata).SerializeToString())
@@ -196,6 +209,15 @@ def _discount(about: Mapping[str, str]) -> float:
     return float(np.float32(about["discount"]))
 
 
+def _widened(columns: Value, count: int, num_edges: int, fill: float) -> Value:
+    """`[1, E]` of `[1, count]`, with `fill` behind it."""
+    if count == num_edges:
+        return columns
+    graph = columns.graph
+    filling = graph.constant(np.full((1, num_edges - count), fill, helper.tensor_dtype_to_np_dtype(columns.kind)))
+    return graph.op("Concat", columns, filling, axis=1)
+
+
 def _root_prior(config: SearchConfig, logits: Value, legal: Value, noise: Value) -> tuple[Value, Value]:
     """P(root, a) `[1, A]`, and the order in which actions are first tried `[A]`; both know `legal` and `noise`.
 
@@ -213,8 +235,14 @@ def _root_prior(config: SearchConfig, logits: Value, legal: Value, noise: Value)
 
 
 def _make_rule(
-    config: SearchConfig, discount: float, num_actions: int, legal: Value, preference: Value, num_simulations: Value
+    config: SearchConfig,
+    discount: float,
+    sizes: tuple[int, int],
+    legal: Value,
+    preference: Value,
+    num_simulations: Value,
 ) -> GraphRule:
+    """`sizes`: A and C."""
     graph = legal.graph
     nodes = graph.op("Range", 0, num_simulations + 1, 1)
     counts = graph.op("Range", 0, num_simulations + 2, 1).cast(DOUBLE)
@@ -223,7 +251,8 @@ def _make_rule(
         config=config,
         kind=RULES[config.rule],
         discount=discount,
-        num_actions=num_actions,
+        num_actions=sizes[0],
+        num_outcomes=sizes[1],
         nodes=nodes,
         is_root=nodes.equals(0).cast(DOUBLE),
         preference=preference,
@@ -267,7 +296,7 @@ def _reset(
     nobody = rule.is_root * 0.0
     return GraphTree(
         own=graph.constant([[0]]),
-        child=graph.constant(np.zeros((1, rule.num_actions), np.int64)),
+        child=graph.constant(np.zeros((1, rule.num_edges), np.int64)),
         prior=prior,
         log_prior=where(legal, graph.op("Log", prior), -math.inf) if gumbel else None,
         raw_value=value.reshaped([1, 1]) if gumbel else None,
@@ -276,7 +305,7 @@ def _reset(
         reward=nobody,
         discount=nobody if tells_discount else None,
         q=nobody,
-        depth=graph.constant([0]) if rule.config.max_depth else None,
+        depth=graph.constant([0]) if rule.config.max_depth or rule.num_outcomes else None,
         low=graph.constant(np.float64(low)) if scaled_by_tree else None,
         high=graph.constant(np.float64(high)) if scaled_by_tree else None,
         margin=graph.constant(np.float64(math.inf)) if with_margin else None,
@@ -289,7 +318,17 @@ def _score(rule: GraphRule, tree: GraphTree) -> Scores:
     seen = tree.child > tree.own
     visits = where(seen, tree.visits.at(tree.child), 0.0)
     q = tree.q.at(tree.child)
-    return (_score_gumbel if rule.kind == GUMBEL else _score_puct)(rule, tree, seen, visits, q)
+    scores = (_score_gumbel if rule.kind == GUMBEL else _score_puct)(rule, tree, seen, visits, q)
+    if not rule.num_outcomes:
+        return scores
+    # An outcome of chance by P(o) / (1 + N(o)): Antonoglou et al. 2022, section 4, as `rules.chance_choice` has it.
+    return scores._replace(score=where(_is_afterstate(tree, tree.own), tree.prior / (visits + 1.0), scores.score))
+
+
+def _is_afterstate(tree: GraphTree, node: Value) -> Value:
+    """Whether chance decides in nodes of these numbers: those of odd depth."""
+    assert tree.depth is not None
+    return node.graph.op("Mod", tree.depth.at(node), 2).equals(1)
 
 
 def _score_puct(rule: GraphRule, tree: GraphTree, seen: Value, visits: Value, q: Value) -> Scores:
@@ -329,7 +368,10 @@ def _score_gumbel(rule: GraphRule, tree: GraphTree, seen: Value, visits: Value, 
     boost = _rescaled(rule, tree, completed) * sigma
     policy = graph.op("Softmax", tree.log_prior + boost, axis=-1)
     value = (policy * completed).reduced("Sum", 1)
-    return Scores(seen, visits, q, policy - visits / (below + 1.0), boost, value)
+    score = policy - visits / (below + 1.0)
+    if rule.num_edges > rule.num_actions:
+        score = where(tree.log_prior > -math.inf, score, -math.inf)
+    return Scores(seen, visits, q, score, boost, value)
 
 
 def _rescaled(rule: GraphRule, tree: GraphTree, completed: Value) -> Value:
@@ -340,9 +382,15 @@ def _rescaled(rule: GraphRule, tree: GraphTree, completed: Value) -> Value:
     if tree.low is not None and tree.high is not None:
         low, high = tree.low, tree.high
     else:
-        low, high = completed.reduced("Min", 1), completed.reduced("Max", 1)
+        of_actions = _of_actions(rule, completed)
+        low, high = of_actions.reduced("Min", 1), of_actions.reduced("Max", 1)
     scale = 1.0 / graph.op("Max", high - low, max(rule.config.least_range, EPSILON))
     return graph.op("Clip", (completed - low) * scale, 0.0, 1.0)
+
+
+def _of_actions(rule: GraphRule, edges: Value) -> Value:
+    """`[n, A]` of `[n, E]`."""
+    return edges if rule.num_edges == rule.num_actions else edges.at(range(rule.num_actions), axis=1)
 
 
 def _choose(rule: GraphRule, scores: Scores, i: Value) -> Value:
@@ -364,31 +412,67 @@ def _select(rule: GraphRule, tree: GraphTree, best: Value, i: Value) -> Edge:
     """From the root along the actions preferred, to an edge that leads nowhere yet or lies at the depth limit."""
     behind = i.graph.op("GatherElements", tree.child, best, axis=1).reshaped([-1])  # [n]
     end = behind
-    if tree.depth is not None:
+    if tree.depth is not None and rule.config.max_depth:
         numbers = tree.own.reshaped([-1])
         end = where(tree.depth > rule.config.max_depth - 2, numbers, behind)
     for _ in range(max_simulations(rule.config).bit_length()):
         end = end.at(end)
     parent = end.at([0])
     node = i + i.graph.constant([1])
-    if tree.depth is not None:
+    if rule.config.max_depth:
         there = behind.at(parent)
         node = where(there > parent, there, node)
     return Edge(parent, best.at(parent).reshaped([1]), node)
+
+
+def _step(
+    rule: GraphRule,
+    tree: GraphTree,
+    edge: Edge,
+    latent: Value,
+    recurrent: onnx.ModelProto,
+    afterstate: onnx.ModelProto | None,
+) -> Mapping[str, Value]:
+    """What the network says of the position behind `edge`; logits `[1, E]`.
+
+    With chance: an edge into an afterstate has reward 0 and discount 1, one out of it those of action and outcome.
+    """
+    graph, choice = latent.graph, edge.action.cast(INT32)
+    if afterstate is None:
+        return graph.include(recurrent, "recurrent", {"previous_latent": latent, "action": choice})
+
+    def draw() -> Mapping[str, Value]:
+        step = graph.include(recurrent, "recurrent", {"previous_latent": latent, "outcome": choice})
+        logits = _widened(step["policy_logits"], rule.num_actions, rule.num_edges, -math.inf)
+        discount = step.get("discount", graph.constant(np.full(1, rule.discount, np.float32)))
+        return step | {"policy_logits": logits, "discount": discount}
+
+    def act() -> Mapping[str, Value]:
+        step = graph.include(afterstate, "afterstate", {"previous_latent": latent, "action": choice})
+        logits = _widened(step.pop("outcome_logits"), rule.num_outcomes, rule.num_edges, -math.inf)
+        nothing, whole = (graph.constant(np.full(1, number, np.float32)) for number in (0.0, 1.0))
+        return step | {"policy_logits": logits, "reward": nothing, "discount": whole}
+
+    return graph.branch(_is_afterstate(tree, edge.parent), draw, act)
 
 
 def _expand(rule: GraphRule, tree: GraphTree, edge: Edge, step: Mapping[str, Value], i: Value) -> GraphTree:
     """The tree with the node behind `edge`, not visited yet."""
     graph = i.graph
     row = i + graph.constant([[1]])
-    prior = graph.op("Max", graph.op("Softmax", step["policy_logits"].cast(DOUBLE), axis=-1), TINY)
+    logits = step["policy_logits"].cast(DOUBLE)
+    prior = graph.op("Max", graph.op("Softmax", logits, axis=-1), TINY)
+    log_prior = graph.op("Log", prior) if rule.kind == GUMBEL else None
+    if rule.num_outcomes:
+        there = logits > -math.inf
+        prior, log_prior = where(there, prior, -math.inf), log_prior and where(there, log_prior, -math.inf)
     child = graph.op("ScatterND", tree.child, concat([edge.parent, edge.action]), edge.node.reshaped([]))
     raw_value = step["value"].cast(DOUBLE).reshaped([1, 1])
     return tree._replace(
         own=concat([tree.own, row]),
-        child=concat([child, row * graph.constant(np.ones((1, rule.num_actions), np.int64))]),
+        child=concat([child, row * graph.constant(np.ones((1, rule.num_edges), np.int64))]),
         prior=concat([tree.prior, prior]),
-        log_prior=tree.log_prior and concat([tree.log_prior, graph.op("Log", prior)]),
+        log_prior=None if tree.log_prior is None or log_prior is None else concat([tree.log_prior, log_prior]),
         raw_value=tree.raw_value and concat([tree.raw_value, raw_value]),
         reward=_noted(rule, edge, step["reward"], tree.reward),
         discount=tree.discount and _noted(rule, edge, step["discount"], tree.discount),
@@ -462,8 +546,8 @@ def _read_out(rule: GraphRule, tree: GraphTree) -> Outputs:
         preferred = where(visits.reduced("Max") > 0.0, visits, rule.preference)
     outputs: Outputs = {
         "action": (graph.op("ArgMax", preferred, axis=1, keepdims=0).cast(INT32), [1]),
-        "visit_counts": (visits.cast(INT32), [1, rule.num_actions]),
-        "q_values": (q.cast(FLOAT), [1, rule.num_actions]),
+        "visit_counts": (_of_actions(rule, visits).cast(INT32), [1, rule.num_actions]),
+        "q_values": (_of_actions(rule, q).cast(FLOAT), [1, rule.num_actions]),
         "value": (scores.value.at(0).cast(FLOAT), [1]),
     }
     if tree.margin is not None:

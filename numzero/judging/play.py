@@ -23,6 +23,7 @@ def play_episode(
     rng: np.random.Generator,
     *,
     simulations: int | None = None,
+    drawn: Callable[[int], None] = lambda outcome: None,
 ) -> NDArray[np.float64] | None:
     """Play copy 0 of `game` from a reset to its end.
 
@@ -32,6 +33,7 @@ def play_episode(
         choose: is told whose move it is and what the agent would do; returns an action, or None to leave.
         rng: decides the reset.
         simulations: of each search; None: the agent's own.
+        drawn: is told what chance made of each action, where the game says it.
 
     Returns:
         `[2]` the rewards of each player, summed up; None if `choose` left.
@@ -48,6 +50,8 @@ def play_episode(
         played = np.array([action], np.int32)
         history.advance(game.observation(), played)
         step = game.step(played)
+        if step.outcome is not None:
+            drawn(int(step.outcome[0]))
         total[mover] += float(step.reward[0])
         ended = bool(step.terminated[0] | step.truncated[0])
     return total

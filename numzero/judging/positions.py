@@ -14,6 +14,7 @@ import numpy as np
 from numzero.agent import Agent
 from numzero.drawing.reading import read_tree
 from numzero.drawing.trees import Node
+from numzero.drawing.words import line_in_words, outcome_names
 from numzero.errors import UserError
 from numzero.frames import History
 from numzero.games import Game, Trust, make_game, trusted_name
@@ -64,7 +65,7 @@ def look(
         _play(game, history, moves, seed)
         result = agent.search(history.stack(game.observation()), game.legal(), simulations=simulations)
         line = principal_variation(result.tree, 0, int(result.action[0]))
-        names = game.spec.action_names
+        names, outcomes = game.spec.action_names, outcome_names(agent.num_outcomes, spec.outcome_names)
         found = {
             "game": spec.name,
             "moves": list(moves),
@@ -75,11 +76,10 @@ def look(
             "simulations": result.num_simulations,
             "action": names[line[0]],
             "value": float(result.root_value[0]),
-            "principal_variation": [names[action] for action in line],
+            "principal_variation": line_in_words(line, names, outcomes),
         }
-        return Sight(
-            found, read_tree(result.tree, 0, names, line, depth=depth, num_children=num_children), spec.num_players
-        )
+        limits = {"depth": depth, "num_children": num_children}
+        return Sight(found, read_tree(result.tree, 0, names, line, outcomes=outcomes, **limits), spec.num_players)
 
 
 def _play(game: Game, history: History, moves: Sequence[str], seed: int) -> None:

@@ -39,7 +39,8 @@ def test_a_shipped_agent_says_all_that_an_app_must_know(name: str) -> None:
         assert info.spec == make_game(info.spec.name, 1).spec, "export it again: its game says something else now"
     for words in (info.spec.name, info.spec.observation_layout, info.spec.legal_rule, f"version {info.model_version}"):
         assert " ".join(words.split()) in " ".join(said.stdout.split())
-    subjects = ["observation", "actions", "legal", "players", "discount", "search", "training", "format", "files"]
+    subjects = ["observation", "actions", "legal", "players", "chance", "discount", "search", "training", "format"]
+    subjects += ["files"]
     found = [line.split()[0] for line in said.stdout.splitlines() if line.startswith("  ") and line[2] != " "]
     assert found == subjects
     assert max(len(line) for line in said.stdout.splitlines()) <= 120
@@ -49,6 +50,7 @@ def test_json_has_the_info_and_the_digest_of_every_file(folder: Path) -> None:
     """The fields of agent.json, and sizes and sha256 as they are on disk."""
     said = json.loads(invoke(folder, "--json").stdout)
     files = said.pop("files")
+    assert said.pop("num_outcomes") == 0
     assert said == json.loads(msgspec.json.encode(Agent.load(folder).info))
     assert set(files) == {"agent.json", "initial.onnx", "recurrent.onnx"}
     for name, file in files.items():

@@ -74,6 +74,15 @@ def test_exact_play_is_that_of_plain_value_iteration() -> None:
         np.testing.assert_allclose(found[: len(names)], expected, atol=1e-8)
 
 
+def test_who_holds_never_is_right_in_short_races_only() -> None:
+    """To 20 points every turn is best rolled to the end; to 50 there is something to learn."""
+    for target, always_right in ((20, True), (50, False)):
+        positions = Pig(1, target).solved_positions()
+        may_hold = positions.action_values[positions.legal[:, HOLD]]
+        assert (may_hold[:, ROLL] >= may_hold[:, HOLD]).all() == always_right
+    assert game_spec("pig").observation_shape == (3, 50)
+
+
 @pytest.mark.slow
 def test_the_first_player_of_the_race_to_100_wins_as_often_as_published() -> None:
     """53.06 %, Neller and Presser 2004."""

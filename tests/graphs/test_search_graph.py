@@ -15,8 +15,9 @@ from numzero.errors import UserError
 from numzero.graphs.search_graph import max_simulations, search_graph
 from numzero.inference import FoundMove, OnnxSearch
 from numzero.search import SearchConfig, SearchResult
-from tests.reference.tables import table_files
+from tests.reference.tables import chance_files, table_files
 from tests.search.problems import RULES, Problem, configs, random_problem
+from tests.search.test_chance import chance_problems
 
 MAX_SIMULATIONS = 1023
 """Of agents whose own budget is not greater."""
@@ -62,6 +63,28 @@ def test_the_graph_searches_as_numba_does(problem, config, budgets, noisy):
         assume(found.margin > CLEAR)
         planned = dataclasses.replace(config, num_simulations=num_simulations)
         assert_same(found, problem._replace(gumbel=gumbel).run(planned))
+
+
+@settings(max_examples=30)
+@given(
+    problem=chance_problems(),
+    config=configs(),
+    budgets=st.lists(st.integers(0, 60), min_size=1, max_size=3),
+    tells_discount=st.booleans(),
+)
+def test_the_graph_searches_with_chance_as_numba_does(problem, config, budgets, tells_discount):
+    """Every rule and setting, more actions than outcomes and the other way round, discounts of edges or one for all."""
+    if not tells_discount:
+        problem.model.discount[:] = problem.model.discount[0, 0]
+    search = OnnxSearch(
+        search_graph(chance_files(problem.model, tells_discount=tells_discount), config, {}, with_margin=True)
+    )
+    problem = problem._replace(gumbel=problem.gumbel.astype(np.float32).astype(np.float64))
+    one = problem._replace(roots=problem.roots[:1], legal=problem.legal[:1], gumbel=problem.gumbel[:1])
+    for num_simulations in budgets:
+        found = in_graph(search, one, num_simulations, one.gumbel[0] if config.rule == "gumbel" else None)
+        assume(found.margin > CLEAR)
+        assert_same(found, one.run(dataclasses.replace(config, num_simulations=num_simulations)))
 
 
 @settings(max_examples=40)

@@ -23,7 +23,7 @@ ROLL, HOLD = 0, 1
 BEST = -1
 """In place of an action: whichever is worth more."""
 NUM_FACES = 6
-TARGET = 20
+TARGET = 50
 LEAST_TARGET, LARGEST_TARGET = 2, 100
 FIRST, SECOND, TURN = 0, 1, 2
 """Cells of a board: both players' points, and those of the turn, which are not safe yet."""
