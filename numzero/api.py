@@ -549,7 +549,8 @@ def evaluate(
 
     Args:
         agent: its folder, or a run's.
-        opponent: "random", "exact", "mcts:1000" or an agent's folder; None: random, where two play.
+        opponent: "random", "exact", "mcts:1000" or an agent's folder; None: random, where two play. Where one plays,
+            "random" plays as many episodes of its own.
         games: or episodes.
         simulations: per move; 0: the bare policy; None: the agent's own.
         seed: decides openings and episodes.
@@ -561,7 +562,7 @@ def evaluate(
 
     Returns:
         `game`, `games`, `simulations`, `seed`, `seconds`, and the scores; `unfinished` and `max_steps` where episodes
-        had to be cut off.
+        had to be cut off; `random`, the scores of a random policy, where it was asked for.
     """
     leave_import()
     loaded = load_agent(agent, trust, game_arguments)

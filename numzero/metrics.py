@@ -126,6 +126,11 @@ class Diagnosed(msgspec.Struct, frozen=True, kw_only=True, tag="diagnosed"):
     """The most that entropies can be: that of a uniform policy over all actions."""
     search_agreement: float
     """Share of positions where the network's likeliest action is the search's."""
+    observation_spread: float | None = None
+    """How far what the body sees of positions is from its mean, of its size: 0 where all are alike, 1 at most; runs of
+    before do not say."""
+    latent_spread: float | None = None
+    """The same of the encodings that the body makes of them."""
 
 
 class RandomPlayed(msgspec.Struct, frozen=True, kw_only=True, tag="random"):

@@ -64,8 +64,8 @@ class Run:
             f"<td style='text-align: left'>{html.escape(finding.sentence)}</td></tr>"
             for finding in report.findings
         )
-        scores = html.escape(score_line(self.scores)) if self.scores else "not evaluated yet"
-        return f"<b>{html.escape(str(self.folder))}</b>: {scores}<table>{rows}</table>"
+        scores = f"({html.escape(score_line(self.scores))})" if self.scores else ""
+        return f"<b>{html.escape(str(self.folder))}</b>: {html.escape(report.judgement)} {scores}<table>{rows}</table>"
 
     @property
     def agent(self) -> Agent:

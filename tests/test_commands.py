@@ -24,7 +24,7 @@ from click.testing import CliRunner, Result
 from numzero.agent import Agent
 from numzero.commands import main
 from numzero.commands.display import StatusDisplay
-from numzero.drawing.words import duration
+from numzero.drawing.words import duration, number
 from numzero.errors import UserError
 from numzero.files import read_folder
 from numzero.metrics import read_metrics
@@ -244,6 +244,19 @@ def test_evaluate_says_of_episodes_what_is_documented(agents: Path) -> None:
     assert set(said) == CONTEXT | {"mean_return", "std_return", "min_return", "mean_length", "truncated"}
     assert said["simulations"] == 0
     assert 1 <= said["min_return"] <= said["mean_return"] <= 500
+
+
+def test_evaluate_plays_a_random_policy_beside_one_player(agents: Path) -> None:
+    """Its scores, both intervals and one sentence, for programs and for people."""
+    words = ("evaluate", agents / "cartpole", "--games", 8, "--simulations", 0, "--opponent", "random")
+    said = json.loads(succeed(*words, "--json").stdout)
+    means = [said["mean_return"], said["random"]["mean_return"]]
+    for mean, (low, high) in zip(means, (said["interval"], said["random_interval"]), strict=True):
+        assert low <= mean <= high
+    assert said["verdict"].endswith(f"than random: {number(means[0])} against {number(means[1])}")
+    shown = succeed(*words).stdout
+    assert f"{said['verdict']}; 95 % intervals of the means: {number(said['interval'][0])} to" in shown
+    assert "a random policy, as many episodes: mean return" in shown
 
 
 def test_evaluate_judges_all_positions_on_request(agents: Path) -> None:

@@ -17,9 +17,10 @@ from numzero import api
 from numzero.commands.display import echo
 from numzero.commands.environment import env_arg_option
 from numzero.commands.trust import takes_trust
-from numzero.drawing.words import duration, score_line
+from numzero.drawing.words import duration, number, score_line
 from numzero.games import Trust
 from numzero.judging.evaluate import Progress, scores_only, unfinished_words
+from numzero.judging.verdict import beside, cut_alike, interval, sample_of
 from numzero.runtime.family import no_orphans
 from numzero.training.config import arguments_of
 
@@ -31,7 +32,8 @@ __all__ = ["evaluate"]
 @click.option(
     "--opponent",
     help="random, exact (of solved games, as tictactoe), mcts:1000 (a tree search of so many simulations by the rules "
-    "of a board), or an agent's folder; default: random. Two players only.",
+    "of a board), or an agent's folder; default: random. With one player: random alone, which plays as many episodes "
+    "beside the agent.",
 )
 @click.option("--games", type=click.IntRange(min=1), default=100, show_default=True, help="Games or episodes.")
 @click.option(
@@ -68,6 +70,7 @@ def evaluate(
       python cli.py evaluate models/tictactoe --opponent exact --games 1000 --simulations 25
       python cli.py evaluate runs/c4 --opponent mcts:1000
       python cli.py evaluate models/cartpole --games 100 --json
+      python cli.py evaluate models/cartpole --opponent random
     """
     result = api.evaluate(
         agent,
@@ -83,13 +86,30 @@ def evaluate(
     )
     if "unfinished" in result:
         echo(unfinished_words(result, games) + " See --max-steps.", err=True)
-    if as_json:
-        echo(json.dumps(result))
-        return
     scores = {name: value for name, value in scores_only(result).items() if not name.startswith("points")}
+    chance = scores.pop("random", None)
+    if as_json:
+        echo(json.dumps(result | ({} if chance is None else _beside_random(scores, chance, games))))
+        return
     against = f" against {opponent or 'random'}" if "wins" in scores else ""
     head = f"{result['game']}, {games} games{against}, {result['simulations']} simulations, seed {seed}"
     echo(f"{head}, {duration(result['seconds'])}: {score_line(scores)}{_points_words(result)}")
+    if chance is not None:
+        echo(f"a random policy, as many episodes: {score_line(chance)}")
+        said = _beside_random(scores, chance, games)
+        (low, high), (least, most) = said["interval"], said["random_interval"]
+        echo(
+            f"{said['verdict']}; 95 % intervals of the means: {number(low)} to {number(high)}, "
+            f"{number(least)} to {number(most)}"
+        )
+
+
+def _beside_random(scores: Mapping[str, Any], chance: Mapping[str, Any], games: int) -> dict[str, Any]:
+    """The agent beside a random policy, in figures and in words."""
+    agent, other = sample_of(scores, games), sample_of(chance, games)
+    verdict = beside(agent, other if cut_alike(scores, chance) else None)
+    intervals = {"interval": interval(agent), "random_interval": interval(other)}
+    return intervals | {"outcome": verdict.outcome, "verdict": verdict.sentence}
 
 
 def _points_words(result: Mapping[str, Any]) -> str:

@@ -41,6 +41,8 @@ class Line(NamedTuple):
     dashed: bool = False
     color: int | None = None
     """Index into COLORS; None: the next one."""
+    notes: Sequence[str] = ()
+    """What is to be said of each point, all or none; then it is a dot, and a browser shows it under the pointer."""
 
 
 class Band(NamedTuple):
@@ -79,6 +81,13 @@ class _Area(NamedTuple):
     color: str
 
 
+class _Dot(NamedTuple):
+    x: float
+    y: float
+    color: str
+    note: str
+
+
 class _Text(NamedTuple):
     x: float
     y: float
@@ -89,7 +98,7 @@ class _Text(NamedTuple):
     bold: bool = False
 
 
-_Shape = _Path | _Area | _Text
+_Shape = _Path | _Area | _Dot | _Text
 
 
 def _lay_out(chart: Chart) -> list[_Shape]:
@@ -121,11 +130,14 @@ def _lay_out(chart: Chart) -> list[_Shape]:
         back = [at(x, y) for x, y in zip(band.x, band.high, strict=True)]
         shapes.append(_Area(there + back[::-1], colors[band.line]))
     for line, color in zip(chart.lines, colors, strict=True):
-        points = [at(x, y) for x, y in zip(line.x, line.y, strict=True) if math.isfinite(y)]
+        known = [n for n, y in enumerate(line.y) if math.isfinite(y)]
+        points = [at(line.x[n], line.y[n]) for n in known]
         if len(points) == 1:  # a mark
             (x, y) = points[0]
             shapes.append(_Path([(x - MARK, y), (x + MARK, y)], color, 2 * MARK))
         shapes.append(_Path(points, color, 2.0, line.dashed))
+        if line.notes:
+            shapes += [_Dot(*point, color, line.notes[n]) for n, point in zip(known, points, strict=True)]
     for row, x, color, line in legend:
         y = TOP + LEGEND_HEIGHT * (row + 0.5)
         shapes += [
@@ -203,6 +215,9 @@ def _svg_shape(shape: _Shape) -> str:
         weight = ' font-weight="600"' if shape.bold else ""
         place = f'x="{shape.x:.1f}" y="{shape.y:.1f}" font-size="{shape.size:g}" text-anchor="{shape.anchor}"'
         return f'<text {place} fill="{shape.color}"{weight}>{escape(plain(shape.line))}</text>'
+    if isinstance(shape, _Dot):
+        place = f'cx="{shape.x:.1f}" cy="{shape.y:.1f}" r="{MARK:g}" fill="{shape.color}"'
+        return f"<circle {place}><title>{escape(plain(shape.note))}</title></circle>"
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in shape.points)
     if isinstance(shape, _Area):
         return f'<polygon points="{points}" fill="{shape.color}" fill-opacity="{BAND_OPACITY}"/>'
@@ -247,13 +262,17 @@ def _pixels(points: Sequence[tuple[float, float]], corner: tuple[float, float]) 
     return [(PNG_SCALE * (x + corner[0]), PNG_SCALE * (y + corner[1])) for x, y in points]
 
 
-def _draw(draw: Any, shape: _Path | _Text, corner: tuple[float, float]) -> None:
+def _draw(draw: Any, shape: _Path | _Dot | _Text, corner: tuple[float, float]) -> None:
     if isinstance(shape, _Text):
         from PIL import ImageFont
 
         font = ImageFont.load_default(PNG_SCALE * shape.size)
         anchor = {"start": "ls", "middle": "ms", "end": "rs"}[shape.anchor]
         draw.text(_pixels([(shape.x, shape.y)], corner)[0], plain(shape.line), shape.color, font, anchor=anchor)
+        return
+    if isinstance(shape, _Dot):
+        corners = [(shape.x - MARK, shape.y - MARK), (shape.x + MARK, shape.y + MARK)]
+        draw.ellipse(_pixels(corners, corner), fill=shape.color)
         return
     width = round(PNG_SCALE * shape.width)
     for piece in _dashes(shape.points) if shape.dashed else [shape.points]:

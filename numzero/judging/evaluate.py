@@ -86,19 +86,27 @@ def evaluate(
 ) -> dict[str, Any]:
     """Scores of `agent`: a match where two play (against a random player unless told), else episodes.
 
+    Beside the episodes of one player the only opponent is a random one, which plays as many of its own, from the same
+    seeds; what it got is `random`.
+
     Episodes that had to be cut off (see `step_limit`) count as `unfinished`, if there were any. An agent comes from a
     folder, so the game that it names is made only if it is registered or `trust` covers it; see `trusted_name`. `match`
     and `episodes` make the game that they are given.
     """
     player, spec = AgentPlayer(agent, simulations), agent.info.spec
-    if spec.num_players != 2 and opponent is not None:
-        raise UserError(f"{spec.name} has one player; leave the opponent out.", arguments=("opponent",))
+    if spec.num_players != 2 and not isinstance(opponent, RandomPlayer | None):
+        raise UserError(
+            f"{spec.name} has one player; its opponent must be random, to be compared with, or left out.",
+            arguments=("opponent",),
+        )
     name = trusted_name(spec.name, "the agent", trust)
     max_steps = step_limit(spec, max_steps, agent.info.training)
     if spec.num_players == 2:
         against = opponent or RandomPlayer()
         return match(name, player, against, games=games, seed=seed, max_steps=max_steps, progress=progress)
-    return episodes(name, player, games=games, seed=seed, max_steps=max_steps, progress=progress)
+    play = partial(episodes, name, games=games, seed=seed, max_steps=max_steps, progress=progress)
+    scores = play(player)
+    return scores if opponent is None else scores | {"random": play(opponent)}
 
 
 def match(

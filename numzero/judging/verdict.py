@@ -13,7 +13,18 @@ from numzero.drawing.words import number
 from numzero.judging.measures import evaluation_score
 from numzero.metrics import Evaluated, Event, RandomPlayed, Started
 
-__all__ = ["Judged", "Outcome", "Sample", "Verdict", "beside", "interval", "judged", "run_verdict", "sample_of"]
+__all__ = [
+    "Judged",
+    "Outcome",
+    "Sample",
+    "Verdict",
+    "beside",
+    "cut_alike",
+    "interval",
+    "judged",
+    "run_verdict",
+    "sample_of",
+]
 __all__ += ["score_words", "standing", "verdict_of"]
 
 Outcome = Literal["failed", "unsure", "learned", "solved", "unknown"]
@@ -107,11 +118,11 @@ def judged(events: Sequence[Event], games: int) -> Judged | None:
         chance,
         started[-1].reward_threshold if started else None,
         in_points,
-        in_points or not played or _cut_alike(evaluated[-1].scores, played[-1]),
+        in_points or not played or cut_alike(evaluated[-1].scores, played[-1]),
     )
 
 
-def _cut_alike(scores: Mapping[str, Any], chance: Mapping[str, Any]) -> bool:
+def cut_alike(scores: Mapping[str, Any], chance: Mapping[str, Any]) -> bool:
     """Whether returns were earned within the same bound of steps, or the agent needed fewer."""
     if scores.get("unfinished"):
         return bool(chance.get("unfinished")) and scores["max_steps"] == chance["max_steps"]
@@ -128,12 +139,13 @@ def _together(samples: Sequence[Sample]) -> Sample:
 
 def run_verdict(events: Sequence[Event], games: int = 1) -> Verdict:
     """How a run stands, by its newest evaluations; see `judged`."""
-    found = judged(events, games)
-    return Verdict("unknown", "not evaluated yet") if found is None else verdict_of(found)
+    return verdict_of(judged(events, games))
 
 
-def verdict_of(found: Judged) -> Verdict:
-    """What figures say in one sentence."""
+def verdict_of(found: Judged | None) -> Verdict:
+    """What figures say in one sentence; None: there are none yet."""
+    if found is None:
+        return Verdict("unknown", "not evaluated yet")
     last, threshold = found.agents[-1], found.threshold
     outcome, sentence = beside(found.latest, found.random if found.comparable else None, in_points=found.in_points)
     if found.latest.games > last.games:

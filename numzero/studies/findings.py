@@ -24,10 +24,37 @@ LAST_SHARE = 0.25
 NO_SPREAD = 1e-12
 SMALL_SPREAD = 0.02
 """Targets that differ by less than one, or by less than the other of their mean, are all the same."""
+ALIKE = 0.1
+"""Latents that differ by less than this share of what observations do are all alike."""
 FEW_UPDATES, FEW_EPISODES = 1000, 20
 """A run of less is too short to be judged by what it came to."""
 TINY_SPREAD = 1e-3
 """Differences of less are lost on bins that are not fitted: those lie 0.1 apart and more. Errors of less are none."""
+
+
+Name = Literal[
+    "age",
+    "agreement",
+    "end",
+    "latents",
+    "policy",
+    "random",
+    "replay ratio",
+    "reward",
+    "score",
+    "search",
+    "size of the reward",
+    "size of the value",
+    "threshold",
+    "time limit",
+    "too short",
+    "unroll",
+    "value",
+    "waiting",
+]
+"""What is judged; docs/it-does-not-learn.md has a part for each."""
+_Scalar = Literal["value", "reward"]
+_SIZES: dict[_Scalar, Name] = {"value": "size of the value", "reward": "size of the reward"}
 
 
 class Finding(NamedTuple):
@@ -36,8 +63,7 @@ class Finding(NamedTuple):
     kind: Literal["good", "note", "look", "failed"]
     """`failed`: the run came to nothing. `look`: this may be why it does not learn. `good` is nothing of a run that
     failed: what is as it should be there is a `note`."""
-    name: str
-    """What is judged, in a few words."""
+    name: Name
     sentence: str
     """The figure and its meaning; for `look`, also what to try."""
 
@@ -49,7 +75,7 @@ def findings(events: Sequence[Event], config: RunConfig) -> list[Finding]:
     diagnosed = [event for event in events if isinstance(event, Diagnosed)]
     if diagnosed:
         last = diagnosed[-max(1, round(LAST_SHARE * len(diagnosed))) :]
-        for judge in (_value, _reward, _unroll, _policy, _search, _agreement):
+        for judge in (_value, _reward, _latents, _unroll, _policy, _search, _agreement):
             found += judge(last, config)
     else:
         found.append(
@@ -180,7 +206,7 @@ def relative_error(predicted: Predicted, k: int) -> float | None:
     return predicted.error[k] / spread if spread > max(NO_SPREAD, SMALL_SPREAD * abs(predicted.target[k])) else None
 
 
-def _resolved(name: str, last: Sequence[Diagnosed], support: SupportConfig) -> Finding | None:
+def _resolved(name: _Scalar, last: Sequence[Diagnosed], support: SupportConfig) -> Finding | None:
     """What to say of targets whose differences the bins cannot tell; None where they can, or there are none."""
     spread = _mean(last, lambda event: getattr(event, name).spread[0])
     if spread is None or support.fitted or not NO_SPREAD < spread < TINY_SPREAD:
@@ -189,7 +215,7 @@ def _resolved(name: str, last: Sequence[Diagnosed], support: SupportConfig) -> F
     apart = float(bins[len(bins) // 2 + 1] - bins[len(bins) // 2])  # about 0, where they are closest
     return Finding(
         "look",
-        f"size of the {name}",
+        _SIZES[name],
         f"The {name}'s targets differ by {spread:.2g}, and the network's bins lie {apart:.2g} apart, "
         f"{_times(apart / spread)} times as much: differences so small are lost. Set network.value.fitted and "
         "network.reward.fitted, so that bins follow what is earned, or multiply the rewards.",
@@ -236,7 +262,7 @@ def _reward(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
     )
 
 
-def _predicted(name: str, last: Sequence[Diagnosed], support: SupportConfig, alike: str, unknown: str) -> Finding:
+def _predicted(name: _Scalar, last: Sequence[Diagnosed], support: SupportConfig, alike: str, unknown: str) -> Finding:
     """How well a scalar is predicted; `alike` where there is nothing to predict, `unknown` where a constant does it."""
     if small := _resolved(name, last, support):
         return small
@@ -245,6 +271,28 @@ def _predicted(name: str, last: Sequence[Diagnosed], support: SupportConfig, ali
         return Finding("good", name, alike)
     said = f"The {name}'s error is {error:.0%} of what a constant would have"
     return Finding("good", name, f"{said}.") if error < 0.7 else Finding("look", name, f"{said}: {unknown}")
+
+
+def _latents(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
+    """Whether the network tells positions apart: latents that are all alike make a model of nothing."""
+    seen, made = (
+        _mean(last, figure) for figure in (lambda event: event.observation_spread, lambda event: event.latent_spread)
+    )
+    if seen is None or made is None or seen < SMALL_SPREAD:
+        return
+    said = f"Latents of positions differ by {made:.1%} of their size, what the network sees of them by {seen:.0%}"
+    if made >= ALIKE * seen:
+        yield Finding("good", "latents", f"{said}.")
+        return
+    plain = config.learner.consistency == "squared" and config.learner.consistency_weight > 0.0
+    cure = (
+        "The plain consistency loss does that where observations follow each other by chance: set "
+        "learner.consistency=projected with learner.consistency_weight=32, or learner.consistency_weight=0."
+        if plain
+        else "Try a lower learner.learning_rate, a wider network.body.latent_size, or observations in units that "
+        "differ by about 1 (network.observation_scaling)."
+    )
+    yield Finding("look", "latents", f"{said}: they have collapsed, and the model cannot tell positions apart. {cure}")
 
 
 def _unroll(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:

@@ -10,19 +10,19 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-from numzero.drawing.charts import Chart, Line, svg
+from numzero.drawing.charts import Band, Chart, Line, svg
 from numzero.drawing.words import duration, score_line
 from numzero.errors import UserError, unfit_explained
 from numzero.files import read_file, write_file
 from numzero.folders import RUN, SEED, kind_of
-from numzero.judging.measures import evaluation_score
-from numzero.judging.verdict import Verdict, run_verdict
+from numzero.judging.verdict import Judged, Sample, Verdict, interval, judged, score_words, verdict_of
 from numzero.metrics import (
     Diagnosed,
     Evaluated,
     Event,
     Predicted,
     Progress,
+    RandomPlayed,
     Started,
     history,
     read_metrics,
@@ -45,8 +45,13 @@ class Report(NamedTuple):
     events: list[Event]
     settings: str
     """All of them, as they stand in the folder."""
-    verdict: Verdict
-    """In one sentence."""
+    judged: Judged | None
+    """What the run is judged by; None before its first evaluation."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """In one sentence."""
+        return verdict_of(self.judged)
 
     @property
     def judgement(self) -> str:
@@ -73,8 +78,8 @@ def read_report(run: Path) -> Report:
     config = load_config(run / "config.toml")
     with unfit_explained(f"what {run / 'metrics.jsonl'} says"):
         found = findings(events, config)
-        verdict = run_verdict(events, config.evaluation.games)
-    return Report(found, damages, run, events, read_file(run / "config.toml").decode(), verdict)
+        known = judged(events, config.evaluation.games)
+    return Report(found, damages, run, events, read_file(run / "config.toml").decode(), known)
 
 
 def write_page(report: Report, run: Path, out: Path | None = None) -> Path:
@@ -119,11 +124,13 @@ def _page(report: Report) -> str:
         f'<li class="{each.kind}"><b>{_shown(each.name)}</b> {_shown(each.sentence)}</li>' for each in report.findings
     ]
     parts.append("</ul>")
-    for heading, explanation, charts in _sections(events):
+    for heading, explanation, charts in _sections(report):
         drawn = [chart for chart in charts if any(len(line.x) for line in chart.lines)]
         if drawn:
             parts += [f"<h2>{escape(heading)}</h2>", f"<p>{escape(explanation)}</p>", '<div class="charts">']
             parts += [*map(svg, drawn), "</div>"]
+        if heading == SCORES:
+            parts += _evaluation_rows(report)
     parts.append(f"<details><summary>All settings</summary><pre>{_shown(report.settings)}</pre></details>")
     return _PAGE.format(title=_shown(name), style=_STYLE, body="\n".join(parts))
 
@@ -133,6 +140,7 @@ def _shown(text: str) -> str:
     return escape(plain_lines(text))
 
 
+SCORES = "Scores"
 _FINDINGS = "<h2>Findings</h2>"
 """On each page."""
 
@@ -163,6 +171,8 @@ li.failed { border-color: #b3001b; background: #fbe9ec; }
 .verdict.unsure { border-color: #e69f00; background: #fdf6e6; }
 .verdict.solved { border-color: #009e73; background: #e8f5f0; }
 .charts { display: flex; flex-wrap: wrap; gap: 12px; } svg { max-width: 100%; height: auto; }
+table { border-collapse: collapse; font-size: 13px; } td, th { padding: .2em .8em; text-align: right; }
+td:first-child { text-align: left; } tr:nth-child(even) { background: #f6f6f6; }
 pre { background: #f6f6f6; padding: 1em; overflow: auto; font-size: 13px; }
 """
 
@@ -182,12 +192,18 @@ def _what(events: Sequence[Event]) -> str:
     return " ".join(words)
 
 
-def _sections(events: Sequence[Event]) -> list[tuple[str, str, list[Chart]]]:
+def _sections(report: Report) -> list[tuple[str, str, list[Chart]]]:
     """Headings, what to look for, and charts."""
+    events = report.events
     progress = [event for event in events if isinstance(event, Progress)]
     diagnosed = _thinned([event for event in events if isinstance(event, Diagnosed)])
     return [
-        ("Scores", "Of evaluations, without noise; returns in training lag behind.", _score_charts(events, progress)),
+        (
+            SCORES,
+            "Of evaluations, without noise: a dot each, and the band is one standard deviation of its games to either "
+            "side. Returns in training lag behind.",
+            _score_charts(report, progress),
+        ),
         (
             "The model along its unroll",
             "Errors of value and reward over those of a constant: 1 says nothing, 0 is exact. Lines that part mean a "
@@ -217,16 +233,89 @@ def _thinned(events: list[Diagnosed]) -> list[Diagnosed]:
     return events[::-1][::step][::-1]
 
 
-def _score_charts(events: Sequence[Event], progress: Sequence[Progress]) -> list[Chart]:
-    points = [(event.steps, evaluation_score(event.scores)) for event in events if isinstance(event, Evaluated)]
-    lines = [Line("evaluation", *_columns(points))]
+def _score_charts(report: Report, progress: Sequence[Progress]) -> list[Chart]:
+    found, evaluated = report.judged, [event for event in report.events if isinstance(event, Evaluated)]
+    lines, bands = list[Line](), list[Band]()
+    if found is not None:
+        steps = [float(event.steps) for event in evaluated]
+        notes = [
+            f"{said}: {_sample_words(each, found)}" for said, each in zip(_ats(evaluated), found.agents, strict=True)
+        ]
+        lines.append(Line("evaluation", steps, [each.mean for each in found.agents], notes=notes))
+        low, high = ([each.mean + sign * each.spread for each in found.agents] for sign in (-1.0, 1.0))
+        bands.append(Band(0, steps, low, high))
     if returns := [(event.steps, event.mean_return) for event in progress if event.mean_return is not None]:
         lines.append(Line("mean return in training", *_columns(returns)))
+    if lines:
+        lines += _levels(report, max(x for line in lines for x in line.x))
     lengths = [(event.steps, event.mean_length) for event in progress if event.mean_length is not None]
     return [
-        Chart("Score", "environment steps", lines),
+        Chart(f"Score{_games(found)}", "environment steps", lines, bands),
         Chart("Length of episodes", "environment steps", [Line("", *_columns(lengths))], y_from_zero=True),
     ]
+
+
+def _games(found: Judged | None) -> str:
+    """Of how many games evaluations are."""
+    counts = set() if found is None else {each.games for each in found.agents}
+    return f", {min(counts):,} games each" if len(counts) == 1 else ""
+
+
+def _levels(report: Report, end: float) -> list[Line]:
+    """What a random policy gets, and what solves the task, from 0 to `end` environment steps."""
+    found = report.judged
+    levels: list[tuple[str, float | None, int]] = []
+    if found is not None:
+        levels = [("random", None if found.random is None else found.random.mean, 6), ("threshold", found.threshold, 2)]
+    return [
+        Line(f"{name} {_score_words(value, found)}", [0.0, end], [value, value], dashed=True, color=color)
+        for name, value, color in levels
+        if value is not None
+    ]
+
+
+def _ats(evaluated: Sequence[Evaluated]) -> list[str]:
+    """When each was."""
+    return [f"after {event.updates:,} updates and {event.steps:,} steps" for event in evaluated]
+
+
+def _sample_words(sample: Sample, found: Judged | None) -> str:
+    """Mean, what it is uncertain by, spread and number of games."""
+    mean, doubt, spread = (
+        _score_words(value, found) for value in (sample.mean, interval(sample)[1] - sample.mean, sample.spread)
+    )
+    return f"{mean} ± {doubt}, spread {spread}, {sample.games:,} games"
+
+
+def _score_words(value: float, found: Judged | None) -> str:
+    return score_words(value, in_points=found is not None and found.in_points)
+
+
+def _evaluation_rows(report: Report) -> list[str]:
+    """A table of the evaluations, and of the random policy beside them, as HTML."""
+    found, evaluated = report.judged, [event for event in report.events if isinstance(event, Evaluated)]
+    if found is None:
+        return []
+    samples = list(zip(_ats(evaluated), found.agents, [event.scores for event in evaluated], strict=True))
+    if found.random is not None and found.random.games:
+        played = next(event.scores for event in reversed(report.events) if isinstance(event, RandomPlayed))
+        samples.insert(0, ("a random policy", found.random, played))
+    head = ("", "mean ± 95 %", "spread", "games", "steps each", "met the time limit")
+    rows = [
+        (
+            name,
+            f"{_score_words(each.mean, found)} ± {_score_words(interval(each)[1] - each.mean, found)}",
+            _score_words(each.spread, found),
+            f"{each.games:,}",
+            f"{scores['mean_length']:,.1f}" if "mean_length" in scores else "",
+            f"{scores.get('truncated', 0) + scores.get('unfinished', 0):,}" if "mean_length" in scores else "",
+        )
+        for name, each, scores in samples
+    ]
+    body = ["".join(f"<td>{_shown(cell)}</td>" for cell in row) for row in rows]
+    parts = ["<details><summary>Every evaluation</summary><table>"]
+    parts.append(f"<tr>{''.join(f'<th>{_shown(cell)}</th>' for cell in head)}</tr>")
+    return [*parts, *(f"<tr>{row}</tr>" for row in body), "</table></details>"]
 
 
 def _unroll_charts(

@@ -20,7 +20,7 @@ from numzero.targets import Batch
 from numzero.training.checkpoint import RunState
 from numzero.training.config import RunConfig
 from numzero.training.crew import Brought
-from numzero.training.diagnosis import diagnose
+from numzero.training.diagnosis import diagnose, with_spreads
 from numzero.training.journal import Journal
 from numzero.training.learning.learner import Update
 from numzero.training.memory import memory_of, pieces_of, window_bytes
@@ -169,8 +169,9 @@ class Account:
 
     def diagnosed(self, update: Update, batch: Batch) -> None:
         """Compare a batch with what the network said of it."""
-        heads, updates = self._trainer.learner.network.heads, self._trainer.num_updates_done
-        self._journal.emit(diagnose(batch, update.outputs, heads, updates=updates, steps=self._state.steps))
+        learner, updates = self._trainer.learner, self._trainer.num_updates_done
+        found = diagnose(batch, update.outputs, learner.network.heads, updates=updates, steps=self._state.steps)
+        self._journal.emit(with_spreads(found, *learner.encodings(batch)))
 
     def finished(self, reason: str) -> None:
         """The session ends."""

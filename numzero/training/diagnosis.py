@@ -6,13 +6,14 @@ Knows batches and the probabilities that a network gave; knows nothing of networ
 from __future__ import annotations
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from numzero.metrics import Diagnosed, Predicted
 from numzero.networks.heads import Heads
 from numzero.targets import Batch
 
-__all__ = ["diagnose"]
+__all__ = ["diagnose", "with_spreads"]
 
 _Float32Array = NDArray[np.float32]
 
@@ -44,6 +45,17 @@ def diagnose(
         uniform_entropy=float(np.log(policy.shape[2])),
         search_agreement=float(agreement.mean()) if here.any() else 0.0,
     )
+
+
+def with_spreads(found: Diagnosed, seen: _Float32Array, latents: _Float32Array) -> Diagnosed:
+    """The same, and how much positions differ, as the body sees them (`[B, *O]`) and as latents (`[B, *H]`)."""
+    return replace(found, observation_spread=_spread(seen), latent_spread=_spread(latents))
+
+
+def _spread(x: _Float32Array) -> float:
+    """How far rows are from their mean, of their size: root mean squares; 0 where all are the same, 1 at most."""
+    size = float(np.sqrt(np.square(x, dtype=np.float64).mean()))
+    return float(np.sqrt(np.square(x - x.mean(axis=0)).mean(dtype=np.float64))) / size if size > 0.0 else 0.0
 
 
 def _entropy(probability: _Float32Array) -> float:

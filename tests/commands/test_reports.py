@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from numzero.commands import main
+from numzero.metrics import Evaluated, read_metrics
 from numzero.studies import study as study_module
 from numzero.studies.results import read_results
 from numzero.training import loop as loop_module
@@ -60,7 +61,11 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     patch = pytest.MonkeyPatch()
     patch.setattr(loop_module, "DIAGNOSIS_UPDATES", 3)
     TrainingRun(
-        run_config("cartpole", "evaluation.interval=6"), folder, seed=0, workers=0, on_event=lambda _: None
+        run_config("cartpole", "evaluation.interval=6", "evaluation.random_steps=600"),
+        folder,
+        seed=0,
+        workers=0,
+        on_event=lambda _: None,
     ).train()
     patch.undo()
     return folder
@@ -72,14 +77,27 @@ def test_a_report_is_one_page_with_findings_charts_and_settings(run_folder: Path
     assert result.exit_code == 0
     page = Page((run_folder / "report.html").read_text("utf-8"))
     assert page.tags.count("svg") >= 10
+    evaluations = [event for event in read_metrics(run_folder / "metrics.jsonl") if isinstance(event, Evaluated)]
+    assert page.tags.count("circle") == len(evaluations) == 2
+    assert page.tags.count("tr") == 2 + len(evaluations), "a head, and the random policy"
     for words in (
         "a & b",
+        "Score, 4 games each",
+        "threshold 475.0",
+        "threshold 475.0 not reached.",
+        "after 12 updates",
+        "a random policy",
+        "met the time limit",
         "Error of the value, relative",
         "Share of positions where policy and search agree",
         "num_simulations",
     ):
         assert words in page.text
-    findings = json.loads(invoke("report", run_folder, "--json").stdout)["findings"]
+    said = json.loads(invoke("report", run_folder, "--json").stdout)
+    findings = said["findings"]
+    assert said["outcome"] in ("failed", "unsure", "learned")
+    assert f"{said['verdict']}." in page.text
+    assert f"{said['verdict']}." in result.stdout
     assert len(findings) >= 4
     for finding in findings:
         assert finding["sentence"] in page.text

@@ -49,6 +49,21 @@ def test_a_line_goes_through_its_points_in_proportion():
     assert y2 < y1 < y0
 
 
+def test_points_with_something_to_say_are_dots():
+    """Each where its line goes, with its sentence for browsers; in both formats."""
+    line = Line("", [0, 1, 3], [0.0, math.nan, 10.0], notes=["a <b>", "lost", "c"])
+    root = ElementTree.fromstring(svg(Chart("t", "x", [line])))
+    dots = root.findall(f"{NAMESPACE}circle")
+    assert [dot.findtext(f"{NAMESPACE}title") for dot in dots] == ["a <b>", "c"]
+    path = next(e for e in root.iter(f"{NAMESPACE}polyline") if e.get("stroke") == COLORS[0])
+    places = [(float(dot.attrib["cx"]), float(dot.attrib["cy"])) for dot in dots]
+    assert places == numbers(path.attrib["points"])
+    plain, dotted = (
+        Image.open(io.BytesIO(png([Chart("t", "x", [each])]))).tobytes() for each in (line._replace(notes=()), line)
+    )
+    assert plain != dotted
+
+
 def test_what_is_not_finite_is_left_out():
     """A gap, not a broken picture."""
     text = svg(Chart("t", "x", [Line("a", [0, 1, 2], [1.0, math.nan, math.inf])]))

@@ -281,11 +281,19 @@ def test_evaluate_asks_what_fits_the_game() -> None:
     assert set(single) == {"mean_return", "std_return", "min_return", "mean_length", "truncated"}
 
 
+def test_one_player_is_compared_with_random_episodes() -> None:
+    """As many, from the same seeds; the agent's own scores are those that it has alone."""
+    agent = make_agent(CORRIDOR)
+    alone = evaluate(agent, opponent=None, games=6, simulations=0, seed=5, trust=CORRIDOR)
+    both = evaluate(agent, opponent=RandomPlayer(), games=6, simulations=0, seed=5, trust=CORRIDOR)
+    assert both == alone | {"random": episodes(CORRIDOR, RandomPlayer(), games=6, seed=5)}
+
+
 def test_what_makes_no_sense_is_refused() -> None:
     """An opponent for one player, exact play and every position of an unsolved game are errors that say so."""
     agent = make_agent(CORRIDOR)
-    with pytest.raises(UserError, match="has one player; leave the opponent out"):
-        evaluate(agent, opponent=RandomPlayer(), games=2, simulations=0, seed=0)
+    with pytest.raises(UserError, match="has one player; its opponent must be random"):
+        evaluate(agent, opponent=ExactPlayer(), games=2, simulations=0, seed=0)
     with pytest.raises(UserError, match="exact play needs a solved game"):
         episodes(CORRIDOR, ExactPlayer(), games=2, seed=0)
     with pytest.raises(UserError, match="needs a solved game"):

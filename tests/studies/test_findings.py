@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
 from numzero.metrics import Diagnosed, Evaluated, Event, Finished, Predicted, Progress, RandomPlayed, Started
+from numzero.networks.support import bin_values
 from numzero.studies.findings import Finding, findings, relative_error
 from numzero.training.config import RunConfig, load_preset
 
@@ -146,6 +148,11 @@ def test_small_rewards_are_not_taken_for_none():
     """Bins that are fixed cannot tell them apart, which is said; fitted ones are judged as those of any size."""
     small = Predicted(mean=[0.0] * 6, target=[1e-4] * 6, error=[9e-5] * 6, spread=[1e-4] * 6)
     event = diagnosis(value=small, reward=small)
+    bins = bin_values(CONFIG.network.reward)
+    times = float(np.diff(bins).min()) / 1e-4
+    for said in looks(event, FINISHED):
+        (found,) = re.findall(r"apart, ([0-9,]+) times as much", said.sentence)
+        assert float(found.replace(",", "")) == pytest.approx(times, rel=0.05)
     assert names(event, FINISHED) == ["size of the value", "size of the reward"]
     network = CONFIG.network
     fits = {name: replace(getattr(network, name), fitted=True) for name in ("value", "reward")}
@@ -153,6 +160,22 @@ def test_small_rewards_are_not_taken_for_none():
     found = [each for each in findings([event, FINISHED], fitted) if each.kind == "look"]
     assert [each.name for each in found] == ["value", "reward"]
     assert not any("limit" in each.sentence for each in found)
+
+
+@pytest.mark.parametrize(
+    ("latents", "seen", "kind"), [(0.004, 0.8, "look"), (0.3, 0.8, "good"), (0.001, 0.001, None), (None, None, None)]
+)
+def test_latents_that_are_all_alike_are_named(latents, seen, kind):
+    """Where what the network sees differs; the cure is that of the loss which does it."""
+    event = diagnosis(latent_spread=latents, observation_spread=seen)
+    said = [each for each in findings([event, FINISHED], CONFIG) if each.name == "latents"]
+    assert [each.kind for each in said] == ([] if kind is None else [kind])
+    if kind == "look":
+        assert "0.4%" in said[0].sentence
+        assert "learner.consistency=projected" in said[0].sentence
+        other = replace(CONFIG, learner=replace(CONFIG.learner, consistency="projected"))
+        (found,) = [each for each in findings([event, FINISHED], other) if each.name == "latents"]
+        assert "learner.learning_rate" in found.sentence
 
 
 def test_how_a_run_ended_is_said():

@@ -12,7 +12,7 @@ from numzero.metrics import Diagnosed, read_metrics
 from numzero.networks.heads import Head
 from numzero.targets import Batch
 from numzero.training import loop as loop_module
-from numzero.training.diagnosis import diagnose
+from numzero.training.diagnosis import diagnose, with_spreads
 from numzero.training.run import TrainingRun
 from tests.tiny import run_config
 from tests.training.learning.test_learner import random_batch
@@ -87,6 +87,24 @@ def test_a_batch_of_final_positions_has_figures_too():
     assert (found.search_agreement, found.policy_entropy) == (0.0, 0.0)
 
 
+@pytest.mark.parametrize(("offset", "spread"), [(0.0, 1.0), (3.0, 0.5), (3.0, 0.0)])
+def test_spreads_are_of_what_positions_have_in_common(offset: float, spread: float):
+    """1 where their mean is 0, 0 where all are the same, and the same in any unit."""
+    batch = random_batch(1, num_rows=16, unroll_steps=2)
+    found = diagnose(batch, random_outputs(batch), HEADS, updates=0, steps=0)
+    assert found.latent_spread is None
+    x = np.random.default_rng(0).normal(size=(16, 3, 2)).astype(np.float32)
+    x = offset + spread * (x - x.mean(axis=0))
+    mean = [sum(float(x[b].ravel()[i]) for b in range(16)) / 16 for i in range(6)]
+    squares = [(float(v) - mean[i]) ** 2 for b in range(16) for i, v in enumerate(x[b].ravel())]
+    size = [float(v) ** 2 for v in x.ravel()]
+    expected = math.sqrt(sum(squares) / sum(size))
+    said = with_spreads(found, x, 1e3 * x)
+    assert said.observation_spread == pytest.approx(expected, abs=1e-6)
+    assert said.latent_spread == pytest.approx(expected, abs=1e-6)
+    assert with_spreads(found, 0 * x, x).observation_spread == 0.0
+
+
 def test_a_run_writes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Every so many updates, with as many unroll steps as are trained."""
     monkeypatch.setattr(loop_module, "DIAGNOSIS_UPDATES", 5)
@@ -95,3 +113,8 @@ def test_a_run_writes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert [event.updates for event in found] == [5, 10]
     assert all(len(event.value.error) == 3 and len(event.reward.error) == 2 for event in found)
     assert all(event.uniform_entropy == pytest.approx(math.log(2)) for event in found)
+    for event in found:
+        assert event.observation_spread is not None
+        assert event.latent_spread is not None
+        assert 0.0 < event.observation_spread <= 1.0
+        assert 0.0 < event.latent_spread <= 1.0

@@ -172,6 +172,12 @@ class Learner:
             return self._unroll.forward(observation, action, torch.from_numpy(batch.outcome))
         return self._unroll.forward(observation[:, 0], action)
 
+    def encodings(self, batch: Batch) -> tuple[_Float32Array, _Float32Array]:
+        """What the body sees of a batch's first positions, and what it makes of them: `[B, *O]`, `[B, *H]`."""
+        with torch.no_grad():
+            seen = self.network.inputs(torch.from_numpy(batch.observation)[:, 0].float())
+            return seen.numpy(), self.network.representation(seen).numpy()
+
     def _diverged(self, losses: dict[str, float]) -> NonFiniteLossError:
         parts = ", ".join(f"{name} {loss:g}" for name, loss in losses.items())
         return NonFiniteLossError(
