@@ -60,7 +60,7 @@ def test_examples_call_the_program_so_too(started: list[str], called: str) -> No
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("evaluate", "AGENT", "--opponent", "minimax"), "to be compared with, or left out. See --opponent."),
+        (("evaluate", "AGENT", "--opponent", "exact"), "to be compared with, or left out. See --opponent."),
         (("inspect", "AGENT", "--moves", "up"), "must be legal one after the other; move 1, 'up', is not"),
         (("study", "cartpole", "--out", "OUT", "--variant", "few"), "Write few:path=value. See --variant."),
         (("train", "cartpole", "--run", "OUT", "--set", "x"), "search.num_simulations=32; got 'x'. See --set."),
