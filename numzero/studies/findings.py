@@ -104,8 +104,8 @@ def _beside_random(judgement: Judged, events: Sequence[Event], config: RunConfig
         yield Finding(
             "look",
             "random",
-            f"{said} {games:,} games do not tell: judge by more of them (evaluation.games, or `evaluate --games` with "
-            "--opponent random), or train longer (schedule.num_updates).",
+            f"{said} {games:,} games do not tell: judge by more of them (evaluation.games, or `evaluate` beside a "
+            "random opponent), or train longer (schedule.num_updates).",
         )
     elif verdict.outcome == "unknown":
         yield Finding("note", "random", f"{said} {_unknown(judgement)}")
@@ -151,8 +151,8 @@ def _short(events: Sequence[Event], config: RunConfig) -> str:
         )
     if last.games < FEW_EPISODES:
         return (
-            f"{last.games:,} episodes are few. Train longer (schedule.num_updates), or shorten them (--env-arg "
-            "max_episode_steps=N of a registered environment)."
+            f"{last.games:,} episodes are few. Train longer (schedule.num_updates), or shorten them (the argument "
+            "max_episode_steps of a registered environment)."
         )
     return ""
 
@@ -160,7 +160,7 @@ def _short(events: Sequence[Event], config: RunConfig) -> str:
 def _unknown(judgement: Judged) -> str:
     if judgement.random is not None:
         return "Random episodes were cut off after fewer steps than the agent's took, so the two cannot be compared."
-    return "`evaluate RUN --opponent random` plays one beside the agent."
+    return "`evaluate` plays one beside the agent, as a random opponent."
 
 
 def _more(judgement: Judged, events: Sequence[Event]) -> str:
@@ -183,7 +183,7 @@ def _time_limit(judgement: Judged, events: Sequence[Event]) -> Iterator[Finding]
             "failed" if outcome == "failed" else "look",
             "time limit",
             f"{said}, and none reached an end. If an end is the goal, it was never found from where episodes begin: "
-            "nearer starts, rewards on the way, a longer limit (--env-arg max_episode_steps=N) or more random moves "
+            "nearer starts, rewards on the way, a longer limit (the argument max_episode_steps) or more random moves "
             "(selfplay.random_move_probability) lead there.",
         )
 

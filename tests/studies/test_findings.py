@@ -311,4 +311,4 @@ def test_runs_of_before_are_not_called_failed():
     event = Evaluated(seconds=1.0, updates=1, steps=1, scores={"mean_return": 9.0})
     (said,) = [each for each in findings([LONG, diagnosis(), event, FINISHED], CONFIG) if each.name == "random"]
     assert said.kind == "note"
-    assert "--opponent random" in said.sentence
+    assert "as a random opponent" in said.sentence
