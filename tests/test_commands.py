@@ -134,7 +134,7 @@ def test_all_subjects_have_a_command() -> None:
 
 BAD_INPUT = {
     "unknown preset": ("train tictactoo", "Did you mean 'tictactoe'?"),
-    "preset of nothing": ("presets nonsense", "Known: acrobot, cartpole, connectfour, lunarlander, tictactoe."),
+    "preset of nothing": ("presets nonsense", "Known: acrobot, cartpole, connectfour, lunarlander, pig, tictactoe."),
     "unknown field": ("train tictactoe --set search.num_simulatons=3", "Did you mean 'search.num_simulations'?"),
     "setting without value": ("train tictactoe --set search", "path=value"),
     "value of another kind": ("train tictactoe --set schedule.num_updates=many", "num_updates"),
