@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from importlib import metadata
 from typing import NamedTuple
 
 import numpy as np
 
-import numzero
 from numzero.agent import Agent
 from numzero.games import Game
 from numzero.games.naming import parse_name
@@ -65,7 +65,7 @@ class GtpEngine:
             "quit": lambda words: "",
             "showboard": lambda words: "\n" + self._game.render(0),
             "undo": self._undo,
-            "version": lambda words: numzero.__version__,
+            "version": lambda words: metadata.version("numzero"),
         }
 
     def answer(self, line: str) -> Answer:
