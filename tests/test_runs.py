@@ -16,7 +16,7 @@ from numzero.errors import UserError
 from numzero.metrics import Evaluated, Event
 from tests.chaos import ROOT
 from tests.games.environments import Corridor
-from tests.tiny import RUN
+from tests.tiny import BITS, RUN
 
 TINY: dict[str, Any] = dict(setting.split("=") for setting in RUN) | {"selfplay.batch_size": 4}
 
@@ -92,20 +92,7 @@ def test_what_nobody_can_import_is_refused(what: Any, tmp_path: Path) -> None:
         nz.train(what, tmp_path / "run")
 
 
-PROGRAM = """
-import numzero as nz, gymnasium
-from tests.test_runs import TINY
-
-class Bits(gymnasium.Env):
-    observation_space, action_space = gymnasium.spaces.Discrete(2), gymnasium.spaces.Discrete(2)
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.steps, self.bit = 0, int(self.np_random.integers(2))
-        return self.bit, {}
-    def step(self, action):
-        reward, self.steps, self.bit = float(action == self.bit), self.steps + 1, int(self.np_random.integers(2))
-        return self.bit, reward, self.steps >= 10, False, {}
-"""
+PROGRAM = f"{BITS}\nimport numzero as nz\nfrom tests.test_runs import TINY\n"
 TRAINS = "run = nz.train(Bits, 'run', workers={workers}, **TINY)\nprint(run.agent.info.spec.name)\n"
 
 

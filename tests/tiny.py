@@ -78,3 +78,19 @@ def write_agent(folder: Path, game: str = "tictactoe", seed: int = 0) -> Path:
 def run_config(preset: str, *overrides: str) -> RunConfig:
     """A preset made tiny."""
     return load_preset(preset, [*RUN, "selfplay.batch_size=4", *overrides])
+
+
+BITS = """
+import gymnasium
+
+class Bits(gymnasium.Env):
+    observation_space, action_space = gymnasium.spaces.Discrete(2), gymnasium.spaces.Discrete(2)
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps, self.bit = 0, int(self.np_random.integers(2))
+        return self.bit, {}
+    def step(self, action):
+        reward, self.steps, self.bit = float(action == self.bit), self.steps + 1, int(self.np_random.integers(2))
+        return self.bit, reward, self.steps >= 10, False, {}
+"""
+"""How a program begins that brings an environment of its own."""

@@ -8,27 +8,20 @@ import sys
 from pathlib import Path
 
 from tests.chaos import ROOT
+from tests.tiny import BITS
 
-PROGRAM = """
+PROGRAM = (
+    BITS
+    + """
 from pathlib import Path
-import gymnasium, numpy, sys
 from numzero import api
-
-class Bits(gymnasium.Env):
-    observation_space, action_space = gymnasium.spaces.Discrete(2), gymnasium.spaces.Discrete(2)
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.steps, self.bit = 0, int(self.np_random.integers(2))
-        return self.bit, {}
-    def step(self, action):
-        reward, self.steps, self.bit = float(action == self.bit), self.steps + 1, int(self.np_random.integers(2))
-        return self.bit, reward, self.steps >= 10, False, {}
 
 gymnasium.register("Bits-v0", Bits)
 settings = ["schedule.num_updates=4", "schedule.start_steps=40", "evaluation.games=2", "network.width=8"]
 scores = api.train("Bits-v0", Path("run"), workers=1, overrides=settings)
 print(sorted(scores), flush=True)
 """
+)
 
 
 def test_a_program_without_a_guard_trains_once(tmp_path: Path) -> None:
