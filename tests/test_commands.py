@@ -183,7 +183,7 @@ BAD_INPUT = {
     "negative workers": ("train tictactoe --workers -1", "-1 is not in the range"),
     "time that runs backwards": ("selfplay --minutes -1", "-1"),
     "words for numbers": ("evaluate AGENTS/tictactoe --games many", "'many' is not a valid integer"),
-    "opponent of one": ("evaluate AGENTS/cartpole --opponent random", "has one player"),
+    "opponent of one": ("evaluate AGENTS/cartpole --opponent mcts:10", "has one player"),
     "perfect play of the unsolved": ("evaluate AGENTS/cartpole --opponent minimax", "one player"),
     "all positions of the unsolved": ("evaluate AGENTS/cartpole --games 1 --exhaustive", "needs a solved game"),
     "opponent that is nobody": ("evaluate AGENTS/tictactoe --opponent AGENTS/nowhere", "neither an agent's folder"),

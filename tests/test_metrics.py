@@ -83,7 +83,7 @@ def test_each_event_is_one_line_of_json_that_says_its_type(path):
     """So that any other program can read it."""
     write(path, EVENTS)
     lines = path.read_text("utf-8").splitlines()
-    types = ["started", "progress", "diagnosed", "evaluated", "noted", "finished"]
+    types = ["started", "progress", "diagnosed", "random", "evaluated", "noted", "finished"]
     assert [json.loads(line)["type"] for line in lines] == types
 
 

@@ -197,6 +197,7 @@ def test_markdown_pages_hold_no_markup_of_a_file():
     agent = make_agent()
     spec = msgspec.structs.replace(agent.info.spec, name=EVIL, action_names=(EVIL,) * 9)
     evil = Agent.__new__(Agent)
+    evil.num_outcomes = 0
     evil.info = msgspec.structs.replace(agent.info, spec=spec, training={EVIL: EVIL})
     from numzero.studies.results import summarize
     from numzero.studies.table import results_table

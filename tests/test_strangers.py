@@ -55,6 +55,8 @@ PARAMETERS = {
     "export source": MAKES_GAME,
     "export out": NO_FOLDER,
     "bench agent folder": MAKES_GAME,
+    "bench learner threads": NO_FOLDER,  # numbers
+    "bench scale cores": NO_FOLDER,
     "selfplay agent_folder": MAKES_GAME,
     "selfplay out": NO_FOLDER,
     "resume run": MAKES_GAME,

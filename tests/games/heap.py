@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.compiled import kernel
-from numzero.games.base import STAY, GameSpec
-from numzero.games.boards.base import Board
+from numzero.games.base import GameSpec
+from numzero.games.boards.base import GOES_ON, Board, Rules
 
 SIZE = 7
 
@@ -23,7 +23,7 @@ class Heap(Board):
         spec = GameSpec(
             name="heap",
             num_actions=3,
-            observation_shape=(SIZE + 1,),
+            observation_shape=(SIZE + 1, 1, 1),
             observation_dtype="uint8",
             num_players=2,
             max_steps=SIZE,
@@ -31,31 +31,25 @@ class Heap(Board):
             observation_layout="How many have been taken, one-hot.",
             legal_rule="No more than are left.",
         )
-        super().__init__(spec, batch_size, 1)
+        super().__init__(spec, batch_size, RULES, ())
 
-    def move(self, action: NDArray[np.int32], reward: NDArray[np.float32], terminated: NDArray[np.bool_]) -> bool:
-        return bool(_move(self.board, self._to_play, self._running, action, reward, terminated))
-
-    def observe(self, observation: NDArray[Any]) -> None:
-        observation[:] = np.arange(SIZE + 1) == self.board
-
-    def mark_legal(self, legal: NDArray[np.bool_]) -> None:
-        legal[:] = (self.board + np.arange(1, 4) <= SIZE) & self._running[:, None]
+    def observe(self, planes: NDArray[Any]) -> None:
+        planes[:, :, 0] = np.arange(SIZE + 1) == self.board
 
     def render(self, row: int) -> str:
         return "o" * (SIZE - int(self.board[row, 0]))
 
 
 @kernel
-def _move(board: Any, to_play: Any, running: Any, action: Any, reward: Any, terminated: Any) -> bool:
-    for b in range(len(board)):
-        if action[b] != STAY and not (0 <= action[b] < 3 and running[b] and board[b, 0] + action[b] + 1 <= SIZE):
-            return False
-    for b in range(len(board)):
-        if action[b] != STAY:
-            board[b, 0] += action[b] + 1
-            to_play[b] = 1 - to_play[b]
-            terminated[b] = board[b, 0] == SIZE
-            reward[b] = 1.0 if terminated[b] else 0.0
-            running[b] = not terminated[b]
-    return True
+def _mark_legal(cells: Any, player: int, settings: Any, legal: Any) -> None:
+    for action in range(3):
+        legal[action] = cells[0] + action + 1 <= SIZE
+
+
+@kernel
+def _play(cells: Any, player: int, action: int, settings: Any) -> int:
+    cells[0] += action + 1
+    return 1 if cells[0] == SIZE else GOES_ON
+
+
+RULES = Rules("heap", _mark_legal, _play)

@@ -294,7 +294,7 @@ def test_what_is_no_runtime_is_refused(kind: str, sentence: str, tmp_path: Path)
 def test_a_runtime_that_is_misspelled_is_refused_with_the_settings() -> None:
     """The nearest one is named."""
     (problem,) = RuntimeConfig(kind="proceses").check()
-    assert problem.startswith("runtime.kind must be one of auto, inline, processes, module:Class or file.py:Class")
+    assert problem.startswith("runtime.kind must be one of auto, inline, processes, ray, module:Class or file.py:Class")
     assert "'processes'" in problem
     assert not RuntimeConfig(kind="file.py:Mine").check()
 
