@@ -290,7 +290,7 @@ def split_head_losses(
         target, first = getattr(batch, f"{name}_target").swapaxes(0, 1), int(head.of_step)  # [K+1 or K, B, ...]
         goals[first:, :, column : column + size] = target.reshape(*target.shape[:2], size)
         mask = getattr(batch, f"{name}_mask").T
-        counts[first:, :, place] = getattr(config, f"{name}_weight") * weights[first:] * mask
+        counts[first:, :, place] = getattr(config, f"{head.scalar}_weight") * weights[first:] * mask
         own = np.zeros(0, np.float32) if head.bins is None else head.bins
         table.append((head.begin, head.size, column, sum(map(len, bins)), len(own)))
         bins.append(own)
