@@ -288,10 +288,17 @@ def _write_new(path: Path, flags: int, content: bytes) -> None:
 
 
 def _is_half_made(path: Path) -> bool:
-    """Whether a file is what a crash left of `_make_lock`."""
-    if not _HALF_A_LOCK.fullmatch(path.name) or not is_plain(path):
+    """Whether a file is what a crash left of `_make_lock`, or was another process's that has just made its lock."""
+    if not _HALF_A_LOCK.fullmatch(path.name):
         return False
-    return path.stat().st_size == 0 or _read_mark(path) is not None
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        with path.open("rb") as file:
+            content = file.read(2 * _MARK_BYTES)
+    except FileNotFoundError:  # since the folder was listed
+        return True
+    return not content or _decode_mark(content) is not None
 
 
 def _looks_like(folder: Path, names: set[str], kind: Kind, mark: _Mark | None) -> bool:
