@@ -52,10 +52,10 @@ from numzero.training.refresh import RefreshSession, RefreshTotals
 if TYPE_CHECKING:
     from numzero.training.run import TrainingRun
 
-__all__ = ["check_environment", "describe", "evaluate", "export", "free_folder", "inspect", "load_agent", "play"]
-__all__ += ["prepare_reanalyze", "prepare_resume", "prepare_selfplay", "prepare_study", "prepare_tasks_study"]
-__all__ += ["prepare_train", "reanalyze", "report", "resume", "selfplay", "shipped_agent", "study", "study_tasks"]
-__all__ += ["train"]
+__all__ = ["check_environment", "describe", "evaluate", "export", "free_folder", "gtp_engine", "inspect"]
+__all__ += ["load_agent", "play", "prepare_reanalyze", "prepare_resume", "prepare_selfplay", "prepare_study"]
+__all__ += ["prepare_tasks_study", "prepare_train", "reanalyze", "report", "resume", "selfplay"]
+__all__ += ["shipped_agent", "study", "study_tasks", "train"]
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 """Agents that ship, beside the package in a checkout."""
@@ -248,6 +248,12 @@ def _training_run() -> type[TrainingRun]:
     return TrainingRun
 
 
+def _require_torch() -> None:
+    """Raise UserError where it is not installed; it is not imported here, but by each training."""
+    if importlib.util.find_spec("torch") is None:
+        raise _not_installed("torch")
+
+
 def _not_installed(name: str) -> UserError:
     return UserError(f"training needs {name}, which is not installed: pip install 'numzero[train]'.")
 
@@ -428,8 +434,7 @@ def prepare_study(
 ) -> Study:
     """As `study`, but its `run` is yet to be called."""
     leave_import()
-    if importlib.util.find_spec("torch") is None:
-        raise _not_installed("torch")
+    _require_torch()
     return Study(preset, overrides, [parse_variant(text) for text in variants], seeds, folder)
 
 
@@ -474,8 +479,7 @@ def prepare_tasks_study(
 ) -> TasksStudy:
     """As `study_tasks`, but its `run` is yet to be called."""
     leave_import()
-    if importlib.util.find_spec("torch") is None:
-        raise _not_installed("torch")
+    _require_torch()
     found = named_tasks(games, tasks)
     return TasksStudy(preset, found, overrides, [parse_variant(text) for text in variants], seeds, folder)
 

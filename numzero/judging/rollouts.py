@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from numzero.compiled import search_kernel
 from numzero.games.base import STAY
 from numzero.games.boards.base import GOES_ON, Board, Rules, named_kernel, nth_marked
+from numzero.games.boards.chance import draw
 
 __all__ = ["EXPLORATION", "search_by_rollouts"]
 
@@ -97,7 +98,7 @@ def _compiled(rules: Rules) -> Any:
         after, mover = GOES_ON, player
         while after == GOES_ON:
             mark_legal(room.cells, mover, settings, room.legal)
-            after = play(room.cells, mover, nth_marked(room.legal, _number(room.chance)), settings)
+            after = play(room.cells, mover, nth_marked(room.legal, draw(room.chance, 0)), settings)
             mover = 1 - mover
         return after if mover == player else -after
 
@@ -157,7 +158,7 @@ def _expand(room: _Room, node: int) -> None:
 def _choose(room: _Room, node: int) -> int:
     """The child to follow."""
     first, count = int(room.first_child[node]), int(room.num_children[node])
-    start = int(_number(room.chance) * count)
+    start = int(draw(room.chance, 0) * count)
     for i in range(count):
         child = first + (start + i) % count
         if room.visits[child] == 0:
@@ -169,14 +170,3 @@ def _choose(room: _Room, node: int) -> int:
         if score > best_score:
             best, best_score = child, score
     return best
-
-
-@search_kernel
-def _number(chance: NDArray[np.uint64]) -> float:
-    """The next random number in [0, 1): SplitMix64 (Steele, Lea and Flood 2014)."""
-    chance[0] += np.uint64(0x9E3779B97F4A7C15)
-    z = chance[0]
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z ^= z >> np.uint64(31)
-    return float(z >> np.uint64(11)) / 9007199254740992.0

@@ -37,6 +37,7 @@ _Decoded = TypeVar("_Decoded", Trajectory, Statistics)
 _APPLICATION_ID = 0x6E7A5245  # "nzRE", so that other programs' databases are told apart
 _SCHEMA_VERSION = 2
 _BUSY_SECONDS = 30.0
+_AT_A_TIME = 1000  # games
 _NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 _PRESENT, _LEFT = 0, 1  # rows of totals: games that are here, games that left to make room
 # The totals spare a limiter, which asks before every learner step, a scan of the whole table.
@@ -249,6 +250,15 @@ class GameStore:
         with self._explained():
             rows = self._connection.execute(query, (sequence, limit)).fetchall()
         return (rows[-1][0] if rows else sequence), self._intact(rows)
+
+    def read_all_after(self, sequence: int) -> tuple[int, list[Trajectory]]:
+        """All games stored after `sequence`, as `read_after` reads them, a thousand at a time."""
+        games: list[Trajectory] = []
+        while True:
+            sequence, more = self.read_after(sequence, _AT_A_TIME)
+            games += more
+            if len(more) < _AT_A_TIME:
+                return sequence, games
 
     def read_last(self, num_steps: int) -> list[Trajectory]:
         """The fewest newest games that hold at least `num_steps` steps (all, if there are fewer), oldest first."""

@@ -127,12 +127,8 @@ class ProcessRuntime:
         """See `Runtime`."""
         if self._store is None:
             self._store = GameStore(self._store_path, on_damage=self._note_damage)
-        trajectories: list[Trajectory] = []
-        while True:
-            self.sequence, more = self._store.read_after(self.sequence, 1000)
-            trajectories += more
-            if len(more) < 1000:
-                return trajectories
+        self.sequence, trajectories = self._store.read_all_after(self.sequence)
+        return trajectories
 
     def take_counts(self) -> dict[str, Any]:
         """See `Runtime`."""

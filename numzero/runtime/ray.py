@@ -439,12 +439,8 @@ class RayRuntime:
             self._store = GameStore(
                 self._store_path, on_damage=lambda said: self._note(Notice("store", "damaged", said))
             )
-        trajectories: list[Trajectory] = []
-        while True:
-            self.sequence, more = self._store.read_after(self.sequence, 1000)
-            trajectories += more
-            if len(more) < 1000:
-                return trajectories
+        self.sequence, trajectories = self._store.read_all_after(self.sequence)
+        return trajectories
 
     def take_counts(self) -> dict[str, Any]:
         """See `Runtime`."""
