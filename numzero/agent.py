@@ -26,6 +26,7 @@ from numzero.games.base import GameSpec, spec_problems
 from numzero.inference import AnyOnnxModel, ModelFiles, onnx_model
 from numzero.limits import LARGEST_BUDGET, seen
 from numzero.search import HasChance, Search, SearchConfig, SearchResult, principal_variation, sample_action
+from numzero.shipped import meant, shipped
 
 __all__ = ["Agent", "AgentGame", "AgentInfo", "BatchDecision", "Decision", "agent_files", "read_agent"]
 
@@ -105,12 +106,13 @@ def agent_files(info: AgentInfo, model: ModelFiles) -> dict[str, bytes]:
 def read_agent(folder: str | Path) -> dict[str, bytes]:
     """The verified files of the agent in `folder`, or of the newest one of a run's folder that is whole.
 
+    Where there is no such folder, `tictactoe` or `models/tictactoe` is the agent of that name that comes with numzero.
     A newer one that is damaged is passed over with a UserWarning.
 
     Raises:
         UserError: there is none, or it is damaged.
     """
-    path = Path(folder)
+    path = meant(folder)
     if generations(path / "agents"):
         newest = read_newest(
             path / "agents", on_damage=lambda sentence: warnings.warn(sentence, stacklevel=5), most=LARGEST_AGENT
@@ -119,7 +121,10 @@ def read_agent(folder: str | Path) -> dict[str, bytes]:
             raise UserError(f"no agent of the run {path} verifies; train it again or take another run.")
         return newest[1]
     if not (path / INFO_FILE).is_file():
-        raise UserError(f"{path} is neither an agent's folder (with {INFO_FILE}) nor a run's (with agents/).")
+        raise UserError(
+            f"{path} is neither an agent's folder (with {INFO_FILE}) nor a run's (with agents/), and no agent of that "
+            f"name comes with numzero; there are {', '.join(shipped()) or 'none'}."
+        )
     return read_folder(path, LARGEST_AGENT)
 
 

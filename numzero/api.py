@@ -36,6 +36,7 @@ from numzero.metrics import Event
 from numzero.outside import leave_import
 from numzero.replay import MEBIBYTE
 from numzero.runtime.checking import EnvironmentCheck
+from numzero.shipped import MODELS, shipped
 from numzero.studies.over_tasks import TasksStudy
 from numzero.studies.report import Report, read_report
 from numzero.studies.study import Study, parse_variant
@@ -56,9 +57,6 @@ __all__ = ["check_environment", "describe", "evaluate", "export", "free_folder",
 __all__ += ["load_agent", "play", "prepare_reanalyze", "prepare_resume", "prepare_selfplay", "prepare_study"]
 __all__ += ["prepare_tasks_study", "prepare_train", "reanalyze", "report", "resume", "selfplay"]
 __all__ += ["shipped_agent", "study", "study_tasks", "train"]
-
-MODELS = Path(__file__).resolve().parents[1] / "models"
-"""Agents that ship, beside the package in a checkout."""
 
 FIRST_STEPS, FIRST_SECONDS = 200, 3.0
 """Of the check that comes before training: enough for what is wrong in every episode."""
@@ -526,14 +524,13 @@ def shipped_agent(game: str) -> Path:
         UserError: none ships.
     """
     known = []
-    for path in sorted(MODELS.iterdir()) if MODELS.is_dir() else []:
-        if (path / "agent.json").is_file():
-            name = Agent.load(path).info.spec.name
-            if name == parse_name(game).text():
-                return path
-            known.append(name)
-    shipped = f"agents ship for {', '.join(known)}" if known else f"no agents are in {MODELS.name}/ beside the package"
-    raise UserError(f"no agent ships for {game!r} ({shipped}). Train one, then name its folder.", arguments=("agent",))
+    for each in shipped():
+        name = Agent.load(MODELS / each).info.spec.name
+        if name == parse_name(game).text():
+            return MODELS / each
+        known.append(name)
+    others = f"agents ship for {', '.join(known)}" if known else f"no agents are in {MODELS}"
+    raise UserError(f"no agent ships for {game!r} ({others}). Train one, then name its folder.", arguments=("agent",))
 
 
 def evaluate(

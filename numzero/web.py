@@ -26,10 +26,11 @@ from numzero.agent import Agent, read_agent
 from numzero.errors import UserError
 from numzero.games import Trust, trusted_name
 from numzero.inference import AGENT_GRAPH
+from numzero.shipped import MODELS
 
 __all__ = ["PAGE", "WebServer"]
 
-PAGE = Path(__file__).resolve().parents[1] / "models" / "hosts" / "web"
+PAGE = MODELS / "hosts" / "web"
 RUNTIME = PAGE / "node_modules" / "onnxruntime-web" / "dist"
 RUNTIME_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 PAGE_FILES = ("index.html", "style.css", "icon.svg", "page.mjs", "rules.mjs", "engine.mjs", "worker.mjs")
@@ -90,7 +91,7 @@ class WebServer(http.server.ThreadingHTTPServer):
             raise UserError(f"the page plays {GAME} only; the agent in {folder} plays {self.agent.info.spec.name}.")
         trusted_name(GAME, f"the agent in {folder}", trust)
         if not PAGE.is_dir():
-            raise UserError(f"the page comes with a checkout of numzero; {PAGE} is not there. Run it from one.")
+            raise UserError(f"the page is not there: {PAGE} is missing. Install numzero again.")
         if simulations is not None and simulations > LARGEST_BUDGET:
             raise UserError(
                 f"simulations must be at most {LARGEST_BUDGET} in the browser; got {simulations}.",
@@ -152,7 +153,7 @@ def _ability(files: dict[str, bytes]) -> tuple[bool, str]:
     if AGENT_GRAPH not in files:
         return False, " The agent thinks here, not in the browser: its folder has no agent.onnx; `export` writes one."
     if not all((RUNTIME / name).is_file() for name in RUNTIME_FILES):
-        where = PAGE.relative_to(PAGE.parents[2])
+        where = PAGE.relative_to(Path.cwd()) if PAGE.is_relative_to(Path.cwd()) else PAGE
         return False, (
             " The agent thinks here, not in the browser: onnxruntime-web is not installed; "
             f"`npm install` in {where} gets it."

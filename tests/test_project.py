@@ -18,6 +18,7 @@ import pytest
 
 import numzero
 from tests import warm
+from tests.shipped import SHIPPED
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "numzero"
@@ -147,7 +148,7 @@ import sys
 import numpy as np
 from numzero import Agent
 assert not {"torch", "gymnasium", "click"} & set(sys.modules)
-agent = Agent.load("my-agent")
+agent = Agent.load("models/tictactoe")
 board = np.zeros((3, 3, 3), np.uint8)
 board[2] = 1
 decision = agent.act(board, np.ones(9, bool), simulations=16)
@@ -163,7 +164,8 @@ def test_the_wheel_holds_everything_and_needs_no_torch(tmp_path: Path) -> None:
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    shutil.copytree(PACKAGE, source / "numzero", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("models", "numzero"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
     run_python("-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(source), python=python)
@@ -174,12 +176,21 @@ def test_the_wheel_holds_everything_and_needs_no_torch(tmp_path: Path) -> None:
     installed = Path(run_python("-c", code, python=python, cwd=tmp_path).strip())
     assert tmp_path in installed.parents
     wanted = sorted(path.relative_to(source) for path in (source / "numzero").rglob("*") if path.is_file())
+    agents = [*map("models/{}".format, SHIPPED), "models/hosts/web"]
+    wanted += [f"numzero/{path.relative_to(source)}" for each in agents for path in (source / each).iterdir()]
+    assert not (installed.parent / "models").exists()
     assert [str(path) for path in wanted if not (installed.parent / path).is_file()] == []
     listed = run_python("-m", "pip", "list", python=python)
     assert "torch" not in listed
     assert "gymnasium" not in listed
 
-    shutil.copytree(ROOT / "models" / "tictactoe", tmp_path / "my-agent")
     assert run_python("-c", EMBEDDING, python=python, cwd=tmp_path).splitlines()[-1] == "True True"
-    said = run_python(str(python.parent / "numzero"), "describe", "my-agent", python=python, cwd=tmp_path)
-    assert said.startswith("tictactoe: an agent of version")
+
+    def program(*words: str) -> str:
+        return run_python(str(python.parent / "numzero"), *words, python=python, cwd=tmp_path)
+
+    assert program("describe", "tictactoe").startswith("tictactoe: an agent of version")
+    assert json.loads(program("evaluate", "models/tictactoe", "--games", "4", "--json"))["losses"] == 0
+    assert "A draw." in program("play", "tictactoe", "--watch")
+    told = json.loads(program("selfplay", "--workers", "2", "--games", "8", "--simulations", "2", "--json"))
+    assert told["stored"] >= 8
