@@ -41,12 +41,13 @@ from numzero.studies.over_tasks import TasksStudy
 from numzero.studies.report import Report, read_report
 from numzero.studies.study import Study, parse_variant
 from numzero.studies.tasks import named_tasks
+from numzero.training.changes import Changes
 from numzero.training.config import RunConfig
 from numzero.training.general import general_config
 from numzero.training.memory import check_memory
 from numzero.training.named import settings_of
 from numzero.training.offline import find_source
-from numzero.training.pace import limiter_of
+from numzero.training.pace import updates_of
 from numzero.training.play_many import SelfPlaySession, SelfPlayTotals
 from numzero.training.refresh import RefreshSession, RefreshTotals
 
@@ -164,14 +165,7 @@ def prepare_train(
 
 def _lasting(config: RunConfig, steps: int, source: Path | None) -> RunConfig:
     """The settings of a run that takes so many environment steps."""
-    if source is not None:
-        raise UserError("learning offline plays no steps; set schedule.num_updates.", arguments=("steps",))
-    updates = limiter_of(config).updates_at(steps)
-    if updates < 1:
-        least = limiter_of(config).steps_at(1)
-        raise UserError(
-            f"a run must have {least:,} steps or more, which its first update needs; got {steps:,}. Raise it."
-        )
+    updates = updates_of(config, steps, offline=source is not None)
     return msgspec.structs.replace(config, schedule=msgspec.structs.replace(config.schedule, num_updates=updates))
 
 
@@ -209,18 +203,38 @@ def resume(
     trust: Trust = False,
     drop_episodes: bool = False,
     runtime: Mapping[str, str] | None = None,
+    updates: int | None = None,
+    steps: int | None = None,
+    overrides: Sequence[str] = (),
     on_event: Callable[[Event], object] = _unheard,
 ) -> dict[str, Any]:
-    """Go on with a run that was stopped; returns the scores of its final evaluation.
+    """Go on with a run that was stopped, or make a finished one longer; returns the scores of its final evaluation.
 
-    In one process the moves of episodes under way are played again, unless `drop_episodes` begins new ones. `runtime`
-    has settings of that name for this session: a run goes on in processes or in Ray, wherever it began.
+    Args:
+        folder: of the run.
+        trust: see `numzero.games.trusted_name`.
+        drop_episodes: begin new episodes; else, in one process, the moves of those under way are played again.
+        runtime: settings of that name for this session: a run goes on in processes or in Ray, wherever it began.
+        updates: that the run has in all from now on; None: as its settings say. Schedules are those of a run of this
+            length.
+        steps: of the environment in all, in place of updates.
+        overrides: settings that are others from now on, as "path=value"; see `numzero.training.changes` for which may.
+        on_event: as for `train`.
 
     Raises:
-        UserError: it is no run, its game is not trusted, or training is not installed.
+        UserError: it is no run, its game is not trusted, a setting cannot change, or training is not installed.
         KeyboardInterrupt: it was asked to stop.
     """
-    run = prepare_resume(folder, trust=trust, drop_episodes=drop_episodes, runtime=runtime, on_event=on_event)
+    run = prepare_resume(
+        folder,
+        trust=trust,
+        drop_episodes=drop_episodes,
+        runtime=runtime,
+        updates=updates,
+        steps=steps,
+        overrides=overrides,
+        on_event=on_event,
+    )
     return run.train()
 
 
@@ -230,11 +244,16 @@ def prepare_resume(
     trust: Trust = False,
     drop_episodes: bool = False,
     runtime: Mapping[str, str] | None = None,
+    updates: int | None = None,
+    steps: int | None = None,
+    overrides: Sequence[str] = (),
     on_event: Callable[[Event], object] = _unheard,
 ) -> TrainingRun:
     """As `resume`, but the run, whose `train` is yet to be called."""
     leave_import()
-    return _training_run().resume(folder, on_event, trust=trust, drop_episodes=drop_episodes, runtime=runtime)
+    changes = Changes(updates, steps, overrides)
+    make = _training_run().resume
+    return make(folder, on_event, trust=trust, drop_episodes=drop_episodes, runtime=runtime, changes=changes)
 
 
 def _training_run() -> type[TrainingRun]:

@@ -106,10 +106,38 @@ class Run:
         """Write its agent to a folder of its own; see `api.export`."""
         return api.export(self.folder, Path(out), trust=self.trust, **options)
 
-    def resume(self, *, on_event: Listener | Iterable[Listener] = (), drop_episodes: bool = False) -> Run:
-        """Go on, if it was stopped; see `api.resume`."""
+    def resume(
+        self,
+        *,
+        updates: int | None = None,
+        steps: int | None = None,
+        on_event: Listener | Iterable[Listener] = (),
+        drop_episodes: bool = False,
+        **settings: Any,
+    ) -> Run:
+        """Go on, if it was stopped, or make it longer, if it has finished.
+
+        Args:
+            updates: that the run has in all from now on; None: as its settings say.
+            steps: of the environment in all, in place of updates.
+            on_event: one or more that hear of every event.
+            drop_episodes: begin new episodes in place of those under way.
+            settings: that are others from now on, by their path: `**{"learner.learning_rate": 1e-4}`.
+
+        Raises:
+            UserError: it is no run, or what is asked cannot change.
+            KeyboardInterrupt: ^C.
+        """
         ears = _Ears(on_event)
-        run = api.prepare_resume(self.folder, trust=self.trust, drop_episodes=drop_episodes, on_event=ears)
+        run = api.prepare_resume(
+            self.folder,
+            trust=self.trust,
+            drop_episodes=drop_episodes,
+            updates=updates,
+            steps=steps,
+            overrides=_overrides(settings),
+            on_event=ears,
+        )
         with ears.heard():
             run.train()
         return self
@@ -163,7 +191,7 @@ def train(
         steps=steps,
         workers=0 if in_notebook else workers,
         reanalyze_workers=0 if in_notebook else reanalyze_workers,
-        overrides=[f"{path}={_toml(value)}" for path, value in settings.items()],
+        overrides=_overrides(settings),
         check=check and not in_notebook,  # a process of its own makes what is checked
         on_event=ears,
     )
@@ -172,9 +200,9 @@ def train(
     return Run(folder, trust=prepared.config.game)
 
 
-def resume(run: str | Path | Run, *, on_event: Listener | Iterable[Listener] = (), trust: Trust = False) -> Run:
-    """Go on with a run that was stopped; see `Run.resume`."""
-    return (run if isinstance(run, Run) else Run(run, trust)).resume(on_event=on_event)
+def resume(run: str | Path | Run, *, trust: Trust = False, **options: Any) -> Run:
+    """Go on with a run that was stopped, or make it longer; see `Run.resume`."""
+    return (run if isinstance(run, Run) else Run(run, trust)).resume(**options)
 
 
 def evaluate(agent: str | Path | Run, opponent: str | Path | None = None, **options: Any) -> dict[str, Any]:
@@ -264,6 +292,11 @@ class _Ears:
         except KeyboardInterrupt:
             if not self._asked:
                 raise
+
+
+def _overrides(settings: Mapping[str, Any]) -> list[str]:
+    """Settings by their path as "path=value"."""
+    return [f"{path}={_toml(value)}" for path, value in settings.items()]
 
 
 def _toml(value: object) -> str:

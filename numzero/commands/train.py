@@ -138,23 +138,56 @@ def train(
     is_flag=True,
     help="Begin new episodes; else one process plays the moves of those under way again, which may take long.",
 )
+@click.option("--updates", type=click.IntRange(min=1), help="Updates that the run has in all from now on.")
+@click.option(
+    "--steps", type=click.IntRange(min=1), help="Environment steps that the run takes in all, in their place."
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Another value of a setting from now on, if it is one that may change; may be repeated.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the final scores as one JSON object.")
 @no_orphans(ends_rest=True)
-def resume(run: Path, trust: Trust, runtime: Mapping[str, str], drop_episodes: bool, as_json: bool) -> None:
+def resume(
+    run: Path,
+    trust: Trust,
+    runtime: Mapping[str, str],
+    drop_episodes: bool,
+    updates: int | None,
+    steps: int | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Go on with a RUN that was stopped, by ^C, a crash or a power cut, from its newest checkpoint.
 
     Settings, seed and workers are the run's own, but where workers run may change. With no workers the result is, bit
     for bit, that of a run which was never stopped.
 
+    --updates or --steps make a run longer, also one that has finished: its learning rate is from then on that of a run
+    which was as long from the beginning, and so rises again first. Settings change by --set where nothing that the run
+    keeps was made by them; others are refused with the reason.
+
     \b
     Example:
       python cli.py resume runs/ttt
+      python cli.py resume runs/ttt --updates 8000
+      python cli.py resume runs/ttt --set learner.learning_rate=1e-4 --set evaluation.games=100
       python cli.py resume runs/ttt --runtime ray
     """
     _work(
         run,
         lambda on_event: api.prepare_resume(
-            run, trust=trust, drop_episodes=drop_episodes, runtime=runtime, on_event=on_event
+            run,
+            trust=trust,
+            drop_episodes=drop_episodes,
+            runtime=runtime,
+            updates=updates,
+            steps=steps,
+            overrides=overrides,
+            on_event=on_event,
         ),
         as_json,
     )

@@ -8,18 +8,36 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from numzero.errors import UserError
 from numzero.runtime.base import RuntimePace
 from numzero.training.config import RunConfig
 from numzero.training.limiter import Limiter
 from numzero.training.plan import RunPlan
 
-__all__ = ["Pace", "limiter_of"]
+__all__ = ["Pace", "limiter_of", "updates_of"]
 
 
 def limiter_of(config: RunConfig) -> Limiter:
     """The replay ratio of a run."""
     schedule = config.schedule
     return Limiter(schedule.samples_per_step, config.learner.batch_size, schedule.start_steps)
+
+
+def updates_of(config: RunConfig, steps: int, *, offline: bool) -> int:
+    """How many updates a run of so many environment steps makes.
+
+    Raises:
+        UserError: it makes none; learning offline plays no steps.
+    """
+    if offline:
+        raise UserError("learning offline plays no steps; set schedule.num_updates.", arguments=("steps",))
+    updates = limiter_of(config).updates_at(steps)
+    if updates < 1:
+        least = limiter_of(config).steps_at(1)
+        raise UserError(
+            f"a run must have {least:,} steps or more, which its first update needs; got {steps:,}. Raise it."
+        )
+    return updates
 
 
 class Pace:

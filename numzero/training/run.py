@@ -21,12 +21,13 @@ from numzero.metrics import Event
 from numzero.runtime.base import Place, Runtime, State
 from numzero.runtime.factory import runtime_maker
 from numzero.runtime.family import no_orphans
+from numzero.training.changes import Changes
 from numzero.training.checkpoint import Checkpoint, RunState
 from numzero.training.config import RunConfig
 from numzero.training.loop import Loop
 from numzero.training.offline import Source, check_source, find_source, import_games
 from numzero.training.plan import RunPlan, check_plan, spec_of
-from numzero.training.run_folder import RunFolder, begin_folder, lock_of, reopen_folder, require_new
+from numzero.training.run_folder import RunFolder, begin_folder, keep_changes, lock_of, reopen_folder, require_new
 from numzero.training.trainer import Trainer
 
 __all__ = ["Listener", "TrainingRun"]
@@ -92,6 +93,7 @@ class TrainingRun:
         trust: Trust = False,
         drop_episodes: bool = False,
         runtime: Mapping[str, str] | None = None,
+        changes: Changes | None = None,
     ) -> TrainingRun:
         """Take up the run in `folder` from its newest checkpoint that verifies.
 
@@ -102,21 +104,29 @@ class TrainingRun:
                 code that its settings name is run only if she trusts all of it.
             drop_episodes: begin new episodes in place of those under way, in this session.
             runtime: where roles run in this session: settings of `RuntimeConfig` in place of the run's own.
+            changes: another length, other settings, from now on; None: none.
 
         Raises:
-            UserError: there is none, its code is not trusted, or another process works on the run.
+            UserError: there is none, its code is not trusted, another process works on the run, or what is asked cannot
+                change.
         """
         lock = lock_of(folder)
         folder = Path(os.path.abspath(folder))
         run = cls.__new__(cls)
         with lock.kept():
-            config, checkpoint, problems = reopen_folder(folder, lock, trust, runtime or {})
+            config, kept, changed, checkpoint, problems = reopen_folder(
+                folder, lock, trust, runtime or {}, changes or Changes()
+            )
             if drop_episodes:
                 config = replace(config, selfplay=replace(config.selfplay, resume_episodes=False))
             run._set_up(config, folder, checkpoint.state.plan)
             run._open(lock, on_event, checkpoint.state, checkpoint, None)
             for problem in problems:
-                run._files.journal.note("damaged", f"{problem} The checkpoint before it is used.")
+                run.note("damaged", f"{problem} The checkpoint before it is used.")
+            if changed:
+                keep_changes(folder, kept)
+            for sentence in changed:
+                run.note("changed", sentence)
         return run
 
     def _set_up(self, config: RunConfig, folder: Path, plan: RunPlan) -> None:

@@ -20,6 +20,7 @@ from numzero.folders import RUN, SEED, STORE_NAME, FolderLock, Kind, kind_of
 from numzero.games import GameSpec, Trust, trusted_address, trusted_code, trusted_name
 from numzero.metrics import Event
 from numzero.replay import GAME_NOTE, MEBIBYTE, GameStore
+from numzero.training.changes import Changes, changed, in_words
 from numzero.training.checkpoint import (
     GENERATIONS,
     Checkpoint,
@@ -32,7 +33,7 @@ from numzero.training.config import RunConfig, load_config, outside_code, save_c
 from numzero.training.journal import BUSY_SECONDS, Journal
 from numzero.training.plan import needs_game
 
-__all__ = ["RunFolder", "Stopped", "begin_folder", "lock_of", "reopen_folder", "require_new"]
+__all__ = ["RunFolder", "Stopped", "begin_folder", "keep_changes", "lock_of", "reopen_folder", "require_new"]
 
 CONFIG = "config.toml"
 CHECKPOINTS = "checkpoints"
@@ -44,6 +45,11 @@ class Stopped(NamedTuple):
     """A run that can be taken up again."""
 
     config: RunConfig
+    """Of this session."""
+    kept: RunConfig
+    """Of the run from now on: without what the user gave for this session alone."""
+    changes: list[str]
+    """A sentence for each setting that is another than it was."""
     checkpoint: Checkpoint
     problems: list[str]
     """A sentence for each newer checkpoint that does not verify."""
@@ -92,13 +98,14 @@ def lock_of(path: Path) -> FolderLock:
     return FolderLock(Path(os.path.abspath(path)), RUN, SEED)
 
 
-def reopen_folder(path: Path, lock: FolderLock, trust: Trust, runtime: Mapping[str, str]) -> Stopped:
+def reopen_folder(path: Path, lock: FolderLock, trust: Trust, runtime: Mapping[str, str], changes: Changes) -> Stopped:
     """The run in a locked folder, as it was at its newest checkpoint that verifies.
 
-    `runtime` has the settings of that name that the user gives for this session, in place of the folder's.
+    `runtime` has the settings of that name that the user gives for this session, in place of the folder's; `changes`
+    are for good, once `keep_changes` has written them.
 
     Raises:
-        UserError: there is none, or its settings name code that is not trusted; see `trusted_name`.
+        UserError: there is none, its settings name code that is not trusted (see `trusted_name`), or may not change so.
     """
     tidy(path, lock.kind)
     read_sealed(path / CONFIG)
@@ -108,9 +115,15 @@ def reopen_folder(path: Path, lock: FolderLock, trust: Trust, runtime: Mapping[s
     given = replace(config, runtime=replace(config.runtime, **dict.fromkeys(runtime, "")))  # without the user's own
     trusted_code(outside_code(given), source, trust)
     trusted_address(given.runtime.address, source, trust)
-    config = load_config(path / CONFIG, [f"runtime.{name}={value}" for name, value in runtime.items()])
+    kept = changed(config, path / CONFIG, changes, updates, offline=checkpoint.state.plan.offline)
+    own = load_config(path / CONFIG, [f"runtime.{name}={value}" for name, value in runtime.items()])
     forget_later(path, updates)
-    return Stopped(config, checkpoint, problems)
+    return Stopped(replace(kept, runtime=own.runtime), kept, in_words(config, kept, updates), checkpoint, problems)
+
+
+def keep_changes(path: Path, kept: RunConfig) -> None:
+    """Write the settings that a run has from now on."""
+    write_sealed(path / CONFIG, save_config(kept))
 
 
 class RunFolder:
