@@ -62,6 +62,7 @@ PARAMETERS = {
     "resume run": MAKES_GAME,
     "resume kind": NO_FOLDER,  # the user's own word
     "resume address": NO_FOLDER,
+    "resume overrides": NO_FOLDER,
     "reanalyze run": MAKES_NONE,
     "reanalyze agent_folder": MAKES_NONE,
     "describe agent": MAKES_NONE,
