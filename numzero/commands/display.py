@@ -13,6 +13,7 @@ from types import TracebackType
 import click
 from rich.console import Console
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -24,6 +25,7 @@ __all__ = ["WIDTH", "StatusDisplay", "echo", "echo_rows"]
 WIDTH = 100
 """Of lines of `echo_rows`, the names before them not counted."""
 
+BAR_WIDTH = 50
 PLAIN_SECONDS = 5.0
 """Without a terminal a line is printed this often."""
 
@@ -70,12 +72,15 @@ class StatusDisplay:
         if self._live is not None:
             self._live.stop()
 
-    def show(self, rows: Mapping[str, str], *, now: bool = False) -> None:
-        """Replace the rows; a plain line is printed at most every few seconds unless `now`."""
+    def show(self, rows: Mapping[str, str], *, share: float | None = None, now: bool = False) -> None:
+        """Replace the rows; a plain line is printed at most every few seconds unless `now`.
+
+        `share`: of the work that is done, 0 to 1, for a bar above them; None: nobody knows how much it is.
+        """
         if self._quiet:
             return
         if self._live is not None:
-            self._live.update(self._table(rows))
+            self._live.update(self._table(rows, share))
         elif now or time.monotonic() - self._last_line >= PLAIN_SECONDS:
             self._last_line = time.monotonic()
             self.say(" | ".join(f"{name} {value}" for name, value in rows.items()))
@@ -90,8 +95,10 @@ class StatusDisplay:
             except OSError:  # who read along is gone, by the same ^C perhaps; the work is not to end by that
                 self._quiet = True
 
-    def _table(self, rows: Mapping[str, str]) -> Table:
+    def _table(self, rows: Mapping[str, str], share: float | None = None) -> Table:
         table = Table(title=Text(plain(self._title)), title_justify="left", show_header=False, box=None, padding=(0, 2))
+        if share is not None:
+            table.add_row(Text(f"{share:.0%}", "dim"), ProgressBar(total=1.0, completed=share, width=BAR_WIDTH))
         for name, value in rows.items():
             table.add_row(Text(plain(name), "dim"), Text(plain(value)))
         return table

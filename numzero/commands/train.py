@@ -227,6 +227,7 @@ class _Shown:
     def __init__(self, display: StatusDisplay) -> None:
         self._display = display
         self._judged: list[Event] = []  # what its verdict is made of
+        self._num_updates = 0  # of the whole run
 
     def hear(self, event: Event) -> None:
         """Show an event."""
@@ -234,9 +235,10 @@ class _Shown:
         if isinstance(event, Started | RandomPlayed | Evaluated):
             self._judged.append(event)
         if isinstance(event, Started):
+            self._num_updates = event.num_updates
             display.say(_start_line(event))
         elif isinstance(event, Progress):
-            display.show(_rows(event, self._judged))
+            display.show(_rows(event, self._judged, self._num_updates), share=event.updates / self._num_updates)
         elif isinstance(event, RandomPlayed):
             display.say(_random_line(event))
         elif isinstance(event, Evaluated):
@@ -270,12 +272,12 @@ def _pieces(event: Started) -> str:
     return f" (in pieces of {event.most_steps:,} steps where they are longer: replay.memory_mb)"
 
 
-def _rows(event: Progress, events: Sequence[Event]) -> dict[str, str]:
+def _rows(event: Progress, events: Sequence[Event], num_updates: int) -> dict[str, str]:
     losses = " ".join(f"{name} {value:.3g}" for name, value in event.losses.items() if name != "learning_rate")
     ratio = "" if event.samples_per_step is None else f", {event.samples_per_step:.1f} samples each"
     to_go = f", {duration(event.eta_seconds)} to go" if event.updates else ""
     rows = {
-        "updates": f"{event.updates:,} ({event.updates_per_second:.0f}/s)",
+        "updates": f"{event.updates:,} of {num_updates:,} ({event.updates_per_second:.0f}/s)",
         "steps": f"{event.steps:,} ({event.steps_per_second:.0f}/s{ratio})",
         "episodes": f"{event.games:,}",
         "losses": losses or "none yet",
