@@ -28,7 +28,7 @@ from numzero.games.checking.sentences import told_by
 from numzero.games.naming import extended, parse_name
 from numzero.judging.evaluate import Progress, measure
 from numzero.judging.gtp import GtpEngine
-from numzero.judging.opponents import named_opponent
+from numzero.judging.opponents import named_opponent, released
 from numzero.judging.play import play_episode
 from numzero.judging.positions import Sight, look
 from numzero.limits import num_cores
@@ -561,6 +561,7 @@ def evaluate(
     seed: int = 0,
     exhaustive: bool = False,
     max_steps: int | None = None,
+    opening_moves: int | None = None,
     trust: Trust = False,
     game_arguments: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
@@ -569,13 +570,14 @@ def evaluate(
 
     Args:
         agent: its folder, or a run's.
-        opponent: "random", "exact", "mcts:1000" or an agent's folder; None: random, where two play. Where one plays,
-            "random" plays as many episodes of its own.
+        opponent: "random", "exact", "mcts:1000", "gtp:PROGRAM ARGUMENTS" or an agent's folder; None: random, where two
+            play. Where one plays, "random" plays as many episodes of its own.
         games: or episodes.
         simulations: per move; 0: the bare policy; None: the agent's own.
         seed: decides openings and episodes.
         exhaustive: also judge every position of a solved game.
         max_steps: cut off an episode that has not ended by then; None: see `judging.evaluate.step_limit`.
+        opening_moves: random ones at the beginning of each game; None: see `judging.evaluate.match`.
         trust: see `trusted_name`.
         game_arguments: see `load_agent`.
         progress: called with (done, total).
@@ -586,18 +588,20 @@ def evaluate(
     """
     leave_import()
     loaded = load_agent(agent, trust, game_arguments)
-    player = None if opponent is None else named_opponent(opponent, loaded, simulations)
-    return measure(
-        loaded,
-        player,
-        games=games,
-        simulations=simulations,
-        seed=seed,
-        all_positions=exhaustive,
-        max_steps=max_steps,
-        progress=progress,
-        trust=loaded.info.spec.name,
-    )
+    player = None if opponent is None else named_opponent(opponent, loaded.info.spec, simulations)
+    with released(player):
+        return measure(
+            loaded,
+            player,
+            games=games,
+            simulations=simulations,
+            seed=seed,
+            all_positions=exhaustive,
+            max_steps=max_steps,
+            opening_moves=opening_moves,
+            progress=progress,
+            trust=loaded.info.spec.name,
+        )
 
 
 def play(

@@ -21,7 +21,7 @@ CORRIDOR = "tests.games.environments:Corridor"
 """Terminates where it ends, truncates at the tenth step."""
 
 SEARCH = SearchConfig(rule="gumbel", num_simulations=4)
-GAMMA = {"tictactoe": 1.0, "CartPole-v1": 0.99, CORRIDOR: 0.9}
+GAMMA = {"tictactoe": 1.0, "go(size=5, komi=0.5)": 1.0, "CartPole-v1": 0.99, CORRIDOR: 0.9}
 
 RUN = (
     "network.width=16",

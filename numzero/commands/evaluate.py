@@ -32,8 +32,8 @@ __all__ = ["evaluate"]
 @click.option(
     "--opponent",
     help="random, exact (of solved games, as tictactoe), mcts:1000 (a tree search of so many simulations by the rules "
-    "of a board), or an agent's folder; default: random. With one player: random alone, which plays as many episodes "
-    "beside the agent.",
+    'of a board), "gtp:gnugo --mode gtp" (a program that speaks GTP, and its arguments), or an agent\'s folder; '
+    "default: random. With one player: random alone, which plays as many episodes beside the agent.",
 )
 @click.option("--games", type=click.IntRange(min=1), default=100, show_default=True, help="Games or episodes.")
 @click.option(
@@ -45,6 +45,12 @@ __all__ = ["evaluate"]
     type=click.IntRange(min=1),
     help="Cut off episodes that have not ended by then; default: the game's longest. Where it names none: 10,000, or "
     "1,000 where training saw none end.",
+)
+@click.option(
+    "--opening-moves",
+    type=click.IntRange(min=0),
+    help="Random moves at the beginning of each game of two, the same for both colours; default: 2, none against "
+    "random and exact play.",
 )
 @click.option("--exhaustive", is_flag=True, help="Also judge every position of a solved game, as tictactoe is.")
 @takes_trust
@@ -58,6 +64,7 @@ def evaluate(
     simulations: int | None,
     seed: int,
     max_steps: int | None,
+    opening_moves: int | None,
     exhaustive: bool,
     trust: Trust,
     env_args: tuple[str, ...],
@@ -69,6 +76,7 @@ def evaluate(
     Example:
       python cli.py evaluate models/tictactoe --opponent exact --games 1000 --simulations 25
       python cli.py evaluate runs/c4 --opponent mcts:1000
+      python cli.py evaluate runs/go --opponent "gtp:gnugo --mode gtp --level 1 --never-resign"
       python cli.py evaluate models/cartpole --games 100 --json
       python cli.py evaluate models/cartpole --opponent random
     """
@@ -80,6 +88,7 @@ def evaluate(
         seed=seed,
         exhaustive=exhaustive,
         max_steps=max_steps,
+        opening_moves=opening_moves,
         trust=trust,
         game_arguments=arguments_of(env_args),
         progress=_progress_line(),

@@ -28,7 +28,7 @@ def card_scores(agent: Agent, games: int, seed: int, trust: Trust) -> dict[str, 
     solved = is_solved(agent.info.spec.name)
     lines = {}
     for opponent in ("random", "minimax") if solved else ("random",):
-        player = named_opponent(opponent, agent)
+        player = named_opponent(opponent, agent.info.spec)
         lines[f"{games} games against {opponent}"] = _line(measure(agent, player, games=games, seed=seed, trust=trust))
     for simulations in (0, 8, 25) if solved else ():
         result = exhaustive(agent, simulations=simulations, trust=trust)

@@ -19,6 +19,7 @@ from numzero.games import STAY, Game, GameSpec, RatesPlay, Solved, Trust, make_g
 from numzero.games.turns import for_first_player
 from numzero.judging.measures import evaluation_score, points_interval
 from numzero.judging.opponents import AgentPlayer, Player, RandomPlayer, Remembers, RolloutPlayer
+from numzero.judging.programs import RESIGN, GtpPlayer
 
 __all__ = ["Played", "Progress", "episodes", "evaluate", "exhaustive", "match", "measure", "play_together"]
 __all__ += ["returns_of", "scores_only", "step_limit", "unfinished_words"]
@@ -30,8 +31,8 @@ SAME_VALUE = 1e-9
 EXHAUSTIVE_BATCH_SIZE = 565
 """Positions at a time: divides the 4,520 of tic-tac-toe into eight batches."""
 OPENING_MOVES = 2
-"""Against another agent or a tree search every game starts with so many random moves, the same for both colours: two
-greedy players else repeat one game."""
+"""Against another agent, a tree search or a program every game starts with so many random moves, the same for both
+colours: two greedy players else repeat one game."""
 MAX_STEPS = 10_000
 """Where the game does not say how long an episode may be, one that has not ended after so many steps is cut off."""
 CONTINUING_STEPS = 1_000
@@ -81,6 +82,7 @@ def evaluate(
     simulations: int | None,
     seed: int,
     max_steps: int | None = None,
+    opening_moves: int | None = None,
     progress: Progress | None = None,
     trust: Trust = False,
 ) -> dict[str, Any]:
@@ -103,7 +105,10 @@ def evaluate(
     max_steps = step_limit(spec, max_steps, agent.info.training)
     if spec.num_players == 2:
         against = opponent or RandomPlayer()
-        return match(name, player, against, games=games, seed=seed, max_steps=max_steps, progress=progress)
+        bounds = {"max_steps": max_steps, "opening_moves": opening_moves}
+        return match(name, player, against, games=games, seed=seed, progress=progress, **bounds)
+    if opening_moves:
+        raise UserError(f"openings are for games of two; {spec.name} has one player.", arguments=("opening_moves",))
     play = partial(episodes, name, games=games, seed=seed, max_steps=max_steps, progress=progress)
     scores = play(player)
     return scores if opponent is None else scores | {"random": play(opponent)}
@@ -117,9 +122,16 @@ def match(
     games: int,
     seed: int,
     max_steps: int | None = None,
+    opening_moves: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Wins, draws and losses of `player`, who moves first in half of the games (the larger half)."""
+    """Wins, draws and losses of `player`, who moves first in half of the games (the larger half).
+
+    Each game begins with `opening_moves` random ones, the same for both colours; None: OPENING_MOVES
+    against an agent, a tree search or a program, else none.
+    """
+    if opening_moves is None:
+        opening_moves = OPENING_MOVES if isinstance(opponent, AgentPlayer | RolloutPlayer | GtpPlayer) else 0
     scores: dict[str, Any] = {"wins": 0, "draws": 0, "losses": 0}
     unfinished, limit, most = 0, 0, BATCH_SIZE
     for side, count in enumerate((games - games // 2, games // 2)):
@@ -128,11 +140,10 @@ def match(
             rng = np.random.default_rng([seed, len(outcomes)])  # the same openings for both sides
             size = min(most, count - len(outcomes))
             pair = (player, opponent) if side == 0 else (opponent, player)
-            opening = OPENING_MOVES if isinstance(opponent, AgentPlayer | RolloutPlayer) else 0
             done = side * (games - games // 2) + len(outcomes)
             moved = partial(progress or _unheard, done, games)
             try:
-                played = _play(game_name, pair, size, rng, opening, max_steps, moved)
+                played = _play(game_name, pair, size, rng, opening_moves, max_steps, moved)
             except CopyRefused as refused:  # when it was made: nothing was drawn yet
                 most = _fewer(refused, size)
                 continue
@@ -218,6 +229,9 @@ def play_together(
             if (mine := playing & (to_play == side)).any():
                 mover = RandomPlayer() if num_moves < opening_moves else player
                 action[mine] = mover.choose(game, rng)[mine]
+        total -= for_first_player(given_up := (action == RESIGN).astype(np.float64), to_play)
+        playing &= given_up == 0.0
+        action[given_up > 0.0] = STAY
         for each in remembering:
             each.advance(game, action)
         step = game.step(action)
@@ -319,6 +333,7 @@ def measure(
     seed: int = 0,
     all_positions: bool = False,
     max_steps: int | None = None,
+    opening_moves: int | None = None,
     progress: Progress | None = None,
     trust: Trust = False,
 ) -> dict[str, Any]:
@@ -333,6 +348,7 @@ def measure(
         simulations=simulations,
         seed=seed,
         max_steps=max_steps,
+        opening_moves=opening_moves,
         progress=progress,
         trust=trust,
     )

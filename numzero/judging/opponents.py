@@ -1,10 +1,12 @@
-"""Who plays against an agent: random moves, exact play, tree search on the true rules, another agent.
+"""Who plays against an agent: random moves, exact play, tree search on the true rules, programs, agents.
 
 Knows how each chooses its moves in a batch of games; knows nothing of matches and of scores.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -13,8 +15,9 @@ from numpy.typing import NDArray
 
 from numzero.agent import Agent
 from numzero.errors import UserError
-from numzero.games import Game, Solved
+from numzero.games import Game, GameSpec, Solved
 from numzero.games.boards.base import Board
+from numzero.judging.programs import GtpPlayer, GtpProgram
 from numzero.judging.rollouts import search_by_rollouts
 from numzero.search import sample_action
 
@@ -26,6 +29,7 @@ __all__ = [
     "Remembers",
     "RolloutPlayer",
     "named_opponent",
+    "released",
 ]
 
 MOST_ROLLOUTS = 100_000
@@ -36,7 +40,7 @@ class Player(Protocol):
     """Chooses a move in each copy of a batch."""
 
     def choose(self, game: Game, rng: np.random.Generator) -> NDArray[np.int32]:
-        """`[B]` one legal action per running copy, anything in a finished one."""
+        """`[B]` one legal action per running copy, or RESIGN of `programs`; anything in a finished one."""
         ...
 
 
@@ -125,26 +129,48 @@ def _open(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return mask | ~mask.any(axis=1, keepdims=True)
 
 
-def named_opponent(name: str | Path, agent: Agent, simulations: int | None = None) -> Player:
-    """The opponent of that name.
+def named_opponent(name: str | Path, spec: GameSpec, simulations: int | None = None) -> Player:
+    """The opponent of that name, to be `released`.
 
     Args:
         name: "random"; "exact" (or "minimax", as it was called), where best play is known; "mcts:1000", a tree search
-            of so many simulations on the true rules of a board; or the folder of another agent.
-        agent: is judged.
-        simulations: of the other agent.
+            of so many simulations on the true rules of a board; "gtp:PROGRAM ARGUMENTS", a program,
+            which is started; or the folder of an agent.
+        spec: of the game.
+        simulations: of an agent.
 
     Raises:
-        UserError: that agent plays another game than `agent` does, or a number of simulations is none.
+        UserError: that agent plays another game, a number of simulations is none, or a program cannot play.
     """
-    kind, _, number = str(name).partition(":")
+    kind, _, rest = str(name).partition(":")
     if name == "random":
         return RandomPlayer()
     if name in ("exact", "minimax"):
         return ExactPlayer()
     if kind == "mcts":
-        return RolloutPlayer(int(number) if number.isascii() and number.isdigit() else 0)
+        return RolloutPlayer(int(rest) if rest.isascii() and rest.isdigit() else 0)
+    if kind == "gtp":
+        return _program(rest, spec)
     other = Agent.load(name)
-    if other.info.spec.name != agent.info.spec.name:
-        raise UserError(f"the opponent in {name} plays {other.info.spec.name}, the agent {agent.info.spec.name}.")
+    if other.info.spec.name != spec.name:
+        raise UserError(f"the opponent in {name} plays {other.info.spec.name}, the agent {spec.name}.")
     return AgentPlayer(other, simulations)
+
+
+def _program(command: str, spec: GameSpec) -> GtpPlayer:
+    program = GtpProgram(command)
+    try:
+        return GtpPlayer(program, spec)
+    except BaseException:
+        program.close()
+        raise
+
+
+@contextlib.contextmanager
+def released(player: Player | None) -> Iterator[None]:
+    """Afterwards what the player runs has ended."""
+    try:
+        yield
+    finally:
+        if isinstance(player, GtpPlayer):
+            player.close()

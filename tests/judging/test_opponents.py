@@ -89,7 +89,7 @@ def test_colours_share_openings_in_every_batch(monkeypatch: pytest.MonkeyPatch) 
 
 def test_names_mean_opponents(tmp_path: Path) -> None:
     """Each kind by its name, with its number, and folders of agents."""
-    agent = make_agent("tictactoe")
+    agent = make_agent("tictactoe").info.spec
     assert isinstance(named_opponent("random", agent), RandomPlayer)
     assert isinstance(named_opponent("exact", agent), ExactPlayer)
     assert isinstance(named_opponent("minimax", agent), ExactPlayer)
@@ -102,7 +102,7 @@ def test_names_mean_opponents(tmp_path: Path) -> None:
 def test_numbers_of_simulations_are_asked_for(name: str) -> None:
     """Other words and numbers are refused with the form."""
     with pytest.raises(UserError, match=r"must be given 1 to 100,000 simulations.*Write mcts:1000"):
-        named_opponent(name, make_agent("tictactoe"))
+        named_opponent(name, make_agent("tictactoe").info.spec)
 
 
 def test_tree_search_needs_rules() -> None:
