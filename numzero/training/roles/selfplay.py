@@ -50,6 +50,9 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Share of episodes played at random, each action kept for a while, as long as 9 of 10 recent episodes earned the
     least that was ever earned; of games of one player. 0: off, as in MuZero. Value targets are cut at these moves too.
     """
+    explore_share: float = 0.0
+    """Share of episodes that go where least was tried, by a table of the positions that were met, in games of one
+    player whose positions come back; elsewhere none do. 0: off, as in MuZero. These moves cut value targets too."""
     stored_start_share: float = 0.0
     """Share of episodes that begin at a position of an earlier one, each of an actor's newest 10,000 as likely; only in
     games that can be placed. 0: off. Go-Exploit (Trudeau and Bowling 2023) starts all but a few so."""
@@ -86,6 +89,7 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
             random_start_moves=at_least(0),
             random_move_probability=SHARE,
             wander_share=SHARE,
+            explore_share=SHARE,
             stored_start_share=SHARE,
             segment_steps=at_least(0),
             growth_updates=at_least(0),
@@ -216,7 +220,8 @@ class Actor:
         self._num_started = 0
         self._recorded = np.zeros(batch_size, np.bool_)  # copies beyond the last game asked for play unrecorded
         self._archive = Archive()
-        self._wandering = Wandering(batch_size, task.config.wander_share if game.spec.num_players == 1 else 0.0)
+        wandering = (task.config.wander_share, task.config.explore_share) if game.spec.num_players == 1 else (0.0, 0.0)
+        self._wandering = Wandering(batch_size, game.spec.num_actions, *wandering)
         self.num_dropped = 0
         """Episodes that `restoring` could not go on with."""
         self._unrestored: State | None = None  # while it is being restored
@@ -304,6 +309,7 @@ class Actor:
         observation, legal, to_play = game.observation(), game.legal(), game.to_play().copy()
         result = search.run(self._history.stack(observation), legal, self._rng)
         delivered = recorder.cut(observation, legal, to_play, result.root_value)
+        self._wandering.arrive(observation, legal)
         action, exploratory = self._choose(result, legal)
         if fast:  # no policy is one that is not learned from
             result = result._replace(policy_target=np.zeros_like(result.policy_target))
@@ -321,6 +327,7 @@ class Actor:
         self._counts["simulations"] += result.num_simulations * game.batch_size
         self._counts["search_seconds"] += result.seconds
         ended = step.terminated | step.truncated
+        self._wandering.leave(action, ended, self._rng)
         if ended.any():
             delivered += self._finish(ended, step.terminated)
         return delivered

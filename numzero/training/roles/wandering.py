@@ -1,12 +1,14 @@
-"""Episodes that are played at random with perseverance, as long as nothing tells good episodes from bad ones.
+"""Episodes that are played to see more: where positions come back, what was tried least; else at random, persevering.
 
-Knows returns of finished episodes and legal actions; knows nothing of games, of searches and of what is recorded.
+Knows returns of finished episodes, positions and legal actions; knows nothing of games, of searches and of what is
+recorded.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from numzero.errors import UserError
 from numzero.runtime.base import State
 from numzero.search import sample_action
+from numzero.training.roles.visits import END, Visits
 
 __all__ = ["Wandering"]
 
@@ -27,25 +30,39 @@ al. 2021, section 4) has 2: that met the end of a corridor of 30 in 38 of 100 ra
 1.5 in 54 and 2.8, 1.25 in 51 and 0.8."""
 
 
+STRETCH = 100
+"""Moves of an episode, after which it is drawn again whether it wanders; there are some that do not end."""
+PLANNED_FOR = 16
+"""Moves that are made by a plan before there is another."""
+
+
 class Wandering:
     """Which of B games wander, and what they play.
 
     While nearly all recent episodes earned the least ever seen, rewards are too rare for search to find: a share of
-    new episodes is played at random then, each action kept for a while. Agents that earn more end it by themselves.
+    new episodes wanders then. Agents that earn more end it by themselves. Where positions come back, so that visits can
+    be counted, a share wanders at any time: what earns something may be far from what earns most.
 
     Args:
         batch_size: B.
+        num_actions: A.
         share: of episodes that wander while there is nothing to go by; 0: none.
+        counted_share: of episodes that wander at other times, where positions come back; 0: none.
     """
 
-    def __init__(self, batch_size: int, share: float) -> None:
-        self._share = share
+    def __init__(self, batch_size: int, num_actions: int, share: float, counted_share: float = 0.0) -> None:
+        self._share, self._counted_share = share, counted_share
         self._recent: deque[float] = deque(maxlen=NUM_RECENT)
         self._least = np.inf
         self.wanders = np.zeros(batch_size, np.bool_)
         """`[B]` bool, to be read."""
+        self._moves = np.zeros(batch_size, np.int64)  # since it was drawn whether it wanders
         self._left = np.zeros(batch_size, np.int64)  # steps that the action is still kept
         self._action = np.zeros(batch_size, np.int32)
+        self._visits = Visits(num_actions) if counted_share > 0.0 else None
+        self._row = np.zeros(batch_size, np.int64)  # of the position that each game is in
+        self._before = np.full((2, batch_size), END, np.int64)  # row and action that led there; END: it begins there
+        self._planned = 0  # moves since
 
     @property
     def is_lost(self) -> bool:
@@ -61,16 +78,59 @@ class Wandering:
 
     def begin(self, rows: NDArray[np.int64], rng: np.random.Generator) -> None:
         """New episodes begin in these games."""
+        self._before[:, rows] = END
+        self._draw(rows, rng)
+
+    def _draw(self, rows: NDArray[np.int64], rng: np.random.Generator) -> None:
+        """Which of these games wander from here."""
         self.wanders[rows] = False
-        if self._share > 0.0 and self.is_lost:  # else nothing is drawn: what is never lost is played as without it
-            self.wanders[rows] = rng.random(len(rows)) < self._share
+        self._moves[rows] = 0
+        share = self._share if self.is_lost else self._counted_share if self._counts else 0.0
+        if share > 0.0:  # else nothing is drawn: what never wanders is played as without it
+            self.wanders[rows] = rng.random(len(rows)) < share
             self._left[rows] = 0
+            self._planned = 0
+
+    @property
+    def _counts(self) -> bool:
+        """Whether visits are counted and say something."""
+        return self._visits is not None and self._visits.is_useful
+
+    def arrive(self, observation: NDArray[Any], legal: NDArray[np.bool_]) -> None:
+        """All games are in these positions, `[B, *O]` and `[B, A]`, and about to move."""
+        if self._visits is None:
+            return
+        if self._visits.is_hopeless:
+            self._visits = None
+            return
+        self._row = self._visits.rows(observation, legal)
+        self._follow(np.flatnonzero(self._before[0] != END), self._row)
+
+    def leave(self, action: NDArray[np.int32], ended: NDArray[np.bool_], rng: np.random.Generator) -> None:
+        """These actions were played, which ended some episodes; after `STRETCH` moves others are drawn to wander."""
+        if self._visits is not None:
+            self._before[0], self._before[1] = self._row, action
+            self._follow(np.flatnonzero(ended), np.full(len(action), END))
+        self._moves += 1
+        if len(long := np.flatnonzero(~ended & (self._moves >= STRETCH))):
+            self._draw(long, rng)
+
+    def _follow(self, which: NDArray[np.int64], after: NDArray[np.int64]) -> None:
+        assert self._visits is not None
+        row, action = self._before[:, which]
+        self._visits.follow(row, action, after[which])
 
     def actions(self, legal: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int32]:
         """`[B]` what wandering games play next, anything in others.
 
         legal: `[B, A]`; an action that is kept gives way to another where it is no longer legal.
         """
+        if self._counts:
+            assert self._visits is not None
+            if self._planned % PLANNED_FOR == 0:
+                self._visits.plan()
+            self._planned += 1
+            return self._visits.choose(self._row, rng)
         drawing = self.wanders & ((self._left <= 0) | ~legal[np.arange(len(legal)), self._action])
         if drawing.any():
             drawn = sample_action(legal.astype(np.float32), 1.0, rng)
@@ -81,12 +141,22 @@ class Wandering:
 
     def state(self) -> State:
         """All that `restore` needs."""
+        counted = {} if self._visits is None else self._visits.state()
         return {
             "recent": np.array(self._recent, np.float64),
             "least": np.array(self._least),
-            "wanders": self.wanders.copy(),
-            "left": self._left.copy(),
-            "action": self._action.copy(),
+            **{name: array.copy() for name, array in self._of_games().items()},
+            "planned": np.array(self._planned),
+            **{f"visits_{name}": array for name, array in counted.items()},
+        }
+
+    def _of_games(self) -> dict[str, NDArray[Any]]:
+        return {
+            "wanders": self.wanders,
+            "moves": self._moves,
+            "left": self._left,
+            "action": self._action,
+            "before": self._before,
         }
 
     def restore(self, state: State) -> None:
@@ -97,9 +167,20 @@ class Wandering:
         """
         if not state:
             return
-        for name, into in (("wanders", self.wanders), ("left", self._left), ("action", self._action)):
-            if state[name].shape != into.shape or state[name].dtype != into.dtype:
+        for name, into in self._of_games().items():
+            array = state.get(name, into)  # runs made before visits were counted have none
+            if array.shape != into.shape or array.dtype != into.dtype:
                 raise UserError("stored wanderings must be of as many games as are played. Take another checkpoint.")
-            into[:] = state[name]
+            into[:] = array
         self._recent.extend(state["recent"].tolist())
         self._least = float(state["least"])
+        self._planned = int(state.get("planned", 0))
+        self._restore_visits(state)
+
+    def _restore_visits(self, state: State) -> None:
+        counted = {name.removeprefix("visits_"): array for name, array in state.items() if name.startswith("visits_")}
+        if self._visits is not None and counted:
+            self._visits.restore(counted)
+            self._visits.require(self._before)
+        elif "planned" in state:
+            self._visits = None  # they had been given up

@@ -19,7 +19,7 @@ from numzero.training.roles.wandering import FEWEST, Wandering
 
 def begun(returns: list[float], share: float = 1.0) -> Wandering:
     """After episodes of these returns, with new episodes begun in all of 1,000 games."""
-    wandering = Wandering(1000, share)
+    wandering = Wandering(1000, 2, share)
     wandering.ended(returns)
     wandering.begin(np.arange(1000), np.random.default_rng(0))
     return wandering
@@ -48,7 +48,7 @@ def test_a_share_of_new_episodes_wanders() -> None:
     assert 0.4 < begun([0.0] * 20, 0.5).wanders.mean() < 0.6
     for share, returns in ((0.0, [0.0] * 20), (0.5, [0.0] * 10 + [1.0] * 10)):
         rng = np.random.default_rng(0)
-        wandering = Wandering(4, share)
+        wandering = Wandering(4, 2, share)
         wandering.ended(returns)
         wandering.begin(np.arange(4), rng)
         assert not wandering.wanders.any()
@@ -70,15 +70,15 @@ def test_actions_are_kept_for_a_while() -> None:
 
 def test_a_state_is_taken_up_again() -> None:
     """The same actions follow; a state of before there was any is none, and one of other games is refused."""
-    one, two = begun([0.0] * 20, 0.5), Wandering(1000, 0.5)
+    one, two = begun([0.0] * 20, 0.5), Wandering(1000, 3, 0.5)
     two.restore(one.state())
     legal, rng, same = np.ones((1000, 3), np.bool_), np.random.default_rng(2), np.random.default_rng(2)
     for _ in range(5):
         np.testing.assert_array_equal(one.actions(legal, rng), two.actions(legal, same))
     assert two.is_lost
-    Wandering(3, 0.5).restore({})
+    Wandering(3, 3, 0.5).restore({})
     with pytest.raises(UserError, match="as many games"):
-        Wandering(3, 0.5).restore(one.state())
+        Wandering(3, 3, 0.5).restore(one.state())
 
 
 def ends_met(share: float) -> int:
