@@ -115,7 +115,7 @@ class Visits:
         worth = np.where(
             self._legal[row], self._worth[row] + CLOSE * rng.random((len(row), self._worth.shape[1])), -1.0
         )
-        return worth.argmax(axis=1).astype(np.int32)
+        return np.asarray(worth.argmax(axis=1), np.int32)
 
     def state(self) -> State:
         """All that `restore` needs."""
