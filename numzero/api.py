@@ -78,6 +78,7 @@ def train(
     workers: int | Literal["auto"] | None = None,
     reanalyze_workers: int | None = None,
     source: Path | None = None,
+    init: Path | None = None,
     steps: int | None = None,
     overrides: Sequence[str] = (),
     check: bool = True,
@@ -94,6 +95,8 @@ def train(
             "auto": the cores are divided by what playing, searching again and learning cost, measured in seconds.
         reanalyze_workers: processes that search stored games again; None: as the preset says.
         source: learn from the games of this run or store alone; no environment is started.
+        init: begin from the weights of the agent in this folder, or of this run's newest; what it sees and does, and
+            its network, must be as here.
         steps: of the environment, as many as the run takes: sets `schedule.num_updates`; None: as the preset says.
         overrides: settings as "path=value".
         check: play the environment for a moment first, in a process of its own, and say what is wrong with it.
@@ -110,6 +113,7 @@ def train(
         workers=workers,
         reanalyze_workers=reanalyze_workers,
         source=source,
+        init=init,
         steps=steps,
         overrides=overrides,
         check=check,
@@ -126,6 +130,7 @@ def prepare_train(
     workers: int | Literal["auto"] | None = None,
     reanalyze_workers: int | None = None,
     source: Path | None = None,
+    init: Path | None = None,
     steps: int | None = None,
     overrides: Sequence[str] = (),
     check: bool = True,
@@ -152,6 +157,7 @@ def prepare_train(
         workers=config.processes.workers if workers is None else workers,
         reanalyze_workers=reanalyze_workers,
         source=source,
+        init=init,
         on_event=on_event,
     )
     if words:

@@ -155,6 +155,7 @@ def train(
     seed: int = 0,
     workers: int | None = None,
     reanalyze_workers: int | None = None,
+    init: str | Path | Run | None = None,
     on_event: Listener | Iterable[Listener] = (),
     check: bool = True,
     **settings: Any,
@@ -169,6 +170,7 @@ def train(
         seed: decides all that is drawn.
         workers: self-play processes; 0: everything in this one, bit for bit reproducible; None: as the preset says.
         reanalyze_workers: processes that search stored games again; None: as the preset says.
+        init: an agent's folder, or a run: its weights are begun from; None: from random ones.
         on_event: one or more that hear of every event.
         check: play the environment for a moment first, and say what is wrong with it.
         settings: others, by their path: `**{"search.num_simulations": 8}`.
@@ -191,6 +193,7 @@ def train(
         steps=steps,
         workers=0 if in_notebook else workers,
         reanalyze_workers=0 if in_notebook else reanalyze_workers,
+        init=None if init is None else _of(init)[0],
         overrides=_overrides(settings),
         check=check and not in_notebook,  # a process of its own makes what is checked
         on_event=ears,

@@ -81,6 +81,7 @@ PARAMETERS = {
     "train preset": NO_FOLDER,
     "train folder": NO_FOLDER,
     "train source": MAKES_NONE,  # of a store, which may say what it holds
+    "train init": MAKES_NONE,
     "train overrides": NO_FOLDER,
     "train kind": NO_FOLDER,
     "train address": NO_FOLDER,

@@ -71,6 +71,12 @@ class WorkersType(click.IntRange):
     metavar="RUN_OR_STORE",
     help="With --offline: whose games to learn from.",
 )
+@click.option(
+    "--init",
+    type=click.Path(path_type=Path),
+    metavar="AGENT|RUN",
+    help="Begin from the weights of an agent, or of a run's newest; network and shapes must be the same.",
+)
 @click.option("--offline", is_flag=True, help="Learn from stored games alone; no environment is started.")
 @takes_runtime
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a setting; may be repeated.")
@@ -86,6 +92,7 @@ def train(
     reanalyze_workers: int | None,
     steps: int | None,
     source: Path | None,
+    init: Path | None,
     offline: bool,
     runtime: Mapping[str, str],
     overrides: tuple[str, ...],
@@ -106,6 +113,7 @@ def train(
       python cli.py train cartpole --workers 1 --reanalyze-workers 1
       python cli.py train cartpole --workers 64 --runtime ray --address auto
       python cli.py train cartpole --from runs/cp --offline
+      python cli.py train cartpole --init runs/cp --steps 2000
       python cli.py train my_env.py:Env --env-arg size=3
     """
     if offline != (source is not None):
@@ -121,6 +129,7 @@ def train(
                 workers=0 if offline else workers,
                 reanalyze_workers=reanalyze_workers,
                 source=source,
+                init=init,
                 steps=steps,
                 check=not no_check,
                 on_event=on_event,

@@ -63,6 +63,13 @@ class Inputs(Layer):
             UserError: it is that of other observations, or of another kind.
         """
 
+    def take(self, buffers: Mapping[str, NDArray[np.float32]], updates: int) -> None:
+        """Go on from what a file holds under the names of our buffers, as if it came of so many batches.
+
+        Raises:
+            UserError: it cannot be what was learned.
+        """
+
 
 class Symlog(Inputs):
     """sign(x) log(1 + |x|) (DreamerV3)."""
@@ -190,6 +197,16 @@ class Running(Inputs):
                     "network.observation_scaling = 'running' wants it. Take another checkpoint."
                 )
             array[...] = state[name]
+        self._show()
+
+    def take(self, buffers: Mapping[str, NDArray[np.float32]], updates: int) -> None:
+        """See `Inputs`. A number that had never varied counts as one that did, by its own size."""
+        mean, scale = buffers["mean"], buffers["scale"]
+        if not (np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0.0).all()):
+            raise UserError("what a network knows of observations must be finite, and spreads above 0.")
+        self._mean[...] = mean
+        self._variance[...] = (LINEAR * scale.astype(np.float64)) ** -2
+        self._count[...] = updates
         self._show()
 
     def _arrays(self) -> dict[str, NDArray[Any]]:

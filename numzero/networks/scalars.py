@@ -112,6 +112,21 @@ class Scalars(nn.Module):
         for name in self._largest:
             self._show(name)
 
+    def take(self, buffers: Mapping[str, NDArray[np.float32]], reward_unit: float, updates: int) -> None:
+        """Go on from bins, and the size of a typical reward, that a file holds, as if they came of so many batches.
+
+        Raises:
+            UserError: they cannot be what was learned.
+        """
+        for name, largest in self._largest.items():
+            outermost = float(buffers[name][-1])
+            if not 0.0 < outermost <= MARGIN * LARGEST:
+                raise UserError(f"the bins of {name} must be finite, the last one above 0; got {outermost}.")
+            largest[...] = 0.0 if outermost == float(self._shapes[name][-1]) else outermost / MARGIN
+            self._show(name)
+        if reward_unit != 1.0:
+            self._typical[...], self._count[...] = reward_unit, updates
+
     def _arrays(self) -> dict[str, NDArray[Any]]:
         largest = {f"largest_{name}": largest for name, largest in self._largest.items()}
         return largest | {"reward_count": self._count, "typical_reward": self._typical} if largest else {}

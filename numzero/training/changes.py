@@ -17,6 +17,7 @@ from numzero.training.config import RunConfig, load_config, save_config
 from numzero.training.pace import updates_of
 
 __all__ = ["CHANGEABLE", "Changes", "changed", "in_words", "may_change", "paths_changed", "require_changeable"]
+__all__ += ["settings_in"]
 
 _LENGTH = "schedule.num_updates"
 _SEQUEL = {_LENGTH: ", and the learning rate what a run of this length from its beginning has there"}
@@ -118,7 +119,7 @@ def may_change(path: str) -> bool:
 
 def paths_changed(before: RunConfig, after: RunConfig) -> list[str]:
     """The paths of settings that differ."""
-    old, new = _leaves(before), _leaves(after)
+    old, new = settings_in(before), settings_in(after)
     return [path for path in {**old, **new} if old.get(path) != new.get(path)]
 
 
@@ -164,7 +165,7 @@ def changed(before: RunConfig, path: Path, changes: Changes, done: int, *, offli
 
 def in_words(before: RunConfig, after: RunConfig, done: int) -> list[str]:
     """A sentence for each setting that changes after so many updates."""
-    old, new = _leaves(before), _leaves(after)
+    old, new = settings_in(before), settings_in(after)
     return [
         f"{path} is {new.get(path)} in place of {old.get(path)} from update {done:,} on{_SEQUEL.get(path, '')}."
         for path in paths_changed(before, after)
@@ -176,7 +177,7 @@ def _why(path: str) -> str:
     return _WHY.get(path) or _WHY.get(path.partition(".")[0], _OTHERWISE)
 
 
-def _leaves(config: RunConfig) -> dict[str, Any]:
+def settings_in(config: RunConfig) -> dict[str, Any]:
     """Every setting's value by its path."""
     leaves: dict[str, Any] = {}
     stack: list[tuple[str, Any]] = [("", tomllib.loads(save_config(config).decode()))]  # which has every field

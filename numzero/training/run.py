@@ -24,6 +24,7 @@ from numzero.runtime.family import no_orphans
 from numzero.training.changes import Changes
 from numzero.training.checkpoint import Checkpoint, RunState
 from numzero.training.config import RunConfig
+from numzero.training.initial import begin_from
 from numzero.training.loop import Loop
 from numzero.training.offline import Source, check_source, find_source, import_games
 from numzero.training.plan import RunPlan, check_plan, spec_of
@@ -46,6 +47,7 @@ class TrainingRun:
         workers: self-play processes; 0 plays in this process, reproducibly.
         reanalyze_workers: processes that search stored games again; 0 does it in this process, between updates.
         source: learn from the games of this run or store alone; no environment is made.
+        init: begin from the weights of the agent in this folder, or of this run's newest; None: random ones.
         anew: it is a seed of a study, and what an earlier attempt at it left is removed, however far that came.
         on_event: called with every event, after it was written to metrics.jsonl; True asks the run to stop, as ^C does.
 
@@ -63,6 +65,7 @@ class TrainingRun:
         workers: int = 0,
         reanalyze_workers: int = 0,
         source: Path | None = None,
+        init: Path | None = None,
         anew: bool = False,
     ) -> None:
         folder = Path(os.path.abspath(folder))  # wherever an environment may go
@@ -79,10 +82,13 @@ class TrainingRun:
         self._set_up(config, folder, plan)
         if origin is not None:
             check_source(origin, self._trainer.window.capacity_steps)
+        began = None if init is None else begin_from(init, self._trainer, config, plan)
         lock = FolderLock(folder, kind)
         with lock.kept():
             begin_folder(folder, kind, config)
             self._open(lock, on_event, RunState(plan=plan), None, origin)
+        if began is not None:
+            self.note("init", began)
 
     @classmethod
     def resume(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from msgspec.structs import replace
 
+from numzero.agent import Agent
 from numzero.frames import FrameStack
 from numzero.games import symmetries_of
 from numzero.games.base import observation_kinds
@@ -128,6 +129,10 @@ class Trainer:
     def generator_states(self) -> tuple[str, str]:
         """Of batches, and of what is searched again."""
         return generator_state(self._rng), generator_state(self._reanalyze_rng)
+
+    def begin_from(self, agent: Agent) -> list[str]:
+        """Begin from an agent's weights; see `Learner.begin_from`."""
+        return self.learner.begin_from(agent.files, agent.info.model_version)
 
     def restore(self, checkpoint: Checkpoint, store: GameStore) -> int:
         """Take up where a checkpoint was written; how many games of its window are no longer in the store."""

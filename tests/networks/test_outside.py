@@ -19,6 +19,7 @@ from numzero.networks.config import network_config
 from numzero.networks.export import Exporter, ParityError, check_parity
 from numzero.networks.gradients import AutogradUnroll, make_unroll
 from numzero.networks.network import MuZeroNetwork, make_network
+from numzero.networks.taken import take_weights
 from tests import warm
 from tests.reference.agents import BOARD, NUM_ACTIONS, small_network
 from tests.tiny import RUN
@@ -72,6 +73,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def make(folder: Path, seed: int = 0, **settings: int) -> MuZeroNetwork:
     config = network_config(body={"kind": f"{folder / 'mybody.py'}:MyBody", **settings})
     return make_network(BOARD, NUM_ACTIONS, config, seed)
+
+
+def test_weights_are_taken_back_from_files_that_torch_wrote(folder):
+    """Of a body of one's own, whose parameters have names of its own; those of another size are named."""
+    given = make(folder, 1)
+    taken = make(folder, 2)
+    assert take_weights(taken, Exporter(given, 1.0).files(given, 0), 0) == []
+    for name, weights in given.stored().items():
+        assert torch.equal(taken.stored()[name], weights)
+    with pytest.raises(UserError, match=r"representation\S*into\.weight is \[8, 2\] there and \[4, 2\] here, and "):
+        take_weights(make(folder, 2, size=4), Exporter(given, 1.0).files(given, 0), 0)
 
 
 def write_body(folder: Path, changes: dict[str, str]) -> str:

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
+from numzero.inference import ModelFiles
 from numzero.networks.chance_gradients import ChanceUnroll
 from numzero.networks.export import require_finite
 from numzero.networks.gradients import Unroll, make_unroll
@@ -26,6 +27,7 @@ from numzero.networks.heads import Heads
 from numzero.networks.network import MuZeroNetwork
 from numzero.networks.precision import refused
 from numzero.networks.support import two_hot
+from numzero.networks.taken import take_weights
 from numzero.outside import load
 from numzero.targets import Batch
 from numzero.training.config import LearnerConfig
@@ -184,6 +186,15 @@ class Learner:
             f"update {self.num_updates_done}: the gradient is not finite (losses: {parts}). "
             "Lower learner.learning_rate or check the game's rewards and observations."
         )
+
+    def begin_from(self, files: ModelFiles, updates: int) -> list[str]:
+        """Begin from the weights of an agent behind which are so many updates; see `take_weights`.
+
+        Schedules and the optimiser begin anew.
+        """
+        left = take_weights(self.network, files, updates)
+        self._average_parameters.copy_(self._parameters)
+        return left
 
     def learning_rate(self) -> float:
         """Of the next update: linear warm-up, then a cosine down to the final share."""
