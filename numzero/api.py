@@ -37,6 +37,8 @@ from numzero.outside import leave_import
 from numzero.replay import MEBIBYTE
 from numzero.runtime.checking import EnvironmentCheck
 from numzero.shipped import MODELS, shipped
+from numzero.studies.comparison import Comparison
+from numzero.studies.comparison import compare as read_comparison
 from numzero.studies.over_tasks import TasksStudy
 from numzero.studies.report import Report, read_report
 from numzero.studies.study import Study, parse_variant
@@ -54,7 +56,7 @@ from numzero.training.refresh import RefreshSession, RefreshTotals
 if TYPE_CHECKING:
     from numzero.training.run import TrainingRun
 
-__all__ = ["check_environment", "describe", "evaluate", "export", "free_folder", "gtp_engine", "inspect"]
+__all__ = ["check_environment", "compare", "describe", "evaluate", "export", "free_folder", "gtp_engine", "inspect"]
 __all__ += ["load_agent", "play", "prepare_reanalyze", "prepare_resume", "prepare_selfplay", "prepare_study"]
 __all__ += ["prepare_tasks_study", "prepare_train", "reanalyze", "report", "resume", "selfplay"]
 __all__ += ["shipped_agent", "study", "study_tasks", "train"]
@@ -505,6 +507,11 @@ def prepare_tasks_study(
     _require_torch()
     found = named_tasks(games, tasks)
     return TasksStudy(preset, found, overrides, [parse_variant(text) for text in variants], seeds, folder)
+
+
+def compare(runs: Sequence[Path]) -> Comparison:
+    """How several runs compare, in figures and on one page."""
+    return read_comparison(runs)
 
 
 def report(run: Path) -> Report:

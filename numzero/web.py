@@ -1,20 +1,13 @@
 """Serves the page in models/hosts/web to this machine's browsers, and an agent to the page.
 
-Knows HTTP and where the page's files are; the page plays. Where the browser cannot think for itself, because
-onnxruntime-web or agent.onnx is not there, the agent thinks here.
+Knows where the page's files are, and what it may ask; the page plays. Where the browser cannot think for itself,
+because onnxruntime-web or agent.onnx is not there, the agent thinks here.
 """
 
 from __future__ import annotations
 
-import contextlib
-import http.server
-import io
 import json
 import math
-import socket
-import sys
-import threading
-import time
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +19,7 @@ from numzero.agent import Agent, read_agent
 from numzero.errors import UserError
 from numzero.games import Trust, trusted_name
 from numzero.inference import AGENT_GRAPH
+from numzero.serving import LocalServer, Reply
 from numzero.shipped import MODELS
 
 __all__ = ["PAGE", "WebServer"]
@@ -41,33 +35,11 @@ LARGEST_BUDGET = 1023
 """Simulations; that of agent.onnx."""
 LARGEST_NUMBER = 255
 """In an observation, either way."""
-PATIENCE_SECONDS = 15.0
-"""A connection is closed that has not sent a whole request, or taken a whole answer, in this time."""
-GOODBYE_SECONDS = 1.0
-"""After a refusal so much longer is read, so that the client can read why before the connection ends."""
-MOST_CONNECTIONS = 64
-"""At a time, a thread each; a browser opens a handful."""
-LONGEST_LENGTH = 10
-"""Digits of a Content-Length, and one more."""
-TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".svg": "image/svg+xml",
-    ".mjs": "text/javascript; charset=utf-8",
-    ".json": "application/json",
-    ".wasm": "application/wasm",
-    ".onnx": "application/octet-stream",
-}
-HEADERS = {
-    "Cache-Control": "no-cache",
-    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-}
+POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'"
 """The browser itself forbids the page to talk to any other place."""
 
 
-class WebServer(http.server.ThreadingHTTPServer):
+class WebServer(LocalServer):
     """Answers with files that are all known before it starts, and with the agent's moves.
 
     Args:
@@ -78,11 +50,8 @@ class WebServer(http.server.ThreadingHTTPServer):
         trust: the name that the user gave the game, if she did; nothing else is served, so nothing must be trusted.
 
     Attributes:
-        url: where the page is.
         advice: a sentence on how the browser could think for itself, if it cannot.
     """
-
-    daemon_threads = True
 
     def __init__(self, folder: Path, *, port: int, simulations: int | None, side: str, trust: Trust = False) -> None:
         files = read_agent(folder)
@@ -106,46 +75,29 @@ class WebServer(http.server.ThreadingHTTPServer):
             "simulations": min(budget, LARGEST_BUDGET),
             "side": side,
         }
-        self.content: dict[str, bytes | Path] = {f"/{name}": PAGE / name for name in PAGE_FILES}
-        self.content |= {"/": PAGE / "index.html", "/config.json": json.dumps(self.config).encode()}
+        self._files: dict[str, bytes | Path] = {f"/{name}": PAGE / name for name in PAGE_FILES}
+        self._files |= {"/": PAGE / "index.html", "/config.json": json.dumps(self.config).encode()}
         if in_browser:
-            self.content |= {f"/runtime/{name}": RUNTIME / name for name in RUNTIME_FILES}
-            self.content[f"/{AGENT_GRAPH}"] = files[AGENT_GRAPH]
-        try:
-            super().__init__(("127.0.0.1", port), _Handler)
-        except OSError as error:
-            raise UserError(
-                f"port {port} cannot be used: {error.strerror}. Choose another, or 0 for a free one.",
-                arguments=("port",),
-            ) from error
-        self.url = f"http://127.0.0.1:{self.server_port}/"
-        self._free = threading.Semaphore(MOST_CONNECTIONS)
+            self._files |= {f"/runtime/{name}": RUNTIME / name for name in RUNTIME_FILES}
+            self._files[f"/{AGENT_GRAPH}"] = files[AGENT_GRAPH]
+        super().__init__(port, POLICY, {"/act": LARGEST_QUESTION})
+
+    def content(self, path: str) -> Reply | None:
+        """A file of the page."""
+        file = self._files.get(path)
+        if file is None:
+            return None
+        body = file if isinstance(file, bytes) else file.read_bytes()
+        return HTTPStatus.OK, body, ".html" if path == "/" else Path(path).suffix
+
+    def reply(self, question: bytes) -> Reply:
+        """The agent's answer: a question has observation, legal, simulations."""
+        return _reply(self.agent, question)
 
     def prepare(self) -> None:
         """Compile what the agent needs to think here, before the first question waits for it."""
         if self.config["engine"] == "server":
             self.agent.act(np.zeros(self.agent.frames.shape))
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Begin a thread for a connection, or say that there are too many."""
-        if not self._free.acquire(blocking=False):
-            with contextlib.suppress(OSError):
-                request.sendall(TOO_MANY)
-            self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve one connection."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser may go away in the middle of an answer; anything else is a bug and keeps its traceback."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
 
 
 def _ability(files: dict[str, bytes]) -> tuple[bool, str]:
@@ -171,110 +123,7 @@ class _Question(msgspec.Struct, frozen=True):
     """As many as `LARGEST_BUDGET` are made."""
 
 
-class _Received(io.RawIOBase):
-    """What a connection sends, up to a moment that holds for all of it: a byte now and then gains no time."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self.end = 0.0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        left = self.end - time.monotonic()
-        if left <= 0.0:
-            raise TimeoutError("a request took too long")
-        self._connection.settimeout(left)
-        return self._connection.recv_into(buffer)
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    """One connection."""
-
-    server: WebServer
-    protocol_version = "HTTP/1.1"
-
-    def setup(self) -> None:
-        """Let no client keep the connection by sending little or nothing."""
-        super().setup()
-        self.rfile.close()
-        self._received = _Received(self.connection)
-        self.rfile = io.BufferedReader(self._received)
-
-    def handle_one_request(self) -> None:
-        """Read a request and answer it, or end the connection."""
-        self._received.end = time.monotonic() + PATIENCE_SECONDS
-        super().handle_one_request()
-
-    def do_GET(self) -> None:
-        """A file of the page."""
-        path = self.path.partition("?")[0]
-        if not self._is_local():
-            return
-        if self._length() != 0:
-            self._refuse(HTTPStatus.BAD_REQUEST, "A request for a file has no body.")
-            return
-        content = self.server.content.get(path)
-        if content is None:
-            self._answer(HTTPStatus.NOT_FOUND, b"There is no such file.\n", ".txt")
-            return
-        body = content if isinstance(content, bytes) else content.read_bytes()
-        self._answer(HTTPStatus.OK, body, ".html" if path == "/" else Path(path).suffix)
-
-    def do_POST(self) -> None:
-        """A question to the agent: observation, legal, simulations."""
-        if not self._is_local():
-            return
-        length = self._length()
-        if length is None or "Content-Length" not in self.headers:
-            self._refuse(HTTPStatus.BAD_REQUEST, "Say in Content-Length how many bytes the question has, in one piece.")
-        elif self.path != "/act" or length > LARGEST_QUESTION:
-            self._refuse(HTTPStatus.NOT_FOUND, "Ask /act, briefly.")
-        else:
-            self._answer(*_reply(self.server.agent, self.rfile.read(length)))
-
-    def _length(self) -> int | None:
-        """Bytes of the body; None where it is sent in chunks, or its length is none that a question has."""
-        given = self.headers.get_all("Content-Length", ["0"])
-        if "Transfer-Encoding" in self.headers or len(given) > 1:
-            return None
-        return int(given[0]) if given[0].isascii() and given[0].isdecimal() and len(given[0]) < LONGEST_LENGTH else None
-
-    def _is_local(self) -> bool:
-        """Whether it was asked under its own name: pages of other places may not ask, whatever name leads here."""
-        names = {f"{host}:{self.server.server_port}" for host in ("127.0.0.1", "localhost")}
-        origin = self.headers.get("Origin")
-        if self.headers.get("Host") in names and (origin is None or origin.removeprefix("http://") in names):
-            return True
-        self._refuse(HTTPStatus.FORBIDDEN, "Ask 127.0.0.1.")
-        return False
-
-    def _refuse(self, status: HTTPStatus, sentence: str) -> None:
-        """Say why and end the connection: what else was sent is not read."""
-        self.close_connection = True
-        self._answer(status, f"{sentence}\n".encode(), ".txt")
-        self._received.end = time.monotonic() + GOODBYE_SECONDS
-        with contextlib.suppress(OSError):
-            self.connection.shutdown(socket.SHUT_WR)
-            while self.rfile.read1():
-                pass
-
-    def _answer(self, status: HTTPStatus, body: bytes, suffix: str) -> None:
-        self.connection.settimeout(PATIENCE_SECONDS)
-        self.send_response(status)
-        for name, value in HEADERS.items():
-            self.send_header(name, value)
-        self.send_header("Content-Type", TYPES.get(suffix, "text/plain; charset=utf-8"))
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """Nothing: the terminal belongs to the one who plays."""
-
-
-def _reply(agent: Agent, body: bytes) -> tuple[HTTPStatus, bytes, str]:
+def _reply(agent: Agent, body: bytes) -> Reply:
     """Status, body and kind of the answer to a question."""
     try:
         answer = _act(agent, msgspec.json.decode(body, type=_Question))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
 import warnings
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
@@ -27,6 +28,7 @@ from numzero.files import write_folder, write_sealed
 from numzero.games import make_game
 from numzero.metrics import Evaluated, Finished, MetricsFile, Noted, Progress, RandomPlayed, Started
 from numzero.studies.outcome import study_page
+from numzero.studies.page import SCRIPT
 from numzero.studies.results import Results, SeedResult
 from numzero.training.config import load_preset, save_config
 from tests.tiny import make_agent, write_agent
@@ -141,10 +143,13 @@ def test_report_makes_a_page_in_which_nothing_of_the_run_is_markup(tmp_path):
     """Nor a control: findings, scores, names of lines in charts, all settings."""
     folder = evil_run(tmp_path / "run")
     assert run("report", folder).exit_code == 0
-    page = (folder / "report.html").read_text("utf-8")
-    assert "owned" in page
-    assert not STEERING.search(page)
-    assert not Seen(page).tags & {"script", "a", "img"}
+    shutil.copytree(folder, tmp_path / "b")
+    assert run("report", folder, tmp_path / "b", "--out", tmp_path / "both.html").exit_code == 0
+    for path in (folder / "report.html", tmp_path / "both.html"):
+        page = path.read_text("utf-8").replace(f"<script>{SCRIPT}</script>", "")
+        assert "owned" in page
+        assert not STEERING.search(page)
+        assert not Seen(page).tags & {"script", "a", "img"}
     for drawing in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
         ElementTree.fromstring(drawing)
 

@@ -67,7 +67,7 @@ PARAMETERS = {
     "reanalyze agent_folder": MAKES_NONE,
     "describe agent": MAKES_NONE,
     "check-env environment": NO_FOLDER,  # the user's own word
-    "report run": MAKES_NONE,
+    "report runs": MAKES_NONE,
     "report out": NO_FOLDER,
     "results files": NO_FOLDER,
     "results into": NO_FOLDER,

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from numzero import serving as serving_module
 from numzero import web
 from tests.hosts.test_page import ask, page_server, serving
 from tests.tiny import write_agent
@@ -276,7 +277,7 @@ def test_a_connection_that_sends_no_whole_request_is_closed(
     sent: str, drip: bytes, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Idle ones, and those that send a byte now and then."""
-    monkeypatch.setattr(web, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(serving_module, "PATIENCE_SECONDS", 0.5)
     host = url.split("/")[2]
     begun = {
         "nothing": b"",
@@ -292,7 +293,7 @@ def test_a_connection_that_sends_no_whole_request_is_closed(
 
 def test_a_client_that_takes_no_answer_is_left(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its thread does not wait for ever with an answer in hand."""
-    monkeypatch.setattr(web, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(serving_module, "PATIENCE_SECONDS", 0.5)
     request = f"GET /page.mjs HTTP/1.1\r\nHost: {url.split('/')[2]}\r\n\r\n".encode()
     with connect(url) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
@@ -301,7 +302,7 @@ def test_a_client_that_takes_no_answer_is_left(url: str, monkeypatch: pytest.Mon
 
 def test_connections_are_bounded(agent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One too many is told so at once, and there is room again when others have gone."""
-    monkeypatch.setattr(web, "MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(serving_module, "MOST_CONNECTIONS", 3)
     with serving(page_server(agent)) as url:
         held = [connect(url) for _ in range(3)]
         for connection in held:  # each has its thread

@@ -139,7 +139,7 @@ _COMMANDS = {
     ),
     "report": _command(
         "report:report",
-        "Say how the RUN in a folder learned, or why it did not: findings here, and all figures as one HTML page.",
+        "Say how the RUN in a folder learned, or why it did not, or how several compare: here, and as one HTML page.",
     ),
     "results": _command(
         "results:results",

@@ -5,7 +5,6 @@ Knows prompts and lines; `api` plays, and `numzero.web` serves the page.
 
 from __future__ import annotations
 
-import webbrowser
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from numzero import api
 from numzero.agent import Decision
 from numzero.commands.display import echo
 from numzero.commands.environment import env_arg_option
+from numzero.commands.serve import serve_until_interrupted
 from numzero.commands.trust import takes_trust
 from numzero.drawing.words import line_in_words, number, outcome_names
 from numzero.errors import UserError
@@ -79,15 +79,7 @@ def _serve(server: WebServer, *, open_browser: bool) -> None:
     if server.config["engine"] == "server":
         echo("Preparing the agent (the first time on a machine takes some seconds).")
         server.prepare()
-    echo(f"Play at {server.url} (^C ends).{server.advice}")
-    if open_browser:
-        webbrowser.open(server.url)
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        echo("The page is closed.")
-    finally:
-        server.server_close()
+    serve_until_interrupted(server, f"Play at {server.url} (^C ends).{server.advice}", open_browser=open_browser)
 
 
 def _play(

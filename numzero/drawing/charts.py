@@ -10,16 +10,19 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 from numzero.drawing.pillow import require_pillow
 from numzero.text import plain
 
-__all__ = ["COLORS", "Band", "Chart", "Line", "png", "svg"]
+__all__ = ["COLORS", "Band", "Chart", "Line", "dark_style", "png", "svg"]
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
 """Okabe & Ito's: told apart by every common kind of colour vision."""
 INK, GREY, GRID, PAPER = "#222222", "#666666", "#e3e3e3", "#ffffff"
+_ON_DARK = ("#6c9cff", "#f0803c", "#2fc79a", "#de93bd", "#e6a92a", "#8fd8f5", "#b5b5b5")
+DARK = {INK: "#e6e6e6", GREY: "#a3a7ad", GRID: "#33373e", PAPER: "#16181c", **dict(zip(COLORS, _ON_DARK, strict=True))}
+"""What stands for each colour on a dark page."""
 FONT_SIZE, SMALL = 13.0, 11.0
 LEFT, RIGHT, TOP, BOTTOM = 58.0, 16.0, 30.0, 40.0
 LEGEND_HEIGHT = 17.0
@@ -74,6 +77,9 @@ class _Path(NamedTuple):
     color: str
     width: float
     dashed: bool = False
+    name: str = ""
+    values: Sequence[tuple[float, float]] = ()
+    """What the points are, for who asks under a pointer; of lines alone."""
 
 
 class _Area(NamedTuple):
@@ -135,7 +141,8 @@ def _lay_out(chart: Chart) -> list[_Shape]:
         if len(points) == 1:  # a mark
             (x, y) = points[0]
             shapes.append(_Path([(x - MARK, y), (x + MARK, y)], color, 2 * MARK))
-        shapes.append(_Path(points, color, 2.0, line.dashed))
+        values = [(line.x[n], line.y[n]) for n in known]
+        shapes.append(_Path(points, color, 2.0, line.dashed, line.name, values))
         if line.notes:
             shapes += [_Dot(*point, color, line.notes[n]) for n, point in zip(known, points, strict=True)]
     for row, x, color, line in legend:
@@ -205,7 +212,8 @@ def _number(x: float) -> str:
 def svg(chart: Chart) -> str:
     """The chart as one SVG element, of which a file or a page can be made."""
     size = f'width="{chart.width:g}" height="{chart.height:g}" viewBox="0 0 {chart.width:g} {chart.height:g}"'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-family="system-ui, sans-serif">'
+    kind = f'role="img" font-family="system-ui, sans-serif" data-x={quoteattr(plain(chart.x_label))}'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {kind}>'
     parts = [head, f"<title>{escape(plain(chart.title))}</title>", f'<rect width="100%" height="100%" fill="{PAPER}"/>']
     return "\n".join([*parts, *map(_svg_shape, _lay_out(chart)), "</svg>"])
 
@@ -223,7 +231,18 @@ def _svg_shape(shape: _Shape) -> str:
         return f'<polygon points="{points}" fill="{shape.color}" fill-opacity="{BAND_OPACITY}"/>'
     dashes = ' stroke-dasharray="5 4"' if shape.dashed else ""
     style = f'fill="none" stroke="{shape.color}" stroke-width="{shape.width:g}" stroke-linejoin="round"{dashes}'
+    if shape.values:
+        values = " ".join(f"{x:.6g},{y:.6g}" for x, y in shape.values)
+        style += f' data-name={quoteattr(plain(shape.name))} data-at="{values}"'
     return f'<polyline points="{points}" {style}/>'
+
+
+def dark_style() -> str:
+    """Rules of a page's style sheet by which all charts on it are dark where the reader's other pages are."""
+    rules = [
+        f'svg [{part}="{light}"] {{ {part}: {dark}; }}' for light, dark in DARK.items() for part in ("fill", "stroke")
+    ]
+    return "\n".join(["@media (prefers-color-scheme: dark) {", *rules, "}", ""])
 
 
 # ---------------------------------------------------------------------------------------------------- PNG

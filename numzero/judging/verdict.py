@@ -14,6 +14,9 @@ from numzero.judging.measures import evaluation_score
 from numzero.metrics import Evaluated, Event, RandomPlayed, Started
 
 __all__ = [
+    "CONFIDENCE",
+    "SURE",
+    "UNSURE",
     "Judged",
     "Outcome",
     "Sample",

@@ -1,16 +1,15 @@
 """One HTML page that says how a run learned.
 
-Knows which figures are shown, and the page; `findings` judges the figures, `drawing` draws them.
+Knows which figures are shown, and in what order; `findings` judges them, `page` has the page and `drawing` the charts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-from numzero.drawing.charts import Band, Chart, Line, svg
+from numzero.drawing.charts import Band, Chart, Line
 from numzero.drawing.words import duration, score_line
 from numzero.errors import UserError, unfit_explained
 from numzero.files import read_file, write_file
@@ -28,10 +27,11 @@ from numzero.metrics import (
     read_metrics,
 )
 from numzero.studies.findings import Finding, findings, relative_error
-from numzero.text import plain_lines
+from numzero.studies.page import charts, headings, is_ours, page, shown, table
 from numzero.training.config import load_config
 
-__all__ = ["Report", "read_report", "write_page"]
+__all__ = ["Report", "check_place", "finding_list", "last_progress", "levels", "read_report", "report_page"]
+__all__ += ["run_numbers", "sample_score", "sample_words", "write_page"]
 
 
 class Report(NamedTuple):
@@ -62,7 +62,7 @@ class Report(NamedTuple):
     def page(self) -> str:
         """HTML that needs no other file and no network; drawn when it is asked for."""
         with unfit_explained(f"what {self.run / 'metrics.jsonl'} says"):
-            return _page(self)
+            return report_page(self)
 
 
 def read_report(run: Path) -> Report:
@@ -97,9 +97,14 @@ def _place(run: Path) -> Path:
     """Where the page goes: never into another's folder, nor over a page that somebody else wrote."""
     kind_of(run, RUN, SEED)
     path = run / "report.html"
-    if path.exists() and _FINDINGS.encode() not in path.read_bytes():
-        raise UserError(f"{path} is no page that numzero made. Move it away, or name another.", arguments=("out",))
+    check_place(path)
     return path
+
+
+def check_place(path: Path) -> None:
+    """Refuse to write over a page that somebody else wrote."""
+    if path.exists() and not is_ours(path.read_bytes()):
+        raise UserError(f"{path} is no page that numzero made. Move it away, or name another.", arguments=("out",))
 
 
 def judgement_line(verdict: Verdict) -> str:
@@ -116,65 +121,53 @@ _JUDGEMENTS = {
 }
 
 
-def _page(report: Report) -> str:
-    name, events = str(report.run), report.events
-    judgement = f'<p class="verdict {report.verdict.outcome}">{_shown(report.judgement)}</p>'
-    parts = [f"<h1>{_shown(name)}</h1>", judgement, f"<p>{_shown(_what(events))}</p>", _FINDINGS, "<ul>"]
-    parts += [
-        f'<li class="{each.kind}"><b>{_shown(each.name)}</b> {_shown(each.sentence)}</li>' for each in report.findings
-    ]
-    parts.append("</ul>")
-    for heading, explanation, charts in _sections(report):
-        drawn = [chart for chart in charts if any(len(line.x) for line in chart.lines)]
-        if drawn:
-            parts += [f"<h2>{escape(heading)}</h2>", f"<p>{escape(explanation)}</p>", '<div class="charts">']
-            parts += [*map(svg, drawn), "</div>"]
+def report_page(report: Report, version: str | None = None) -> str:
+    """All of it on a page; see `page.page`."""
+    parts = headings(str(report.run), run_numbers(report), report.verdict.outcome, report.judgement)
+    parts += [f"<p>{shown(_what(report.events))}</p>", "<h2>Findings</h2>", *finding_list(report.findings)]
+    for heading, explanation, drawn in _sections(report):
+        parts += charts(heading, explanation, drawn)
         if heading == SCORES:
             parts += _evaluation_rows(report)
-    parts.append(f"<details><summary>All settings</summary><pre>{_shown(report.settings)}</pre></details>")
-    return _PAGE.format(title=_shown(name), style=_STYLE, body="\n".join(parts))
+    parts.append(f"<details><summary>All settings</summary><pre>{shown(report.settings)}</pre></details>")
+    return page(str(report.run), parts, version=version)
 
 
-def _shown(text: str) -> str:
-    """Text of a file as HTML that shows it, and does nothing else."""
-    return escape(plain_lines(text))
+def finding_list(found: Sequence[Finding]) -> list[str]:
+    """Findings as HTML."""
+    items = [f'<li class="{each.kind}"><b>{shown(each.name)}</b> {shown(each.sentence)}</li>' for each in found]
+    return ["<ul>", *items, "</ul>"]
 
 
 SCORES = "Scores"
-_FINDINGS = "<h2>Findings</h2>"
-"""On each page."""
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 960px; margin: 2em auto;
-  padding: 0 1em; }
-h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; }
-ul { list-style: none; padding: 0; } li { padding: .4em .8em; margin: .3em 0; border-left: 4px solid #009e73; }
-li.look { border-color: #e69f00; background: #fdf6e6; }
-li.note { border-color: #999; }
-li.failed { border-color: #b3001b; background: #fbe9ec; }
-.verdict { font-size: 1.1em; font-weight: 600; padding: .5em .8em; border-left: 6px solid #999; background: #f3f3f3; }
-.verdict.failed { border-color: #b3001b; background: #fbe9ec; }
-.verdict.unsure, .verdict.learned { border-color: #0072b2; background: #e9f2f8; }
-.verdict.unsure { border-color: #e69f00; background: #fdf6e6; }
-.verdict.solved { border-color: #009e73; background: #e8f5f0; }
-.charts { display: flex; flex-wrap: wrap; gap: 12px; } svg { max-width: 100%; height: auto; }
-table { border-collapse: collapse; font-size: 13px; } td, th { padding: .2em .8em; text-align: right; }
-td:first-child { text-align: left; } tr:nth-child(even) { background: #f6f6f6; }
-pre { background: #f6f6f6; padding: 1em; overflow: auto; font-size: 13px; }
-"""
+
+def run_numbers(report: Report) -> list[tuple[str, str]]:
+    """The three numbers of a run: how good its agent is, on how much of the game, and in what time."""
+    found, last = report.judged, last_progress(report.events)
+    score = ("-", "not evaluated yet")
+    if found is not None:
+        levels = [f"{name} {_score_words(value, found)}" for name, value, _ in _known_levels(found)]
+        words = "score, and where it lies with 95 % confidence"
+        score = (sample_score(found.latest, found), "; ".join([words, *levels]))
+    if last is None:
+        return [score, ("0", "environment steps"), ("-", "time")]
+    return [
+        score,
+        (f"{last.steps:,}", f"environment steps; {last.updates:,} updates, {last.games:,} episodes"),
+        (duration(last.seconds), f"time; {last.steps_per_second:,.0f} steps a second lately"),
+    ]
+
+
+def last_progress(events: Sequence[Event]) -> Progress | None:
+    """Where a run stands."""
+    return next((event for event in reversed(events) if isinstance(event, Progress)), None)
+
+
+def sample_score(sample: Sample, found: Judged | None) -> str:
+    """A mean and what it is uncertain by."""
+    doubt = interval(sample)[1] - sample.mean
+    return f"{_score_words(sample.mean, found)} ± {_score_words(doubt, found)}"
 
 
 def _what(events: Sequence[Event]) -> str:
@@ -239,7 +232,7 @@ def _score_charts(report: Report, progress: Sequence[Progress]) -> list[Chart]:
     if found is not None:
         steps = [float(event.steps) for event in evaluated]
         notes = [
-            f"{said}: {_sample_words(each, found)}" for said, each in zip(_ats(evaluated), found.agents, strict=True)
+            f"{said}: {sample_words(each, found)}" for said, each in zip(_ats(evaluated), found.agents, strict=True)
         ]
         lines.append(Line("evaluation", steps, [each.mean for each in found.agents], notes=notes))
         low, high = ([each.mean + sign * each.spread for each in found.agents] for sign in (-1.0, 1.0))
@@ -247,7 +240,7 @@ def _score_charts(report: Report, progress: Sequence[Progress]) -> list[Chart]:
     if returns := [(event.steps, event.mean_return) for event in progress if event.mean_return is not None]:
         lines.append(Line("mean return in training", *_columns(returns)))
     if lines:
-        lines += _levels(report, max(x for line in lines for x in line.x))
+        lines += levels(found, max(x for line in lines for x in line.x))
     lengths = [(event.steps, event.mean_length) for event in progress if event.mean_length is not None]
     return [
         Chart(f"Score{_games(found)}", "environment steps", lines, bands),
@@ -261,15 +254,20 @@ def _games(found: Judged | None) -> str:
     return f", {min(counts):,} games each" if len(counts) == 1 else ""
 
 
-def _levels(report: Report, end: float) -> list[Line]:
-    """What a random policy gets, and what solves the task, from 0 to `end` environment steps."""
-    found = report.judged
-    levels: list[tuple[str, float | None, int]] = []
-    if found is not None:
-        levels = [("random", None if found.random is None else found.random.mean, 6), ("threshold", found.threshold, 2)]
+def levels(found: Judged | None, end: float) -> list[Line]:
+    """What a random policy gets, and what solves the task, from 0 to `end`."""
     return [
         Line(f"{name} {_score_words(value, found)}", [0.0, end], [value, value], dashed=True, color=color)
-        for name, value, color in levels
+        for name, value, color in (() if found is None else _known_levels(found))
+    ]
+
+
+def _known_levels(found: Judged) -> list[tuple[str, float, int]]:
+    """Name, score and colour of what agents are held against."""
+    chance = None if found.random is None else found.random.mean
+    return [
+        (name, value, color)
+        for name, value, color in (("random", chance, 6), ("threshold", found.threshold, 2))
         if value is not None
     ]
 
@@ -279,12 +277,9 @@ def _ats(evaluated: Sequence[Evaluated]) -> list[str]:
     return [f"after {event.updates:,} updates and {event.steps:,} steps" for event in evaluated]
 
 
-def _sample_words(sample: Sample, found: Judged | None) -> str:
+def sample_words(sample: Sample, found: Judged | None) -> str:
     """Mean, what it is uncertain by, spread and number of games."""
-    mean, doubt, spread = (
-        _score_words(value, found) for value in (sample.mean, interval(sample)[1] - sample.mean, sample.spread)
-    )
-    return f"{mean} ± {doubt}, spread {spread}, {sample.games:,} games"
+    return f"{sample_score(sample, found)}, spread {_score_words(sample.spread, found)}, {sample.games:,} games"
 
 
 def _score_words(value: float, found: Judged | None) -> str:
@@ -304,7 +299,7 @@ def _evaluation_rows(report: Report) -> list[str]:
     rows = [
         (
             name,
-            f"{_score_words(each.mean, found)} ± {_score_words(interval(each)[1] - each.mean, found)}",
+            sample_score(each, found),
             _score_words(each.spread, found),
             f"{each.games:,}",
             f"{scores['mean_length']:,.1f}" if "mean_length" in scores else "",
@@ -312,10 +307,7 @@ def _evaluation_rows(report: Report) -> list[str]:
         )
         for name, each, scores in samples
     ]
-    body = ["".join(f"<td>{_shown(cell)}</td>" for cell in row) for row in rows]
-    parts = ["<details><summary>Every evaluation</summary><table>"]
-    parts.append(f"<tr>{''.join(f'<th>{_shown(cell)}</th>' for cell in head)}</tr>")
-    return [*parts, *(f"<tr>{row}</tr>" for row in body), "</table></details>"]
+    return ["<details><summary>Every evaluation</summary>", *table(head, rows), "</details>"]
 
 
 def _unroll_charts(

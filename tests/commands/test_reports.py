@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import json
+import re
+import shutil
+import signal
+import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
 from numzero.commands import main
-from numzero.metrics import Evaluated, read_metrics
+from numzero.metrics import Evaluated, MetricsFile, Started, read_metrics
 from numzero.studies import study as study_module
+from numzero.studies.comparison import compare
+from numzero.studies.report import read_report
 from numzero.studies.results import read_results
+from numzero.studies.watch import WatchServer
 from numzero.training import loop as loop_module
 from numzero.training.run import TrainingRun
+from tests import warm
+from tests.hosts.test_page import ask, serving
 from tests.tiny import RUN, run_config
 
 VOID = {"meta"}
@@ -115,6 +127,136 @@ def test_a_report_of_a_run_that_only_began_can_be_read(run_folder: Path, tmp_pat
     assert result.exit_code == 0
     assert "has not ended" in result.stdout
     assert "svg" not in Page((tmp_path / "page.html").read_text("utf-8")).tags
+
+
+@pytest.fixture(scope="module")
+def two_runs(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The run, and one that differs in a setting, in its seed and in what its agent came to."""
+    other = tmp_path_factory.mktemp("other") / "better"
+    shutil.copytree(run_folder, other)
+    text = (other / "config.toml").read_text("utf-8")
+    (other / "config.toml").write_text(text.replace("discount_weight = 1.0", "discount_weight = 0.25"), "utf-8")
+    events = read_metrics(run_folder / "metrics.jsonl")
+    (other / "metrics.jsonl").unlink()
+    file = MetricsFile(other / "metrics.jsonl")
+    for event in events:
+        if isinstance(event, Started):
+            event = msgspec.structs.replace(event, seed=7)
+        if isinstance(event, Evaluated):
+            event = msgspec.structs.replace(event, scores={**event.scores, "mean_return": 480.0, "std_return": 1.0})
+        file.write(event)
+    file.close()
+    return run_folder, other
+
+
+def test_runs_are_compared_on_one_page(two_runs: tuple[Path, Path], tmp_path: Path):
+    """Who is best, three numbers, a line and a band for each, levels once, what differs in settings, all findings."""
+    result = invoke("report", *two_runs, "--out", tmp_path / "page.html")
+    assert result.exit_code == 0
+    text = (tmp_path / "page.html").read_text("utf-8")
+    page = Page(text)
+    best = f"{two_runs[1].parent.name}/better"
+    assert f"{best} is best: 480.0 against" in page.text
+    assert f"{best} is best: 480.0 against" in result.stdout
+    assert "1 of 2" in page.text
+    assert page.tags.count("polygon") == 4, "of two runs, by steps and by seconds"
+    assert page.tags.count("circle") == 8
+    assert text.count('data-name="threshold 475.0"') == 2
+    for words in ("discount_weight", "0.25", "seed", "Findings of", "threshold reached after"):
+        assert words in page.text
+    assert "num_simulations" not in page.text, "the same in both"
+    said = json.loads(invoke("report", *two_runs, "--json").stdout)
+    assert said["comparison"] in result.stdout
+    assert [each["run"] for each in said["runs"]] == [str(run) for run in two_runs]
+
+
+def test_scores_that_may_be_luck_are_not_ranked(run_folder: Path, tmp_path: Path):
+    """The same figures twice."""
+    shutil.copytree(run_folder, tmp_path / "twin")
+    assert "cannot be told apart" in compare([run_folder, tmp_path / "twin"]).sentence
+
+
+def test_games_that_differ_are_not_compared(run_folder: Path, tmp_path: Path):
+    """Their scores have no unit in common; the page shows them all the same."""
+    other = tmp_path / "other"
+    shutil.copytree(run_folder, other)
+    lines = [
+        msgspec.structs.replace(event, game="Acrobot-v1") if isinstance(event, Started) else event
+        for event in read_metrics(other / "metrics.jsonl")
+    ]
+    (other / "metrics.jsonl").unlink()
+    file = MetricsFile(other / "metrics.jsonl")
+    for event in lines:
+        file.write(event)
+    file.close()
+    found = compare([run_folder, other])
+    assert "different games, CartPole-v1 and Acrobot-v1" in found.sentence
+    assert found.sentence in Page(found.page).text
+
+
+def test_a_run_is_named_once_and_a_page_of_somebody_else_stays(
+    run_folder: Path, two_runs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """One sentence each, exit code 2; a comparison of before is written over."""
+    monkeypatch.chdir(tmp_path)
+    twice = invoke("report", run_folder, run_folder / ".." / run_folder.name)
+    assert (twice.exit_code, "each run must be named once" in twice.stderr) == (2, True)
+    assert invoke("report", *two_runs).exit_code == invoke("report", *two_runs).exit_code == 0
+    (tmp_path / "comparison.html").write_text("mine")
+    again = invoke("report", *two_runs)
+    assert (again.exit_code, "is no page that numzero made" in again.stderr) == (2, True)
+    assert (tmp_path / "comparison.html").read_text() == "mine"
+    both = invoke("report", run_folder, "--watch", "--json")
+    assert (both.exit_code, "leave --out and --json out" in both.stderr) == (2, True)
+
+
+def test_a_page_lets_a_browser_run_its_own_script_alone(run_folder: Path):
+    """Its policy names the digests of what it holds; nothing is fetched."""
+    text = read_report(run_folder).page
+    (allowed,) = re.findall(r'content="default-src \'none\'; ([^"]*)"', text)
+    for tag in ("style", "script"):
+        (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        assert base64.b64encode(hashlib.sha256(content.encode()).digest()).decode() in allowed
+
+
+def test_a_page_that_is_watched_follows_the_run(run_folder: Path, tmp_path: Path):
+    """There is another version, and page, as soon as the run says something; a run that is gone is said."""
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    whole = (run / "metrics.jsonl").read_bytes()
+    lines = whole.splitlines(keepends=True)
+    (run / "metrics.jsonl").write_bytes(b"".join(lines[:2]))
+    with serving(WatchServer([run])) as url:
+        status, kind, first = ask(url, "/")
+        assert (status, kind) == (200, "text/html; charset=utf-8")
+        version = ask(url, "/version")[2]
+        assert f'data-version="{version.decode()}"' in first.decode()
+        (run / "metrics.jsonl").write_bytes(whole)
+        assert ask(url, "/version")[2] != version
+        second = ask(url, "/")[2].decode()
+        assert "not evaluated yet" in first.decode()
+        assert read_report(run).verdict.sentence in second
+        assert Page(second).tags.count("script") == 2
+        (run / "metrics.jsonl").rename(tmp_path / "away")
+        assert ask(url, "/version")[0] == ask(url, "/")[0] == 503
+        (tmp_path / "away").rename(run / "metrics.jsonl")
+        assert ask(url, "/")[0] == 200
+        assert ask(url, "/config.toml")[0] == 404
+        assert ask(url, "/", b"{}")[0] == 404
+
+
+def test_an_interrupt_ends_a_watched_page_cleanly(two_runs: tuple[Path, Path]):
+    """^C: a last line, exit code 0, no traceback; of several runs, too."""
+    process = warm.Command(
+        "report", *two_runs, "--watch", "--no-open", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        url = process.stdout.readline().split()[2]
+        assert b"threshold reached after" in ask(url, "/")[2]
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read() == "The page is closed.\n"
+        assert process.wait(60) == 0
+        assert process.stderr.read() == ""
 
 
 def test_a_report_of_no_run_is_refused(tmp_path: Path):

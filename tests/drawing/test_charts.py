@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from numzero.drawing.charts import COLORS, Band, Chart, Line, png, svg
+from numzero.drawing.charts import COLORS, Band, Chart, Line, dark_style, png, svg
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 NUMBERS = st.floats(-1e6, 1e6, width=32)
@@ -47,6 +47,19 @@ def test_a_line_goes_through_its_points_in_proportion():
     assert (x2 - x0) == pytest.approx(3 * (x1 - x0), abs=0.3)
     assert (y0 - y2) == pytest.approx(2 * (y0 - y1), abs=0.3)
     assert y2 < y1 < y0
+
+
+def test_a_line_tells_a_page_its_values_and_is_drawn_dark_by_its_style():
+    """Point for point as it goes, its name as text; each colour that a chart uses has one for dark pages."""
+    text = svg(Chart("t", 'steps "s"', [Line('a <"b">', [0, 1e7, 3e7], [0.5, math.nan, -1e-3])]))
+    root = ElementTree.fromstring(text)
+    line = next(e for e in root.iter(f"{NAMESPACE}polyline") if e.get("stroke") == COLORS[0] and "data-at" in e.attrib)
+    assert (root.get("data-x"), line.get("data-name")) == ('steps "s"', 'a <"b">')
+    assert numbers(line.attrib["data-at"]) == [(0.0, 0.5), (3e7, -1e-3)]
+    assert len(numbers(line.attrib["points"])) == 2
+    style = dark_style()
+    for part, color in {(part, e.get(part)) for e in root.iter() for part in ("fill", "stroke") if e.get(part)}:
+        assert color == "none" or f'svg [{part}="{color}"]' in style
 
 
 def test_points_with_something_to_say_are_dots():

@@ -25,6 +25,7 @@ from numzero.agent import Agent
 from numzero.commands import main
 from numzero.errors import UserError
 from numzero.games import TicTacToe
+from numzero.serving import TYPES
 from tests.hosts.test_programs import AGENTS
 from tests.hosts.toolchains import HOSTS, MISSING, TESTS, chromium
 from tests.shipped import MODELS
@@ -87,7 +88,7 @@ def test_the_server_has_every_file_of_the_page_and_nothing_else(with_runtime: No
         for name in web.PAGE_FILES:
             status, kind, body = ask(url, f"/{name}")
             assert (status, body) == (200, (PAGE / name).read_bytes())
-            assert kind == web.TYPES[Path(name).suffix]
+            assert kind == TYPES[Path(name).suffix]
         assert ask(url, "/?pace=0")[2] == (PAGE / "index.html").read_bytes()
         assert ask(url, "/agent.onnx")[2] == (AGENT / "agent.onnx").read_bytes()
         assert ask(url, f"/runtime/{web.RUNTIME_FILES[2]}")[:2] == (200, "application/wasm")
