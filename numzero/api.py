@@ -43,6 +43,7 @@ from numzero.studies.over_tasks import TasksStudy
 from numzero.studies.report import Report, read_report
 from numzero.studies.study import Study, parse_variant
 from numzero.studies.tasks import named_tasks
+from numzero.training.chance import decide_chance
 from numzero.training.changes import Changes
 from numzero.training.config import RunConfig
 from numzero.training.general import general_config
@@ -50,6 +51,7 @@ from numzero.training.memory import check_memory
 from numzero.training.named import settings_of
 from numzero.training.offline import find_source
 from numzero.training.pace import updates_of
+from numzero.training.plan import spec_of
 from numzero.training.play_many import SelfPlaySession, SelfPlayTotals
 from numzero.training.refresh import RefreshSession, RefreshTotals
 
@@ -147,8 +149,9 @@ def prepare_train(
     if source is not None:
         workers, reanalyze_workers = workers if isinstance(workers, int) else 0, reanalyze_workers or 0
     training_run, found = _checked(config.game, seed) if check and source is None else (_training_run(), [])
-    divided = ""
+    divided = by_chance = ""
     if workers == "auto":
+        config, by_chance = decide_chance(config, spec_of(config), seed, offline=False)
         config, workers, reanalyze_workers, divided = _divided(config, seed, reanalyze_workers)
     if reanalyze_workers is None:  # none where everything is done in one process
         reanalyze_workers = 0 if workers == 0 else config.processes.reanalyze_workers
@@ -164,6 +167,8 @@ def prepare_train(
     )
     if words:
         run.note("preset", words)
+    if by_chance:
+        run.note("chance", by_chance)
     if divided:
         run.note("cores", divided)
     for sentence in found:

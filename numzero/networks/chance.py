@@ -46,7 +46,7 @@ class Chance(nn.Module):
 
 
 class Encoder(Layer):
-    """e: what was seen before and behind an action, to logits of the code that tells what chance made of it.
+    """e: what was seen before and behind an action, to the shares of the codes that may tell what chance made of it.
 
     The paper's sees all observations up to the next; two of them, side by side, are enough to see what has changed.
     """
@@ -58,8 +58,8 @@ class Encoder(Layer):
         self.representation, self.prediction = body.representation, body.prediction
 
     def forward(self, pair: torch.Tensor) -> torch.Tensor:
-        """`[N, 2 O1, ...]` to logits `[N, M]`."""
-        return self.prediction(self.representation(pair))
+        """`[N, 2 O1, ...]` to shares `[N, M]` that sum to 1: bounded, as gradients are, however large logits grow."""
+        return self.prediction(self.representation(pair)).softmax(dim=-1)
 
 
 def pairs(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:

@@ -69,8 +69,8 @@ class ChanceUnroll:
     def _told(self, observation: torch.Tensor, given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Codes `[K B, M]`, and what to follow: outcomes `[K B]`, or shares of them `[K B, M]` that are 1 and 0.
 
-        The gradient at a share is passed on to what the encoder says of it as if this were the share (straight-through,
-        Bengio et al. 2013).
+        The gradient at a share is passed on to the encoder's own share of that code as if this were it
+        (straight-through, Bengio et al. 2013; through a softmax as in DreamerV2, Hafner et al. 2021, algorithm 1).
         """
         network = self._network
         if network.chance is None or network.chance.encoder is None:

@@ -206,16 +206,21 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Bins of the value."""
     reward: SupportConfig = SupportConfig()
     """Bins of the reward."""
-    chance: Literal["none", "known", "learned"] = "none"
+    chance: Literal["none", "known", "learned", "auto"] = "none"
     """What the model makes of chance (Stochastic MuZero, Antonoglou et al. 2022). "none": nothing, a position and an
     action make one next position. "known": behind an action lies an afterstate, behind it one of the outcomes that the
-    game reports. "learned": the outcomes are codes, which an encoder learns to read off what was seen next."""
+    game reports. "learned": the outcomes are codes, which an encoder learns to read off what was seen next. "auto": a
+    run decides when it begins, by what the game reports, or by playing it for a moment."""
     num_codes: int = 32
     """How many outcomes there are where they are learned; Stochastic MuZero 32."""
 
     def num_outcomes(self, num_known: int) -> int:
-        """C, the number of outcomes of a game that reports `num_known`; 0: the model has no chance."""
-        return {"none": 0, "known": num_known, "learned": self.num_codes}[self.chance]
+        """C, the number of outcomes of a game that reports `num_known`; 0: the model has no chance.
+
+        The most that it may come to where it is not decided.
+        """
+        choices = {"none": 0, "known": num_known, "learned": self.num_codes, "auto": num_known or self.num_codes}
+        return choices[self.chance]
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""

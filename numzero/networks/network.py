@@ -104,7 +104,7 @@ class MuZeroNetwork(nn.Module):
         return {name: outputs[..., head.columns] for name, head in self.afterstate_heads.items()}
 
     def encode(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-        """Logits `[N, M]` of the code of what lies between observations `[N, *O]` and those that followed."""
+        """Shares `[N, M]` of the codes of what lies between observations `[N, *O]` and those that followed."""
         encoder = None if self.chance is None else self.chance.encoder
         assert encoder is not None, "there are no codes where nothing is learned of chance"
         return encoder(pairs(self.inputs(before), self.inputs(after)))
@@ -133,6 +133,10 @@ def make_network(
     """
     if problems := config.check():
         raise UserError(" ".join(problems))
+    if config.chance == "auto":
+        raise UserError(
+            "network.chance = 'auto' is decided when a run begins. Make networks with none, known or learned."
+        )
     if config.chance == "known" and num_known == 0:
         raise UserError(
             "network.chance = 'known' needs a game that reports the outcomes of chance; this one reports none. Set it "

@@ -272,7 +272,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def looks_ahead(self) -> bool:
         """Whether the learner looks at the observations behind the first of a window."""
-        return self.learner.looks_ahead or self.network.chance == "learned"
+        return self.learner.looks_ahead or self.network.chance in ("learned", "auto")
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""

@@ -73,7 +73,7 @@ def _by_observation(spec: GameSpec) -> Choice:
     """Which body, and how what it sees is scaled."""
     shape, kinds = spec.observation_shape, {part.kind for part in spec.observation_parts}
     marks = spec.num_players == 2 or kinds == {"one-hot"}  # 0 and 1
-    if len(shape) == 3 and min(shape[1:]) >= SMALLEST_PLANES:
+    if _is_picture(spec):
         size = "x".join(map(str, shape))
         if spec.num_players == 2:
             return Choice(f"boards of {size}", ("network.body.kind=conv", "network.observation_scaling=none"))
@@ -86,6 +86,11 @@ def _by_observation(spec: GameSpec) -> Choice:
     count = math.prod(shape)
     words = f"a vector of {count} number{'' if count == 1 else 's'}"
     return Choice(words, ("network.body.kind=mlp", f"network.observation_scaling={'none' if marks else 'running'}"))
+
+
+def _is_picture(spec: GameSpec) -> bool:
+    shape = spec.observation_shape
+    return len(shape) == 3 and min(shape[1:]) >= SMALLEST_PLANES
 
 
 _PICTURES = (
@@ -135,8 +140,16 @@ def _by_players(spec: GameSpec) -> Choice:
 
 
 def _by_chance(spec: GameSpec) -> list[Choice]:
-    """What a game reports of chance is learned: nothing else tells a model how likely each outcome is."""
-    return [Choice(f"{spec.num_outcomes} outcomes of chance", _CHANCE)] if spec.num_outcomes else []
+    """What a game reports of chance is learned: nothing else tells a model how likely each outcome is.
+
+    Where it reports nothing, one player's is watched for it before it is trained; but not pictures, whose encoder costs
+    more than all else, and two players', where chance would be somebody's to report.
+    """
+    if spec.num_outcomes:
+        return [Choice(f"{spec.num_outcomes} outcomes of chance", _CHANCE)]
+    if spec.num_players == 2 or _is_picture(spec):
+        return []
+    return [Choice("no outcomes of chance are reported", ("network.chance=auto",))]
 
 
 _CHANCE = (

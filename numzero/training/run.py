@@ -21,6 +21,7 @@ from numzero.metrics import Event
 from numzero.runtime.base import Place, Runtime, State
 from numzero.runtime.factory import runtime_maker
 from numzero.runtime.family import no_orphans
+from numzero.training.chance import decide_chance
 from numzero.training.changes import Changes
 from numzero.training.checkpoint import Checkpoint, RunState
 from numzero.training.config import RunConfig
@@ -79,6 +80,7 @@ class TrainingRun:
             offline=origin is not None,
             spec=spec_of(config) if origin is None else origin.spec,
         )
+        config, words = decide_chance(config, plan.spec, seed, offline=plan.offline)
         self._set_up(config, folder, plan)
         if origin is not None:
             check_source(origin, self._trainer.window.capacity_steps)
@@ -89,6 +91,8 @@ class TrainingRun:
             self._open(lock, on_event, RunState(plan=plan), None, origin)
         if began is not None:
             self.note("init", began)
+        if words:
+            self.note("chance", words)
 
     @classmethod
     def resume(

@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.games import check_game
 from numzero.inference import OnnxWithChance
+from numzero.metrics import Event, Noted
+from numzero.networks.config import OutsideConfig
 from numzero.replay import GameStore
-from numzero.training.config import RunConfig, load_general
+from numzero.training.chance import decide_chance
+from numzero.training.config import RunConfig, load_config, load_general
 from numzero.training.run import TrainingRun
 from tests import warm
 from tests.games.coin import SAFE, Coin, FixedCoin, SilentCoin
@@ -112,6 +116,35 @@ def test_outcomes_are_stored_as_they_were_reported(tmp_path: Path) -> None:
     assert {int(game.outcome[0, 0]) for game in tossed} == {0, 1}
     for game in tossed:
         assert game.observation[1].argmax() == 1 + game.outcome[0, 0]
+
+
+@pytest.mark.parametrize(
+    ("game", "chance", "words"),
+    [
+        (SilentCoin, "learned", "by chance in 1 of 4 repeated situations: chance nodes with 4 learned codes are used"),
+        (FixedCoin, "none", "by chance in none of 3 repeated situations"),
+        (Coin, "known", "the game reports 2 outcomes of chance"),
+    ],
+)
+def test_a_run_decides_whether_there_is_chance(game: type[Coin], chance: str, words: str, tmp_path: Path) -> None:
+    """Once, when it begins: its settings say what, an event says why."""
+    events: list[Event] = []
+    config = coin_config(game, "auto", "schedule.num_updates=1", "evaluation.games=1", "evaluation.random_steps=0")
+    TrainingRun(config, tmp_path / "run", seed=0, on_event=events.append).train()
+    assert load_config(tmp_path / "run" / "config.toml").network.chance == chance
+    (said,) = (event.message for event in events if isinstance(event, Noted) and event.kind == "chance")
+    assert words in said
+
+
+def test_nothing_is_played_where_learning_is_offline_or_codes_cannot_be_learned(tmp_path: Path) -> None:
+    """Then there are no codes, and the reason is said."""
+    config, spec = coin_config(SilentCoin, "auto"), SilentCoin(1).spec
+    decided, words = decide_chance(config, spec, 0, offline=True)
+    assert (decided.network.chance, words.startswith("learning offline")) == ("none", True)
+    own = replace(config, network=replace(config.network, body=OutsideConfig(name="module:Body")))
+    assert decide_chance(own, spec, 0, offline=False)[1].startswith("a body of your own cannot learn codes")
+    pair = replace(spec, num_players=2)
+    assert decide_chance(config, pair, 0, offline=False)[0].network.chance == "none"
 
 
 def test_several_workers_play_and_search_again_with_chance(tmp_path: Path) -> None:

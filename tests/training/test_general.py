@@ -53,7 +53,9 @@ def test_outcomes_that_a_game_reports_are_learned() -> None:
     assert "2 outcomes of chance (network.chance=known" in fitted.words
     assert fitted.config.network.chance == "known"
     assert general_config("tests.games.coin:Coin", ["network.chance=none"]).config.network.chance == "none"
-    assert general_config("tests.games.coin:SilentCoin").config.network.chance == "none"
+    assert general_config("tests.games.coin:SilentCoin").config.network.chance == "auto"
+    assert general_config(OWN_GAME).config.network.chance == "none"
+    assert general_config("a screen", spec=spec((3, 84, 84))).config.network.chance == "none"
 
 
 def test_the_users_settings_win() -> None:
