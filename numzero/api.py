@@ -26,8 +26,9 @@ from numzero.folders import GAMES, kind_of
 from numzero.games import EnvironmentReport, Finding, Game, Trust, game_spec, is_own, make_game, trusted_name
 from numzero.games.checking.sentences import told_by
 from numzero.games.naming import extended, parse_name
-from numzero.judging.evaluate import Progress, measure
+from numzero.judging.evaluate import OPENING_MOVES, Progress, measure
 from numzero.judging.gtp import GtpEngine
+from numzero.judging.ladder import Conditions, Ladder
 from numzero.judging.opponents import named_opponent, released
 from numzero.judging.play import play_episode
 from numzero.judging.positions import Sight, look
@@ -59,8 +60,8 @@ if TYPE_CHECKING:
     from numzero.training.run import TrainingRun
 
 __all__ = ["check_environment", "compare", "describe", "evaluate", "export", "free_folder", "gtp_engine", "inspect"]
-__all__ += ["load_agent", "play", "prepare_reanalyze", "prepare_resume", "prepare_selfplay", "prepare_study"]
-__all__ += ["prepare_tasks_study", "prepare_train", "reanalyze", "report", "resume", "selfplay"]
+__all__ += ["load_agent", "play", "prepare_ladder", "prepare_reanalyze", "prepare_resume", "prepare_selfplay"]
+__all__ += ["prepare_study", "prepare_tasks_study", "prepare_train", "reanalyze", "report", "resume", "selfplay"]
 __all__ += ["shipped_agent", "study", "study_tasks", "train"]
 
 FIRST_STEPS, FIRST_SECONDS = 200, 3.0
@@ -620,6 +621,32 @@ def evaluate(
             progress=progress,
             trust=loaded.info.spec.name,
         )
+
+
+def prepare_ladder(
+    contestants: Sequence[str],
+    folder: Path,
+    *,
+    game: str,
+    games: int = 100,
+    simulations: int | None = None,
+    seed: int = 0,
+    opening_moves: int = OPENING_MOVES,
+) -> Ladder:
+    """A round robin of agents and opponents, whose `run` plays what is missing in its folder.
+
+    Args:
+        contestants: agents' folders or runs', and the names of opponents that `evaluate` knows.
+        folder: of the ladder.
+        game: of two players, which all contestants play.
+        games: of each pair, an even number.
+        simulations: of agents, per move; None: their own.
+        seed: decides openings.
+        opening_moves: random ones at the beginning of each game.
+    """
+    leave_import()
+    conditions = Conditions(game=game, seed=seed, opening_moves=opening_moves, simulations=simulations)
+    return Ladder(folder, contestants, conditions, games)
 
 
 def play(

@@ -60,7 +60,8 @@ GAMES = Kind("games", "self-play", STORE_FILES, ("weights", "weights-agents"))
 STUDY = Kind("study", "a study", (), (), ("results.json", "study.md", "curves.png", "runs"))
 STUDIES = Kind("studies", "a study of tasks", (), (), ("results.json", "study.md", "tasks.png", "tasks"))
 """Has a study for each task."""
-_KINDS = {kind.name: kind for kind in (RUN, SEED, GAMES, STUDY, STUDIES)}
+LADDER = Kind("ladder", "a ladder", (), (), ("games.json", "ladder.md", "ladder.svg"))
+_KINDS = {kind.name: kind for kind in (RUN, SEED, GAMES, STUDY, STUDIES, LADDER)}
 _FOLDERS = "runs", "tasks"
 """Of other folders, by any name."""
 _STORE_MARK = "store"
@@ -316,6 +317,8 @@ def _looks_like(folder: Path, names: set[str], kind: Kind, mark: _Mark | None) -
         return True
     if kind is STUDY:
         return is_plain(folder / "results.json") and any((folder / "runs").glob("*/config.toml"))
+    if kind is LADDER:
+        return is_plain(folder / "games.json")
     if kind is GAMES:
         return "config.toml" not in names and _is_store(folder / STORE_NAME)
     if not _is_sealed(folder / "config.toml"):

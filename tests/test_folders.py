@@ -22,7 +22,7 @@ from numzero import files
 from numzero.commands import main
 from numzero.errors import UserError
 from numzero.files import strangers, write_folder, write_generation
-from numzero.folders import GAMES, LOCK, RUN, SEED, STUDY, FolderLock, Kind, kind_of, store_lock
+from numzero.folders import GAMES, LADDER, LOCK, RUN, SEED, STUDY, FolderLock, Kind, kind_of, store_lock
 from numzero.replay import GAME_NOTE, GameStore
 from numzero.training.run import TrainingRun
 from tests import warm
@@ -30,7 +30,7 @@ from tests.tiny import RUN as TINY
 from tests.tiny import run_config, write_agent
 
 ROOT = Path(__file__).resolve().parents[1]
-KINDS = (RUN, SEED, GAMES, STUDY)
+KINDS = (RUN, SEED, GAMES, STUDY, LADDER)
 FOREIGN_LOCKS = [
     b"",
     b"mine",

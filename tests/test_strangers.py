@@ -57,6 +57,8 @@ PARAMETERS = {
     "bench agent folder": MAKES_GAME,
     "bench learner threads": NO_FOLDER,  # numbers
     "bench scale cores": NO_FOLDER,
+    "ladder contestants": MAKES_NONE,  # their game must be the user's
+    "ladder out": NO_FOLDER,
     "selfplay agent_folder": MAKES_GAME,
     "selfplay out": NO_FOLDER,
     "resume run": MAKES_GAME,

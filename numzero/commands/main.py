@@ -129,6 +129,10 @@ _COMMANDS = {
         "inspect:inspect",
         "Show what the search of the AGENT in a folder (or of a run's newest agent) sees in one position.",
     ),
+    "ladder": _command(
+        "ladder:ladder",
+        "Rate CONTESTANTS: everyone plays everyone, and Elo follows by maximum likelihood, with error bars.",
+    ),
     "play": _command(
         "play:play", "Play against the AGENT in a folder, here in the terminal or, with --web, in the browser."
     ),

@@ -68,6 +68,8 @@ class Chart(NamedTuple):
     """The axis of y includes 0."""
     y_range: tuple[float, float] | None = None
     """Ends of the axis of y; None: as the data are."""
+    y_names: Sequence[str] = ()
+    """Instead of numbers at the axis of y: what stands at 1, 2 and so on."""
     width: float = 460.0
     height: float = 270.0
 
@@ -111,7 +113,7 @@ def _lay_out(chart: Chart) -> list[_Shape]:
     """Everything to draw, each over what precedes it."""
     legend = _legend(chart)
     top = TOP + LEGEND_HEIGHT * (max((row for row, *_ in legend), default=-1) + 1)
-    left, right, bottom = LEFT, chart.width - RIGHT, chart.height - BOTTOM
+    left, right, bottom = _left(chart), chart.width - RIGHT, chart.height - BOTTOM
     xs, ys = _extent(chart)
 
     def at(x: float, y: float) -> tuple[float, float]:
@@ -119,9 +121,9 @@ def _lay_out(chart: Chart) -> list[_Shape]:
         return left + across * (right - left), bottom - min(max(up, 0.0), 1.0) * (bottom - top)
 
     shapes: list[_Shape] = [_Text(8.0, 19.0, chart.title, FONT_SIZE, "start", INK, True)]
-    for tick in _ticks(*ys):
+    for tick, name in _y_ticks(chart, ys):
         y = at(xs[0], tick)[1]
-        shapes += [_Path([(left, y), (right, y)], GRID, 1.0), _Text(left - 6, y + 4, _number(tick), SMALL, "end")]
+        shapes += [_Path([(left, y), (right, y)], GRID, 1.0), _Text(left - 6, y + 4, name, SMALL, "end")]
     for tick in _ticks(*xs):
         x = at(tick, ys[0])[0]
         shapes += [
@@ -154,6 +156,18 @@ def _lay_out(chart: Chart) -> list[_Shape]:
     return shapes
 
 
+def _left(chart: Chart) -> float:
+    """Where the axis of y is: its names stand left of it."""
+    longest = max(map(len, chart.y_names), default=0)
+    return max(LEFT, min(CHARACTER_WIDTH * SMALL * longest + 14, chart.width / 2))
+
+
+def _y_ticks(chart: Chart, ends: tuple[float, float]) -> list[tuple[float, str]]:
+    if chart.y_names:
+        return [(n + 1, name) for n, name in enumerate(chart.y_names)]
+    return [(tick, _number(tick)) for tick in _ticks(*ends)]
+
+
 def _colors(chart: Chart) -> list[str]:
     return [COLORS[(n if line.color is None else line.color) % len(COLORS)] for n, line in enumerate(chart.lines)]
 
@@ -180,7 +194,9 @@ def _extent(chart: Chart) -> tuple[tuple[float, float], tuple[float, float]]:
     low, high = chart.y_range or (min(ys), max(ys))
     if chart.y_from_zero:
         low, high = min(low, 0.0), max(high, 0.0)
-    if chart.y_range is None:
+    if chart.y_names:
+        low, high = 0.5, len(chart.y_names) + 0.5
+    elif chart.y_range is None:
         room = 0.05 * (high - low)
         low, high = low - (room if low != 0.0 else 0.0), high + (room if high != 0.0 else 0.0)
     return _apart(min(0.0, *xs), max(xs)), _apart(low, high)

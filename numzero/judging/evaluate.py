@@ -21,7 +21,17 @@ from numzero.judging.measures import evaluation_score, points_interval
 from numzero.judging.opponents import AgentPlayer, Player, RandomPlayer, Remembers, RolloutPlayer
 from numzero.judging.programs import RESIGN, GtpPlayer
 
-__all__ = ["Played", "Progress", "episodes", "evaluate", "exhaustive", "match", "measure", "play_together"]
+__all__ = [
+    "OPENING_MOVES",
+    "Played",
+    "Progress",
+    "episodes",
+    "evaluate",
+    "exhaustive",
+    "match",
+    "measure",
+    "play_together",
+]
 __all__ += ["returns_of", "scores_only", "step_limit", "unfinished_words"]
 
 BATCH_SIZE = 256

@@ -105,13 +105,13 @@ class AgentPlayer:
     """Plays an agent's best moves, without noise."""
 
     def __init__(self, agent: Agent, simulations: int | None = None) -> None:
-        self._agent = agent
+        self.agent = agent
         self._simulations = simulations
         self._history = agent.history(0)
 
     def begin(self, batch_size: int) -> None:
         """See `Remembers`."""
-        self._history = self._agent.history(batch_size)
+        self._history = self.agent.history(batch_size)
 
     def advance(self, game: Game, action: NDArray[np.int32]) -> None:
         """See `Remembers`."""
@@ -121,7 +121,7 @@ class AgentPlayer:
         """See `Player`."""
         del rng
         seen = self._history.stack(game.observation())
-        return self._agent.act_batch(seen, _open(game.legal()), simulations=self._simulations).action
+        return self.agent.act_batch(seen, _open(game.legal()), simulations=self._simulations).action
 
 
 def _open(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
