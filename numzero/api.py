@@ -324,7 +324,7 @@ def _with_run_memory(report: EnvironmentReport) -> EnvironmentReport:
         return report.with_findings(Finding(kind="fault", **told_by(error)))
     megabytes = {name: round(num_bytes / MEBIBYTE, 1) for name, num_bytes in taken.items()}
     if play is not None and play.copy_mb is not None:
-        copies = config.selfplay.batch_size * max(1, workers) + config.evaluation.games
+        copies = config.selfplay.games_at_once(workers) + config.evaluation.games
         megabytes["environments"] = round(copies * play.copy_mb, 1)
     return msgspec.structs.replace(report, run_mb=megabytes)
 

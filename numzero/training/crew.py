@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from numzero.frames import FrameStack
 from numzero.inference import ModelFiles
 from numzero.replay import Trajectory
@@ -103,7 +105,11 @@ class Crew:
         settings = config.game, config.search, config.selfplay, config.schedule.gamma, plan.seed
         most_steps = pieces_of(config, plan.spec, plan.workers).most_steps
         task = SelfPlayTask(*settings, 0, observation=config.observation, most_steps=most_steps)
-        return [task._replace(actor=actor) for actor in range(max(1, plan.workers))]
+        shares = config.selfplay.shared(max(1, plan.workers))
+        return [
+            task._replace(actor=actor, config=replace(config.selfplay, batch_size=share))
+            for actor, share in enumerate(shares)
+        ]
 
     def _reanalyze_tasks(self, window_steps: int) -> list[ReanalyzeTask]:
         config, count = self._config.reanalyze, self._plan.reanalyze_workers

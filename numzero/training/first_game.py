@@ -27,7 +27,7 @@ class FirstGame:
     """
 
     def __init__(self, config: RunConfig, plan: RunPlan, steps: int) -> None:
-        self._num_copies = config.selfplay.batch_size * max(1, plan.workers)
+        self._num_copies = config.selfplay.games_at_once(plan.workers)
         self._segment_steps = config.selfplay.segment_steps
         self._longest = max(plan.spec.max_steps or 0, self._segment_steps)
         self._first_steps = steps

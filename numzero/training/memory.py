@@ -60,7 +60,7 @@ def pieces_of(config: RunConfig, spec: GameSpec, workers: int) -> Pieces:
     Raises:
         UserError: not even short ones fit.
     """
-    copies = config.selfplay.batch_size * max(1, workers)
+    copies = config.selfplay.games_at_once(workers)
     before = FrameStack(spec, config.observation).num_before
     position = 2 * copies * position_bytes(spec)  # one here, and one on its way
     budget = int(config.replay.memory_mb * MEBIBYTE * RUNNING_SHARE)
@@ -178,9 +178,9 @@ def memory_of(
 def _searches(config: RunConfig, workers: int, reanalyze_workers: int) -> Iterator[tuple[int, int]]:
     """Trees that are there at a time, and the nodes of each."""
     nodes = config.search.num_simulations + 1
-    yield config.selfplay.batch_size * max(1, workers), nodes
+    yield config.selfplay.games_at_once(workers), nodes
     if config.selfplay.fast_move_share > 0.0:
-        yield config.selfplay.batch_size * max(1, workers), config.selfplay.fast_simulations + 1
+        yield config.selfplay.games_at_once(workers), config.selfplay.fast_simulations + 1
     if config.reanalyze.fraction > 0.0:
         yield config.reanalyze.positions * max(1, reanalyze_workers), nodes
     yield min(config.evaluation.games, BATCH_SIZE), config.evaluation.num_simulations + 1

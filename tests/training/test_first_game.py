@@ -51,7 +51,7 @@ def test_who_has_reason_to_wait_is_left_alone(case: str) -> None:
         "a game came": {},
         "offline": {"offline": True},
         "long episodes": {"max_steps": 50_000},
-        "workers": {"workers": 20},
+        "workers": {"workers": 40},
     }
     waiting = watch(**arguments[case])
     if case == "a game came":

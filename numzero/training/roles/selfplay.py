@@ -32,11 +32,18 @@ from numzero.training.roles.wandering import Wandering
 __all__ = ["Actor", "SelfPlayConfig", "SelfPlayTask", "selfplay", "warm_up"]
 
 
+FEWEST_SHARED = 16
+"""Games of an actor; of fewer than four times as many a quarter."""
+
+
 class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How training games are played."""
 
     batch_size: int = 64
-    """Games that one actor plays in lockstep: positions per network call. MuZero's actors play one."""
+    """Games of a run that are under way at a time, shared out among its actors, which play theirs in lockstep: however
+    many actors there are, the same steps are as many of each game, and no episode comes less far. An actor plays a
+    quarter of them at least, or 16 where that is less, so that networks are called for several positions. MuZero's
+    actors play one each."""
     temperature: float = 1.0
     """pUCT rules: moves are drawn from visits ** (1 / temperature); MuZero 1, then 0.5 and 0.25. 0 plays the best."""
     temperature_moves: int = 0
@@ -71,6 +78,15 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
     0: off. KataGo's playout cap randomisation: 0.75."""
     fast_simulations: int = 4
     """Simulations of such a move. KataGo: a sixth of the full number."""
+
+    def shared(self, num_actors: int) -> list[int]:
+        """How many games each of so many actors plays."""
+        fewest = min(max(1, self.batch_size // 4), FEWEST_SHARED)
+        return [max(fewest, (self.batch_size + n) // num_actors) for n in reversed(range(num_actors))]
+
+    def games_at_once(self, workers: int) -> int:
+        """How many games are under way with so many processes, or with 0 in one."""
+        return sum(self.shared(max(1, workers)))
 
     def simulations_at(self, updates: int, full: int) -> int:
         """How many a full search makes with weights of so many updates, where it shall come to be `full`."""
