@@ -102,7 +102,7 @@ def network_value(game: str, observation: Any, version: int = 0) -> float:
 )
 def test_trajectories_are_what_single_games_say(game: str, config: str) -> None:
     """Every array of every delivered episode equals what games of one copy gave for the same moves."""
-    play = Play(make_task(game, **CONFIGS[config])).moves(45)
+    play = Play(make_task(game, **CONFIGS[config])).moves(60)
     games, episodes = play.games(), play.episodes()
     assert len(games) == len(episodes) >= 5
     for (_, pieces), episode in zip(games, episodes, strict=True):
