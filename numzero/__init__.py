@@ -16,6 +16,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before anything below bri
 if TYPE_CHECKING:
     from numzero.agent import Agent, AgentGame, AgentInfo, BatchDecision, Decision
     from numzero.errors import UserError
+    from numzero.listeners import KeepBest, Listener, StopAtThreshold, TensorBoardListener
     from numzero.runs import Run, evaluate, export, play, resume, train
     from numzero.search import Search, SearchConfig, SearchResult
 
@@ -27,10 +28,14 @@ __all__ = [
     "AgentInfo",
     "BatchDecision",
     "Decision",
+    "KeepBest",
+    "Listener",
     "Run",
     "Search",
     "SearchConfig",
     "SearchResult",
+    "StopAtThreshold",
+    "TensorBoardListener",
     "UserError",
     "__version__",
     "evaluate",
@@ -43,6 +48,7 @@ __all__ = [
 _HOMES = {
     "numzero.agent": ("Agent", "AgentGame", "AgentInfo", "BatchDecision", "Decision"),
     "numzero.errors": ("UserError",),
+    "numzero.listeners": ("KeepBest", "Listener", "StopAtThreshold", "TensorBoardListener"),
     "numzero.runs": ("Run", "evaluate", "export", "play", "resume", "train"),
     "numzero.search": ("Search", "SearchConfig", "SearchResult"),
 }

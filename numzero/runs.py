@@ -31,9 +31,9 @@ from numzero.studies.report import Report
 from numzero.training.config import RunConfig
 from numzero.training.named import run_name
 
-__all__ = ["Listener", "Run", "evaluate", "export", "play", "resume", "train"]
+__all__ = ["OnEvent", "Run", "evaluate", "export", "play", "resume", "train"]
 
-Listener = Callable[[Event], object]
+OnEvent = Callable[[Event], object]
 """Is called with every event of a run; True asks it to stop."""
 
 Kind = Literal["progress", "evaluations"]
@@ -111,7 +111,7 @@ class Run:
         *,
         updates: int | None = None,
         steps: int | None = None,
-        on_event: Listener | Iterable[Listener] = (),
+        on_event: OnEvent | Iterable[OnEvent] = (),
         drop_episodes: bool = False,
         **settings: Any,
     ) -> Run:
@@ -156,7 +156,7 @@ def train(
     workers: int | None = None,
     reanalyze_workers: int | None = None,
     init: str | Path | Run | None = None,
-    on_event: Listener | Iterable[Listener] = (),
+    on_event: OnEvent | Iterable[OnEvent] = (),
     check: bool = True,
     **settings: Any,
 ) -> Run:
@@ -278,7 +278,7 @@ def _new_folder(word: str) -> Path:
 class _Ears:
     """All listeners as one, which asks for a stop where any does."""
 
-    def __init__(self, listeners: Listener | Iterable[Listener]) -> None:
+    def __init__(self, listeners: OnEvent | Iterable[OnEvent]) -> None:
         self._listeners = [listeners] if callable(listeners) else list(listeners)
         self._asked = False  # for a stop
 

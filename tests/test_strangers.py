@@ -65,6 +65,7 @@ PARAMETERS = {
     "resume kind": NO_FOLDER,  # the user's own word
     "resume address": NO_FOLDER,
     "resume overrides": NO_FOLDER,
+    "resume tensorboard": NO_FOLDER,
     "reanalyze run": MAKES_NONE,
     "reanalyze agent_folder": MAKES_NONE,
     "describe agent": MAKES_NONE,
@@ -85,6 +86,7 @@ PARAMETERS = {
     "train source": MAKES_NONE,  # of a store, which may say what it holds
     "train init": MAKES_NONE,
     "train overrides": NO_FOLDER,
+    "train tensorboard": NO_FOLDER,
     "train kind": NO_FOLDER,
     "train address": NO_FOLDER,
 }

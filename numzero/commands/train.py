@@ -24,6 +24,7 @@ from numzero.drawing.words import duration, number, score_line
 from numzero.errors import UserError
 from numzero.games import Trust
 from numzero.judging.verdict import run_verdict
+from numzero.listeners import TensorBoardListener
 from numzero.metrics import Evaluated, Event, Finished, Noted, Progress, RandomPlayed, Started
 from numzero.runtime.family import no_orphans
 from numzero.training.config import MOST_WORKERS
@@ -33,6 +34,18 @@ if TYPE_CHECKING:  # it imports torch
     from numzero.training.run import TrainingRun
 
 __all__ = ["resume", "train"]
+
+
+_IN_THE_RUN = Path("RUN/tensorboard")
+"""Stands for this folder of the run."""
+_takes_tensorboard = click.option(
+    "--tensorboard",
+    type=click.Path(path_type=Path),
+    metavar="[DIR]",
+    is_flag=False,
+    flag_value=str(_IN_THE_RUN),
+    help="Write curves for TensorBoard too, into this folder, or into tensorboard/ of the run.",
+)
 
 
 class WorkersType(click.IntRange):
@@ -81,6 +94,7 @@ class WorkersType(click.IntRange):
 @takes_runtime
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a setting; may be repeated.")
 @click.option("--no-check", is_flag=True, help="Do not play the environment for a moment first; see check-env.")
+@_takes_tensorboard
 @click.option("--json", "as_json", is_flag=True, help="Print the final scores as one JSON object.")
 @no_orphans(ends_rest=True)
 def train(
@@ -97,6 +111,7 @@ def train(
     runtime: Mapping[str, str],
     overrides: tuple[str, ...],
     no_check: bool,
+    tensorboard: Path | None,
     as_json: bool,
 ) -> None:
     """Train an agent by a PRESET (see `presets`), a TOML file with the same fields, or for any GAME.
@@ -110,6 +125,7 @@ def train(
     Example:
       python cli.py train tictactoe --seed 0 --run runs/ttt
       python cli.py train CartPole-v1 --steps 5000
+      python cli.py train cartpole --run runs/cp --tensorboard
       python cli.py train cartpole --workers 1 --reanalyze-workers 1
       python cli.py train cartpole --workers 64 --runtime ray --address auto
       python cli.py train cartpole --from runs/cp --offline
@@ -135,6 +151,7 @@ def train(
                 on_event=on_event,
             ),
             as_json,
+            tensorboard,
         )
 
 
@@ -158,6 +175,7 @@ def train(
     metavar="PATH=VALUE",
     help="Another value of a setting from now on, if it is one that may change; may be repeated.",
 )
+@_takes_tensorboard
 @click.option("--json", "as_json", is_flag=True, help="Print the final scores as one JSON object.")
 @no_orphans(ends_rest=True)
 def resume(
@@ -168,6 +186,7 @@ def resume(
     updates: int | None,
     steps: int | None,
     overrides: tuple[str, ...],
+    tensorboard: Path | None,
     as_json: bool,
 ) -> None:
     """Go on with a RUN that was stopped, by ^C, a crash or a power cut, from its newest checkpoint.
@@ -199,13 +218,18 @@ def resume(
             on_event=on_event,
         ),
         as_json,
+        tensorboard,
     )
 
 
-def _work(folder: Path, make: Callable[[Callable[[Event], None]], TrainingRun], as_json: bool) -> None:
+def _work(
+    folder: Path, make: Callable[[Callable[[Event], object]], TrainingRun], as_json: bool, tensorboard: Path | None
+) -> None:
     """Make a run, show how it goes, and say how it ended."""
+    curves = [] if tensorboard is None else [TensorBoardListener(None if tensorboard == _IN_THE_RUN else tensorboard)]
     with StatusDisplay(f"numzero: {folder}", quiet=as_json) as display:
-        run = make(_Shown(display).hear)
+        listeners: list[Callable[[Event], object]] = [_Shown(display).hear, *curves]
+        run = make(lambda event: [listen(event) for listen in listeners])
         shown = f"{folder}{env_words(run.config.game)}"
         try:
             scores = run.train()

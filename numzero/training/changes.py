@@ -41,6 +41,7 @@ CHANGEABLE: Mapping[str, tuple[str, ...]] = {
         "random_start_moves",
         "random_move_probability",
         "wander_share",
+        "explore_share",
         "stored_start_share",
         "resume_episodes",
         "growth_updates",

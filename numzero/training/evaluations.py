@@ -60,6 +60,7 @@ class Evaluations:
             self._publisher.publish_agent()
             self._crew.judge_up_to(updates)
         else:
+            self._publisher.save_agent()  # so that whoever hears its scores finds it
             with contextlib.suppress(StoppedError):
                 self._if_possible(updates)
 

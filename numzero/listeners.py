@@ -1,0 +1,266 @@
+"""What listens to a run while it trains: a base with a few hooks, and listeners that stop it, keep its best, draw it.
+
+Knows events and the folder of a run; knows nothing of how events come about. `nz.train(on_event=...)` takes them, one
+or several, beside plain functions of an event. Those who know Stable-Baselines3 find its callbacks here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from numzero.agent import Agent
+from numzero.errors import UserError
+from numzero.files import generations, read_folder, refuse_strangers, write_folder
+from numzero.judging.measures import evaluation_score
+from numzero.metrics import (
+    Diagnosed,
+    Evaluated,
+    Event,
+    Finished,
+    Noted,
+    Progress,
+    RandomPlayed,
+    Started,
+    history,
+    read_metrics,
+)
+
+__all__ = ["KeepBest", "Listener", "StopAtThreshold", "TensorBoardListener"]
+
+Score = Callable[[Mapping[str, Any]], float]
+"""One number of an evaluation's scores; more is better."""
+
+
+class Listener:
+    """Hears of a run; a subclass overrides the hooks that it cares for. True from any of them asks the run to stop.
+
+    A run calls these in its own process, between two updates: what takes long holds it up.
+
+        class Printer(nz.Listener):
+            def on_progress(self, event):
+                print(event.steps, event.mean_return)
+    """
+
+    run: Path
+    """The folder of the run; known from its start on."""
+
+    def __call__(self, event: Event) -> object:
+        """Pass an event on to its hook; what that returns."""
+        if isinstance(event, Started):
+            self.run = Path(event.run)
+        hook = self._hooks().get(type(event))
+        return None if hook is None else hook(event)
+
+    def _hooks(self) -> Mapping[type, Callable[[Any], object]]:
+        return {
+            Started: self.on_training_start,
+            Progress: self.on_progress,
+            Diagnosed: self.on_diagnosis,
+            RandomPlayed: self.on_random_play,
+            Evaluated: self.on_evaluation,
+            Noted: self.on_note,
+            Finished: self.on_training_end,
+        }
+
+    def on_training_start(self, event: Started) -> object:
+        """The run begins, or is taken up again."""
+
+    def on_progress(self, event: Progress) -> object:
+        """How far it is: steps, updates, losses, returns in training; about every second."""
+
+    def on_diagnosis(self, event: Diagnosed) -> object:
+        """What the network said of a batch, against the targets; every 50 updates."""
+
+    def on_random_play(self, event: RandomPlayed) -> object:
+        """What a random policy gets; once in a run of one player."""
+
+    def on_evaluation(self, event: Evaluated) -> object:
+        """The agent was judged. `event.updates` names it: that of run/agents with this number."""
+
+    def on_note(self, event: Noted) -> object:
+        """Something is worth saying: `event.message`."""
+
+    def on_training_end(self, event: Finished) -> object:
+        """The loop has ended, by itself or not; the last evaluation, if it is made, follows."""
+
+
+class StopAtThreshold(Listener):
+    """Ends a run as soon as an evaluation reaches a threshold.
+
+    Args:
+        threshold: of the mean return, or of the share of points in games of two (see `score`); None: the one that the
+            environment was registered with.
+        score: one number of the scores; None: mean return or share of points.
+
+    Raises:
+        UserError: when the run starts: there is no threshold.
+    """
+
+    def __init__(self, threshold: float | None = None, *, score: Score = evaluation_score) -> None:
+        self._threshold = threshold
+        self._score = score
+
+    def on_training_start(self, event: Started) -> None:
+        """Take the environment's threshold, if none was given."""
+        if self._threshold is None:
+            self._threshold = event.reward_threshold
+        if self._threshold is None:
+            raise UserError(
+                f"StopAtThreshold needs a threshold: {event.game} was registered without one. Give it one, as in "
+                "StopAtThreshold(200)."
+            )
+
+    def on_evaluation(self, event: Evaluated) -> bool:
+        """Whether it is reached."""
+        return self._threshold is not None and self._score(event.scores) >= self._threshold
+
+
+class KeepBest(Listener):
+    """Keeps the agent that did best in an evaluation, in a folder of its own, which any command takes for an agent's.
+
+    A run that is taken up again goes on from the best that is there, if that is one of its own.
+
+    Args:
+        out: the folder; replaced when a better one comes.
+        score: one number of the scores, more is better; None: mean return or share of points.
+    """
+
+    def __init__(self, out: str | Path, *, score: Score = evaluation_score) -> None:
+        self.out = Path(out)
+        self._score = score
+        self.best: float | None = None
+        """The score of the agent that is kept."""
+
+    def on_training_start(self, event: Started) -> None:
+        """See what is there.
+
+        Raises:
+            UserError: the folder is another's.
+        """
+        refuse_strangers(self.out)
+        if not self.out.exists():
+            return
+        kept = Agent.load(self.out).info
+        of = kept.model_version, kept.training.get("environment_steps"), kept.training.get("seed")
+        judged = [each for each in history(read_metrics(self.run / "metrics.jsonl")) if isinstance(each, Evaluated)]
+        ours = (each for each in judged if (each.updates, each.steps, event.seed) == of)
+        self.best = next((self._score(each.scores) for each in ours), None)
+
+    def on_evaluation(self, event: Evaluated) -> None:
+        """Keep the agent, if it did better than the one that is kept."""
+        score = self._score(event.scores)
+        if self.best is not None and score <= self.best:
+            return
+        agent = dict(generations(self.run / "agents")).get(event.updates)
+        if agent is None:
+            warnings.warn(
+                f"the agent of {event.updates:,} updates did best, and is gone from {self.run / 'agents'} already; it "
+                "is not kept. Raise schedule.checkpoint_interval.",
+                stacklevel=2,
+            )
+            return
+        write_folder(self.out, read_folder(agent))
+        self.best = score
+
+
+class TensorBoardListener(Listener):
+    """Writes curves for TensorBoard, by TensorBoard's own writer, over environment steps.
+
+    The tags are those of Stable-Baselines3 where it has the same: rollout/ep_rew_mean, rollout/ep_len_mean,
+    eval/mean_reward, eval/mean_ep_length, time/fps, time/total_timesteps, train/learning_rate, train/loss,
+    train/n_updates; others of ours stand beside them: train/policy_loss, eval/score.
+
+    Args:
+        folder: where; None: tensorboard/ in the run's folder.
+
+    Raises:
+        UserError: tensorboard is not installed.
+    """
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self._folder = None if folder is None else Path(folder)
+        self._make = _writer_class()
+        self._writer: Any = None
+        self._is_over = False
+
+    def on_training_start(self, event: Started) -> None:
+        """A file for this session."""
+        self._close()
+        self._is_over = False
+
+    def on_progress(self, event: Progress) -> None:
+        """Returns, losses and speed."""
+        self._write(event.steps, progress_scalars(event))
+
+    def on_diagnosis(self, event: Diagnosed) -> None:
+        """The policy's entropy, and how often it is the search's."""
+        scalars = {"policy_entropy": event.policy_entropy, "search_agreement": event.search_agreement}
+        self._write(event.steps, {f"train/{name}": value for name, value in scalars.items()})
+
+    def on_random_play(self, event: RandomPlayed) -> None:
+        """What agents are to be better than."""
+        self._write(event.steps, {"eval/random_mean_reward": evaluation_score(event.scores)})
+
+    def on_evaluation(self, event: Evaluated) -> None:
+        """All numbers of the scores."""
+        self._write(event.steps, evaluation_scalars(event))
+
+    def on_training_end(self, event: Finished) -> None:
+        """Nothing stays open: what follows has a file of its own."""
+        self._close()
+        self._is_over = True
+
+    def _write(self, steps: int, scalars: Mapping[str, float]) -> None:
+        if self._writer is None:
+            self._writer = self._make(str(self._folder or self.run / "tensorboard"))
+        for tag, value in scalars.items():
+            self._writer.add_scalar(tag, value, steps)
+        self._writer.flush()
+        if self._is_over:
+            self._close()
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def _writer_class() -> Any:
+    """TensorBoard's writer, which needs neither TensorFlow nor torch."""
+    try:
+        return importlib.import_module("tensorboard.summary").Writer
+    except ModuleNotFoundError as error:
+        raise UserError("curves for TensorBoard need it: pip install 'numzero[tensorboard]'.") from error
+
+
+def progress_scalars(event: Progress) -> dict[str, float]:
+    """The tags and values of a progress event."""
+    scalars = {
+        "time/fps": event.steps_per_second,
+        "time/total_timesteps": event.steps,
+        "time/time_elapsed": event.seconds,
+        "time/updates_per_second": event.updates_per_second,
+        "train/n_updates": event.updates,
+        "rollout/ep_rew_mean": event.mean_return,
+        "rollout/ep_len_mean": event.mean_length,
+    }
+    names = {"total": "loss", "learning_rate": "learning_rate"}
+    losses = {f"train/{names.get(name, f'{name}_loss')}": value for name, value in event.losses.items()}
+    return {tag: float(value) for tag, value in {**scalars, **losses}.items() if value is not None}
+
+
+def evaluation_scalars(event: Evaluated) -> dict[str, float]:
+    """The tags and values of an evaluation."""
+    names = {"mean_return": "mean_reward", "std_return": "std_reward", "mean_length": "mean_ep_length"}
+    numbers = {f"eval/{names.get(name, name)}": value for name, value in _numbers(event.scores)}
+    return {"eval/score": evaluation_score(event.scores), **numbers}
+
+
+def _numbers(scores: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    for name, value in scores.items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            yield name, float(value)
