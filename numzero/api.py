@@ -20,12 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.agent import Agent, AgentInfo, Decision, read_agent
+from numzero.drawing.films import film, require_filmable
 from numzero.errors import UserError
 from numzero.exporting.folder import export
 from numzero.folders import GAMES, kind_of
 from numzero.games import EnvironmentReport, Finding, Game, Trust, game_spec, is_own, make_game, trusted_name
 from numzero.games.checking.sentences import told_by
+from numzero.games.drawn import PICTURES, Pictured, drawn_game
 from numzero.games.naming import extended, parse_name
+from numzero.judging.camera import Camera
 from numzero.judging.evaluate import OPENING_MOVES, Progress, measure
 from numzero.judging.gtp import GtpEngine
 from numzero.judging.ladder import Conditions, Ladder
@@ -61,8 +64,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_environment", "compare", "describe", "evaluate", "export", "free_folder", "gtp_engine", "inspect"]
 __all__ += ["load_agent", "play", "prepare_ladder", "prepare_reanalyze", "prepare_resume", "prepare_selfplay"]
-__all__ += ["prepare_study", "prepare_tasks_study", "prepare_train", "reanalyze", "report", "resume", "selfplay"]
-__all__ += ["shipped_agent", "study", "study_tasks", "train"]
+__all__ += ["prepare_study", "prepare_tasks_study", "prepare_train", "reanalyze", "record", "report", "resume"]
+__all__ += ["selfplay", "shipped_agent", "study", "study_tasks", "train"]
 
 FIRST_STEPS, FIRST_SECONDS = 200, 3.0
 """Of the check that comes before training: enough for what is wrong in every episode."""
@@ -659,6 +662,7 @@ def play(
     game_arguments: Mapping[str, Any] | None = None,
     ended: Callable[[Game, NDArray[np.float64]], None] = lambda game, total: None,
     drawn: Callable[[Game, int], None] = lambda game, outcome: None,
+    modes: Sequence[str] = (),
 ) -> NDArray[np.float64] | None:
     """Play one episode of an agent's game; returns each player's rewards, `[2]`, or None if `choose` left.
 
@@ -671,10 +675,12 @@ def play(
         game_arguments: see `load_agent`.
         ended: called with the game and the rewards when the episode is over.
         drawn: called with the game and what chance made of each action, where the game says it.
+        modes: ways in which the environment may draw itself, the first that it knows: "human" in a window of its own,
+            "ansi" in what `render` returns.
     """
     leave_import()
     loaded = load_agent(agent, trust, game_arguments)
-    with closing(make_game(loaded.info.spec.name, 1)) as game:
+    with closing(drawn_game(loaded.info.spec.name, modes)[0]) as game:
         rng = np.random.default_rng(seed)
         total = play_episode(
             loaded,
@@ -687,6 +693,71 @@ def play(
         if total is not None:
             ended(game, total)
         return total
+
+
+MOST_FRAMES = 3000
+"""Of a film: a minute and more, and what a GIF of them takes of the memory."""
+TEXT_FPS = 1.0
+"""Of a game that is filmed as text: a move can be read."""
+
+
+def record(
+    agent: Path,
+    out: Path,
+    *,
+    episodes: int = 1,
+    max_steps: int | None = None,
+    fps: float | None = None,
+    simulations: int | None = None,
+    seed: int = 0,
+    trust: Trust = False,
+    game_arguments: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Film an agent at play: as the environment draws itself, else as the game's lines of text.
+
+    Args:
+        agent: its folder, or a run's.
+        out: the film, .gif (needs Pillow) or .mp4 (needs moviepy).
+        episodes: one after the other.
+        max_steps: of each; None: as many as there is room for in a film of `MOST_FRAMES`.
+        fps: frames a second; None: as the environment means it, one where it is text.
+        simulations: per move; None: the agent's own.
+        seed: of the episodes.
+        trust: see `trusted_name`.
+        game_arguments: see `load_agent`.
+
+    Returns:
+        `out`, `game`, `drawn` ("pictures" or "text"), `frames`, `fps`, `returns` of the episodes (of the first player
+        where there are two), and `cut_off`, how many episodes did not end.
+
+    Raises:
+        UserError: the film cannot be made, the game is not trusted, or more frames are asked for than a film has.
+    """
+    require_filmable(out)
+    place = Path(os.path.abspath(out))  # wherever an environment may go
+    room = MOST_FRAMES // episodes - 1
+    if max_steps is not None and max_steps > room:
+        raise UserError(
+            f"a film has {MOST_FRAMES:,} frames at most, {room:,} steps of each episode; got {max_steps:,}. Lower it.",
+            arguments=("max_steps",),
+        )
+    leave_import()
+    loaded = load_agent(agent, trust, game_arguments)
+    game, mode = drawn_game(loaded.info.spec.name, [PICTURES])
+    with closing(game):
+        speed = fps or (game.render_fps if mode and isinstance(game, Pictured) else TEXT_FPS)
+        camera = Camera(game, loaded, takes_pictures=bool(mode), max_steps=max_steps or room, simulations=simulations)
+        with film(place, speed) as made:
+            camera.shoot(made, episodes, np.random.default_rng(seed))
+    return {
+        "out": str(out),
+        "game": loaded.info.spec.name,
+        "drawn": "pictures" if mode else "text",
+        "frames": camera.frames,
+        "fps": speed,
+        "returns": camera.returns,
+        "cut_off": camera.cut_off,
+    }
 
 
 def inspect(

@@ -70,6 +70,8 @@ PARAMETERS = {
     "reanalyze agent_folder": MAKES_NONE,
     "describe agent": MAKES_NONE,
     "check-env environment": NO_FOLDER,  # the user's own word
+    "record agent": MAKES_GAME,
+    "record out": NO_FOLDER,
     "report runs": MAKES_NONE,
     "report out": NO_FOLDER,
     "results files": NO_FOLDER,
@@ -98,6 +100,7 @@ MAKING = {
     "evaluate a run": "evaluate RUN --games 2",
     "gtp": "gtp AGENT",
     "inspect": "inspect AGENT",
+    "record": "record AGENT --out film.gif --max-steps 2",
     "export": "export AGENT --out out --games 2",
     "export without scores": "export RUN --out out --games 0 --check --positions 2",
     "bench agent": "bench agent AGENT --simulations 0 --seconds 0.05 --no-cold",

@@ -47,7 +47,7 @@ def model_files(game: str = "tictactoe", seed: int = 0) -> ModelFiles:
     """Networks with random weights, all outputs alive."""
     made = make_game(game, 1)
     made.close()
-    return files_for(made.spec, GAMMA[game], seed)
+    return files_for(made.spec, GAMMA.get(game, 0.9), seed)
 
 
 def files_for(
@@ -63,7 +63,7 @@ def files_for(
 def make_agent(game: str = "tictactoe", seed: int = 0, search: SearchConfig = SEARCH) -> Agent:
     """An agent with random weights."""
     made = make_game(game, 1)
-    info = AgentInfo(spec=made.spec, discount=GAMMA[game], search=search, model_version=seed)
+    info = AgentInfo(spec=made.spec, discount=GAMMA.get(game, 0.9), search=search, model_version=seed)
     made.close()
     return Agent(info, model_files(game, seed))
 

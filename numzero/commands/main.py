@@ -141,6 +141,7 @@ _COMMANDS = {
         "reanalyze:reanalyze",
         "Give all games of a RUN fresh policy targets and root values, searched by its newest (or another) agent.",
     ),
+    "record": _command("record:record", "Film the AGENT in a folder (or a run's newest agent) at play."),
     "report": _command(
         "report:report",
         "Say how the RUN in a folder learned, or why it did not, or how several compare: here, and as one HTML page.",

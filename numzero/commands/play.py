@@ -5,6 +5,8 @@ Knows prompts and lines; `api` plays, and `numzero.web` serves the page.
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from numzero.commands.trust import takes_trust
 from numzero.drawing.words import line_in_words, number, outcome_names
 from numzero.errors import UserError
 from numzero.games import Game, Trust
+from numzero.games.drawn import TEXT, WINDOW
 from numzero.runtime.family import no_orphans
 from numzero.training.config import arguments_of
 from numzero.web import WebServer
@@ -54,7 +57,8 @@ def play(
     """Play against the AGENT in a folder, here in the terminal or, with --web, in the browser.
 
     At the prompt give an action's name; `hint` shows what the search thinks, `agent` lets it move for you, `quit` ends.
-    Where there is one player you act yourself, or watch the agent with --watch.
+    Where there is one player you act yourself, or watch the agent with --watch: in the environment's own window where
+    there is a display, else as it draws itself in text, if it does.
 
     \b
     Example:
@@ -95,6 +99,10 @@ def _play(
         echo(f"{who} {game.spec.action_names[decision.action]}")
         return decision.action
 
+    def modes() -> list[str]:
+        """How the environment may draw itself: in a window where there is a display and all is played by the agent."""
+        return [WINDOW, TEXT] if person < 0 and has_display() else [TEXT]
+
     def ended(game: Game, total: NDArray[np.float64]) -> None:
         click.echo(game.render(0))
         echo(_result(game, total, person))
@@ -104,8 +112,13 @@ def _play(
         echo(f"Chance: {names[outcome] if names else f'outcome {outcome}'}")
 
     told: dict[str, Any] = {"simulations": simulations, "seed": seed, "trust": trust, "game_arguments": arguments}
-    if api.play(agent, choose, **told, ended=ended, drawn=drawn) is None:
+    if api.play(agent, choose, **told, ended=ended, drawn=drawn, modes=modes()) is None:
         echo("You left the game.")
+
+
+def has_display() -> bool:
+    """Whether a window can be opened, as far as the environment variables say."""
+    return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def _ask(game: Game, decision: Decision) -> int | None:

@@ -19,7 +19,7 @@ def has_pillow() -> bool:
     return True
 
 
-def require_pillow() -> None:
+def require_pillow(what: str = "a PNG", way_out: str = ", or ask for an .svg") -> None:
     """Raise UserError unless Pillow is installed."""
     if not has_pillow():
-        raise UserError("a PNG needs Pillow, which is not installed: pip install 'numzero[png]', or ask for an .svg.")
+        raise UserError(f"{what} needs Pillow, which is not installed: pip install 'numzero[png]'{way_out}.")

@@ -24,6 +24,7 @@ def play_episode(
     *,
     simulations: int | None = None,
     drawn: Callable[[int], None] = lambda outcome: None,
+    max_steps: int | None = None,
 ) -> NDArray[np.float64] | None:
     """Play copy 0 of `game` from a reset to its end.
 
@@ -34,14 +35,15 @@ def play_episode(
         rng: decides the reset.
         simulations: of each search; None: the agent's own.
         drawn: is told what chance made of each action, where the game says it.
+        max_steps: after which the episode is left as it is; None: it ends where the game ends it.
 
     Returns:
         `[2]` the rewards of each player, summed up; None if `choose` left.
     """
     game.reset(np.ones(1, np.bool_), rng)
-    total, ended = np.zeros(2), False
+    total, ended, steps = np.zeros(2), False, 0
     history = agent.history(1)
-    while not ended:
+    while not ended and steps != max_steps:
         mover = int(game.to_play()[0])
         seen = history.stack(game.observation())[0]
         action = choose(mover, agent.act(seen, game.legal()[0], simulations=simulations))
@@ -53,5 +55,6 @@ def play_episode(
         if step.outcome is not None:
             drawn(int(step.outcome[0]))
         total[mover] += float(step.reward[0])
+        steps += 1
         ended = bool(step.terminated[0] | step.truncated[0])
     return total

@@ -16,6 +16,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import load_env_creator, namespace
+from numpy.typing import NDArray
 
 from numzero import crash_context
 from numzero.errors import CopyRefused, UserError, nearest
@@ -83,6 +84,47 @@ class GymGame(RowsGame):
                 rows = [_GymRow(env, actions) for env in envs]
                 spec = _spec(name, envs[0], observations, actions)
             super().__init__(spec, rows, observations.read, envs.guests)
+
+    @property
+    def render_modes(self) -> tuple[str, ...]:
+        """As the environment's metadata says them; see `Pictured`."""
+        return tuple(map(str, _metadata(self._envs[0]).get("render_modes") or ()))
+
+    @property
+    def render_fps(self) -> float:
+        """As the environment's metadata says it; see `Pictured`."""
+        told = _metadata(self._envs[0]).get("render_fps")
+        return float(told) if isinstance(told, int | float) and 0 < told < math.inf else DEFAULT_FPS
+
+    def render(self, row: int) -> str:
+        """Copy `row` as the environment draws it, if it was made to draw itself as text; else see `RowsGame`."""
+        if getattr(self._envs[row], "render_mode", None) != "ansi":
+            return super().render(row)
+        return str(self._rendered(row)).rstrip("\n")
+
+    def picture(self, row: int) -> NDArray[np.uint8]:
+        """See `Pictured`."""
+        drawn = self._rendered(row)
+        if isinstance(drawn, np.ndarray) and drawn.dtype == np.uint8 and drawn.ndim == 3 and drawn.shape[2] == 3:
+            return drawn
+        seen = f"{drawn.dtype} {drawn.shape}" if isinstance(drawn, np.ndarray) else type(drawn).__name__
+        raise self._wrong("render()", "return a picture, uint8 [height, width, 3]", seen, row)
+
+    def _rendered(self, row: int) -> object:
+        """What the environment draws; it is watched as in a step."""
+        try:
+            return self.guests[row].at_home(self._envs[row].render)
+        except (Exception, SystemExit) as error:
+            raise self._wrong("render()", "return, not raise", f"{type(error).__name__}: {error}", row) from error
+
+
+DEFAULT_FPS = 30.0
+"""Where an environment does not say how fast it means to be seen."""
+
+
+def _metadata(env: _Environment) -> dict[str, Any]:
+    metadata = getattr(env, "metadata", None)
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def _refuse_shared(envs: Sequence[_Environment], name: GameName) -> None:
@@ -213,7 +255,7 @@ def _creator(registered: str) -> Callable[..., Any] | None:
     return None
 
 
-_TAKEN_BY_GYMNASIUM = ("max_episode_steps",)
+_TAKEN_BY_GYMNASIUM = ("max_episode_steps", "render_mode")
 """What may be said of any registered id."""
 
 
