@@ -14,7 +14,7 @@ import msgspec
 
 from numzero.errors import nearest
 
-__all__ = ["misfit"]
+__all__ = ["kind_in_words", "listed", "misfit"]
 
 LONGEST_SHOWN = 80
 """Characters of a value that are shown."""
@@ -37,13 +37,13 @@ def misfit(error: msgspec.ValidationError, raw: Mapping[str, Any], kind: type) -
     path = found[2].split(".")
     types_there, value = _types_at(kind, path, raw), _value_at(raw, path)
     choices = [choice for each in types_there if get_origin(each) is Literal for choice in get_args(each)]
-    wanted = [f"{choice!r}" for choice in choices] or [*dict.fromkeys(map(_word, types_there))]
+    wanted = [f"{choice!r}" for choice in choices] or [*dict.fromkeys(map(kind_in_words, types_there))]
     if int in types_there and type(value) is int:  # and yet no int that msgspec reads
         wanted = ["a whole number below 2**63"]
     seen = repr(value)
     near = nearest(value, choices) if choices and isinstance(value, str) else ""
     near = near if near.startswith(" Did") else ""  # all of them stand in the sentence
-    return f"{found[2]} must be {_listed(wanted)}; got {seen[:LONGEST_SHOWN]}.{near}"
+    return f"{found[2]} must be {listed(wanted)}; got {seen[:LONGEST_SHOWN]}.{near}"
 
 
 def _types_at(kind: type, path: list[str], raw: Mapping[str, Any]) -> list[Any]:
@@ -81,10 +81,11 @@ def _value_at(raw: Mapping[str, Any], path: list[str]) -> Any:
     return value
 
 
-def _word(kind: Any) -> str:
+def kind_in_words(kind: Any) -> str:
+    """What a value of this type is called where people read it."""
     return _WORDS.get(kind, "a table of settings")
 
 
-def _listed(words: list[str]) -> str:
+def listed(words: list[str]) -> str:
     """A, B or C."""
     return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
