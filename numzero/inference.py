@@ -41,6 +41,7 @@ __all__ = [
     "OnnxSearch",
     "OnnxWithChance",
     "onnx_model",
+    "outputs_of",
     "require_whole",
     "reward_unit",
     "shared_model",
@@ -571,6 +572,13 @@ def _make_session(content: bytes, name: str) -> Any:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # onnxruntime raises classes of its own for bad bytes, without a public base
         raise UserError(f"{name}.onnx is not a model that onnxruntime can load: {_reason(error)}") from error
+
+
+def outputs_of(content: bytes, name: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """All that a graph makes of inputs, by name; errors as of `OnnxModel`."""
+    session = _make_session(content, name)
+    names = [value.name for value in session.get_outputs()]
+    return dict(zip(names, _call(lambda: session.run(names, dict(inputs)), name), strict=True))
 
 
 def _call(run: Callable[[], Any], name: str) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,19 +29,27 @@ class Workload(NamedTuple):
     discount: float
     network: dict[str, Any] | None
     """Settings of the network; None: a stub that costs nothing, so that the tree alone is timed."""
+    precision: Literal["float32", "int8"] = "float32"
+    """Of its convolutions."""
 
 
 _HEADS = {"value": {"num_bins": 21, "limit": 10.0}, "reward": {"num_bins": 21, "limit": 10.0}, "head_scale": 1.0}
 _MLP = {"body": "mlp", "latent_size": 64, "width": 64, "latent_scaling": "layernorm", **_HEADS}
 _CONV = {"body": "conv", "channels": 64, "blocks": 2, "width": 64, "latent_scaling": "layernorm", **_HEADS}
+_SMALL_CONV = {**_CONV, "channels": 32, "blocks": 3}
 WORKLOADS = (
     Workload("W1", (4,), 2, 50, 0.997, _MLP),
     Workload("W2", (27,), 9, 25, -1.0, _MLP),
     Workload("W3", (3, 6, 7), 7, 100, -1.0, _CONV),
+    Workload("W3 int8", (3, 6, 7), 7, 100, -1.0, _CONV, "int8"),
+    Workload("W4", (3, 6, 7), 7, 32, -1.0, _SMALL_CONV),
+    Workload("W4 int8", (3, 6, 7), 7, 32, -1.0, _SMALL_CONV, "int8"),
     Workload("S1", (4,), 2, 50, 0.997, None),
     Workload("S2", (4,), 362, 200, -1.0, None),
     Workload("S3", (4,), 2, 800, 0.997, None),
 )
+CALIBRATED_ON = 64
+"""Random positions, for int8."""
 STUB_TABLE = 4096
 """A stub hands out its random logits and values from so many prepared batches' rows."""
 
@@ -135,13 +143,18 @@ def workload_model(workload: Workload) -> OnnxModel | None:
     """The model that a workload's searches ask; None: a stub is."""
     if workload.network is None:
         return None
+    from numzero.graphs.int8 import in_int8
     from numzero.networks.config import network_config
     from numzero.networks.export import Exporter
     from numzero.networks.network import make_network
 
     config = network_config(**workload.network)
     network = make_network(workload.observation_shape, workload.num_actions, config, seed=0)
-    return OnnxModel(Exporter(network, workload.discount).files(network, 0))
+    files = Exporter(network, workload.discount).files(network, 0)
+    if workload.precision == "int8":
+        seen = np.random.default_rng(0).normal(size=(CALIBRATED_ON, *workload.observation_shape)).astype(np.float32)
+        files = in_int8(files, seen)
+    return OnnxModel(files)
 
 
 def _network_calls(model: Model, observation: NDArray[np.float32], num_simulations: int) -> Callable[[], object]:

@@ -93,7 +93,7 @@ def _row(result: dict[str, Any]) -> str:
     network = result["network_evaluations_per_second"]
     shown = f"{network:15,.0f}  {result['ratio']:5.2f}" if network else f"{'-':>15}  {'-':>5}"
     return (
-        f"{result['workload']:8}  {result['batch']:5d}  {result['simulations_per_second']:13,.0f}  {shown}"
+        f"{result['workload']:8} {result['batch']:6d}  {result['simulations_per_second']:13,.0f}  {shown}"
         f"  {result['tree_microseconds']:18.3f}  {result['bytes_per_tree']:10,}  {result['evaluated_by']}"
     )
 

@@ -14,6 +14,7 @@ import click
 from numzero import api
 from numzero.commands.display import echo
 from numzero.commands.trust import takes_trust
+from numzero.exporting.precision import Precision
 from numzero.games import Trust
 from numzero.inference import AGENT_GRAPH, INITIAL, RECURRENT
 from numzero.runtime.family import no_orphans
@@ -34,11 +35,26 @@ __all__ = ["export"]
 @click.option(
     "--positions", type=click.IntRange(min=1), default=1000, show_default=True, help="Searched to compare, by --check."
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "int8"]),
+    default="float32",
+    show_default=True,
+    help="Of convolutions; int8 is faster on processors with VNNI, and is not written if it changes much.",
+)
 @takes_trust
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @no_orphans(ends_rest=True)
 def export(
-    source: Path, out: Path, games: int, seed: int, check: bool, positions: int, trust: Trust, as_json: bool
+    source: Path,
+    out: Path,
+    games: int,
+    seed: int,
+    check: bool,
+    positions: int,
+    precision: Precision,
+    trust: Trust,
+    as_json: bool,
 ) -> None:
     """Write the newest agent of a run (or copy an agent) to a folder of its own, with a card of what it can do.
 
@@ -50,8 +66,11 @@ def export(
     Example:
       python cli.py export runs/ttt --out my-agent --check
       python cli.py export models/tictactoe --out my-copy --games 0 --json
+      python cli.py export runs/c4 --out my-agent --precision int8 --check
     """
-    report = api.export(source, out, games=games, seed=seed, check=check, positions=positions, trust=trust)
+    report = api.export(
+        source, out, games=games, seed=seed, check=check, positions=positions, precision=precision, trust=trust
+    )
     echo(json.dumps(report) if as_json else "\n".join(_lines(report)))
 
 
@@ -74,7 +93,20 @@ def _lines(report: dict[str, Any]) -> list[str]:
             f"{search['equal_visits'] / search['positions']:.2%} of visits; {search['near_ties']} near ties excepted, "
             f"{search['different']} other differences; largest error {search['largest_error']:.1e}",
         ]
+    if (light := report.get("int8")) is not None:
+        lines.append(_precision_line(light))
     return lines
+
+
+def _precision_line(light: dict[str, Any]) -> str:
+    """What int8 changes, or why it is not written."""
+    if light["refusal"]:
+        return f"{light['refusal']}."
+    searched = f"; {light['equal_moves'] / light['positions']:.2%} of moves equal" if "positions" in light else ""
+    return (
+        f"int8 against float32: the policy diverges by {light['divergence']:.2g} nats, values change by "
+        f"{light['value']:.2g}{searched}"
+    )
 
 
 def _error(error: float | None, reason: str) -> str:

@@ -58,7 +58,13 @@ def _bound(bound: float | None) -> str:
     return "no limit" if bound is None else f"{bound:g}"
 
 
-def card(agent: Agent, scores: dict[str, str]) -> str:
+IN_INT8 = (
+    "Its convolutions compute with whole numbers of 8 bits, for processors with VNNI instructions; others are slower "
+    "with them, and older ones less exact."
+)
+
+
+def card(agent: Agent, scores: dict[str, str], precision: str = "float32") -> str:
     """What an agent is, how it was trained, and what was measured, as Markdown."""
     info = agent.info
     chance = known_chance(agent.num_outcomes, info.spec.num_outcomes, info.spec.outcome_names)
@@ -68,6 +74,7 @@ def card(agent: Agent, scores: dict[str, str]) -> str:
         f"A numzero agent: observations {list(info.spec.observation_shape)}, {info.spec.num_actions} actions "
         f"({words(', '.join(info.spec.action_names))}), {info.spec.num_players} player(s), discount {info.discount}.",
         f"Searches by rule `{info.search.rule}` with {info.search.num_simulations} simulations unless told otherwise.",
+        *([IN_INT8] if precision == "int8" else []),
         "",
         "## What it sees and may do",
         "",

@@ -10,6 +10,7 @@ import json
 import os
 import time
 import zlib
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ import numpy as np
 from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.exporting.card import card, card_scores
-from numzero.exporting.embed import GOLDEN_FILE, agent_graph, golden_cases, play_positions
-from numzero.exporting.parity import Parity, check_agent
+from numzero.exporting.embed import GOLDEN_FILE, Position, agent_graph, golden_cases, play_positions
+from numzero.exporting.parity import CHECK_SIMULATIONS, Parity, check_agent
+from numzero.exporting.precision import Lighter, Precision, equal_moves, lighter
 from numzero.files import refuse_strangers, write_folder
 from numzero.games import Trust, trusted_name
 from numzero.inference import AGENT_GRAPH
@@ -37,6 +39,7 @@ def export(
     seed: int = 0,
     check: bool = False,
     positions: int = 1000,
+    precision: Precision = "float32",
     trust: Trust = False,
 ) -> dict[str, Any]:
     """Write the newest agent of a run (or copy an agent) to a folder of its own, with a card of what it can do.
@@ -48,29 +51,35 @@ def export(
         seed: of games and positions.
         check: compare torch, ONNX and Numba first, and write nothing unless they agree.
         positions: searched to compare.
+        precision: of convolutions; int8 gives way to float32 where it changes too much.
         trust: see `trusted_name`.
 
     Returns:
         `out`; `bytes` of each file and `compressed_bytes` of graphs; `graph_seconds`, in which agent.onnx was made;
-        `golden_cases`; `check`, what was compared, or None.
+        `golden_cases`; `check`, what was compared, or None; `precision`, and where int8 was asked for `int8`: how much
+        it changes, why not, and of the positions searched to compare how many moves are equal.
 
     Raises:
         UserError: the game is not trusted, `out` is another's, or what was compared differs.
     """
-    agent = Agent.load(source)
+    agent = whole = Agent.load(source)
     trusted_name(agent.info.spec.name, f"the agent in {source}", trust)
     _check_out(out)
     place = Path(os.path.abspath(out))  # wherever an environment may go
+    light = lighter(whole, seed, trust) if precision == "int8" else None
+    agent = whole if light is None else light.agent
     started = time.perf_counter()
     graph = agent_graph(agent.info, agent.files)
     seconds = time.perf_counter() - started
-    parity = _check(agent, source, graph, positions, seed, trust) if check else None
+    searched = _positions(whole, positions, seed, trust) if check else []
+    parity = _check(whole, agent, source, graph, searched, trust) if check else None
     files = agent.folder_files()
     files[AGENT_GRAPH] = graph
     files[GOLDEN_FILE] = golden_cases(agent.info, agent.files, seed, trust)
-    files["card.md"] = card(agent, card_scores(agent, games, seed, trust) if games else {}).encode()
+    scores = card_scores(agent, games, seed, trust) if games else {}
+    files["card.md"] = card(agent, scores, "float32" if light is None else light.precision).encode()
     write_folder(place, files)
-    return _report(out, files, seconds, parity)
+    return _report(out, files, seconds, parity) | _precision_report(whole, light, searched)
 
 
 def _check_out(out: Path) -> None:
@@ -81,14 +90,31 @@ def _check_out(out: Path) -> None:
         refuse_strangers(Path(os.path.realpath(out)))
 
 
-def _check(agent: Agent, source: Path, graph: bytes, count: int, seed: int, trust: Trust) -> Parity:
-    """What the comparison found, if the agent may be exported."""
+def _positions(agent: Agent, count: int, seed: int, trust: Trust) -> list[Position]:
+    """To be searched to compare."""
     with closing(play_positions(agent.info, agent.files, np.random.default_rng([seed, 3]), trust)) as played:
-        positions = list(itertools.islice(played, count))
-    parity = check_agent(source, agent.info, agent.files, graph, positions, trust)
+        return list(itertools.islice(played, count))
+
+
+def _check(
+    whole: Agent, agent: Agent, source: Path, graph: bytes, positions: Sequence[Position], trust: Trust
+) -> Parity:
+    """What the comparison found, if the agent may be exported; `whole` is what torch learned."""
+    parity = check_agent(source, agent.info, agent.files, graph, positions, trust, learned=whole.files)
     if refusal := parity.refusal():
         raise UserError(f"{refusal} Nothing was written.")
     return parity
+
+
+def _precision_report(whole: Agent, light: Lighter | None, searched: Sequence[Position]) -> dict[str, Any]:
+    """What came of asking for int8, as plain values."""
+    if light is None:
+        return {"precision": "float32"}
+    said: dict[str, Any] = {"divergence": light.divergence, "value": light.value, "refusal": light.refusal}
+    if searched and not light.refusal:
+        equal = equal_moves(whole, light.agent, searched, CHECK_SIMULATIONS)
+        said |= {"positions": len(searched), "equal_moves": equal}
+    return {"precision": light.precision, "int8": said}
 
 
 def _report(out: Path, files: dict[str, bytes], seconds: float, parity: Parity | None) -> dict[str, Any]:

@@ -93,13 +93,17 @@ def check_agent(
     content: bytes,
     positions: Sequence[Position],
     trust: Trust = False,
+    *,
+    learned: ModelFiles | None = None,
 ) -> Parity:
     """Compare everything there is of an agent from `source`, a run's folder or an agent's; `content`: agent.onnx.
+
+    `learned`: the networks as torch learned them, where `model` is in another precision.
 
     Raises:
         UserError: the run's settings name code of their own, and `trust` does not cover it; see `trusted_code`.
     """
-    torch_error, torch_reason = _torch_error(source, info, model, trust)
+    torch_error, torch_reason = _torch_error(source, info, learned or model, trust)
     numba_error, numba_reason = _numba_error(onnx_model(model), positions)
     search = compare_searches(info, model, content, positions)
     return Parity(torch_error, torch_reason, numba_error, numba_reason, search)

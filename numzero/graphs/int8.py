@@ -1,0 +1,297 @@
+"""Networks whose convolutions compute with whole numbers of 8 bits, made of those that compute with float32.
+
+Knows ONNX nodes, ranges of tensors, and how far the result is from what it was made of; knows nothing of torch, of
+training and of games. What leads to a latent is quantised, what is read off it (policy, value, reward) is not.
+
+Static quantisation as onnxruntime runs it fast (pairs of QuantizeLinear and DequantizeLinear): activations 0 to 255
+with a zero point, by the ranges that they have on given positions; weights -127 to 127, by the largest of each output
+channel (Krishnamoorthi 2018, "Quantizing deep convolutional networks for efficient inference", 2.1 and 3.1). Signed
+activations, which onnxruntime's pages advise, ran at half the speed of float32.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from numzero.graphs.weights import model_bytes
+from numzero.inference import ModelFiles, outputs_of
+
+__all__ = ["LARGEST_DIVERGENCE", "LARGEST_VALUE_CHANGE", "Change", "change_between", "has_convolutions", "in_int8"]
+
+LARGEST_DIVERGENCE = 0.01
+"""Of the policy, in nats, that int8 may cost; with a trained network of Connect Four it is some 0.001."""
+LARGEST_VALUE_CHANGE = 0.02
+"""As much may a value change, relative to the largest or to 1."""
+CALIBRATION_STEPS = 3
+"""Random moves behind each position, whose latents count too."""
+LARGEST_WEIGHT, LARGEST_ACTIVATION = 127, 255
+PRECISION = "precision"
+"""What the files' metadata call it."""
+
+_Arrays = dict[str, NDArray[Any]]
+_Ranges = dict[str, tuple[float, float]]
+
+
+class Change(NamedTuple):
+    """What int8 changes on positions, as means."""
+
+    divergence: float
+    """KL from the policy in float32 to that in int8, at positions and one move behind."""
+    value: float
+    """Absolute difference of values, relative to the largest or to 1."""
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the networks may stand for those that they were made of."""
+        return self.divergence < LARGEST_DIVERGENCE and self.value < LARGEST_VALUE_CHANGE
+
+    def __str__(self) -> str:
+        """In words."""
+        return (
+            f"the policy diverges by {self.divergence:.2g} nats (below {LARGEST_DIVERGENCE:g} is allowed), values "
+            f"change by {self.value:.2g} (below {LARGEST_VALUE_CHANGE:g})"
+        )
+
+
+def has_convolutions(files: ModelFiles) -> bool:
+    """Whether there is anything that int8 makes faster."""
+    graphs = [onnx.load_from_string(content).graph for content in files if content]
+    return any(_convolutional(graph) for graph in graphs)
+
+
+def in_int8(files: ModelFiles, observation: NDArray[np.float32]) -> ModelFiles:
+    """The same networks in int8, calibrated on positions `[N, *O]`.
+
+    Graphs without convolutions stay what they are.
+    """
+    calls = _calls(files, observation, CALIBRATION_STEPS)
+    return ModelFiles(**{name: _quantized(getattr(files, name), inputs) for name, inputs in calls.items()})
+
+
+def change_between(files: ModelFiles, other: ModelFiles, observation: NDArray[np.float32]) -> Change:
+    """What `other` makes of positions `[N, *O]`, and of random moves from there, that `files` does not."""
+    one, two = (_told(each, observation) for each in (files, other))
+    divergence = np.mean([_divergence(a, b) for a, b in zip(one.logits, two.logits, strict=True)])
+    largest = max(1.0, *(float(np.abs(value).max()) for value in one.values))
+    value = np.mean([np.abs(a - b).mean() for a, b in zip(one.values, two.values, strict=True)]) / largest
+    return Change(float(divergence), float(value))
+
+
+class _Told(NamedTuple):
+    logits: list[NDArray[np.float32]]
+    values: list[NDArray[np.float32]]
+
+
+def _told(files: ModelFiles, observation: NDArray[np.float32]) -> _Told:
+    """Of positions, and of one move behind each: both functions, one after the other."""
+    found = [outputs_of(getattr(files, name), name, inputs) for name, inputs in _calls(files, observation, 1).items()]
+    logits = [each["policy_logits"] for each in found if "policy_logits" in each]
+    return _Told(logits, [each["value"] for each in found])
+
+
+def _divergence(logits: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Mean KL of `[N, A]`."""
+    one, two = (each.astype(np.float64) for each in (logits, other))
+    one, two = (each - np.logaddexp.reduce(each, axis=1, keepdims=True) for each in (one, two))
+    return float((np.exp(one) * (one - two)).sum(axis=1).mean())
+
+
+def _calls(files: ModelFiles, observation: NDArray[np.float32], num_steps: int) -> dict[str, _Arrays]:
+    """Inputs of each graph, by its name: positions, and `num_steps` random moves (and outcomes) from there."""
+    rng = np.random.default_rng(0)
+    root = outputs_of(files.initial, "initial", {"observation": observation})
+    latent, num_actions = root["latent"], root["policy_logits"].shape[1]
+    after: list[_Arrays] = []
+    steps: list[_Arrays] = []
+    for _ in range(num_steps):
+        inputs: _Arrays = {"previous_latent": latent, "action": _drawn(rng, num_actions, len(latent))}
+        if files.has_chance:
+            after.append(inputs)
+            told = outputs_of(files.afterstate, "afterstate", inputs)
+            outcome = _drawn(rng, told["outcome_logits"].shape[1], len(latent))
+            inputs = {"previous_latent": told["latent"], "outcome": outcome}
+        steps.append(inputs)
+        latent = outputs_of(files.recurrent, "recurrent", inputs)["latent"]
+    calls = {"initial": {"observation": observation}, "recurrent": _joined(steps)}
+    return calls | ({"afterstate": _joined(after)} if after else {})
+
+
+def _drawn(rng: np.random.Generator, below: int, count: int) -> NDArray[np.int32]:
+    return rng.integers(below, size=count, dtype=np.int32)
+
+
+def _joined(calls: list[_Arrays]) -> _Arrays:
+    return {name: np.concatenate([call[name] for call in calls]) for name in calls[0]}
+
+
+# ---------------------------------------------------------------------------------------------------- nodes
+
+
+def _quantized(content: bytes, inputs: Mapping[str, NDArray[Any]]) -> bytes:
+    """A graph with its convolutions, and what lies between them, in int8."""
+    model = onnx.load_from_string(content)
+    chosen = _convolutional(model.graph)
+    if chosen:
+        writer = _Writer(model.graph, chosen, _ranges(model, chosen, inputs))
+        nodes = [new for node in model.graph.node for new in writer.rewritten(node)]
+        del model.graph.node[:]
+        model.graph.node.extend(nodes)
+        read = {name for node in nodes for name in node.input}
+        kept = [each for each in [*model.graph.initializer, *writer.constants] if each.name in read]
+        del model.graph.initializer[:]
+        model.graph.initializer.extend(kept)
+        helper.set_model_props(model, {each.key: each.value for each in model.metadata_props} | {PRECISION: "int8"})
+    return model_bytes(model)
+
+
+def _convolutional(graph: onnx.GraphProto) -> set[str]:
+    """Outputs of the nodes that compute in int8: convolutions that the latent comes from, and sums of what they give.
+
+    A rectifier behind one is part of it.
+    """
+    weights = {each.name for each in graph.initializer}
+    needed = _behind(graph, "latent")
+    chosen: set[str] = set()
+    for node in graph.node:
+        (output, *_) = node.output
+        if output not in needed:
+            continue
+        is_sum = node.op_type == "Add" and any(name in chosen for name in node.input)
+        is_rectifier = node.op_type == "Relu" and node.input[0] in chosen and _readers(graph, node.input[0]) == 1
+        if (node.op_type == "Conv" and node.input[1] in weights) or is_sum or is_rectifier:
+            chosen.add(output)
+    return chosen
+
+
+def _behind(graph: onnx.GraphProto, output: str) -> set[str]:
+    """The names of all that a tensor is made of, itself included."""
+    found = {output}
+    for node in reversed(graph.node):
+        if found & set(node.output):
+            found |= set(node.input)
+    return found
+
+
+def _readers(graph: onnx.GraphProto, name: str) -> int:
+    readers = [node for node in graph.node if name in node.input] + [each for each in graph.output if each.name == name]
+    return len(readers)
+
+
+def _ranges(model: onnx.ModelProto, chosen: Iterable[str], inputs: Mapping[str, NDArray[Any]]) -> _Ranges:
+    """The least and the largest number of each tensor that the chosen nodes read or make, 0 among them."""
+    graph, constants = model.graph, {each.name for each in model.graph.initializer}
+    names = set(chosen)
+    names |= {name for node in graph.node if node.output[0] in names for name in node.input} - constants
+    there = {each.name for each in graph.output}
+    telling = onnx.ModelProto()
+    telling.CopyFrom(model)
+    made = sorted(names - there - set(inputs))
+    telling.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in made)
+    found = outputs_of(model_bytes(telling), graph.name, inputs) | dict(inputs)
+    return {name: (min(0.0, float(found[name].min())), max(0.0, float(found[name].max()))) for name in names}
+
+
+class _Writer:
+    """Writes the nodes of a graph anew: behind each that was chosen a tensor of 8 bits, and its float32 by its name.
+
+    onnxruntime makes one node of 8 bits of each, where all that it reads was such a tensor.
+    """
+
+    def __init__(self, graph: onnx.GraphProto, chosen: set[str], ranges: _Ranges) -> None:
+        self._graph, self._chosen, self._ranges = graph, chosen, ranges
+        self._weights = {each.name: each for each in graph.initializer}
+        self._rounded: dict[str, str] = {}
+        """Names of tensors that no chosen node made, as what their 8 bits say."""
+        self.constants: list[TensorProto] = []
+
+    def rewritten(self, node: NodeProto) -> list[NodeProto]:
+        """What stands in its place."""
+        (output, *_) = node.output
+        if output not in self._chosen:
+            return [node]
+        if node.op_type == "Relu":  # what stands before it has its output
+            return []
+        before: list[NodeProto] = []
+        inputs = [self._read(name, before) for name in node.input[:1]]
+        if node.op_type == "Conv":
+            inputs += self._filters(node, before)
+        else:
+            inputs += [self._read(name, before) for name in node.input[1:]]
+        result = self._result(output)
+        raw = f"{result}_float"
+        changed = NodeProto()
+        changed.CopyFrom(node)
+        changed.input[:] = inputs
+        changed.output[:] = [raw]
+        return [*before, changed, *self._pair(raw, result)]
+
+    def _result(self, output: str) -> str:
+        """The tensor that a node's output goes on as: behind its rectifier, if it has one.
+
+        Numbers below 0 are cut off by the range, which begins at 0 there.
+        """
+        readers = (node for node in self._graph.node if node.op_type == "Relu" and node.output[0] in self._chosen)
+        return next((node.output[0] for node in readers if node.input[0] == output), output)
+
+    def _read(self, name: str, before: list[NodeProto]) -> str:
+        """A tensor as its 8 bits say."""
+        if name in self._chosen:
+            return name
+        if name not in self._rounded:
+            self._rounded[name] = f"{name}_rounded"
+            if name in self._weights:
+                content = numpy_helper.to_array(self._weights[name])
+                self._ranges[name] = min(0.0, float(content.min())), max(0.0, float(content.max()))
+            before += self._pair(name, self._rounded[name])
+        return self._rounded[name]
+
+    def _pair(self, source: str, target: str) -> list[NodeProto]:
+        """To 8 bits and back."""
+        scale, zero = _scale(self._ranges[source if target.endswith("_rounded") else target])
+        grid = [self._constant(f"{target}_scale", np.float32(scale)), self._constant(f"{target}_zero", np.uint8(zero))]
+        return [
+            helper.make_node("QuantizeLinear", [source, *grid], [f"{target}_8bit"]),
+            helper.make_node("DequantizeLinear", [f"{target}_8bit", *grid], [target]),
+        ]
+
+    def _filters(self, node: NodeProto, before: list[NodeProto]) -> list[str]:
+        """Weights `[C, ...]` and bias `[C]` of a convolution, as whole numbers with a scale for each channel."""
+        result, weight = self._result(node.output[0]), numpy_helper.to_array(self._weights[node.input[1]])
+        largest = np.abs(weight).max(axis=tuple(range(1, weight.ndim)))
+        scale = np.where(largest > 0.0, largest / LARGEST_WEIGHT, 1.0).astype(np.float32)
+        rounded = np.rint(weight / scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.int8)
+        names = [self._whole(f"{result}_weight", rounded, scale, before)]
+        if len(node.input) > 2:
+            bias = numpy_helper.to_array(self._weights[node.input[2]])
+            unit = scale * np.float32(_scale(self._ranges[node.input[0]])[0])
+            names.append(self._whole(f"{result}_bias", np.rint(bias / unit).astype(np.int32), unit, before))
+        return names
+
+    def _whole(self, name: str, content: NDArray[Any], scale: NDArray[np.float32], before: list[NodeProto]) -> str:
+        """Whole numbers that stand for those times their channel's scale."""
+        parts = [
+            self._constant(f"{name}_whole", content),
+            self._constant(f"{name}_scale", scale),
+            self._constant(f"{name}_zero", np.zeros(len(scale), content.dtype)),
+        ]
+        before.append(helper.make_node("DequantizeLinear", parts, [name], axis=0))
+        return name
+
+    def _constant(self, name: str, content: Any) -> str:
+        self.constants.append(numpy_helper.from_array(np.asarray(content), name))
+        return name
+
+
+@functools.cache
+def _scale(ends: tuple[float, float]) -> tuple[float, int]:
+    """The step between neighbours of the 256 numbers, and which of them is 0."""
+    low, high = ends
+    scale = (high - low) / LARGEST_ACTIVATION or 1.0
+    return scale, round(-low / scale)
