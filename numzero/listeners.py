@@ -28,6 +28,7 @@ from numzero.metrics import (
     history,
     read_metrics,
 )
+from numzero.paths import explained
 
 __all__ = ["KeepBest", "Listener", "StopAtThreshold", "TensorBoardListener"]
 
@@ -188,9 +189,17 @@ class TensorBoardListener(Listener):
         self._is_over = False
 
     def on_training_start(self, event: Started) -> None:
-        """A file for this session."""
+        """A file for this session.
+
+        Raises:
+            UserError: the folder cannot be written to.
+        """
         self._close()
         self._is_over = False
+        folder = self._folder or self.run / "tensorboard"
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._writer = self._make(str(folder))
 
     def on_progress(self, event: Progress) -> None:
         """Returns, losses and speed."""

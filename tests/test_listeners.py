@@ -164,3 +164,19 @@ def test_without_tensorboard_one_sentence_says_what_to_install(tmp_path: Path, m
     assert done.exit_code == 2
     assert "need it: pip install 'numzero[tensorboard]'" in done.output
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_written_ends_a_run_before_it_begins(tmp_path: Path) -> None:
+    """Nothing was played, so the run can be begun again at once."""
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(nz.UserError, match=r"file.curves cannot be used"):
+        nz.train(
+            Corridor,
+            tmp_path / "run",
+            workers=0,
+            check=False,
+            on_event=nz.TensorBoardListener(tmp_path / "file" / "curves"),
+            **TINY,
+        )
+    nz.train(Corridor, tmp_path / "run", workers=0, check=False, **TINY | {"schedule.num_updates": 1})

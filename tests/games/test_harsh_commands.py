@@ -45,6 +45,16 @@ def test_json_is_json_whatever_is_printed(tmp_path: Path) -> None:
     judged = warm.run("evaluate", tmp_path / "run", "--games", 2, "--env", f"{HARSH}:Prints", "--json")
     assert judged.returncode == 0, judged.stderr
     assert json.loads(judged.stdout)["games"] == 2
+    trusted = ("--env", f"{HARSH}:Prints", "--json")
+    commands: list[tuple[object, ...]] = [
+        ("resume", tmp_path / "run", "--set", "evaluation.games=2", *trusted),
+        ("inspect", tmp_path / "run", *trusted),
+        ("selfplay", "--agent", tmp_path / "run", "--out", tmp_path / "games", "--games", 2, "--workers", 1, *trusted),
+    ]
+    for words in commands:
+        done = warm.run(*words)
+        assert "a new episode" in done.stderr, words
+        assert isinstance(json.loads(done.stdout), dict), words
 
 
 def test_copies_are_judged_as_many_as_may_be_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
