@@ -35,6 +35,7 @@ __all__ = [
     "SearchConfig",
     "SearchResult",
     "StopAtThreshold",
+    "Store",
     "TensorBoardListener",
     "UserError",
     "__version__",
@@ -50,6 +51,7 @@ _HOMES = {
     "numzero.errors": ("UserError",),
     "numzero.listeners": ("KeepBest", "Listener", "StopAtThreshold", "TensorBoardListener"),
     "numzero.runs": ("Run", "evaluate", "export", "play", "resume", "train"),
+    "numzero.stores": ("Store",),
     "numzero.search": ("Search", "SearchConfig", "SearchResult"),
 }
 

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from numzero import stores
 from numzero.agent import Agent, AgentInfo, Decision, read_agent
 from numzero.drawing.films import film, require_filmable
 from numzero.errors import UserError
@@ -41,6 +42,7 @@ from numzero.outside import leave_import
 from numzero.replay import MEBIBYTE
 from numzero.runtime.checking import EnvironmentCheck
 from numzero.shipped import MODELS, shipped
+from numzero.stores import Merged
 from numzero.studies.comparison import Comparison
 from numzero.studies.comparison import compare as read_comparison
 from numzero.studies.over_tasks import TasksStudy
@@ -65,7 +67,7 @@ if TYPE_CHECKING:
 __all__ = ["check_environment", "compare", "describe", "evaluate", "export", "free_folder", "gtp_engine", "inspect"]
 __all__ += ["load_agent", "play", "prepare_ladder", "prepare_reanalyze", "prepare_resume", "prepare_selfplay"]
 __all__ += ["prepare_study", "prepare_tasks_study", "prepare_train", "reanalyze", "record", "report", "resume"]
-__all__ += ["selfplay", "shipped_agent", "study", "study_tasks", "train"]
+__all__ += ["selfplay", "shipped_agent", "store_info", "store_merge", "store_problems", "study", "study_tasks", "train"]
 
 FIRST_STEPS, FIRST_SECONDS = 200, 3.0
 """Of the check that comes before training: enough for what is wrong in every episode."""
@@ -526,6 +528,24 @@ def compare(runs: Sequence[Path]) -> Comparison:
 def report(run: Path) -> Report:
     """How a run learned, or why it did not."""
     return read_report(run)
+
+
+# ---------------------------------------------------------------------------------------------------- games at rest
+
+
+def store_info(path: Path) -> dict[str, Any]:
+    """What is in a run's folder of games, or in a store's file; see `numzero.stores.store_info`."""
+    return stores.store_info(path)
+
+
+def store_merge(out: Path, sources: Sequence[Path]) -> Merged:
+    """Copy all games of some stores into one; see `numzero.stores.merge`."""
+    return stores.merge(out, sources)
+
+
+def store_problems(path: Path) -> list[str]:
+    """All that is damaged in a store, one sentence each."""
+    return stores.store_problems(path)
 
 
 # ---------------------------------------------------------------------------------------------------- agents

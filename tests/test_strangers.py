@@ -77,6 +77,10 @@ PARAMETERS = {
     "results files": NO_FOLDER,
     "results into": NO_FOLDER,
     "presets name": NO_FOLDER,
+    "store info path": MAKES_NONE,
+    "store merge out": MAKES_NONE,
+    "store merge paths": MAKES_NONE,
+    "store verify path": MAKES_NONE,
     "study preset": NO_FOLDER,  # the user's own word, as is its --set
     "study games": NO_FOLDER,  # the user's own words
     "study tasks": NO_FOLDER,  # a file of settings that she names herself
@@ -110,6 +114,9 @@ MAKING = {
 NOT_MAKING = {
     "describe": "describe AGENT",
     "report": "report RUN",
+    "store info": "store info RUN",
+    "store merge": "store merge RUN --out games.sqlite",
+    "store verify": "store verify RUN",
     "reanalyze": "reanalyze RUN --workers 0 --simulations 2",
     "train offline": "train planted.toml --from RUN --offline --run offline",
     "train offline without a preset": f"train {GAME} --from RUN --offline --run fitted --set schedule.num_updates=2",

@@ -156,6 +156,7 @@ _COMMANDS = {
     "selfplay": _command(
         "selfplay:selfplay", "Play games with an agent in many processes, until ^C, and store every finished one."
     ),
+    "store": _command("store:store", "Look at the games that runs and self-play have stored, and put stores together."),
     "study": _command(
         "study:study",
         "Train a PRESET (or a TOML file, or a GAME) from many seeds, judge the final agents, and write what came out.",

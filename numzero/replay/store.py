@@ -323,6 +323,13 @@ class GameStore:
         """Keep the file's content below `max_bytes` from now on, whoever adds to it; 0: no limit."""
         self.write_note(_LIMIT_NOTE, str(max_bytes).encode())
 
+    def limit(self) -> int:
+        """The bound that `set_limit` gave, in bytes; 0: none."""
+        note = self.read_note(_LIMIT_NOTE) or b"0"
+        if not re.fullmatch(rb"[0-9]{1,18}", note):
+            raise DamagedData(f"The note {_LIMIT_NOTE!r} in {self.path} is no number of bytes. Put back a copy of it.")
+        return int(note)
+
     def write_note(self, name: str, value: bytes) -> None:
         """Keep a few bytes with the games, by name; synced to the disk, and all that was stored before with them."""
         with self._explained():
@@ -351,10 +358,7 @@ class GameStore:
 
     def _evict(self) -> None:
         """Let the oldest games go while there is more than the limit allows; the newest one stays."""
-        note = self.read_note(_LIMIT_NOTE) or b"0"
-        if not re.fullmatch(rb"[0-9]{1,18}", note):
-            raise DamagedData(f"The note {_LIMIT_NOTE!r} in {self.path} is no number of bytes. Put back a copy of it.")
-        limit = int(note)
+        limit = self.limit()
         if not limit or self.num_bytes() <= limit:
             return
         goal = int(limit * (1.0 - _EVICTED_SHARE))
@@ -366,6 +370,11 @@ class GameStore:
     def num_games(self) -> int:
         """How many games are stored."""
         return self._total("num_games", _PRESENT)
+
+    def num_searched_again(self) -> int:
+        """Of how many games a later search has said something."""
+        with self._explained():
+            return int(self._connection.execute("SELECT count(*) FROM statistics").fetchone()[0])
 
     def num_steps(self, *, ever: bool = False) -> int:
         """How many steps the stored games have together; `ever` counts those that left to make room as well."""

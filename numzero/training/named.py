@@ -31,7 +31,8 @@ def settings_of(word: str, overrides: Iterable[str] = (), spec: GameSpec | None 
     Raises:
         UserError: it is none of them (the nearest is named), or as `load_preset` and `general_config`.
     """
-    if not _is_game(word):
+    is_known = spec is not None and word == spec.name and word not in preset_names()  # else a game that can be made
+    if not is_known and not _is_game(word):
         return Fitted(load_preset(word, overrides), "")
     game, others = game_of(word, overrides)
     return general_config(game, others, spec)

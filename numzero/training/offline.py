@@ -21,7 +21,7 @@ from numzero.games.base import spec_problems
 from numzero.games.turns import rescaled
 from numzero.replay import GAME_NOTE, UNKNOWN_VERSION, DamagedData, GameRow, GameStore, Trajectory
 
-__all__ = ["STORE_NAME", "Source", "check_source", "find_source", "import_games"]
+__all__ = ["STORE_NAME", "Source", "check_source", "decode_spec", "find_source", "fitting", "import_games"]
 
 _BATCH = 256
 
@@ -49,14 +49,14 @@ def find_source(path: Path) -> Source:
         if store.num_games() == 0:
             raise UserError(f"{file} holds no games. Let a run or `selfplay` store some first.")
     if note is not None:
-        return Source(file, _spec(note, file))
+        return Source(file, decode_spec(note, file))
     try:
         return Source(file, Agent.load(file.parent).info.spec)
     except UserError as error:
         raise UserError(f"{file} does not say which game it holds, and no agent lies beside it. {error}") from error
 
 
-def _spec(note: bytes, file: Path) -> GameSpec:
+def decode_spec(note: bytes, file: Path) -> GameSpec:
     """What a store says of its game, if it can be one."""
     try:
         spec = msgspec.json.decode(note, type=GameSpec)
@@ -67,8 +67,8 @@ def _spec(note: bytes, file: Path) -> GameSpec:
     return spec
 
 
-def _fitting(game: Trajectory, spec: GameSpec) -> Trajectory:
-    """The game, if it can be one of the spec's."""
+def fitting(game: Trajectory, spec: GameSpec) -> Trajectory:
+    """The game, if it can be one of the spec's; else DamagedData."""
     seen = game.observation.shape[1:], game.observation.dtype.name, game.legal.shape[1], game.outcome.shape[1] > 0
     if seen != (spec.observation_shape, spec.observation_dtype, spec.num_actions, spec.num_outcomes > 0):
         raise DamagedData(f"a game of {spec.name} must fit its spec; {game.game_id!r} has {seen}. Discard it.")
@@ -120,7 +120,7 @@ def import_games(source: Source, store: GameStore, gamma: float, max_steps: int)
         games = []
         for row in rows:
             try:
-                games += [_fitting(game, source.spec) for game in theirs.read_games([row.sequence])]
+                games += [fitting(game, source.spec) for game in theirs.read_games([row.sequence])]
             except DamagedData:
                 num_damaged += 1
             if len(games) == _BATCH or row is rows[-1]:
