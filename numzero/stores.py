@@ -30,7 +30,7 @@ _AT_A_TIME = 256
 
 
 class Store:
-    """A file of one's own games, from which `train --from FILE --offline` learns; use it as a context manager.
+    """A file of one's own games, from which a run learns without an environment; use it as a context manager.
 
     Args:
         path: of the file; made where there is none, else added to.
