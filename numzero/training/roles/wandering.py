@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from numzero.errors import UserError
 from numzero.runtime.base import State
 from numzero.search import sample_action
-from numzero.training.roles.visits import END, Visits
+from numzero.training.roles.visits import Visits
 
 __all__ = ["Wandering"]
 
@@ -28,20 +28,18 @@ EXPONENT = 1.5
 """An action is kept for n steps with a chance in proportion to n ** -1.5. Temporally extended epsilon-greedy (Dabney et
 al. 2021, section 4) has 2: that met the end of a corridor of 30 in 38 of 100 random episodes and MountainCar's in 1.5;
 1.5 in 54 and 2.8, 1.25 in 51 and 0.8."""
-
-
 STRETCH = 100
 """Moves of an episode, after which it is drawn again whether it wanders; there are some that do not end."""
-PLANNED_FOR = 16
-"""Moves that are made by a plan before there is another."""
+VISITS = "visits_"
+"""Before the names of what `Visits` keeps."""
 
 
 class Wandering:
     """Which of B games wander, and what they play.
 
     While nearly all recent episodes earned the least ever seen, rewards are too rare for search to find: a share of
-    new episodes wanders then. Agents that earn more end it by themselves. Where positions come back, so that visits can
-    be counted, a share wanders at any time: what earns something may be far from what earns most.
+    new episodes wanders then. Agents that earn more end it by themselves. Where positions come back as they are a share
+    wanders at any time: what earns something may be far from what earns most.
 
     Args:
         batch_size: B.
@@ -59,10 +57,8 @@ class Wandering:
         self._moves = np.zeros(batch_size, np.int64)  # since it was drawn whether it wanders
         self._left = np.zeros(batch_size, np.int64)  # steps that the action is still kept
         self._action = np.zeros(batch_size, np.int32)
-        self._visits = Visits(num_actions) if counted_share > 0.0 else None
-        self._row = np.zeros(batch_size, np.int64)  # of the position that each game is in
-        self._before = np.full((2, batch_size), END, np.int64)  # row and action that led there; END: it begins there
-        self._planned = 0  # moves since
+        self._by_table = np.zeros(batch_size, np.bool_)  # whether what was tried least is gone for, if anything is
+        self._visits = Visits(batch_size, num_actions) if max(share, counted_share) > 0.0 else None
 
     @property
     def is_lost(self) -> bool:
@@ -78,60 +74,47 @@ class Wandering:
 
     def begin(self, rows: NDArray[np.int64], rng: np.random.Generator) -> None:
         """New episodes begin in these games."""
-        self._before[:, rows] = END
+        if self._visits is not None:
+            self._visits.begin(rows)
         self._draw(rows, rng)
 
     def _draw(self, rows: NDArray[np.int64], rng: np.random.Generator) -> None:
         """Which of these games wander from here."""
         self.wanders[rows] = False
         self._moves[rows] = 0
-        share = self._share if self.is_lost else self._counted_share if self._counts else 0.0
+        comes_back = self._visits is not None and self._visits.comes_back
+        share = self._share if self.is_lost else self._counted_share if comes_back else 0.0
         if share > 0.0:  # else nothing is drawn: what never wanders is played as without it
             self.wanders[rows] = rng.random(len(rows)) < share
             self._left[rows] = 0
-            self._planned = 0
-
-    @property
-    def _counts(self) -> bool:
-        """Whether visits are counted and say something."""
-        return self._visits is not None and self._visits.is_useful
+            both_serve = self.is_lost and comes_back  # a corridor is run through, a maze is searched
+            self._by_table[rows] = rng.random(len(rows)) < (0.5 if both_serve else 1.0)
+            if self._visits is not None:
+                self._visits.plan_soon()
 
     def arrive(self, observation: NDArray[Any], legal: NDArray[np.bool_]) -> None:
         """All games are in these positions, `[B, *O]` and `[B, A]`, and about to move."""
-        if self._visits is None:
-            return
-        if self._visits.is_hopeless:
+        if self._visits is not None and not self._visits.arrive(observation, legal):
             self._visits = None
-            return
-        self._row = self._visits.rows(observation, legal)
-        self._follow(np.flatnonzero(self._before[0] != END), self._row)
 
     def leave(self, action: NDArray[np.int32], ended: NDArray[np.bool_], rng: np.random.Generator) -> None:
         """These actions were played, which ended some episodes; after `STRETCH` moves others are drawn to wander."""
         if self._visits is not None:
-            self._before[0], self._before[1] = self._row, action
-            self._follow(np.flatnonzero(ended), np.full(len(action), END))
+            self._visits.leave(action, ended)
         self._moves += 1
         if len(long := np.flatnonzero(~ended & (self._moves >= STRETCH))):
             self._draw(long, rng)
-
-    def _follow(self, which: NDArray[np.int64], after: NDArray[np.int64]) -> None:
-        assert self._visits is not None
-        row, action = self._before[:, which]
-        self._visits.follow(row, action, after[which])
 
     def actions(self, legal: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int32]:
         """`[B]` what wandering games play next, anything in others.
 
         legal: `[B, A]`; an action that is kept gives way to another where it is no longer legal.
         """
-        if self._counts:
+        counted = self.wanders & self._by_table & (self._visits is not None and self._visits.is_useful)
+        if counted.any():
             assert self._visits is not None
-            if self._planned % PLANNED_FOR == 0:
-                self._visits.plan()
-            self._planned += 1
-            return self._visits.choose(self._row, rng)
-        drawing = self.wanders & ((self._left <= 0) | ~legal[np.arange(len(legal)), self._action])
+            self._action[counted] = self._visits.actions(legal, rng)[counted]
+        drawing = self.wanders & ~counted & ((self._left <= 0) | ~legal[np.arange(len(legal)), self._action])
         if drawing.any():
             drawn = sample_action(legal.astype(np.float32), 1.0, rng)
             self._action[drawing] = drawn[drawing]
@@ -146,8 +129,7 @@ class Wandering:
             "recent": np.array(self._recent, np.float64),
             "least": np.array(self._least),
             **{name: array.copy() for name, array in self._of_games().items()},
-            "planned": np.array(self._planned),
-            **{f"visits_{name}": array for name, array in counted.items()},
+            **{f"{VISITS}{name}": array for name, array in counted.items()},
         }
 
     def _of_games(self) -> dict[str, NDArray[Any]]:
@@ -156,7 +138,7 @@ class Wandering:
             "moves": self._moves,
             "left": self._left,
             "action": self._action,
-            "before": self._before,
+            "by_table": self._by_table,
         }
 
     def restore(self, state: State) -> None:
@@ -168,19 +150,14 @@ class Wandering:
         if not state:
             return
         for name, into in self._of_games().items():
-            array = state.get(name, into)  # runs made before visits were counted have none
+            array = state.get(name, into)  # runs made before visits were counted lack some
             if array.shape != into.shape or array.dtype != into.dtype:
                 raise UserError("stored wanderings must be of as many games as are played. Take another checkpoint.")
             into[:] = array
         self._recent.extend(state["recent"].tolist())
         self._least = float(state["least"])
-        self._planned = int(state.get("planned", 0))
-        self._restore_visits(state)
-
-    def _restore_visits(self, state: State) -> None:
-        counted = {name.removeprefix("visits_"): array for name, array in state.items() if name.startswith("visits_")}
+        counted = {name.removeprefix(VISITS): array for name, array in state.items() if name.startswith(VISITS)}
         if self._visits is not None and counted:
             self._visits.restore(counted)
-            self._visits.require(self._before)
-        elif "planned" in state:
-            self._visits = None  # they had been given up
+        elif "moves" in state:
+            self._visits = None  # there were none, or they were of no use

@@ -19,7 +19,7 @@ from numzero.training.roles.wandering import FEWEST, Wandering
 
 def begun(returns: list[float], share: float = 1.0) -> Wandering:
     """After episodes of these returns, with new episodes begun in all of 1,000 games."""
-    wandering = Wandering(1000, 2, share)
+    wandering = Wandering(1000, 3, share)
     wandering.ended(returns)
     wandering.begin(np.arange(1000), np.random.default_rng(0))
     return wandering
