@@ -67,7 +67,17 @@ if TYPE_CHECKING:
 __all__ = ["check_environment", "compare", "describe", "evaluate", "export", "free_folder", "gtp_engine", "inspect"]
 __all__ += ["load_agent", "play", "prepare_ladder", "prepare_reanalyze", "prepare_resume", "prepare_selfplay"]
 __all__ += ["prepare_study", "prepare_tasks_study", "prepare_train", "reanalyze", "record", "report", "resume"]
-__all__ += ["selfplay", "shipped_agent", "store_info", "store_merge", "store_problems", "study", "study_tasks", "train"]
+__all__ += [
+    "selfplay",
+    "shipped_agent",
+    "store_export",
+    "store_info",
+    "store_merge",
+    "store_problems",
+    "study",
+    "study_tasks",
+    "train",
+]
 
 FIRST_STEPS, FIRST_SECONDS = 200, 3.0
 """Of the check that comes before training: enough for what is wrong in every episode."""
@@ -104,7 +114,7 @@ def train(
         workers: self-play processes; 0: everything in this one, bit for bit reproducible; None: as the preset says;
             "auto": the cores are divided by what playing, searching again and learning cost, measured in seconds.
         reanalyze_workers: processes that search stored games again; None: as the preset says.
-        source: learn from the games of this run or store alone; no environment is started.
+        source: learn from the games of this run or store, or of minari:NAME, alone; no environment is started.
         init: begin from the weights of the agent in this folder, or of this run's newest; what it sees and does, and
             its network, must be as here.
         steps: of the environment, as many as the run takes: sets `schedule.num_updates`; None: as the preset says.
@@ -148,6 +158,7 @@ def prepare_train(
 ) -> TrainingRun:
     """As `train`, but the run, whose `train` is yet to be called."""
     leave_import()
+    source = None if source is None else stores.local(source)
     known = None if source is None else find_source(source).spec
     config, words = settings_of(preset, overrides, known) if isinstance(preset, str) else (preset, "")
     if steps is not None:
@@ -531,6 +542,11 @@ def report(run: Path) -> Report:
 
 
 # ---------------------------------------------------------------------------------------------------- games at rest
+
+
+def store_export(path: Path, minari: str) -> dict[str, Any]:
+    """Write the whole episodes of a store as a dataset of Minari's; see `numzero.stores.export_to_minari`."""
+    return stores.export_to_minari(path, minari)
 
 
 def store_info(path: Path) -> dict[str, Any]:

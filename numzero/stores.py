@@ -5,11 +5,14 @@ Knows what a game is made of for whoever writes one down; `replay` has the bytes
 
 from __future__ import annotations
 
+import functools
+import importlib
+import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -22,7 +25,10 @@ from numzero.replay import GAME_NOTE, UNKNOWN_VERSION, DamagedData, Ended, GameS
 from numzero.replay.codec import content_digest
 from numzero.training.offline import Source, decode_spec, find_source, fitting
 
-__all__ = ["Merged", "Store", "merge", "store_info", "store_problems"]
+if TYPE_CHECKING:
+    from numzero.games.adapters.minari import DatasetEpisode
+
+__all__ = ["Merged", "Store", "export_to_minari", "local", "merge", "store_info", "store_problems"]
 
 GAMMA = 0.997
 """Of values that are made of the rewards that follow, unless told otherwise: the presets'."""
@@ -251,7 +257,7 @@ def store_info(path: Path) -> dict[str, Any]:
     Raises:
         UserError: there is no store, it holds nothing, or its game is not known.
     """
-    source = find_source(path)
+    source = find_source(local(path))
     damaged: list[str] = []
     pieces, endings, versions = list[_Piece](), Counter[str](), [UNKNOWN_VERSION]
     with GameStore(source.store, reading=True, on_damage=damaged.append) as store:
@@ -271,10 +277,10 @@ def store_info(path: Path) -> dict[str, Any]:
             "newest_version": max(versions),
             "damaged": len(damaged),
         }
-    if episodes := _episodes(pieces):
-        returns = [each.total for each in episodes]
+    if episodes := list(_episodes(pieces, _piece_dashes(pieces))):
+        returns = [sum(piece.total for piece in episode) for episode in episodes]
         found |= {"mean_return": float(np.mean(returns)), "least_return": min(returns), "largest_return": max(returns)}
-        found["mean_length"] = float(np.mean([each.num_steps for each in episodes]))
+        found["mean_length"] = float(np.mean([sum(piece.num_steps for piece in episode) for episode in episodes]))
     return found
 
 
@@ -294,25 +300,29 @@ def _piece(game: Trajectory) -> _Piece:
     return _Piece(game.game_id, game.ended, float(np.sum(rewards, dtype=np.float64)), game.num_own_steps)
 
 
-def _episodes(pieces: Sequence[_Piece]) -> list[_Piece]:
-    """The episodes that are there from beginning to end; pieces are called EPISODE-0, EPISODE-1, ..."""
-    num_dashes = max((each.game_id.count("-") for each in pieces if each.ended == "cut"), default=-1)
-    begun: dict[str, tuple[int, float, int]] = {}
-    whole = []
+_AnyPiece = TypeVar("_AnyPiece", bound=_Piece | Trajectory)
+
+
+def _piece_dashes(pieces: Iterable[_Piece] | Iterable[Trajectory]) -> int:
+    """How many dashes there are in the names of pieces, EPISODE-0, EPISODE-1, ...; -1 where no episode was cut."""
+    return max((each.game_id.count("-") for each in pieces if each.ended == "cut"), default=-1)
+
+
+def _episodes(pieces: Iterable[_AnyPiece], num_dashes: int) -> Iterator[list[_AnyPiece]]:
+    """The pieces of each episode that is there from its beginning to its end."""
+    begun: dict[str, list[_AnyPiece]] = {}
     for each in pieces:
         if each.game_id.count("-") != num_dashes:
-            whole.append(each)
+            yield [each]
             continue
         episode, _, part = each.game_id.rpartition("-")
-        parts, total, num_steps = begun.pop(episode, (0, 0.0, 0))
-        if part != f"{parts}":  # what was before it has left the store
+        before: list[_AnyPiece] = begun.pop(episode, [])
+        if part != f"{len(before)}":  # what was before it has left the store
             continue
-        together = each._replace(total=total + each.total, num_steps=num_steps + each.num_steps)
         if each.ended == "cut":
-            begun[episode] = (parts + 1, together.total, together.num_steps)
+            begun[episode] = [*before, each]
         else:
-            whole.append(together)
-    return whole
+            yield [*before, each]
 
 
 def _games(store: GameStore) -> Iterator[Trajectory]:
@@ -328,7 +338,7 @@ def store_problems(path: Path) -> list[str]:
     Raises:
         UserError: there is no store.
     """
-    source = find_source(path)
+    source = find_source(local(path))
     with GameStore(source.store, reading=True) as store:
         found = store.problems()
         for game in () if found else _games(store):
@@ -337,6 +347,79 @@ def store_problems(path: Path) -> list[str]:
             except DamagedData as error:
                 found.append(str(error))
     return found
+
+
+# ---------------------------------------------------------------------------------------------------- Minari
+
+MINARI = "minari:"
+"""Before the name of a dataset of Minari's, in place of a path."""
+
+
+def export_to_minari(path: Path, name: str) -> dict[str, Any]:
+    """Write the whole episodes of a store as a dataset of Minari's; returns its name, episodes, and pieces left out.
+
+    Raises:
+        UserError: games of two, Minari is not installed, or it has such a dataset.
+    """
+    adapter = _minari()
+    source = find_source(path)
+    if source.spec.num_players != 1:
+        raise UserError(f"Minari's datasets are of one player; {source.spec.name} is played by two.")
+    with GameStore(source.store, reading=True, on_damage=lambda sentence: None) as store:
+        dashes = _piece_dashes(_games(store))
+        episodes = (_joined(pieces) for pieces in _episodes(_games(store), dashes))
+        count = adapter.write_dataset(name, source.spec, episodes, f"Games of {source.spec.name}, played by numzero.")
+    return {"minari": name, "game": source.spec.name, "episodes": count}
+
+
+def _joined(pieces: Sequence[Trajectory]) -> DatasetEpisode:
+    """One episode of its pieces; each ends in the position that the next begins with."""
+    from numzero.games.adapters.minari import DatasetEpisode
+
+    own = [(piece, slice(piece.lead_in, None)) for piece in pieces]
+    seen = [piece.observation[part][:-1] for piece, part in own] + [pieces[-1].observation[-1:]]
+    return DatasetEpisode(
+        np.concatenate(seen),
+        np.concatenate([piece.action[part] for piece, part in own]),
+        np.concatenate([piece.reward[part] for piece, part in own]),
+        pieces[-1].ended == "terminated",
+    )
+
+
+def local(path: Path) -> Path:
+    """Where games are: the path itself, or of minari:NAME a store of the dataset's episodes, made for this process.
+
+    Raises:
+        UserError: Minari is not installed, or there is no such dataset that can be read.
+    """
+    text = path.as_posix()
+    return _of_minari(text.removeprefix(MINARI)) if text.startswith(MINARI) else path
+
+
+@functools.cache
+def _of_minari(name: str) -> Path:
+    spec, episodes = _minari().read_dataset(name)
+    folder = tempfile.TemporaryDirectory(prefix="numzero-")
+    _TEMPORARY.append(folder)  # goes with the process
+    place = Path(folder.name) / "replay.sqlite"
+    with Store(place, spec) as store:
+        for number, each in enumerate(episodes):
+            ended: Ended = "terminated" if each.terminated else "truncated"
+            store.add(each.observations, each.actions, each.rewards, ended=ended, game_id=f"{name} {number}")
+    return place
+
+
+_TEMPORARY: list[tempfile.TemporaryDirectory[str]] = []
+
+
+def _minari() -> ModuleType:
+    """The adapter, where the library is installed."""
+    try:
+        return importlib.import_module("numzero.games.adapters.minari")
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"datasets of Minari need {error.name}, which is not installed: pip install 'numzero[minari]'."
+        ) from error
 
 
 # ---------------------------------------------------------------------------------------------------- merging
@@ -364,7 +447,7 @@ def merge(out: Path, sources: Sequence[Path]) -> Merged:
     Raises:
         UserError: games are of different games, or `out` is one of the sources.
     """
-    found = [find_source(path) for path in sources]
+    found = [find_source(local(path)) for path in sources]
     if not found:
         raise UserError("stores must be named whose games are put together; got none.")
     for source in found:

@@ -77,6 +77,8 @@ PARAMETERS = {
     "results files": NO_FOLDER,
     "results into": NO_FOLDER,
     "presets name": NO_FOLDER,
+    "store export path": MAKES_NONE,
+    "store export minari": NO_FOLDER,
     "store info path": MAKES_NONE,
     "store merge out": MAKES_NONE,
     "store merge paths": MAKES_NONE,

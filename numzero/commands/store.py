@@ -86,6 +86,26 @@ def verify(path: Path, as_json: bool) -> None:
 
 
 @store.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--minari", required=True, metavar="NAME", help="Of the dataset, as Minari has them: cartpole/mine-v0.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def export(path: Path, minari: str, as_json: bool) -> None:
+    """Write the whole episodes of a run or a store as a dataset of Minari's, on this machine.
+
+    Observations and actions are as numzero sees them. `train --from minari:NAME --offline` learns from such datasets.
+
+    \b
+    Example:
+      python cli.py store export runs/cp --minari cartpole/mine-v0
+    """
+    done = api.store_export(path, minari)
+    if as_json:
+        echo(json.dumps(done))
+    else:
+        echo(f"{done['episodes']:,} episodes of {done['game']} are the Minari dataset {minari}.")
+
+
+@store.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="A file; new, or added to.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

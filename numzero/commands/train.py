@@ -82,7 +82,7 @@ class WorkersType(click.IntRange):
     "source",
     type=click.Path(path_type=Path),
     metavar="RUN_OR_STORE",
-    help="With --offline: whose games to learn from.",
+    help="With --offline: whose games to learn from; minari:NAME is a dataset of Minari's.",
 )
 @click.option(
     "--init",
