@@ -147,6 +147,8 @@ class Account:
         self._journal.emit(event)
         if self._trainer.learner.refused:
             self._journal.note("precision", f"learner.precision: {self._trainer.learner.refused}")
+        if (lighter := self._trainer.lighter) is not None and lighter.refused:
+            self._journal.note("precision", f"inference.precision: {lighter.refused}")
 
     def date(self) -> None:
         """What is noted from now on happened at this moment of the run."""

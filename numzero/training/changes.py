@@ -49,6 +49,7 @@ CHANGEABLE: Mapping[str, tuple[str, ...]] = {
         "fast_move_share",
         "fast_simulations",
     ),
+    "inference": ("precision",),
     "replay": ("importance_exponent", "priority_floor", "freshest_of", "disk_mb"),
     "targets": ("kind", "num_steps", "trace_decay", "old_share", "cut", "root_value_share", "unroll_steps"),
     "learner": (

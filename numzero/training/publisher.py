@@ -47,10 +47,14 @@ class Publisher:
         self._runtime = runtime
         self._average = average
         self.published = published
+        self._has_said = False
 
     def publish(self) -> None:
         """Let roles have the weights of this moment."""
-        self.published = self._trainer.model_files(average=self._average)
+        self.published = self._trainer.role_files(average=self._average)
+        if (lighter := self._trainer.lighter) is not None and lighter.large_change and not self._has_said:
+            self._has_said = True
+            self._files.journal.note("precision", f"inference.precision: {lighter.large_change} Said once.")
         self._state.published = self._trainer.num_updates_done
         self.hand_out()
 

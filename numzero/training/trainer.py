@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from numzero.agent import Agent
 from numzero.frames import FrameStack
@@ -18,11 +19,12 @@ from numzero.networks.export import Exporter
 from numzero.networks.network import make_network
 from numzero.replay import GameStore
 from numzero.runtime.base import State
-from numzero.targets import Batch, Outcomes
+from numzero.targets import Batch, Outcomes, make_batch
 from numzero.training.checkpoint import Checkpoint, generator_state, restore_generator
 from numzero.training.config import RunConfig
 from numzero.training.learning.batches import draw_batch, seen_symmetries
 from numzero.training.learning.learner import Learner, Update
+from numzero.training.lighter import JUDGED_ON, Lighter
 from numzero.training.plan import RunPlan, learner_threads, make_window, most_slots, needs_game
 from numzero.training.roles.reanalyze import Reanalyzer
 
@@ -55,6 +57,10 @@ class Trainer:
         self._plan = plan
         self.window = make_window(config, plan)
         self._exporter = Exporter(network, model_discount(spec, schedule.gamma))
+        self.lighter: Lighter | None = None
+        """Of what roles get, if that is asked for."""
+        if config.inference.precision == "int8":
+            self.lighter = Lighter(self._exporter.files(network, 0), self._frames.shape)
         self._rng = np.random.default_rng([plan.seed, 1_000_000])
         self._reanalyze_rng = np.random.default_rng([plan.seed, 1_000_001])
         self._reanalyzer: Reanalyzer | None = None
@@ -104,6 +110,20 @@ class Trainer:
         """The network of this moment, or its running average."""
         network = self.learner.average if average else self.learner.network
         return self._exporter.files(network, self.num_updates_done)
+
+    def role_files(self, *, average: bool) -> ModelFiles:
+        """The same as roles get it."""
+        files = self.model_files(average=average)
+        return files if self.lighter is None else self.lighter.files(files, self._positions())
+
+    def _positions(self) -> NDArray[np.float32] | None:
+        """What the networks see in `JUDGED_ON` steps of the window, drawn by themselves; None while it is empty."""
+        if not self.window.num_steps:
+            return None
+        rng = np.random.default_rng([self._plan.seed, 1_000_002, self.num_updates_done])
+        sample = self.window.sample(JUDGED_ON, rng)
+        batch = make_batch(self.window, sample.slot, sample.weight, 0, rng, frames=self._frames, first_only=True)
+        return batch.observation[:, 0]
 
     def follow(self, store: GameStore, revision: int) -> int:
         """Take over the statistics that others stored after a revision; up to which one.
