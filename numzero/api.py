@@ -49,6 +49,7 @@ from numzero.studies.over_tasks import TasksStudy
 from numzero.studies.report import Report, read_report
 from numzero.studies.study import Study, parse_variant
 from numzero.studies.tasks import named_tasks
+from numzero.studies.tuning import TrialResult, Tuning
 from numzero.training.chance import decide_chance
 from numzero.training.changes import Changes
 from numzero.training.config import RunConfig
@@ -59,25 +60,17 @@ from numzero.training.offline import find_source
 from numzero.training.pace import updates_of
 from numzero.training.plan import spec_of
 from numzero.training.play_many import SelfPlaySession, SelfPlayTotals
+from numzero.training.ranges import parse_range
 from numzero.training.refresh import RefreshSession, RefreshTotals
 
 if TYPE_CHECKING:
     from numzero.training.run import TrainingRun
 
-__all__ = ["check_environment", "compare", "describe", "evaluate", "export", "free_folder", "gtp_engine", "inspect"]
-__all__ += ["load_agent", "play", "prepare_ladder", "prepare_reanalyze", "prepare_resume", "prepare_selfplay"]
-__all__ += ["prepare_study", "prepare_tasks_study", "prepare_train", "reanalyze", "record", "report", "resume"]
-__all__ += [
-    "selfplay",
-    "shipped_agent",
-    "store_export",
-    "store_info",
-    "store_merge",
-    "store_problems",
-    "study",
-    "study_tasks",
-    "train",
-]
+__all__ = ["check_environment", "compare", "describe", "evaluate", "export", "free_folder", "gtp_engine"]
+__all__ += ["inspect", "load_agent", "play", "prepare_ladder", "prepare_reanalyze", "prepare_resume"]
+__all__ += ["prepare_selfplay", "prepare_study", "prepare_tasks_study", "prepare_train", "prepare_tune"]
+__all__ += ["reanalyze", "record", "report", "resume", "selfplay", "shipped_agent", "store_export", "store_info"]
+__all__ += ["store_merge", "store_problems", "study", "study_tasks", "train", "tune"]
 
 FIRST_STEPS, FIRST_SECONDS = 200, 3.0
 """Of the check that comes before training: enough for what is wrong in every episode."""
@@ -534,6 +527,49 @@ def prepare_tasks_study(
 def compare(runs: Sequence[Path]) -> Comparison:
     """How several runs compare, in figures and on one page."""
     return read_comparison(runs)
+
+
+def tune(
+    preset: str,
+    folder: Path,
+    *,
+    trials: int = 20,
+    ranges: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    steps: int | None = None,
+    seed: int = 0,
+) -> list[TrialResult]:
+    """Search for settings with Optuna; what came of each trial.
+
+    Args:
+        preset: as for `train`.
+        folder: of the search; one that was begun goes on.
+        trials: that there are to be in all.
+        ranges: what is varied, each "path=low:high", "path=low:high:log" or "path=a,b,c"; none: those that matter most.
+        overrides: settings of all trials, as "path=value".
+        steps: of the environment, of a trial; None: as the preset says.
+        seed: of the first trial's run; each has the next.
+    """
+    return prepare_tune(preset, folder, ranges=ranges, overrides=overrides, steps=steps, seed=seed).run(trials)
+
+
+def prepare_tune(
+    preset: str,
+    folder: Path,
+    *,
+    ranges: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    steps: int | None = None,
+    seed: int = 0,
+) -> Tuning:
+    """As `tune`, but the search, whose `run` is yet to be called."""
+    leave_import()
+    _require_torch()
+    if steps is not None:
+        updates = updates_of(settings_of(preset, overrides).config, steps, offline=False)
+        overrides = [*overrides, f"schedule.num_updates={updates}"]
+    wanted = dict(map(parse_range, ranges))
+    return Tuning(preset, folder, ranges=wanted, overrides=overrides, seed=seed)
 
 
 def report(run: Path) -> Report:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from numzero.errors import UserError
 from numzero.paths import explained, is_plain, sync_folder
 
-__all__ = ["GAMES", "LOCK", "RUN", "SEED", "STORE_FILES", "STORE_NAME", "STUDIES", "STUDY", "FolderLock"]
+__all__ = ["GAMES", "LOCK", "RUN", "SEED", "STORE_FILES", "STORE_NAME", "STUDIES", "STUDY", "TUNING", "FolderLock"]
 __all__ += ["Kind", "kind_of", "store_lock"]
 
 LOCK = "lock"
@@ -61,7 +61,10 @@ STUDY = Kind("study", "a study", (), (), ("results.json", "study.md", "curves.pn
 STUDIES = Kind("studies", "a study of tasks", (), (), ("results.json", "study.md", "tasks.png", "tasks"))
 """Has a study for each task."""
 LADDER = Kind("ladder", "a ladder", (), (), ("games.json", "ladder.md", "ladder.svg"))
-_KINDS = {kind.name: kind for kind in (RUN, SEED, GAMES, STUDY, STUDIES, LADDER)}
+TUNING = Kind(
+    "tuning", "a search for settings", (), (), ("journal.log", "tuning.md", "tuning.png", "best.toml", "runs")
+)
+_KINDS = {kind.name: kind for kind in (RUN, SEED, GAMES, STUDY, STUDIES, LADDER, TUNING)}
 _FOLDERS = "runs", "tasks"
 """Of other folders, by any name."""
 _STORE_MARK = "store"
@@ -319,6 +322,8 @@ def _looks_like(folder: Path, names: set[str], kind: Kind, mark: _Mark | None) -
         return is_plain(folder / "results.json") and any((folder / "runs").glob("*/config.toml"))
     if kind is LADDER:
         return is_plain(folder / "games.json")
+    if kind is TUNING:
+        return is_plain(folder / "journal.log")
     if kind is GAMES:
         return "config.toml" not in names and _is_store(folder / STORE_NAME)
     if not _is_sealed(folder / "config.toml"):

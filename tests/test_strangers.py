@@ -89,6 +89,10 @@ PARAMETERS = {
     "study out": MAKES_NONE,  # its settings must be the user's
     "study variants": NO_FOLDER,
     "study overrides": NO_FOLDER,
+    "tune preset": NO_FOLDER,  # the user's own word
+    "tune out": NO_FOLDER,  # its settings are not read from there
+    "tune ranges": NO_FOLDER,
+    "tune overrides": NO_FOLDER,
     "train preset": NO_FOLDER,
     "train folder": NO_FOLDER,
     "train source": MAKES_NONE,  # of a store, which may say what it holds

@@ -164,6 +164,10 @@ _COMMANDS = {
     "train": _command(
         "train:train", "Train an agent by a PRESET (see `presets`), a TOML file with the same fields, or for any GAME."
     ),
+    "tune": _command(
+        "tune:tune",
+        "Search for settings of a PRESET (or a TOML file, or a GAME): trials with other values, chosen by Optuna.",
+    ),
 }
 
 

@@ -1,0 +1,163 @@
+"""A search for settings: what is tried, what ends early, what is written, and that it goes on."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from numzero import api
+from numzero.commands import main
+from numzero.errors import UserError
+from numzero.studies.tuning import FREE_TRIALS, TrialResult, Tuning, best_of, tuning_page
+from numzero.training.config import load_config, load_preset, preset_names
+from numzero.training.explained import explain
+from numzero.training.ranges import RANGES, Range, parse_range, ranges_for
+from tests.tiny import CORRIDOR, RUN
+
+SETS = [*RUN, "selfplay.batch_size=4", "schedule.checkpoint_interval=100"]
+RANGE = ("learner.learning_rate=1e-4:1e-2:log", "search.num_simulations=2:4", "targets.kind=outcome,lambda")
+
+
+def test_ranges_are_of_settings_that_there_are() -> None:
+    """Each end is a value that the setting may have, in every preset."""
+    known = {setting.path for setting in explain()}
+    assert set(RANGES) <= known
+    for name in preset_names():
+        config = load_preset(name)
+        for path, each in ranges_for(config, 1).items():
+            for value in each.choices or (each.low, each.high):
+                assert load_preset(name, [f"{path}={int(value) if each.whole else value}"])
+    assert "schedule.gamma" not in ranges_for(load_preset("tictactoe"), 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("a.b=1:5", Range(1, 5, whole=True)),
+        ("a.b=1e-4:1e-2:log", Range(1e-4, 1e-2, log=True)),
+        ("a.b=0:1.5", Range(0, 1.5)),
+        ("a.b=1,0.5,x", Range(choices=(1, 0.5, "x"))),
+    ],
+)
+def test_ranges_are_read_and_written_alike(text: str, wanted: Range) -> None:
+    """Whole numbers at both ends mean whole numbers."""
+    path, found = parse_range(text)
+    assert (path, found) == ("a.b", wanted)
+    assert parse_range(f"{path}={found.words()}") == (path, found)
+
+
+@pytest.mark.parametrize("text", ["a.b", "a.b=", "=1:2", "a.b=2:1", "a.b=0:1:log", "a.b=1:2:lin", "a.b=x:y"])
+def test_what_is_no_range_is_refused(text: str) -> None:
+    """With the forms that there are."""
+    with pytest.raises(UserError, match="a range is path=low:high"):
+        parse_range(text)
+
+
+def test_a_page_has_the_best_first_and_ranges_beside_settings() -> None:
+    """Failed trials say why, and are not the best."""
+    trials = [
+        TrialResult(0, {"a": 0.5}, 3.0, "finished", 10),
+        TrialResult(1, {"a": 0.25}, 7.0, "finished", 10),
+        TrialResult(2, {"a": 0.1}, 9.0, "ended early", 4),
+        TrialResult(3, {"a": 0.9}, None, "failed", 0, "it diverged"),
+    ]
+    assert best_of(trials) == trials[1]
+    assert best_of(trials[2:]) is None
+    page = tuning_page("cartpole", {"a": Range(0.0, 1.0)}, trials, {"a": 1.0}, False)
+    assert "The best of 4 trials is number 1, 7" in page
+    assert "| `a` | `0:1` | 0.25 | 100% |" in page
+    assert [line.split("|")[1].strip() for line in page.splitlines()[-5:-1]] == ["1", "0", "2", "3"]
+    assert "failed: it diverged" in page
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[TrialResult]]:
+    """Three trials, the second of which was stopped in its middle and made once more."""
+    pytest.importorskip("optuna", reason="optuna is not installed")
+    folder = tmp_path_factory.mktemp("tuning") / "search"
+    options: dict[str, Any] = {"ranges": RANGE, "overrides": [f"game='{CORRIDOR}'", *SETS]}
+    api.tune("cartpole", folder, trials=1, **options)
+    tried: list[dict[str, Any]] = []
+
+    class Stopped(Tuning):
+        def _settings(self, values: Any) -> Any:
+            tried.append(dict(values))
+            if len(tried) == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super()._settings(values)
+
+    stopped = Stopped("cartpole", folder, ranges=dict(map(parse_range, RANGE)), overrides=options["overrides"])
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run(2)
+    results = api.tune("cartpole", folder, trials=3, **options)
+    assert results[1].values == tried[1]
+    return folder, results
+
+
+def test_a_search_goes_on_and_says_what_came_out(search: tuple[Path, list[TrialResult]]) -> None:
+    """The stopped trial's values are tried again; the best settings can be trained by."""
+    folder, results = search
+    assert [each.number for each in results] == [0, 2, 3]
+    assert len({json.dumps(each.values) for each in results}) == 3
+    for each in results:
+        assert 1e-4 <= each.values["learner.learning_rate"] <= 1e-2
+        assert each.values["search.num_simulations"] in (2, 3, 4)
+        run = load_config(folder / "runs" / f"{each.number:04d}" / "config.toml")
+        assert (run.learner.learning_rate, run.targets.kind) == (
+            each.values["learner.learning_rate"],
+            each.values["targets.kind"],
+        )
+        assert run.evaluation.interval == 2  # of 12 updates, five times
+    best = best_of(results)
+    assert best is not None
+    assert load_config(folder / "best.toml") == load_config(folder / "runs" / f"{best.number:04d}" / "config.toml")
+    assert "# Settings for cartpole" in (folder / "tuning.md").read_text("utf-8")
+
+
+def test_another_search_is_refused_its_folder(search: tuple[Path, list[TrialResult]]) -> None:
+    """Its trials were made with other settings."""
+    with pytest.raises(UserError, match="was begun with other settings, ranges or another seed"):
+        api.tune("cartpole", search[0], trials=9, ranges=RANGE[:1], overrides=[f"game='{CORRIDOR}'", *SETS])
+
+
+def test_a_trial_that_falls_behind_ends_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below the median of those before it, at its first evaluation; some are let go on whatever they do."""
+    pytest.importorskip("optuna", reason="optuna is not installed")
+    scores = itertools.count(100, -1)  # each is worse than all before
+    monkeypatch.setattr("numzero.studies.tuning.evaluation_score", lambda _: float(next(scores)))
+    ranges = dict([parse_range("learner.learning_rate=1e-4:1e-2:log")])
+    search = Tuning("cartpole", tmp_path / "search", ranges=ranges, overrides=[f"game='{CORRIDOR}'", *SETS])
+    results = search.run(FREE_TRIALS + 1)
+    assert [each.state for each in results] == ["finished"] * FREE_TRIALS + ["ended early"]
+    assert (results[0].updates, results[-1].updates) == (12, 2)
+    assert best_of(results) == results[0]
+
+
+def test_a_trial_whose_values_are_refused_fails_and_the_search_goes_on(tmp_path: Path) -> None:
+    """With the reason in the table."""
+    pytest.importorskip("optuna", reason="optuna is not installed")
+    ranges = dict([parse_range("network.body.head_scale=0,-1")])
+    search = Tuning("cartpole", tmp_path / "search", ranges=ranges, overrides=[f"game='{CORRIDOR}'", *SETS])
+    results = search.run(4)
+    assert {each.state for each in results} == {"finished", "failed"}
+    for each in results:
+        assert (each.state == "failed") == (each.values["network.body.head_scale"] == -1)
+        assert ("head_scale must be 0 or more" in each.reason) == (each.state == "failed")
+    assert "head_scale must be 0 or more" in (tmp_path / "search" / "tuning.md").read_text("utf-8")
+
+
+def test_without_optuna_one_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is made."""
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    done = CliRunner().invoke(main, ["tune", "cartpole", "--out", str(tmp_path / "x")])
+    assert done.exit_code == 2
+    assert "needs Optuna: pip install 'numzero[tune]'" in done.output
+    assert not (tmp_path / "x").exists()
