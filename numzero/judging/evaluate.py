@@ -18,7 +18,7 @@ from numzero.errors import CopyRefused, UserError
 from numzero.games import STAY, Game, GameSpec, RatesPlay, Solved, Trust, make_game, trusted_name
 from numzero.games.turns import for_first_player
 from numzero.judging.measures import evaluation_score, points_interval
-from numzero.judging.opponents import AgentPlayer, Player, RandomPlayer, Remembers, RolloutPlayer
+from numzero.judging.opponents import AgentPlayer, OpenSpielPlayer, Player, RandomPlayer, Remembers, RolloutPlayer
 from numzero.judging.programs import RESIGN, GtpPlayer
 
 __all__ = [
@@ -43,6 +43,7 @@ EXHAUSTIVE_BATCH_SIZE = 565
 OPENING_MOVES = 2
 """Against another agent, a tree search or a program every game starts with so many random moves, the same for both
 colours: two greedy players else repeat one game."""
+_OPENED = AgentPlayer | RolloutPlayer | OpenSpielPlayer | GtpPlayer
 MAX_STEPS = 10_000
 """Where the game does not say how long an episode may be, one that has not ended after so many steps is cut off."""
 CONTINUING_STEPS = 1_000
@@ -141,7 +142,7 @@ def match(
     against an agent, a tree search or a program, else none.
     """
     if opening_moves is None:
-        opening_moves = OPENING_MOVES if isinstance(opponent, AgentPlayer | RolloutPlayer | GtpPlayer) else 0
+        opening_moves = OPENING_MOVES if isinstance(opponent, _OPENED) else 0
     scores: dict[str, Any] = {"wins": 0, "draws": 0, "losses": 0}
     unfinished, limit, most = 0, 0, BATCH_SIZE
     for side, count in enumerate((games - games // 2, games // 2)):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from numzero.agent import Agent
 from numzero.errors import UserError
-from numzero.games import Game, GameSpec, Solved
+from numzero.games import STAY, Game, GameSpec, Solved
 from numzero.games.boards.base import Board
 from numzero.judging.programs import GtpPlayer, GtpProgram
 from numzero.judging.rollouts import search_by_rollouts
@@ -24,6 +24,7 @@ from numzero.search import sample_action
 __all__ = [
     "AgentPlayer",
     "ExactPlayer",
+    "OpenSpielPlayer",
     "Player",
     "RandomPlayer",
     "Remembers",
@@ -34,6 +35,8 @@ __all__ = [
 
 MOST_ROLLOUTS = 100_000
 """Simulations of a tree search: more would take gigabytes on large boards."""
+LONGEST_NUMBER = 10
+"""Digits."""
 
 
 class Player(Protocol):
@@ -81,11 +84,6 @@ class RolloutPlayer:
     """Searches a tree by the true rules of a board and random play to the end; see `rollouts`."""
 
     def __init__(self, num_simulations: int) -> None:
-        if not 1 <= num_simulations <= MOST_ROLLOUTS:
-            raise UserError(
-                f"mcts must be given 1 to {MOST_ROLLOUTS:,} simulations; got {num_simulations:,}. Write mcts:1000.",
-                arguments=("opponent",),
-            )
         self._num_simulations = num_simulations
 
     def choose(self, game: Game, rng: np.random.Generator) -> NDArray[np.int32]:
@@ -99,6 +97,42 @@ class RolloutPlayer:
         seeds = rng.integers(2**64, size=game.batch_size, dtype=np.uint64)
         visits = search_by_rollouts(game, self._num_simulations, seeds)
         return np.asarray(visits.argmax(axis=1), np.int32)
+
+
+class OpenSpielPlayer:
+    """Searches by OpenSpiel's own tree search; see `games.adapters.openspiel_search`."""
+
+    def __init__(self, spec: GameSpec, num_simulations: int) -> None:
+        try:
+            from numzero.games.adapters.openspiel_search import OpenSpielSearch  # pyspiel, which few have
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"openspiel-mcts needs {error.name}, which is not installed: pip install 'numzero[openspiel]'.",
+                arguments=("opponent",),
+            ) from error
+        self._search = OpenSpielSearch(spec, num_simulations)
+        self._moves: list[list[int]] = []
+        self._over = np.zeros(0, np.bool_)
+
+    def begin(self, batch_size: int) -> None:
+        """See `Remembers`."""
+        self._moves = [[] for _ in range(batch_size)]
+        self._over = np.zeros(batch_size, np.bool_)
+
+    def advance(self, game: Game, action: NDArray[np.int32]) -> None:
+        """See `Remembers`."""
+        del game
+        self._over |= action == STAY
+        for row in np.flatnonzero(~self._over):
+            self._moves[row].append(int(action[row]))
+
+    def choose(self, game: Game, rng: np.random.Generator) -> NDArray[np.int32]:
+        """See `Player`."""
+        chosen = np.zeros(game.batch_size, np.int32)
+        seeds = rng.integers(2**31, size=game.batch_size)
+        for row in np.flatnonzero(~self._over & game.legal().any(axis=1)):
+            chosen[row] = self._search.move(self._moves[row], int(seeds[row]))
+        return chosen
 
 
 class AgentPlayer:
@@ -135,7 +169,7 @@ def named_opponent(name: str | Path, spec: GameSpec, simulations: int | None = N
     Args:
         name: "random"; "exact" (or "minimax", as it was called), where best play is known; "mcts:1000", a tree search
             of so many simulations on the true rules of a board; "gtp:PROGRAM ARGUMENTS", a program,
-            which is started; or the folder of an agent.
+            which is started; "openspiel-mcts:1000", OpenSpiel's own tree search; or the folder of an agent.
         spec: of the game.
         simulations: of an agent.
 
@@ -148,13 +182,26 @@ def named_opponent(name: str | Path, spec: GameSpec, simulations: int | None = N
     if name in ("exact", "minimax"):
         return ExactPlayer()
     if kind == "mcts":
-        return RolloutPlayer(int(rest) if rest.isascii() and rest.isdigit() else 0)
+        return RolloutPlayer(_simulations(kind, rest))
+    if kind == "openspiel-mcts":
+        return OpenSpielPlayer(spec, _simulations(kind, rest))
     if kind == "gtp":
         return _program(rest, spec)
     other = Agent.load(name)
     if other.info.spec.name != spec.name:
         raise UserError(f"the opponent in {name} plays {other.info.spec.name}, the agent {spec.name}.")
     return AgentPlayer(other, simulations)
+
+
+def _simulations(kind: str, number: str) -> int:
+    """Of a tree search, as the name says."""
+    count = int(number) if number.isascii() and number.isdigit() and len(number) < LONGEST_NUMBER else 0
+    if not 1 <= count <= MOST_ROLLOUTS:
+        raise UserError(
+            f"{kind} must be given 1 to {MOST_ROLLOUTS:,} simulations; got {number or 'none'}. Write {kind}:1000.",
+            arguments=("opponent",),
+        )
+    return count
 
 
 def _program(command: str, spec: GameSpec) -> GtpPlayer:

@@ -98,11 +98,42 @@ def test_names_mean_opponents(tmp_path: Path) -> None:
         named_opponent(write_agent(tmp_path / "cartpole", "CartPole-v1"), agent)
 
 
-@pytest.mark.parametrize("name", ["mcts", "mcts:", "mcts:many", "mcts:0", "mcts:1000000", "mcts:-3"])
+@pytest.mark.parametrize(
+    "name", ["mcts", "mcts:", "mcts:many", "mcts:0", "mcts:1000000", "mcts:-3", "mcts:" + "9" * 5000]
+)
 def test_numbers_of_simulations_are_asked_for(name: str) -> None:
     """Other words and numbers are refused with the form."""
     with pytest.raises(UserError, match=r"must be given 1 to 100,000 simulations.*Write mcts:1000"):
         named_opponent(name, make_agent("tictactoe").info.spec)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tictactoe",
+        "connectfour",
+        "connectfour(columns=5, length=3, rows=4)",
+        "gomoku(length=4, size=6)",
+        "gomoku(columns=5, length=3, rows=3)",
+        "hex(size=5, swap=true)",
+        "othello",
+    ],
+)
+def test_openspiels_search_plays_our_games(name: str) -> None:
+    """Each of its moves is legal here, and it beats random play; so moves have the same numbers."""
+    pytest.importorskip("pyspiel", reason="OpenSpiel is not installed")
+    player = named_opponent("openspiel-mcts:30", make_game(name, 1).spec)
+    scores = match(name, RandomPlayer(), player, games=8, seed=0)
+    assert scores["losses"] >= 5
+
+
+def test_openspiels_search_says_what_it_cannot_play() -> None:
+    """Games that it numbers otherwise, and numbers that are none."""
+    pytest.importorskip("pyspiel", reason="OpenSpiel is not installed")
+    with pytest.raises(UserError, match=r"plays tictactoe, connectfour, gomoku, hex and othello of 8x8.*is go\."):
+        named_opponent("openspiel-mcts:10", make_game("go", 1).spec)
+    with pytest.raises(UserError, match=r"openspiel-mcts must be given 1 to 100,000 simulations; got none"):
+        named_opponent("openspiel-mcts", make_game("go", 1).spec)
 
 
 def test_tree_search_needs_rules() -> None:
