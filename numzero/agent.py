@@ -25,7 +25,16 @@ from numzero.frames import FrameStack, History, ObservationConfig, stack_shape
 from numzero.games.base import GameSpec, spec_problems
 from numzero.inference import AnyOnnxModel, ModelFiles, onnx_model
 from numzero.limits import LARGEST_BUDGET, seen
-from numzero.search import HasChance, Search, SearchConfig, SearchResult, principal_variation, sample_action
+from numzero.search import (
+    HasChance,
+    Proposes,
+    Search,
+    SearchConfig,
+    SearchResult,
+    expected_vectors,
+    principal_variation,
+    sample_action,
+)
 from numzero.shipped import meant, shipped
 
 __all__ = ["Agent", "AgentGame", "AgentInfo", "BatchDecision", "Decision", "agent_files", "read_agent"]
@@ -65,7 +74,8 @@ class _Format(msgspec.Struct, frozen=True):
 class Decision(NamedTuple):
     """A move and what the search thought of it; values are seen from the player to move."""
 
-    action: int
+    action: Any
+    """The number of an action; where actions are vectors `[D]` in the environment's units, whole ones of choices."""
     visit_counts: NDArray[np.int32]
     """`[A]`."""
     q_values: NDArray[np.float32]
@@ -74,17 +84,20 @@ class Decision(NamedTuple):
     """Value of the position after the search."""
     policy: NDArray[np.float32]
     """`[A]` the search's improved policy; the network's own with 0 simulations."""
-    principal_variation: list[int]
+    principal_variation: list[Any]
     """The line the search expects, from the move played; where there are outcomes each second one is one of them."""
     num_outcomes: int = 0
     """How many outcomes of chance the model knows."""
+    candidates: NDArray[Any] | None = None
+    """`[A, D]` the vectors that visits, Q and policy are of, in the environment's units; None where actions are of a
+    list."""
 
 
 class BatchDecision(NamedTuple):
     """Moves for B positions and what the searches thought of them; values are seen from the players to move."""
 
-    action: NDArray[np.int32]
-    """`[B]`."""
+    action: NDArray[Any]
+    """`[B]` int32; where actions are vectors `[B, D]` float32 in the environment's units."""
     visit_counts: NDArray[np.int32]
     """`[B, A]`."""
     q_values: NDArray[np.float32]
@@ -93,6 +106,8 @@ class BatchDecision(NamedTuple):
     """`[B]` values of the positions after the search."""
     policy: NDArray[np.float32]
     """`[B, A]` the search's improved policy; the network's own with 0 simulations."""
+    candidates: NDArray[np.float32] | None = None
+    """`[B, A, D]` the vectors that these are of, in the environment's units; None where actions are of a list."""
 
 
 def agent_files(info: AgentInfo, model: ModelFiles) -> dict[str, bytes]:
@@ -230,7 +245,7 @@ class Agent:
         with self._searcher() as searcher:
             search = searcher.search(self.info.search, 1, budget)
             result = search.run(observation, legal, time_limit_ms=time_limit_ms)
-            return _decide(result, temperature, rng, self.num_outcomes)
+            return _decide(result, temperature, rng, self)
 
     def act_batch(
         self,
@@ -249,7 +264,12 @@ class Agent:
             search = searcher.search(self.info.search, len(observation), budget)
             result = search.run(observation, legal, time_limit_ms=time_limit_ms)
         action = _choose(result, temperature, rng)
-        return BatchDecision(action, result.visit_counts, result.q_values, result.root_value, result.policy_target)
+        found = result.visit_counts, result.q_values, result.root_value, result.policy_target
+        if (vectors := self.info.spec.vectors) is None:
+            return BatchDecision(action, *found)
+        assert result.candidates is not None, "the networks propose vectors, as was checked"
+        candidates = vectors.in_units(result.candidates)
+        return BatchDecision(candidates[np.arange(len(action)), action], *found, candidates)
 
     def search(
         self,
@@ -352,7 +372,7 @@ class AgentGame:
                 self._search = Search(searcher.model, config, 1)
             self._search.model = searcher.model
             result = self._search.run(observation, legal, time_limit_ms=time_limit_ms)
-            return _decide(result, temperature, rng, self._agent.num_outcomes)
+            return _decide(result, temperature, rng, self._agent)
 
     def show(self, observation: NDArray[np.generic]) -> None:
         """Show a position that somebody else moves in, before `advance`; needed only where several frames are seen."""
@@ -371,8 +391,12 @@ class AgentGame:
         self._shown = frame[None].astype(np.float32)
         return np.asarray(self._history.stack(self._shown)[0])
 
-    def advance(self, action: int) -> None:
+    def advance(self, action: Any) -> None:
         """Tell the game that `action` was played, by whomever. Call it for every move, the agent's own included."""
+        if self._agent.info.spec.vectors is not None:
+            with alone(self._lock, "an AgentGame"):
+                self._remember(np.zeros(1, np.int32))  # stacks are told that a move was made, and not which
+            return
         num_actions = self._agent.info.spec.num_actions
         number = _whole(action)
         if number is None or not 0 <= number < num_actions:
@@ -421,7 +445,17 @@ def _problems(info: AgentInfo, model: AnyOnnxModel) -> list[str]:
     spec = info.spec
     networks = (model.observation_shape, model.num_actions)
     problems = [*spec_problems(spec), *info.search.check(), *info.observation.check()]
-    if networks != (expected := (stack_shape(spec, info.observation), spec.num_actions)):
+    proposal = None if spec.vectors is None or problems else spec.vectors.proposal
+    if (found := model.proposal if isinstance(model, Proposes) else None) != proposal and not problems:
+        kinds = ["a list of actions" if kind is None else f"vectors ({kind.text})" for kind in (found, proposal)]
+        return [f"the networks take {kinds[0]}; the file says {kinds[1]}."]
+    if proposal is not None and spec.num_actions != info.search.candidates.num_candidates:
+        problems.append(
+            f"spec.num_actions must be the candidates of a search, {info.search.candidates.num_candidates}; got "
+            f"{spec.num_actions}."
+        )
+    num_outputs = spec.num_actions if proposal is None else proposal.num_parameters
+    if networks != (expected := (stack_shape(spec, info.observation), num_outputs)):
         problems.append(
             f"the networks take observations {networks[0]} and give {networks[1]} actions; the file says "
             f"{expected[0]} and {expected[1]}."
@@ -510,15 +544,21 @@ def _choose(result: SearchResult, temperature: float, rng: np.random.Generator |
     return sample_action(result.policy_target, temperature, rng)
 
 
-def _decide(result: SearchResult, temperature: float, rng: np.random.Generator | None, num_outcomes: int) -> Decision:
+def _decide(result: SearchResult, temperature: float, rng: np.random.Generator | None, agent: Agent) -> Decision:
     """What a search of one position comes to."""
     action = int(_choose(result, temperature, rng)[0])
-    return Decision(
+    decision = Decision(
         action=action,
         visit_counts=result.visit_counts[0],
         q_values=result.q_values[0],
         value=float(result.root_value[0]),
         policy=result.policy_target[0],
         principal_variation=principal_variation(result.tree, 0, action),
-        num_outcomes=num_outcomes,
+        num_outcomes=agent.num_outcomes,
     )
+    if (vectors := agent.info.spec.vectors) is None:
+        return decision
+    assert result.candidates is not None, "the networks propose vectors, as was checked"
+    candidates = vectors.written(result.candidates[0])
+    line = [vectors.written(vector) for vector in expected_vectors(result, 0, action)]
+    return decision._replace(action=candidates[action], principal_variation=line, candidates=candidates)

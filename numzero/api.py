@@ -328,7 +328,8 @@ def _with_run_memory(report: EnvironmentReport) -> EnvironmentReport:
     config = general_config(report.environment, spec=spec).config
     workers, reanalyze_workers = config.processes.workers, config.processes.reanalyze_workers
     try:
-        taken = check_memory(config, spec, workers, reanalyze_workers)._asdict()
+        searched = spec.with_candidates(config.search.candidates.num_candidates)
+        taken = check_memory(config, searched, workers, reanalyze_workers)._asdict()
     except UserError as error:
         return report.with_findings(Finding(kind="fault", **told_by(error)))
     megabytes = {name: round(num_bytes / MEBIBYTE, 1) for name, num_bytes in taken.items()}
@@ -618,8 +619,8 @@ def load_agent(folder: Path, trust: Trust = False, game_arguments: Mapping[str, 
     known = agent.info.spec
     trusted_name(known.name, f"the agent in {folder}", trust)
     if game_arguments:
-        spec = game_spec(extended(known.name, game_arguments))
-        for what in ("num_actions", "observation_shape", "observation_dtype", "num_players", "turns"):
+        spec = game_spec(extended(known.name, game_arguments)).with_candidates(known.num_actions)
+        for what in ("num_actions", "actions", "observation_shape", "observation_dtype", "num_players", "turns"):
             if getattr(spec, what) != getattr(known, what):
                 raise UserError(
                     f"{spec.name} must be a game that the agent in {folder} can play: its {what} must be "
@@ -726,7 +727,7 @@ def prepare_ladder(
 
 def play(
     agent: Path,
-    choose: Callable[[Game, int, Decision], int | None],
+    choose: Callable[[Game, int, Decision], Any],
     *,
     simulations: int | None = None,
     seed: int | None = None,

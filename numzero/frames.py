@@ -226,10 +226,15 @@ class History:
         index = np.maximum(np.arange(num_past + 1), num_past - self._count[:, None])  # [B, F]
         return self.frames.join(frame[np.arange(len(frame))[:, None], index], self._led)
 
-    def advance(self, observation: NDArray[Any], action: NDArray[np.integer[Any]]) -> None:
-        """Copies that showed `observation` `[B, *O]` played `action` `[B]`; `NO_ACTION`: they stayed as they are."""
+    def advance(self, observation: NDArray[Any], action: NDArray[Any]) -> None:
+        """Copies that showed `observation` `[B, *O]` played `action` `[B]`; `NO_ACTION`: they stayed as they are.
+
+        Of action vectors `[B, D]` it is only told who moved: all but rows of NaN.
+        """
         if self.frames.is_plain:
             return
+        if action.ndim == 2:
+            action = np.where(np.isnan(action[:, 0]), NO_ACTION, 0)
         moved = action != NO_ACTION
         num_past = self._past.shape[1]
         if num_past:

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from numzero.errors import UserError
 from numzero.onnx_layers import NetworkShapes, plain_layers
-from numzero.onnx_reader import OnnxGraph, external_tensor, read_graph
-from numzero.search import AfterstateOutput, InitialOutput, RecurrentOutput, WithChance
+from numzero.onnx_reader import OnnxGraph, external_tensor, read_graph, read_metadata
+from numzero.search import AfterstateOutput, InitialOutput, Proposal, RecurrentOutput, WithChance
 from numzero.search.plain.dense import DenseModel
 from numzero.search.plain.kernels import evaluate_dense
 
@@ -32,6 +32,7 @@ __all__ = [
     "AFTERSTATE",
     "AGENT_GRAPH",
     "INITIAL",
+    "PROPOSAL",
     "RECURRENT",
     "AnyOnnxModel",
     "FoundMove",
@@ -39,6 +40,7 @@ __all__ = [
     "OnnxChance",
     "OnnxModel",
     "OnnxSearch",
+    "OnnxVectors",
     "OnnxWithChance",
     "onnx_model",
     "outputs_of",
@@ -77,6 +79,8 @@ AFTERSTATE_OUTPUTS = ["latent", "outcome_logits", "value"]
 """What the afterstate function gives, of a model with chance."""
 NETWORK_TYPES = {"action": "int32", "outcome": "int32"}
 """Element types of inputs and outputs that are not float."""
+PROPOSAL = "proposal"
+"""In the metadata of a recurrent function that takes action vectors: what these are, as `search.Proposal` says it."""
 
 
 AGENT_GRAPH = "agent.onnx"
@@ -198,6 +202,8 @@ class OnnxModel:
 
     _edge = "action"
     """What the recurrent function takes beside a latent."""
+    _types: Mapping[str, str] = NETWORK_TYPES
+    _action_shape: tuple[int, ...] = ()
 
     def __init__(self, files: ModelFiles, *, kernels: bool = True, earlier: OnnxModel | None = None) -> None:
         self.files = files
@@ -222,6 +228,7 @@ class OnnxModel:
         """Each is `[batch, *shape]` as the initial function has it, wherever another one says a number."""
         shapes = {"latent": self.latent_shape, "previous_latent": self.latent_shape}
         shapes |= {"policy_logits": (self.num_actions,), "outcome_logits": (num_outcomes,)}
+        shapes |= {"action": self._action_shape}
         for value in values:
             stated, expected = value.shape[1:], shapes.get(value.name, ())
             if len(stated) != len(expected):
@@ -282,7 +289,8 @@ class OnnxModel:
 
     @functools.cached_property
     def _recurrent_session(self) -> Any:
-        session = _session(self.files.recurrent, "recurrent", ["previous_latent", self._edge], *RECURRENT_OUTPUTS)
+        inputs = ["previous_latent", self._edge]
+        session = _session(self.files.recurrent, "recurrent", inputs, *RECURRENT_OUTPUTS, types=self._types)
         about = _describe(session, "recurrent")
         self._require_same([*about.inputs, *about.outputs], "recurrent")
         return session
@@ -391,8 +399,7 @@ class OnnxChance(OnnxModel):
         shapes = {"latent": self.latent_shape, "outcome_logits": (self.num_outcomes,), "value": ()}
         self._afterstate = _Function(session, name, self.latent_shape, "action", shapes)
         shapes = {"latent": self.latent_shape, "policy_logits": (self.num_actions,), "value": (), "reward": ()}
-        told = [value.name for value in self._recurrent_session.get_outputs()]
-        shapes |= {"discount": ()} if "discount" in told else {}
+        shapes |= _told_discount(self._recurrent_session)
         self._chance = _Function(self._recurrent_session, "recurrent", self.latent_shape, "outcome", shapes)
 
     @functools.cached_property
@@ -409,31 +416,90 @@ class OnnxChance(OnnxModel):
         return RecurrentOutput(**({"discount": discount} | self._chance(latent, outcome)))
 
 
+class OnnxVectors(OnnxModel):
+    """A `search.ProposingModel`: as `OnnxModel`, of files whose actions are vectors; onnxruntime runs all of it."""
+
+    _types: Mapping[str, str] = {}
+
+    def __init__(self, files: ModelFiles) -> None:
+        super().__init__(files, kernels=False)
+
+    def _introduce(self) -> None:
+        """Read first what actions are."""
+        self.proposal = _proposal(self.files)
+        self._action_shape = (self.proposal.size,)
+        super()._introduce()
+        if self.num_actions != self.proposal.num_parameters:
+            raise UserError(
+                f"recurrent.onnx must give {self.proposal.num_parameters} parameters for its action vectors; it gives "
+                f"{self.num_actions}. Export it again."
+            )
+        session, latent = self._recurrent_session, self.latent_shape
+        shapes = {"latent": latent, "policy_logits": (self.num_actions,), "value": (), "reward": ()}
+        shapes |= _told_discount(session)
+        self._function = _Function(session, "recurrent", latent, "action", shapes, self._action_shape)
+
+    def recurrent(self, latent: NDArray[np.float32], action: NDArray[Any], /) -> RecurrentOutput:
+        """See `search.ProposingModel`."""
+        discount = np.full(len(action), self.discount, np.float32)
+        return RecurrentOutput(**({"discount": discount} | self._function(latent, action)))
+
+
+def _proposal(files: ModelFiles) -> Proposal:
+    """What the action vectors of these files are."""
+    try:
+        return Proposal.parsed(read_metadata(files.recurrent).get(PROPOSAL, ""))
+    except ValueError as error:
+        raise UserError(
+            f"recurrent.onnx must say in its metadata what actions are: {error}. Export it again."
+        ) from error
+
+
+def _takes_vectors(files: ModelFiles) -> bool:
+    try:
+        return PROPOSAL in read_metadata(files.recurrent)
+    except ValueError:  # which is said where they are loaded
+        return False
+
+
+def _told_discount(session: Any) -> dict[str, tuple[int, ...]]:
+    """The shape of the discount of an edge, if the recurrent function gives it."""
+    return {"discount": ()} if "discount" in [value.name for value in session.get_outputs()] else {}
+
+
 class _Function:
-    """A graph of latents and numbers of edges, for any number of rows at a time, in buffers that grow as needed.
+    """A graph of latents and edges, for any number of rows at a time, in buffers that grow as needed.
 
     Args:
         session: of the graph.
         name: of its file, for messages.
         latent_shape: of `previous_latent`.
-        edge: its other input, int32.
+        edge: its other input, int32, or float32 where it is a vector.
         outputs: shapes of a row.
+        edge_shape: of a row.
     """
 
     def __init__(
-        self, session: Any, name: str, latent_shape: tuple[int, ...], edge: str, outputs: dict[str, tuple[int, ...]]
+        self,
+        session: Any,
+        name: str,
+        latent_shape: tuple[int, ...],
+        edge: str,
+        outputs: dict[str, tuple[int, ...]],
+        edge_shape: tuple[int, ...] = (),
     ) -> None:
-        self._session, self._name, self._edge = session, name, edge
+        self._session, self._name, self._edge, self._edge_shape = session, name, edge, edge_shape
         self._latent_shape, self._shapes = latent_shape, outputs
         self._allocate(0)
 
     def _allocate(self, num_rows: int) -> None:
         inputs = {"previous_latent": np.zeros((num_rows, *self._latent_shape), np.float32)}
-        self._inputs: dict[str, NDArray[Any]] = inputs | {self._edge: np.zeros(num_rows, np.int32)}
+        dtype = np.float32 if self._edge_shape else np.int32
+        self._inputs: dict[str, NDArray[Any]] = inputs | {self._edge: np.zeros((num_rows, *self._edge_shape), dtype)}
         self._outputs = {name: np.zeros((num_rows, *shape), np.float32) for name, shape in self._shapes.items()}
         self._calls: dict[int, tuple[Any, dict[str, NDArray[Any]], dict[str, NDArray[Any]]]] = {}
 
-    def __call__(self, latent: NDArray[np.float32], edge: NDArray[np.int32]) -> dict[str, NDArray[np.float32]]:
+    def __call__(self, latent: NDArray[np.float32], edge: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         """The outputs by name, views that the next call overwrites."""
         count = len(edge)
         if count > len(self._inputs[self._edge]):
@@ -466,9 +532,14 @@ AnyOnnxModel = OnnxModel | OnnxWithChance
 
 
 def onnx_model(files: ModelFiles, earlier: AnyOnnxModel | None = None) -> AnyOnnxModel:
-    """A model for the search, whether its files have chance or not; `earlier` and errors as of `OnnxModel`."""
+    """A model for the search, whatever its files have; `earlier` and errors as of `OnnxModel`.
+
+    Where actions are vectors it is a `search.ProposingModel`, of which `Search` makes a model of candidates.
+    """
     if files.has_chance:
         return OnnxWithChance(files)
+    if _takes_vectors(files):
+        return OnnxVectors(files)
     return OnnxModel(files, earlier=earlier if isinstance(earlier, OnnxModel) else None)
 
 
@@ -633,7 +704,9 @@ def _tensors(values: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(name, f"tensor({kind})") for name, kind in values]
 
 
-def _session(content: bytes, name: str, inputs: list[str], *outputs: list[str]) -> Any:
+def _session(
+    content: bytes, name: str, inputs: list[str], *outputs: list[str], types: Mapping[str, str] = NETWORK_TYPES
+) -> Any:
     """A session of a graph from `inputs` to one of the `outputs`, all `[batch, ...]` of the right element types."""
     session = _make_session(content, name)
     about = _describe(session, name)
@@ -643,7 +716,7 @@ def _session(content: bytes, name: str, inputs: list[str], *outputs: list[str]) 
             f"{name}.onnx must map {inputs} to {wanted}; it maps {_names(about.inputs)} to {_names(about.outputs)}."
         )
     for value in (*about.inputs, *about.outputs):
-        if value.type != f"tensor({NETWORK_TYPES.get(value.name, 'float')})":
+        if value.type != f"tensor({types.get(value.name, 'float')})":
             _refuse_shape(value, name)
         if not value.shape or isinstance(value.shape[0], int):  # one position, or a fixed number of them
             _refuse_shape(value, name)
@@ -661,7 +734,7 @@ def _row_shape(value: _Tensor, network: str, least_rank: int, most_rank: int) ->
 def _refuse_shape(value: _Tensor, network: str) -> NoReturn:
     raise UserError(
         f"{network}.onnx must be a MuZero's: a free batch first, then sizes of at most {LARGEST} numbers in all that "
-        f"both graphs agree on, float (actions int32); its {value.name!r} is {value.type} "
+        f"both graphs agree on, float (actions of a list int32); its {value.name!r} is {value.type} "
         f"{list(value.shape)}"[:LONGEST_REASON]
         + ". Export it again."
     )

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["OnnxGraph", "OnnxNode", "external_tensor", "read_graph"]
+__all__ = ["OnnxGraph", "OnnxNode", "external_tensor", "read_graph", "read_metadata"]
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 FLOAT, INT64 = 1, 7
@@ -75,6 +75,18 @@ def read_graph(content: bytes) -> OnnxGraph:
         return _graph(content)
     except (IndexError, TypeError, ValueError, struct.error) as error:
         raise ValueError(f"not an ONNX model of a plain network: {error!r}") from error
+
+
+def read_metadata(content: bytes) -> dict[str, str]:
+    """What a model's maker noted beside its graph, which is not looked at.
+
+    Raises:
+        ValueError: the bytes are not protobuf as ONNX writes it.
+    """
+    try:
+        return dict(_entry(_message(value)) for field, value in _fields(memoryview(content)) if field == 14)
+    except (IndexError, TypeError, ValueError, struct.error) as error:
+        raise ValueError(f"not an ONNX model: {error!r}") from error
 
 
 def external_tensor(content: bytes) -> str | None:

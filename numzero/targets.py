@@ -18,6 +18,7 @@ from numzero.errors import UserError
 from numzero.frames import FrameStack, seen_at
 from numzero.limits import LARGEST_SIZE, SHARE, at_least, beyond
 from numzero.replay.trajectory import Columns
+from numzero.search.proposals import Proposal
 
 __all__ = ["NO_CHANCE", "UNKNOWN_OUTCOME", "Batch", "Outcomes", "Steps", "TargetConfig", "apply_symmetry"]
 __all__ += ["fill_value_targets", "make_batch"]
@@ -226,6 +227,9 @@ UNKNOWN_OUTCOME = -1
 """In place of an outcome that an encoder is to tell."""
 
 
+NO_CANDIDATES = np.zeros(0, np.float32)
+
+
 class Batch(NamedTuple):
     """B windows of K steps; position k of a row is k steps after the sampled one, step k leads from k to k + 1.
 
@@ -238,8 +242,8 @@ class Batch(NamedTuple):
     Only the first, `[B, 1, *S]`, where nothing looks at the others."""
     observation_mask: _Float32Array
     """`[B, K+1]`, 1 up to the final position."""
-    action: _Int32Array
-    """`[B, K]`; past the end drawn uniformly."""
+    action: npt.NDArray[Any]
+    """`[B, K]` int32, or vectors `[B, K, D]` float32 as networks see them; past the end drawn uniformly."""
     policy_target: _Float32Array
     """`[B, K+1, A]`."""
     policy_mask: _Float32Array
@@ -270,6 +274,8 @@ class Batch(NamedTuple):
     """`[B]` importance weights, as given."""
     slot: _Int64Array
     """`[B]` the sampled positions, as given."""
+    candidates: _Float32Array = NO_CANDIDATES
+    """`[B, K+1, A, D]` the action vectors that the policy target is of; `[0]` where actions are of a list."""
 
 
 def make_batch(
@@ -283,6 +289,7 @@ def make_batch(
     outcomes: Outcomes = NO_CHANCE,
     frames: FrameStack | None = None,
     first_only: bool = False,
+    proposal: Proposal | None = None,
 ) -> Batch:
     """Gather windows of `unroll_steps` steps from the positions `slot` `[B]`; `rng` draws actions past the end.
 
@@ -290,6 +297,7 @@ def make_batch(
     outcomes: what it knows of chance.
     frames: stacks observations; None: they are what the network sees.
     first_only: leaves out the observations behind the sampled ones.
+    proposal: what actions are, if they are vectors.
     """
     final = steps.final_slot[slot][:, None]
     ahead = slot[:, None] + np.arange(unroll_steps + 1)
@@ -297,10 +305,14 @@ def make_batch(
     taken = ahead < final  # [B, K+1], there is a step from here
     known = taken | steps.terminated[slot][:, None]
     step, step_taken = position[:, :-1], taken[:, :-1]  # [B, K]
-    action = steps.columns.action[step]
-    num_actions = steps.columns.policy_target.shape[1]
     past_end = ~step_taken
-    action[past_end] = rng.integers(num_actions, size=np.count_nonzero(past_end), dtype=np.int32)
+    action: npt.NDArray[Any]
+    if proposal is None:
+        action, num_actions = steps.columns.action[step], steps.columns.policy_target.shape[1]
+        action[past_end] = rng.integers(num_actions, size=np.count_nonzero(past_end), dtype=np.int32)
+    else:
+        action = steps.columns.vector[step]  # [B, K, D]
+        action[past_end] = proposal.uniform(rng, (int(np.count_nonzero(past_end)),))
     was_taken = taken.astype(np.float32)
     edge = step if with_discount else step[:, :0]
     discount = steps.columns.discount[edge] * was_taken[:, : edge.shape[1]]
@@ -320,6 +332,7 @@ def make_batch(
         **_of_chance(steps, position, taken, known, outcomes, rng),
         weight=weight,
         slot=slot,
+        candidates=NO_CANDIDATES if proposal is None else steps.columns.candidates[position],
     )
 
 

@@ -147,10 +147,7 @@ BAD_INPUT = {
     "broken settings": ("train AGENTS/broken.toml", "is not TOML"),
     "training an unknown environment": ("train cartpole --run AGENTS/new --set game=CartPole-v7", "'CartPole-v1'"),
     "unknown environment": ("selfplay --env CartPol-v1 --out AGENTS/new", "Did you mean 'CartPole-v1'?"),
-    "continuous actions": (
-        f"selfplay --env {ENVIRONMENTS}:ContinuousActions --out AGENTS/new",
-        "must be a list of actions",
-    ),
+    "actions in words": (f"selfplay --env {ENVIRONMENTS}:SpokenActions --out AGENTS/new", "must be a list of actions"),
     "observations without a size": (
         f"train cartpole --run AGENTS/new --set game={ENVIRONMENTS}:SequenceObservations",
         "observation_space",

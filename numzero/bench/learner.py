@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from numzero.bench.clock import median_times
+from numzero.errors import UserError
 from numzero.frames import FrameStack
 from numzero.games import GameSpec, make_game
 from numzero.replay import Trajectory, Window, layout
@@ -48,6 +49,11 @@ def bench_learner(
     symmetries = seen_symmetries(symmetries, frames)
     settings = msgspec.structs.replace(config.learner, batch_size=batch_size)
     config = msgspec.structs.replace(config, learner=settings)
+    if spec.vectors is not None:
+        raise UserError(
+            f"bench learner needs a preset whose actions are a list; those of {preset} are vectors. Take another.",
+            arguments=("preset",),
+        )
     networks = [make_network(frames.shape, spec.num_actions, config.network, seed=0) for _ in threads]
     learners = [
         Learner(network, msgspec.structs.replace(settings, threads=count), num_updates=10**9)

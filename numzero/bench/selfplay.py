@@ -96,7 +96,8 @@ def bench_selfplay(preset: str, workers: int, seconds: float) -> dict[str, Any]:
     config = load_preset(preset)
     spec = game_spec(config.game)
     shape = FrameStack(spec, config.observation).shape
-    network = make_network(shape, spec.num_actions, config.network, seed=0)
+    proposal = None if spec.vectors is None else spec.vectors.proposal
+    network = make_network(shape, spec.num_actions, config.network, seed=0, proposal=proposal)
     gamma = config.schedule.gamma
     files = Exporter(network, model_discount(spec, gamma)).files(network, 0)
     settings = msgspec.structs.replace(config.selfplay, batch_size=BENCH_GAMES)

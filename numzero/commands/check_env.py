@@ -92,7 +92,7 @@ def _rows(report: EnvironmentReport) -> dict[str, list[str]]:
     if report.spec is not None:
         rows |= _spec_rows(report, report.spec)
     if report.play is not None and report.play.num_steps:
-        rows |= _play_rows(report.play, 0 if report.spec is None else report.spec.num_actions)
+        rows |= _play_rows(report.play, 0 if report.spec is None or report.spec.vectors else report.spec.num_actions)
     if report.run_mb:
         parts = ", ".join(f"{name} {size:,.0f}" for name, size in report.run_mb.items())
         total = f"up to {sum(report.run_mb.values()):,.0f} MB of memory with the preset general: {parts}"
@@ -105,7 +105,7 @@ def _rows(report: EnvironmentReport) -> dict[str, list[str]]:
 
 def _spec_rows(report: EnvironmentReport, spec: GameSpec) -> dict[str, list[str]]:
     """The spaces, and what numzero makes of them."""
-    names = ", ".join(spec.action_names[:MOST_NAMES]) + (", ..." if spec.num_actions > MOST_NAMES else "")
+    names = ", ".join(spec.action_names[:MOST_NAMES]) + (", ..." if len(spec.action_names) > MOST_NAMES else "")
     steps = "of unknown length" if spec.max_steps is None else f"of at most {spec.max_steps} steps"
     return {
         "observation": [
@@ -115,7 +115,7 @@ def _spec_rows(report: EnvironmentReport, spec: GameSpec) -> dict[str, list[str]
         ],
         "actions": [
             *textwrap.wrap(report.action_space, WIDTH),
-            *textwrap.wrap(f"{spec.num_actions}: {names}", WIDTH),
+            *textwrap.wrap(f"{spec.vectors.text if spec.vectors else spec.num_actions}: {names}", WIDTH),
             *textwrap.wrap(spec.legal_rule, WIDTH),
         ],
         "players": [f"{spec.num_players}, in episodes {steps}"],
@@ -124,12 +124,12 @@ def _spec_rows(report: EnvironmentReport, spec: GameSpec) -> dict[str, list[str]
 
 
 def _play_rows(play: PlayFigures, num_actions: int) -> dict[str, list[str]]:
-    """What random play came to."""
+    """What random play came to; num_actions: 0 where actions are vectors."""
     rows = {
         "speed": [
             f"{play.steps_per_second:,.0f} steps and {play.resets_per_second:,.0f} resets a second in one process"
         ],
-        "legal": [f"{play.mean_legal:.1f} of {num_actions} actions on average"],
+        "legal": [f"{play.mean_legal:.1f} of {num_actions} actions on average" if num_actions else "every vector"],
         "observed": [f"numbers from {play.lowest_observed:g} to {play.highest_observed:g}"],
         "rewards": [f"from {play.lowest_reward:g} to {play.highest_reward:g}"],
     }

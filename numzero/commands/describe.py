@@ -17,6 +17,7 @@ from numzero.agent import AgentInfo
 from numzero.commands.display import WIDTH, echo, echo_rows
 from numzero.drawing.words import known_chance
 from numzero.frames import FrameStack
+from numzero.games import GameSpec
 from numzero.text import plain
 
 __all__ = ["describe"]
@@ -43,6 +44,13 @@ def describe(agent: Path, as_json: bool) -> None:
     echo_rows(_rows(info, report))
 
 
+def _actions(spec: GameSpec) -> str:
+    """How many there are, or what vectors they are and how many of these a search looks at."""
+    if spec.vectors is None:
+        return f"{spec.num_actions}"
+    return f"vectors of {spec.vectors.text}, of which {spec.num_actions} are looked at in a position"
+
+
 def _rows(info: AgentInfo, report: dict[str, Any]) -> dict[str, list[str]]:
     """The same for people: lines by subject."""
     spec = info.spec
@@ -57,7 +65,7 @@ def _rows(info: AgentInfo, report: dict[str, Any]) -> dict[str, list[str]]:
             *textwrap.wrap(spec.observation_layout or UNSAID, WIDTH),
             *textwrap.wrap(FrameStack(spec, info.observation).in_words(), WIDTH),
         ],
-        "actions": textwrap.wrap(f"{spec.num_actions}: {', '.join(spec.action_names)}", WIDTH),
+        "actions": textwrap.wrap(f"{_actions(spec)}: {', '.join(spec.action_names)}", WIDTH),
         "legal": textwrap.wrap(spec.legal_rule or UNSAID, WIDTH),
         "players": [f"{spec.num_players}, in episodes {steps}"],
         "chance": textwrap.wrap(known_chance(report["num_outcomes"], spec.num_outcomes, spec.outcome_names), WIDTH),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +92,12 @@ def _play(
 ) -> None:
     """One game; `person` is the player at the keyboard, -1 where the agent plays all."""
 
-    def choose(game: Game, mover: int, decision: Decision) -> int | None:
+    def choose(game: Game, mover: int, decision: Decision) -> Any:
         click.echo(game.render(0))  # a game draws as it likes: it is code, not a file
         if mover == person:
             return _ask(game, decision)
         who = "The agent plays" if game.spec.num_players == 2 else "Action"
-        echo(f"{who} {game.spec.action_names[decision.action]}")
+        echo(f"{who} {game.spec.action_text(decision.action)}")
         return decision.action
 
     def modes() -> list[str]:
@@ -121,10 +122,9 @@ def has_display() -> bool:
     return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
-def _ask(game: Game, decision: Decision) -> int | None:
+def _ask(game: Game, decision: Decision) -> Any:
     """The action a person chooses, or None to leave."""
-    names = game.spec.action_names
-    legal = game.legal()[0]
+    names, legal = game.spec.action_names, game.legal()[0]
     while True:
         answer = click.prompt("Your move (or: hint, agent, quit)", prompt_suffix=" > ").strip()
         if answer in {"quit", "q"} - set(names):
@@ -133,19 +133,28 @@ def _ask(game: Game, decision: Decision) -> int | None:
             return decision.action
         if answer == "hint":
             _hint(game, decision)
-        elif answer in names and legal[names.index(answer)]:
-            return names.index(answer)
+        elif (action := game.spec.read_action(answer)) is not None and (game.spec.vectors or legal[action]):
+            return action
+        elif game.spec.vectors is not None:
+            echo(f"{answer!r} is no action; give {game.spec.vectors.text}, parted by spaces.")
         else:
             echo(f"{answer!r} is not a legal move; legal are {', '.join(np.asarray(names)[legal])}.")
 
 
 def _hint(game: Game, decision: Decision) -> None:
     """What the search thinks of each legal action."""
-    names, outcomes = game.spec.action_names, outcome_names(decision.num_outcomes, game.spec.outcome_names)
-    line = line_in_words(decision.principal_variation, names, outcomes)
+    spec, candidates = game.spec, decision.candidates
+    names: Sequence[str] = spec.action_names
+    if candidates is None:
+        line = line_in_words(
+            decision.principal_variation, names, outcome_names(decision.num_outcomes, spec.outcome_names)
+        )
+    else:
+        names = [spec.action_text(candidate) for candidate in candidates]
+        line = [f"({spec.action_text(action)})" for action in decision.principal_variation]
     echo(f"value {decision.value:+.3f}; expects {' '.join(line)}")
     echo("action  visits       Q  policy")
-    for action in np.flatnonzero(game.legal()[0]):
+    for action in np.flatnonzero(game.legal()[0]).tolist() if candidates is None else range(len(names)):
         q = decision.q_values[action]
         shown = "      -" if np.isnan(q) else f"{q:+7.3f}"
         echo(f"{names[action]:>6}  {decision.visit_counts[action]:6d} {shown}  {decision.policy[action]:6.3f}")

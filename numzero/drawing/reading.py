@@ -5,7 +5,7 @@ Knows where a search keeps what is shown of a node; knows nothing of how it is s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ __all__ = ["read_tree"]
 def read_tree(
     tree: Tree,
     row: int,
-    names: Sequence[str],
+    names: Sequence[str] | Callable[[int], Sequence[str]],
     line: Sequence[int],
     *,
     depth: int,
@@ -32,7 +32,7 @@ def read_tree(
     Args:
         tree: a finished search.
         row: which of its B trees.
-        names: `[A]` what the actions are called.
+        names: `[A]` what the actions are called; a function of the node where they have others in each.
         line: what the search expects, from the root, actions and outcomes of chance; marked as principal.
         depth: children are shown of nodes fewer than this many edges below the root.
         num_children: of each node at most this many: the most visited, of equals the one on the line, then the lowest
@@ -45,7 +45,7 @@ def read_tree(
     def read(node: int, name: str, level: int, principal: bool) -> Node:
         expected = line[level] if principal and level < len(line) else None
         is_chance = bool(outcomes) and level % 2 == 1
-        called = outcomes if is_chance else names
+        called = outcomes if is_chance else names(node) if callable(names) else names
         tried, untried = _order(tree, row, node, index[node], expected)
         order = tried + untried
         shown = order[:num_children] if level < depth else []

@@ -20,7 +20,7 @@ from numzero.agent import AgentInfo, agent_files
 from numzero.errors import UserError
 from numzero.frames import FrameStack, History
 from numzero.games import GameSpec, Trust, make_game, trusted_name
-from numzero.inference import ModelFiles, OnnxSearch, onnx_model
+from numzero.inference import AGENT_GRAPH, ModelFiles, OnnxSearch, onnx_model
 from numzero.search import Search, sample_action
 
 __all__ = ["GOLDEN_FILE", "Position", "agent_graph", "golden_cases", "numba_search", "play_positions"]
@@ -50,8 +50,13 @@ def agent_graph(info: AgentInfo, model: ModelFiles, *, with_margin: bool = False
     """The content of `agent.onnx`, which says of itself what `agent.json` says.
 
     Raises:
-        UserError: onnx is not installed.
+        UserError: onnx is not installed, or actions are vectors.
     """
+    if info.spec.vectors is not None:
+        raise UserError(
+            f"{AGENT_GRAPH}, an agent in one file, needs a list of actions; those of {info.spec.name} are vectors. Its "
+            "folder is all that Agent.load and the other commands need: copy that."
+        )
     try:
         from numzero.graphs.search_graph import max_simulations, search_graph  # onnx, which all else does without
     except ModuleNotFoundError as error:

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from numzero.games.base import (
     STAY,
+    ActionSpec,
+    Box,
+    Discrete,
+    Factored,
     Game,
     GameSpec,
     ObservationPart,
@@ -38,7 +42,11 @@ from numzero.games.trust import Trust, trusted_address, trusted_code, trusted_na
 
 __all__ = [
     "STAY",
+    "ActionSpec",
+    "Box",
+    "Discrete",
     "EnvironmentReport",
+    "Factored",
     "Finding",
     "Game",
     "GameContractError",

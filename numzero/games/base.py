@@ -6,17 +6,22 @@ Knows shapes, dtypes and whose view numbers are seen from; knows no rules, no en
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
+from numzero.games.actions import ActionSpec, Box, Discrete, Factored, require_vectors
 from numzero.limits import beyond, whole
 
 __all__ = [
     "STAY",
+    "ActionSpec",
+    "Box",
+    "Discrete",
+    "Factored",
     "Game",
     "GameSpec",
     "ObservationPart",
@@ -35,9 +40,12 @@ __all__ = [
 ]
 
 STAY = -1
-"""In place of an action: this copy, running or finished, stays as it is; reward 0, neither terminated nor truncated."""
+"""In place of an action: this copy, running or finished, stays as it is; reward 0, neither terminated nor truncated.
+Where actions are vectors, a row of NaN is."""
 
 
+LISTED = Discrete()
+"""Actions are a list."""
 MOST_ACTIONS = 2**20
 MOST_OUTCOMES = 2**16
 MOST_NUMBERS = 2**28
@@ -97,7 +105,8 @@ class GameSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What `make_game` accepts: "tictactoe", "CartPole-v1", "package.module:Class"."""
 
     num_actions: int
-    """How many actions there are, legal or not; actions are 0 .. num_actions - 1."""
+    """How many actions there are, legal or not; actions are 0 .. num_actions - 1. Where they are vectors, 1 of a game,
+    and in runs and agents K: as many as are looked at in a position."""
 
     observation_shape: tuple[int, ...]
     """The shape O of one observation, without the batch."""
@@ -112,7 +121,7 @@ class GameSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Steps of the longest episode; None where nobody knows."""
 
     action_names: tuple[str, ...]
-    """One short distinct name for each action, as a person would type it."""
+    """One short distinct name for each action, as a person would type it; of vectors, for each of their numbers."""
 
     observation_layout: str = ""
     """What the numbers of an observation mean, in words, so that an app can fill one; agents made before it have ""."""
@@ -140,6 +149,39 @@ class GameSpec(msgspec.Struct, frozen=True, kw_only=True):
     outcome_names: tuple[str, ...] = ()
     """One short distinct name for each outcome, for people; nothing where numbers do."""
 
+    actions: ActionSpec = LISTED
+    """What an action is: a number of a list, or a vector of numbers (`Box`) or of choices (`Factored`)."""
+
+    @property
+    def vectors(self) -> Box | Factored | None:
+        """What actions are, if they are vectors."""
+        return None if isinstance(self.actions, Discrete) else self.actions
+
+    @property
+    def action_size(self) -> int:
+        """D, the numbers of an action vector; 0 where actions are numbers of a list."""
+        return 0 if self.vectors is None else self.vectors.proposal.size
+
+    def action_text(self, action: Any) -> str:
+        """An action in words, for people: its name, or the numbers of a vector `[D]` under theirs."""
+        if self.vectors is None:
+            return self.action_names[int(action)]
+        return " ".join(f"{name} {value:.4g}" for name, value in zip(self.action_names, action, strict=True))
+
+    def read_action(self, text: str) -> Any:
+        """What a person typed: a name, or the numbers of a vector, parted by / or spaces; None where it is neither."""
+        if self.vectors is None:
+            return self.action_names.index(text) if text in self.action_names else None
+        try:
+            action = np.array([float(number) for number in text.replace("/", " ").split()], np.float32)
+        except ValueError:
+            return None
+        return action if action.shape == (self.action_size,) and not self.vectors.refusal(action[None]) else None
+
+    def with_candidates(self, count: int) -> GameSpec:
+        """What trees see: where actions are vectors, `count` candidates in place of a list of actions."""
+        return self if self.vectors is None else msgspec.structs.replace(self, num_actions=count)
+
 
 def spec_problems(spec: GameSpec) -> list[str]:
     """All in which a spec that a file gave cannot be a game's, one sentence each."""
@@ -155,8 +197,9 @@ def spec_problems(spec: GameSpec) -> list[str]:
             f"spec.observation_shape must have up to {MOST_DIMENSIONS} sizes, none negative, of up to "
             f"{MOST_NUMBERS:,} numbers together; got {str(shape[:MOST_DIMENSIONS])[:80]}."
         )
-    if len(spec.action_names) != spec.num_actions:
-        problems.append(f"spec.action_names must name {spec.num_actions} actions; got {len(spec.action_names)}.")
+    problems += [] if spec.vectors is None else spec.vectors.problems()
+    if len(spec.action_names) != (named := spec.action_size or spec.num_actions):
+        problems.append(f"spec.action_names must name {named} actions; got {len(spec.action_names)}.")
     if len(spec.outcome_names) not in (0, spec.num_outcomes):
         problems.append(f"spec.outcome_names must name {spec.num_outcomes} outcomes; got {len(spec.outcome_names)}.")
     if not problems and not parts_fit(spec):
@@ -254,18 +297,22 @@ class Game(Protocol):
         ...
 
     def legal(self) -> NDArray[np.bool_]:
-        """`[B, A]` bool: which actions may be played; at least one in a running copy, or none in a finished one."""
+        """`[B, A]` bool: which actions may be played; at least one in a running copy, or none in a finished one.
+
+        `[B, 1]` where actions are vectors, of which all may be played: whether the copy is running.
+        """
         ...
 
     def to_play(self) -> NDArray[np.int8]:
         """`[B]` int8: whose move it is, 0 or 1; always 0 where there is one player."""
         ...
 
-    def step(self, action: NDArray[np.int32]) -> StepResult:
+    def step(self, action: NDArray[Any]) -> StepResult:
         """Play one action in every copy, or none where it is STAY.
 
         Args:
-          action: `[B]` int32, each legal in its copy, or STAY.
+          action: `[B]` int32, each legal in its copy, or STAY; where actions are vectors `[B, D]` float32, in the
+            environment's own units, a row of NaN in place of STAY.
 
         Returns:
           Rewards and how episodes ended, all `[B]`.
@@ -347,17 +394,21 @@ def require_mask(which: NDArray[np.bool_], batch_size: int) -> None:
         )
 
 
-def require_legal(action: NDArray[np.int32], legal: NDArray[np.bool_], name: str) -> None:
+def require_legal(action: NDArray[Any], legal: NDArray[np.bool_], name: str, actions: ActionSpec = LISTED) -> None:
     """Refuse actions that cannot be played, before anything has moved.
 
     Args:
-      action: `[B]` integers; STAY is always possible.
+      action: `[B]` integers; STAY is always possible. Vectors: see `require_vectors`.
       legal: `[B, A]` bool; no action at all marks a copy that is not running.
       name: the game, for the message.
+      actions: what they are.
 
     Raises:
       UserError: the shape or dtype is wrong, a copy is not running, or an action is not legal in its copy.
     """
+    if not isinstance(actions, Discrete):
+        require_vectors(action, actions, legal[:, 0], name)
+        return
     rows, num_actions = legal.shape
     if action.shape != (rows,) or not np.issubdtype(action.dtype, np.integer):
         raise UserError(

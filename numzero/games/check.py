@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
+from numzero.games.actions import staying
 from numzero.games.base import MOST_OUTCOMES, STAY, Game, GameSpec, Placeable, StepResult, Symmetries, parts_fit
 from numzero.games.turns import require_alternation
 
@@ -39,7 +40,7 @@ class _View(NamedTuple):
 class _Move(NamedTuple):
     """One step of a recorded play."""
 
-    action: NDArray[np.int32]  # [B]
+    action: NDArray[Any]  # [B], or vectors [B, D]
     result: StepResult
     after: _View  # before any reset
     restarted: NDArray[np.bool_]  # [B] reset after the step
@@ -111,7 +112,16 @@ def _check_spec(game: Game) -> None:
         (spec.num_players == 2 or spec.turns == "alternate", "turns can vary between two players only", spec.turns),
         (0 <= spec.num_outcomes <= MOST_OUTCOMES, f"num_outcomes must be 0 to {MOST_OUTCOMES:,}", spec.num_outcomes),
         (spec.max_steps is None or spec.max_steps >= 1, "max_steps must be None or at least 1", spec.max_steps),
-        (len(names) == len(set(names)) == spec.num_actions, "action_names must name each action once", names),
+        (
+            len(names) == len(set(names)) == (spec.action_size or spec.num_actions),
+            "action_names must name each action, or each number of an action vector, once",
+            names,
+        ),
+        (
+            spec.vectors is None or (spec.num_actions == 1 and not spec.vectors.problems()),
+            "actions that are vectors must have spaces, and num_actions of 1",
+            (spec.actions, spec.num_actions),
+        ),
         (all(name.strip() for name in names), "action_names must not be empty", names),
         (
             len(set(spec.outcome_names)) == len(spec.outcome_names)
@@ -147,7 +157,7 @@ def _play(game: Game, seed: int, num_steps: int) -> _Record:
     moves: list[_Move] = []
     lengths = np.zeros(game.batch_size, np.int64)
     for step in range(1, num_steps + 1):
-        action = _draw_actions(shown.legal, choice)
+        action = _draw_actions(game, shown.legal, choice)
         result = _step(game, action, step)
         ended = result.terminated | result.truncated
         lengths += 1
@@ -167,8 +177,10 @@ def _play(game: Game, seed: int, num_steps: int) -> _Record:
     return _Record(seed, start, moves)
 
 
-def _draw_actions(legal: NDArray[np.bool_], choice: np.random.Generator) -> NDArray[np.int32]:
-    """`[B]` int32, each uniform among the legal ones."""
+def _draw_actions(game: Game, legal: NDArray[np.bool_], choice: np.random.Generator) -> NDArray[Any]:
+    """`[B]` int32, or vectors `[B, D]`, each uniform among the legal ones."""
+    if (vectors := game.spec.vectors) is not None:
+        return vectors.in_units(vectors.proposal.uniform(choice, (game.batch_size,)))
     chances = np.where(legal, choice.random(legal.shape), -1.0)
     return np.asarray(chances.argmax(axis=1), np.int32)
 
@@ -218,7 +230,7 @@ def _look(game: Game, step: int, running: NDArray[np.bool_]) -> _View:
     return view
 
 
-def _step(game: Game, action: NDArray[np.int32], step: int) -> StepResult:
+def _step(game: Game, action: NDArray[Any], step: int) -> StepResult:
     """A copy of what one step brought, checked."""
     result = game.step(action.copy())
     if not isinstance(result, StepResult):
@@ -270,7 +282,7 @@ def _check_length(game: Game, step: int, lengths: NDArray[np.int64], ended: NDAr
 
 def _check_stay(game: Game, step: int, before: _View) -> None:
     """A step of STAY alone must bring nothing and move nothing, finished copies included."""
-    result = _step(game, np.full(game.batch_size, STAY, np.int32), step)
+    result = _step(game, staying(game.spec.actions, game.batch_size), step)
     moved = _differing(before, _View(game.observation(), game.legal(), game.to_play()))
     brought = [field for field, array in result._asdict().items() if array is not None and array.any()]
     if moved or brought:
@@ -278,10 +290,12 @@ def _check_stay(game: Game, step: int, before: _View) -> None:
         _fail(game, step, rule, f"another {', '.join(moved + brought)}", "Skip copies whose action is STAY.")
 
 
-def _check_refusal(game: Game, step: int, action: NDArray[np.int32], after: _View) -> None:
+def _check_refusal(game: Game, step: int, action: NDArray[Any], after: _View) -> None:
     """Stepping a batch with a finished copy must raise a ValueError and move nothing."""
+    if game.spec.vectors is None:
+        action = np.where(after.legal.any(axis=1), after.legal.argmax(axis=1), action).astype(np.int32)
     try:
-        game.step(np.where(after.legal.any(axis=1), after.legal.argmax(axis=1), action).astype(np.int32))
+        game.step(action)
     except ValueError:
         if not _differing(after, _View(game.observation(), game.legal(), game.to_play())):
             return
@@ -371,7 +385,7 @@ def _check_placing(game: Game, record: _Record) -> None:
     for step, (position, move) in enumerate(zip(positions[:-1], record.moves, strict=True), 1):
         game.place(everyone, np.roll(position, 1, axis=0))
         _require_same(game, step, _look(game, step, everyone), _rolled(shown), _PLACED)
-        result = _step(game, np.roll(move.action, 1), step)
+        result = _step(game, np.roll(move.action, 1, axis=0), step)
         _require_same(game, step, result, _rolled(move.result), _PLACED)
         after = _look(game, step, ~(result.terminated | result.truncated))
         _require_same(game, step, after, _rolled(move.after), _PLACED)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
+from numzero.games.actions import moved
 from numzero.games.base import STAY, Game, GameSpec, Placeable, PlaysRandomly, StepResult, Symmetries
 
 __all__ = ["ReplayableGame"]
@@ -37,6 +38,8 @@ class _Entry(NamedTuple):
     """State of the generator before it, as JSON, where it had one."""
     positions: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)
     """`[B, S]` of a placing."""
+    vectors: NDArray[np.float32] = np.zeros((0, 0), np.float32)
+    """`[B, D]` of moves that are vectors; the argument then says which copies moved, by 0, and which stayed."""
 
 
 class ReplayableGame:
@@ -83,10 +86,14 @@ class ReplayableGame:
             self._log.popleft()
             self._dropped += 1
 
-    def step(self, action: NDArray[np.int32]) -> StepResult:
+    def step(self, action: NDArray[Any]) -> StepResult:
         """See `Game`."""
         result = self._game.step(action)
-        self._log.append(_Entry(_MOVES, action.astype(np.int32)))
+        if self.spec.vectors is None:
+            self._log.append(_Entry(_MOVES, action.astype(np.int32)))
+        else:
+            choice = np.where(moved(action), 0, STAY)
+            self._log.append(_Entry(_MOVES, choice, vectors=action.astype(np.float32)))
         return result
 
     def _play_randomly(self, num_moves: NDArray[np.int64], rng: np.random.Generator) -> None:
@@ -127,6 +134,7 @@ class ReplayableGame:
             "kinds": np.array([entry.kind for entry in self._log], np.int8),
             "arguments": np.array([entry.argument for entry in self._log], np.int64).reshape(-1, self.batch_size),
             "generators": np.array([entry.rng for entry in self._log if entry.kind in (_RESET, _RANDOM)], np.str_),
+            "vectors": np.array([entry.vectors for entry in self._log if len(entry.vectors)], np.float32),
             "positions": np.array([entry.positions for entry in self._log if entry.kind == _PLACED], np.uint8),
             "began": self._began - self._dropped,
             "observation": self.observation().copy(),
@@ -157,6 +165,7 @@ class ReplayableGame:
         self._dropped = 0
         self._began = state["began"].copy()
         generators, positions = iter(state["generators"].tolist()), iter(state["positions"])
+        vectors = iter(state.get("vectors", ()))
         for number, (kind, argument) in enumerate(zip(state["kinds"].tolist(), state["arguments"], strict=True)):
             entry = _Entry(kind, argument)
             if kind in (_RESET, _PLACED):
@@ -165,11 +174,13 @@ class ReplayableGame:
                 entry = entry._replace(rng=next(generators))
             elif kind == _PLACED:
                 entry = entry._replace(positions=next(positions))
+            elif self.spec.vectors is not None:
+                entry = entry._replace(vectors=next(vectors))
             self._log.append(entry)
             if kind == _MOVES:
                 action = np.where(self._began < number, argument, STAY).astype(np.int32)
                 action[~self._game.legal().any(axis=1)] = STAY  # an episode that went another way has ended early
-                self._game.step(action)
+                self._game.step(action if self.spec.vectors is None else _moving(entry.vectors, action))
             else:
                 self._again(entry)
             if number % YIELD_ENTRIES == 0:
@@ -191,3 +202,8 @@ class ReplayableGame:
             if not 0 <= entry.argument.min() <= entry.argument.max() <= MOST_RANDOM_MOVES:
                 raise UserError(f"random moves in the log of a game must be 0 to {MOST_RANDOM_MOVES:,}.")
             game.play_randomly(entry.argument, rng)
+
+
+def _moving(vectors: NDArray[np.float32], action: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Vectors `[B, D]`, of which those stay whose action is STAY."""
+    return np.where(action[:, None] == STAY, np.float32(np.nan), vectors)

@@ -5,10 +5,13 @@ Knows a spec; an environment of somebody else may hang or crash, and then takes 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.games.base import STAY, GameSpec, StepResult
+from numzero.games.actions import moved
+from numzero.games.base import GameSpec, StepResult
 
 __all__ = ["StillGame"]
 
@@ -45,10 +48,10 @@ class StillGame:
         """`[B]` the one, then the other, of two players."""
         return self._to_play
 
-    def step(self, action: NDArray[np.int32]) -> StepResult:
+    def step(self, action: NDArray[Any]) -> StepResult:
         """Brings nothing, but the other player's turn."""
         if self.spec.num_players == 2:
-            self._to_play[action != STAY] ^= 1
+            self._to_play[moved(action)] ^= 1
         nothing = np.zeros(self.batch_size, np.bool_)
         outcome = np.zeros(self.batch_size, np.int32) if self.spec.num_outcomes else None
         return StepResult(np.zeros(self.batch_size, np.float32), nothing, nothing, outcome)

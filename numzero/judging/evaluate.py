@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from numzero.agent import Agent
 from numzero.errors import CopyRefused, UserError
-from numzero.games import STAY, Game, GameSpec, RatesPlay, Solved, Trust, make_game, trusted_name
+from numzero.games import Game, GameSpec, RatesPlay, Solved, Trust, make_game, trusted_name
+from numzero.games.actions import staying
 from numzero.games.turns import for_first_player
 from numzero.judging.measures import evaluation_score, points_interval
 from numzero.judging.opponents import AgentPlayer, OpenSpielPlayer, Player, RandomPlayer, Remembers, RolloutPlayer
@@ -235,7 +236,7 @@ def play_together(
     remembering = _begin(players, size)
     while playing.any() and num_moves < limit:
         to_play = game.to_play().copy()
-        action = np.full(size, STAY, np.int32)
+        action = staying(game.spec.actions, size)
         for side, player in enumerate(players):
             if (mine := playing & (to_play == side)).any():
                 mover = RandomPlayer() if num_moves < opening_moves else player

@@ -135,7 +135,7 @@ class GtpEngine:
                 return "PASS"
             raise _Failure("the game is over" if not self._game.legal().any() else "it is the other's turn")
         seen = self._history.stack(self._game.observation())[0]
-        action = self._agent.act(seen, self._game.legal()[0], simulations=self._simulations).action
+        action: int = self._agent.act(seen, self._game.legal()[0], simulations=self._simulations).action
         self._move(action)
         return self._game.spec.action_names[action].upper()
 

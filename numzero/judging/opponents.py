@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +42,8 @@ LONGEST_NUMBER = 10
 class Player(Protocol):
     """Chooses a move in each copy of a batch."""
 
-    def choose(self, game: Game, rng: np.random.Generator) -> NDArray[np.int32]:
-        """`[B]` one legal action per running copy, or RESIGN of `programs`; anything in a finished one."""
+    def choose(self, game: Game, rng: np.random.Generator) -> NDArray[Any]:
+        """`[B]`, or vectors `[B, D]`: one legal action per running copy, or RESIGN of `programs`; else anything."""
         ...
 
 
@@ -55,7 +55,7 @@ class Remembers(Protocol):
         """So many new games begin."""
         ...
 
-    def advance(self, game: Game, action: NDArray[np.int32]) -> None:
+    def advance(self, game: Game, action: NDArray[Any]) -> None:
         """`action` `[B]`, STAY in some copies, is about to be played, whoever chose it."""
         ...
 
@@ -63,8 +63,10 @@ class Remembers(Protocol):
 class RandomPlayer:
     """Plays uniformly."""
 
-    def choose(self, game: Game, rng: np.random.Generator) -> NDArray[np.int32]:
+    def choose(self, game: Game, rng: np.random.Generator) -> NDArray[Any]:
         """See `Player`."""
+        if (vectors := game.spec.vectors) is not None:
+            return vectors.in_units(vectors.proposal.uniform(rng, (game.batch_size,)))
         return sample_action(_open(game.legal()).astype(np.float32), 1.0, rng)
 
 
@@ -147,15 +149,16 @@ class AgentPlayer:
         """See `Remembers`."""
         self._history = self.agent.history(batch_size)
 
-    def advance(self, game: Game, action: NDArray[np.int32]) -> None:
+    def advance(self, game: Game, action: NDArray[Any]) -> None:
         """See `Remembers`."""
         self._history.advance(game.observation(), action)
 
-    def choose(self, game: Game, rng: np.random.Generator) -> NDArray[np.int32]:
+    def choose(self, game: Game, rng: np.random.Generator) -> NDArray[Any]:
         """See `Player`."""
         del rng
         seen = self._history.stack(game.observation())
-        return self.agent.act_batch(seen, _open(game.legal()), simulations=self._simulations).action
+        legal = None if game.spec.vectors is not None else _open(game.legal())
+        return self.agent.act_batch(seen, legal, simulations=self._simulations).action
 
 
 def _open(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -6,6 +6,7 @@ Knows turns and rewards; knows nothing of who chooses, nor of what is shown.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ __all__ = ["play_episode"]
 def play_episode(
     agent: Agent,
     game: Game,
-    choose: Callable[[int, Decision], int | None],
+    choose: Callable[[int, Decision], Any],
     rng: np.random.Generator,
     *,
     simulations: int | None = None,
@@ -46,10 +47,11 @@ def play_episode(
     while not ended and steps != max_steps:
         mover = int(game.to_play()[0])
         seen = history.stack(game.observation())[0]
-        action = choose(mover, agent.act(seen, game.legal()[0], simulations=simulations))
+        legal = game.legal()[0] if game.spec.vectors is None else None
+        action = choose(mover, agent.act(seen, legal, simulations=simulations))
         if action is None:
             return None
-        played = np.array([action], np.int32)
+        played = np.array([action], np.int32 if game.spec.vectors is None else np.float32)
         history.advance(game.observation(), played)
         step = game.step(played)
         if step.outcome is not None:

@@ -5,8 +5,9 @@ Knows the way to a position and how its tree is read out; knows nothing of how i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +18,8 @@ from numzero.drawing.trees import Node
 from numzero.drawing.words import line_in_words, outcome_names
 from numzero.errors import UserError
 from numzero.frames import History
-from numzero.games import Game, Trust, make_game, trusted_name
-from numzero.search import principal_variation
+from numzero.games import Game, GameSpec, Trust, make_game, trusted_name
+from numzero.search import SearchResult, expected_vectors, principal_variation
 
 __all__ = ["Sight", "look"]
 
@@ -63,9 +64,17 @@ def look(
     with closing(make_game(trusted_name(spec.name, "the agent", trust), 1)) as game:
         history = agent.history(1)
         _play(game, history, moves, seed)
-        result = agent.search(history.stack(game.observation()), game.legal(), simulations=simulations)
+        legal = game.legal() if spec.vectors is None else None
+        result = agent.search(history.stack(game.observation()), legal, simulations=simulations)
         line = principal_variation(result.tree, 0, int(result.action[0]))
-        names, outcomes = game.spec.action_names, outcome_names(agent.num_outcomes, spec.outcome_names)
+        outcomes = outcome_names(agent.num_outcomes, spec.outcome_names)
+        names: Sequence[str] | Callable[[int], Sequence[str]] = game.spec.action_names
+        if spec.vectors is None:
+            expected = line_in_words(line, game.spec.action_names, outcomes)
+        else:
+            names = partial(_vector_names, spec, result)
+            units = [spec.vectors.in_units(vector) for vector in expected_vectors(result, 0, line[0])]
+            expected = [spec.action_text(vector) for vector in units]
         found = {
             "game": spec.name,
             "moves": list(moves),
@@ -74,12 +83,21 @@ def look(
             "player": int(game.to_play()[0]),
             "rule": agent.info.search.rule,
             "simulations": result.num_simulations,
-            "action": names[line[0]],
+            "action": expected[0],
             "value": float(result.root_value[0]),
-            "principal_variation": line_in_words(line, names, outcomes),
+            "principal_variation": expected,
         }
         limits = {"depth": depth, "num_children": num_children}
         return Sight(found, read_tree(result.tree, 0, names, line, outcomes=outcomes, **limits), spec.num_players)
+
+
+def _vector_names(spec: GameSpec, result: SearchResult, node: int) -> list[str]:
+    """What the candidates of a node are called."""
+    assert spec.vectors is not None, "actions are numbers of a list"
+    assert result.candidates is not None, "the networks propose vectors"
+    latent = result.tree.latent[0, node]
+    candidates = latent[len(latent) - result.candidates[0].size :].reshape(result.candidates.shape[1:])
+    return [spec.action_text(vector) for vector in spec.vectors.in_units(candidates)]
 
 
 def _play(game: Game, history: History, moves: Sequence[str], seed: int) -> None:
@@ -99,14 +117,20 @@ def _play(game: Game, history: History, moves: Sequence[str], seed: int) -> None
 
 def _step(game: Game, history: History, number: int, move: str) -> bool:
     """Make one move; whether the game is over then."""
-    names, legal = game.spec.action_names, game.legal()[0]
-    if move not in names or not legal[names.index(move)]:
+    spec, names, legal = game.spec, game.spec.action_names, game.legal()[0]
+    choice = spec.read_action(move)
+    if spec.vectors is not None and choice is None:
+        raise UserError(
+            f"moves must be vectors of {spec.vectors.text}, their numbers parted by /; move {number} is {move!r}.",
+            arguments=("moves",),
+        )
+    if choice is None or (spec.vectors is None and not legal[choice]):
         raise UserError(
             f"moves must be legal one after the other; move {number}, {move!r}, is not one of the legal ones in "
             f"{game.spec.name}: {', '.join(np.asarray(names)[legal])}.",
             arguments=("moves",),
         )
-    action = np.array([names.index(move)], np.int32)
+    action = np.array([choice], np.int32 if spec.vectors is None else np.float32)
     history.advance(game.observation(), action)
     step = game.step(action)
     return bool(step.terminated[0] | step.truncated[0])

@@ -9,6 +9,8 @@ outcomes `[batch]` int32. Scalars are decoded inside.
 - With chance there is a third, `afterstate.onnx`: previous_latent and action to latent, outcome_logits, value, those of
   the afterstate, its value seen from the player who acted. `recurrent.onnx` then takes, in place of an action, an
   `outcome` beside the latent of an afterstate; its reward and discount are those of action and outcome together.
+- Where actions are vectors, `action` is `[batch, D]` float32, `policy_logits` are the parameters of their distribution,
+  and `proposal` in the metadata of `recurrent.onnx` says which; see `search.proposals`.
 """
 
 from __future__ import annotations
@@ -24,13 +26,14 @@ from numpy.typing import NDArray
 from numzero.errors import UserError
 from numzero.graphs.formulas import FLOAT, INT32, Value
 from numzero.graphs.weights import model_bytes, replace_weights
-from numzero.inference import ModelFiles, OnnxChance, OnnxModel
+from numzero.inference import PROPOSAL, ModelFiles, OnnxChance, OnnxModel, OnnxVectors
 from numzero.networks.config import NetworkConfig
 from numzero.networks.heads import Heads
 from numzero.networks.layers import NetworkGraph, NoNodesError
 from numzero.networks.network import MuZeroNetwork, make_network
 from numzero.networks.traced import TRACED_PREFIX, traced_graphs
 from numzero.networks.trials import MAGNITUDES, TRIAL_SCALES, random_weights
+from numzero.search import Proposal
 
 __all__ = ["Exporter", "NonFiniteWeightsError", "ParityError", "check_parity", "parity_with", "require_finite"]
 
@@ -105,6 +108,8 @@ class Exporter:
     def _with_weights(self, network: MuZeroNetwork, version: int) -> ModelFiles:
         weights = {self._prefix + name: tensor.detach().numpy() for name, tensor in network.stored().items()}
         metadata = {"discount": repr(self._discount), "model_version": str(version)}
+        if network.proposal is not None:
+            metadata[PROPOSAL] = network.proposal.text
         if (unit := network.scalars.reward_unit) != 1.0:
             metadata["reward_unit"] = repr(unit)
         return ModelFiles(*(replace_weights(template, weights, metadata) for template in self._template if template))
@@ -121,8 +126,15 @@ def _recurrent_graph(network: MuZeroNetwork, discount: float) -> onnx.ModelProto
     graph = NetworkGraph(network)
     previous = graph.input("previous_latent", FLOAT, ["batch", *network.latent_shape])
     dynamics, edge = (network.dynamics, "action") if network.chance is None else (network.chance.dynamics, "outcome")
-    latent = dynamics.emit(graph, previous, graph.input(edge, INT32, ["batch"]))
+    latent = dynamics.emit(graph, previous, _edge_input(network, graph, edge))
     return graph.finish("recurrent", _outputs(network, graph, latent, after_step=True), {"discount": repr(discount)})
+
+
+def _edge_input(network: MuZeroNetwork, graph: NetworkGraph, edge: str) -> Value:
+    """What the recurrent function takes beside a latent: numbers of actions or outcomes, or action vectors."""
+    if network.proposal is None:
+        return graph.input(edge, INT32, ["batch"])
+    return graph.input(edge, FLOAT, ["batch", network.proposal.size])
 
 
 def _afterstate_graph(network: MuZeroNetwork) -> onnx.ModelProto:
@@ -172,8 +184,12 @@ def check_parity(network: MuZeroNetwork, files: ModelFiles, *, num_rows: int = N
     Raises:
         ParityError: it is above `PARITY_TOLERANCE`.
     """
-    model = OnnxChance(files) if files.has_chance else OnnxModel(files, kernels=False)
     observation, action, outcome = _trial_inputs(network, num_rows)
+    model: OnnxModel | OnnxVectors
+    if network.proposal is not None:
+        model = OnnxVectors(files)
+    else:
+        model = OnnxChance(files) if files.has_chance else OnnxModel(files, kernels=False)
     root = model.initial(observation)
     latent = network.represent(torch.from_numpy(observation))
     differences = _differences(network, root._asdict(), latent, network.predict(latent))
@@ -203,15 +219,17 @@ def parity_with(
     learned: Mapping[str, NDArray[Any]] | None = None,
     kinds: NDArray[np.str_] | None = None,
     num_known: int = 0,
+    proposal: Proposal | None = None,
 ) -> float:
     """As `check_parity`, of the network whose parameters are `parameters`, flat and in torch's order.
 
-    `learned`: what it knows of numbers, as `MuZeroNetwork.learned` gives it; `kinds`, `num_known`: see `make_network`.
+    `learned`: what it knows of numbers, as `MuZeroNetwork.learned` gives it; `kinds`, `num_known`, `proposal`: see
+    `make_network`.
 
     Raises:
         ParityError: they differ, or the network that `config` makes has another number of parameters.
     """
-    network = make_network(observation_shape, num_actions, config, 0, turn_gamma, kinds, num_known)
+    network = make_network(observation_shape, num_actions, config, 0, turn_gamma, kinds, num_known, proposal)
     if (count := sum(parameter.numel() for parameter in network.parameters())) != parameters.size:
         raise ParityError(f"the settings make {count} parameters; there are {parameters.size}.")
     torch.nn.utils.vector_to_parameters(torch.from_numpy(parameters), network.parameters())
@@ -219,17 +237,17 @@ def parity_with(
     return check_parity(network, files)
 
 
-def _trial_inputs(
-    network: MuZeroNetwork, num_rows: int
-) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int32]]:
+def _trial_inputs(network: MuZeroNetwork, num_rows: int) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.int32]]:
     """Random observations, of several sizes, actions, and outcomes, all 0 where there is no chance."""
     rng = np.random.default_rng(0)
     observation = rng.normal(size=(num_rows, *network.observation_shape))
     rows = np.resize(MAGNITUDES, num_rows).reshape(-1, *[1] * len(network.observation_shape))
-    action = rng.integers(network.num_actions, size=num_rows)
+    action: NDArray[Any] = rng.integers(network.num_actions, size=num_rows).astype(np.int32)
+    if network.proposal is not None:
+        action = network.proposal.uniform(rng, (num_rows,))
     outcome = rng.integers(max(1, network.num_outcomes), size=num_rows)
     typical = network.inputs.typical(torch.from_numpy((observation * rows).astype(np.float32)))
-    return typical.numpy(), action.astype(np.int32), outcome.astype(np.int32)
+    return typical.numpy(), action, outcome.astype(np.int32)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, cast
 
+import numpy as np
 import torch
 
 from numzero.networks.by_hand import Linear, Stage, backward, forward, sum_rows, write_gradients
@@ -20,6 +21,7 @@ from numzero.networks.split import PlainSplitUnroll
 from numzero.networks.split_kernels import part_bounds
 from numzero.networks.team import Team
 from numzero.networks.trials import MAGNITUDES, TRIAL_SCALES, random_weights
+from numzero.networks.vectors import VectorDynamics
 
 __all__ = ["AutogradUnroll", "ByHandUnroll", "SplitAutogradUnroll", "Unroll", "make_unroll", "scale_gradient"]
 
@@ -33,7 +35,8 @@ class Unroll(Protocol):
     def forward(self, observation: torch.Tensor, action: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Latents `[(K+1) B, *H]` and outputs `[(K+1) B, policy + value + reward bins]`, rows step by step.
 
-        observation: `[B, *O]` float32, of the first positions. action: `[B, K]` int32.
+        observation: `[B, *O]` float32, of the first positions. action: `[B, K]` int32, or vectors
+        `[B, K, D]` float32.
         """
 
     def backward(self, d_latents: torch.Tensor | None, d_outputs: torch.Tensor) -> None:
@@ -61,7 +64,7 @@ def make_unroll(
         several = SplitAutogradUnroll(network, gradient_scale, num_threads, precision)
         return several if num_threads > 1 else automatic
     if num_threads > 1:
-        split = PlainSplitUnroll.of(network, gradient_scale, num_threads)
+        split = PlainSplitUnroll.of(network, gradient_scale, num_threads) if network.proposal is None else None
         fits = split is not None and _agree(network, split, automatic)
         return split if split is not None and fits else SplitAutogradUnroll(network, gradient_scale, num_threads)
     by_hand = ByHandUnroll.of(network, gradient_scale)
@@ -85,6 +88,8 @@ def _agree(network: MuZeroNetwork, by_hand: Unroll, automatic: Unroll) -> bool:
             observation = rows * torch.randn(TRIAL_ROWS, *network.observation_shape, generator=generator)
             size = TRIAL_ROWS, TRIAL_STEPS
             action = torch.randint(network.num_actions, size, generator=generator, dtype=torch.int32)
+            if network.proposal is not None:
+                action = torch.from_numpy(network.proposal.uniform(np.random.default_rng(0), size))
             found, expected = (_results(network, unroll, observation, action) for unroll in (by_hand, automatic))
         if all(bool(array.isfinite().all()) for array in expected):  # else the network is too deep for such weights
             trials.append(all(map(_close, found, expected)))
@@ -265,12 +270,16 @@ class ByHandUnroll:
 
     def forward(self, observation: torch.Tensor, action: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Unroll`."""
-        num_rows, num_steps = action.shape
+        num_rows, num_steps = action.shape[:2]
         if self._shape != (num_rows, num_steps):
             self._allocate(num_rows, num_steps)
         with torch.no_grad():
-            self._actions = action.t().reshape(-1)  # [K B]
-            torch.index_select(self._table, 0, self._actions, out=self._embedding)
+            self._actions = action.transpose(0, 1).flatten(0, 1)  # [K B], or [K B, D]
+            if isinstance(self._network.dynamics, VectorDynamics):
+                self._actions = self._network.dynamics.inputs(self._actions)  # [K B, inputs]
+                torch.mm(self._actions, self._table, out=self._embedding)
+            else:
+                torch.index_select(self._table, 0, self._actions, out=self._embedding)
             self.represent(observation)
             for k in range(num_steps):
                 forward(self._dynamics, k, self._latent[k])
@@ -294,7 +303,10 @@ class ByHandUnroll:
             write_gradients(self._dynamics, self._latents[: len(self._actions)])
             write_gradients(self._prediction, self._latents)
             d_table = cast(torch.Tensor, self._table.grad)
-            sum_rows(self._actions.numpy(), self._first.all_d_outputs.numpy(), d_table.numpy())
+            if self._actions.ndim == 2:
+                torch.mm(self._actions.t(), self._first.all_d_outputs, out=d_table)
+            else:
+                sum_rows(self._actions.numpy(), self._first.all_d_outputs.numpy(), d_table.numpy())
 
     def _allocate_representation(self, num_rows: int) -> None:
         self._num_represented, self._shape = num_rows, (0, 0)

@@ -17,14 +17,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from numzero.graphs.formulas import Graph, Value
+from numzero.graphs.formulas import FLOAT, Graph, Value
 from numzero.networks.activations import ACTIVATIONS
 from numzero.networks.by_hand import Elementwise, Linear, Norm, Stage
 from numzero.networks.config import BodyConfig
 
 __all__ = ["Chain", "Conv", "Dense", "Dynamics", "DynamicsStages", "HiddenLayer", "LatentScale", "Layer"]
 __all__ += ["NetworkGraph", "NoNodesError", "Pool", "Rectified", "ResidualBlock", "hidden_layers", "joined"]
-__all__ += ["rows_of"]
+__all__ += ["emit_rows", "rows_of"]
 
 NORM_EPSILON = 1e-5
 RANGE_EPSILON = 1e-5
@@ -108,6 +108,17 @@ def rows_of(table: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
     if action.is_floating_point():
         return (action @ table.flatten(1)).view(-1, *table.shape[1:])
     return functional.embedding(action, table) if table.ndim == 2 else table[action]
+
+
+def emit_rows(graph: NetworkGraph, table: torch.Tensor, action: Value) -> Value:
+    """The same as nodes: a row for each action, or mixtures by shares."""
+    weight = graph.weight(table)
+    if action.kind != FLOAT:
+        return weight.at(action)
+    if table.ndim == 2:
+        return graph.op("MatMul", action, weight)
+    flat = graph.op("MatMul", action, weight.reshaped([table.shape[0], -1]))
+    return flat.reshaped([-1, *table.shape[1:]])
 
 
 def joined(*layers: Layer) -> list[Stage] | None:

@@ -20,6 +20,8 @@ from numzero.networks.config import NetworkConfig
 from numzero.networks.heads import Heads, afterstate_heads_of, heads_of, num_outputs
 from numzero.networks.inputs import make_inputs
 from numzero.networks.scalars import Scalars
+from numzero.networks.vectors import VectorDynamics
+from numzero.search.proposals import Proposal
 
 __all__ = ["MuZeroNetwork", "make_network"]
 
@@ -38,17 +40,28 @@ class MuZeroNetwork(nn.Module):
         turn_gamma: float | None = None,
         kinds: NDArray[np.str_] | None = None,
         num_known: int = 0,
+        proposal: Proposal | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.observation_shape = observation_shape
+        self.proposal = proposal
+        if proposal is not None:
+            num_actions = proposal.num_inputs
         self.num_actions = num_actions
-        self.heads = heads_of(num_actions, config, turn_gamma)
+        self.heads = heads_of(num_actions if proposal is None else proposal.num_parameters, config, turn_gamma)
         self._bins = {name: torch.from_numpy(head.bins) for name, head in self.heads.items() if head.bins is not None}
         self.scalars = Scalars(self._bins, config)
         self.inputs = make_inputs(observation_shape, config, kinds)
         body = make_body(observation_shape, num_actions, num_outputs(self.heads), config.body)
         self.latent_shape, self.representation, self.dynamics, self.prediction = body
+        if proposal is not None:
+            if not self.dynamics.takes_shares:
+                raise UserError(
+                    "actions that are vectors need a body whose dynamics takes shares of actions, as mlp, conv and "
+                    "image do; this one's does not. Set network.body to mlp."
+                )
+            self.dynamics = VectorDynamics(self.dynamics, proposal)
         self.num_outcomes = config.num_outcomes(num_known)
         self.afterstate_heads = afterstate_heads_of(self.num_outcomes, self.heads) if self.num_outcomes else Heads()
         self.chance: Chance | None = None
@@ -123,10 +136,12 @@ def make_network(
     turn_gamma: float | None = None,
     kinds: NDArray[np.str_] | None = None,
     num_known: int = 0,
+    proposal: Proposal | None = None,
 ) -> MuZeroNetwork:
     """A fresh network; its initial weights depend on `seed` alone.
 
     `turn_gamma`: see `heads_of`. `kinds`: see `make_inputs`. `num_known`: how many outcomes the game reports.
+    `proposal`: what actions are, if they are vectors; `num_actions` is not looked at then.
 
     Raises:
         UserError: a setting is out of range, or the body does not fit the observation, or what is learned of chance.
@@ -144,4 +159,4 @@ def make_network(
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MuZeroNetwork(observation_shape, num_actions, config, turn_gamma, kinds, num_known)
+        return MuZeroNetwork(observation_shape, num_actions, config, turn_gamma, kinds, num_known, proposal)

@@ -90,6 +90,8 @@ def traced_graphs(network: MuZeroNetwork, discount: float) -> list[onnx.ModelPro
     """
     observation = torch.zeros(2, *network.observation_shape)
     latent, edge = torch.zeros(2, *network.latent_shape), torch.zeros(2, dtype=torch.int32)
+    if network.proposal is not None:
+        edge = torch.zeros(2, network.proposal.size)
     initial = _traced(
         _Initial(network), {"observation": observation}, _shapes(network, network.heads, after_step=False)
     )

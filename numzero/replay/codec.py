@@ -62,10 +62,11 @@ class _Header(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _PieceHeader(_Header, frozen=True, array_like=True):
-    """Of a game that looks back at the piece before, or reports outcomes of chance; all others are written as ever."""
+    """Of a game that looks back at the piece before, reports outcomes, or has vectors; all others are as ever."""
 
     lead_in: int = 0
     has_outcomes: bool = False
+    action_size: int = 0
 
 
 class _StatisticsHeader(msgspec.Struct, frozen=True, array_like=True):
@@ -75,9 +76,15 @@ class _StatisticsHeader(msgspec.Struct, frozen=True, array_like=True):
     num_actions: int
 
 
+class _VectorStatisticsHeader(_StatisticsHeader, frozen=True, array_like=True):
+    """Of action vectors; all others are written as ever."""
+
+    action_size: int = 0
+
+
 _encoder = msgspec.msgpack.Encoder()
 _header_decoder = msgspec.msgpack.Decoder(_PieceHeader)
-_statistics_decoder = msgspec.msgpack.Decoder(_StatisticsHeader)
+_statistics_decoder = msgspec.msgpack.Decoder(_VectorStatisticsHeader)
 
 
 def encode_trajectory(trajectory: Trajectory) -> bytes:
@@ -92,10 +99,11 @@ def encode_trajectory(trajectory: Trajectory) -> bytes:
         "observation_dtype": "u1" if observation.dtype == np.uint8 else "f4",
         "observation_shape": observation.shape[1:],
     }
-    more: dict[str, Any] = {"lead_in": trajectory.lead_in, "has_outcomes": has_outcomes(trajectory)}
+    sized = {"has_outcomes": has_outcomes(trajectory), "action_size": trajectory.action_size}
+    more: dict[str, Any] = {"lead_in": trajectory.lead_in, **sized}
     header = _PieceHeader(**about, **more) if any(more.values()) else _Header(**about)
     sizes = trajectory.num_steps, trajectory.legal.shape[1], observation.shape[1:], observation.dtype
-    return _seal(_MAGIC, header, trajectory, layout(*sizes, has_outcomes=more["has_outcomes"]))
+    return _seal(_MAGIC, header, trajectory, layout(*sizes, **sized))
 
 
 def decode_trajectory(payload: bytes) -> Trajectory:
@@ -108,9 +116,9 @@ def decode_trajectory(payload: bytes) -> Trajectory:
         dtype = OBSERVATION_DTYPES[header.observation_dtype]
     except KeyError as error:
         raise DamagedData(f"A stored game must have a readable header; got {error}. Discard it.") from error
-    _check_sizes(header.num_steps, header.num_actions, *header.observation_shape)
+    _check_sizes(header.num_steps, header.num_actions, *header.observation_shape, header.action_size)
     sizes = header.num_steps, header.num_actions, header.observation_shape, dtype
-    fields = layout(*sizes, has_outcomes=header.has_outcomes)
+    fields = layout(*sizes, has_outcomes=header.has_outcomes, action_size=header.action_size)
     arrays = _split(payload, offset, fields)
     with _unsound_explained():
         trajectory = Trajectory(game_id=header.game_id, ended=header.ended, lead_in=header.lead_in, **arrays)
@@ -122,25 +130,28 @@ def encode_statistics(statistics: Statistics) -> bytes:
     """The statistics as bytes that `decode_statistics` verifies; UserError where they are not sound."""
     check_statistics(statistics)
     num_steps, num_actions = statistics.policy_target.shape
-    header = _StatisticsHeader(statistics.game_id, statistics.agent, num_steps, num_actions)
-    return _seal(_STATISTICS_MAGIC, header, statistics, statistics_layout(num_steps, num_actions))
+    about = statistics.game_id, statistics.agent, num_steps, num_actions
+    size = 0 if statistics.candidates is None else statistics.candidates.shape[2]
+    header = _VectorStatisticsHeader(*about, size) if size else _StatisticsHeader(*about)
+    return _seal(_STATISTICS_MAGIC, header, statistics, statistics_layout(num_steps, num_actions, size))
 
 
 def decode_statistics(payload: bytes) -> Statistics:
     """The statistics that `encode_statistics` was given; DamagedData for anything else."""
     header, offset = _unseal(_STATISTICS_MAGIC, payload, _statistics_decoder)
-    _check_sizes(header.num_steps, header.num_actions)
-    arrays = _split(payload, offset, statistics_layout(header.num_steps, header.num_actions))
+    sizes = header.num_steps, header.num_actions, header.action_size
+    _check_sizes(*sizes)
+    arrays = _split(payload, offset, statistics_layout(*sizes))
     with _unsound_explained():
         statistics = Statistics(game_id=header.game_id, agent=header.agent, **arrays)
         check_statistics(statistics)
     return statistics
 
 
-def _check_sizes(num_steps: int, num_actions: int, *observation_shape: int) -> None:
+def _check_sizes(num_steps: int, num_actions: int, *sizes: int) -> None:
     """A header of ours has steps and actions, and nothing negative; two negative sizes would make a positive one."""
-    if num_steps < 1 or num_actions < 1 or min(observation_shape, default=0) < 0:
-        seen = f"{num_steps} steps, {num_actions} actions, observations {observation_shape}"
+    if num_steps < 1 or num_actions < 1 or min(sizes, default=0) < 0:
+        seen = f"{num_steps} steps, {num_actions} actions, sizes {sizes}"
         raise DamagedData(f"A stored game must have steps, actions and no negative size; got {seen}. Discard it.")
 
 

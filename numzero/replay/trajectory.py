@@ -33,8 +33,9 @@ class Column(NamedTuple):
     """As NumPy spells it, or "observation" for the game's own."""
     at: Literal["step", "position"]
     """One entry for each of T steps, or for each of T + 1 positions."""
-    entry: Literal["number", "actions", "observation", "outcome"] = "number"
-    """Shape of an entry: none, `[A]`, `[*O]`, or `[1]`, of games that say nothing of chance `[0]`."""
+    entry: Literal["number", "actions", "observation", "outcome", "vector", "candidates"] = "number"
+    """Shape of an entry: none, `[A]`, `[*O]`, or `[1]`, of games that say nothing of chance `[0]`; of action vectors
+    `[D]` and `[A, D]`, D being 0 where actions are numbers of a list."""
     is_statistic: bool = False
     """Whether it says what a search thought: a later search may say it anew."""
 
@@ -49,7 +50,7 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     observation: Annotated[npt.NDArray[Any], Column("observation", "position", "observation")]
     """`[T+1, *O]` uint8 or float32."""
     action: Annotated[npt.NDArray[np.int32], Column("<i4", "step")]
-    """`[T]` int32."""
+    """`[T]` int32; 0 where actions are vectors."""
     reward: Annotated[npt.NDArray[np.float32], Column("<f4", "step")]
     """`[T]` float32, seen from the player who moved at t."""
     discount: Annotated[npt.NDArray[np.float32], Column("<f4", "step")]
@@ -68,6 +69,10 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """`[T]` int64, the weights that searched this position."""
     outcome: Annotated[npt.NDArray[np.int32], Column("<i4", "step", "outcome")]
     """`[T, 1]` int32, what chance made of the action; `[T, 0]` of games that do not say."""
+    vector: Annotated[npt.NDArray[np.float32], Column("<f4", "step", "vector")]
+    """`[T, D]` float32, the action as networks see it; `[T, 0]` where actions are numbers of a list."""
+    candidates: Annotated[npt.NDArray[np.float32], Column("<f4", "step", "candidates", is_statistic=True)]
+    """`[T, A, D]` float32, the vectors that the policy target is of; `[T, A, 0]` where actions are of a list."""
 
 
 def _read_table() -> dict[str, Column]:
@@ -102,6 +107,11 @@ class Trajectory(Columns, frozen=True, kw_only=True, eq=False):
         return len(self.action)
 
     @property
+    def action_size(self) -> int:
+        """D, the numbers of an action vector; 0 where actions are numbers of a list."""
+        return int(self.vector.shape[1])
+
+    @property
     def num_own_steps(self) -> int:
         """How many of them are in no piece before."""
         return len(self.action) - self.lead_in
@@ -120,6 +130,8 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """`[T]` int64, the weights that searched each position; UNKNOWN_VERSION for another run's agent."""
     agent: str = ""
     """Empty for the run's own weights, else what tells the agent from others."""
+    candidates: npt.NDArray[np.float32] | None = None
+    """`[T, A, D]` float32, the action vectors that the policy target is of; None where actions are of a list."""
 
     @property
     def mean_version(self) -> int:
@@ -142,7 +154,11 @@ def with_statistics(trajectory: Trajectory, statistics: Statistics) -> Trajector
             f"Statistics of game {trajectory.game_id!r} must be {list(trajectory.policy_target.shape)}, its steps and "
             f"actions; got {list(statistics.policy_target.shape)}."
         )
-    news = {name: getattr(statistics, name) for name, column in COLUMNS.items() if column.is_statistic}
+    if (None if statistics.candidates is None else statistics.candidates.shape[2]) != (trajectory.action_size or None):
+        raise UserError(
+            f"Statistics of game {trajectory.game_id!r} must be of its action vectors; these are of others."
+        )
+    news = {field.name: getattr(statistics, field.name) for field in _fields_of(statistics)}
     if trajectory.ended == "terminated":
         news["root_value"] = statistics.root_value.copy()
         news["root_value"][-1] = 0.0
@@ -164,11 +180,13 @@ def _field(
     observation_shape: tuple[int, ...],
     dtype: npt.DTypeLike,
     has_outcomes: bool,
+    action_size: int,
 ) -> Field:
     """A column of `lead` entries."""
     column = COLUMNS[name]
     entries = {"number": (), "actions": (num_actions,), "observation": observation_shape}
-    entry = (entries | {"outcome": (int(has_outcomes),)})[column.entry]
+    entries |= {"outcome": (int(has_outcomes),), "vector": (action_size,), "candidates": (num_actions, action_size)}
+    entry = entries[column.entry]
     return Field(name, np.dtype(dtype if column.dtype == "observation" else column.dtype), (*lead, *entry))
 
 
@@ -180,18 +198,34 @@ def layout(
     observation_dtype: np.dtype[Any],
     *,
     has_outcomes: bool = False,
+    action_size: int = 0,
 ) -> tuple[Field, ...]:
-    """The arrays of a trajectory in the order of their bytes; `has_outcomes`: of a game that reports them."""
+    """The arrays of a trajectory in the order of their bytes; `has_outcomes`: of a game that reports them.
+
+    action_size: D of action vectors; 0 where actions are numbers of a list.
+    """
     lead = {"step": (num_steps,), "position": (num_steps + 1,)}
     return tuple(
-        _field(name, lead[column.at], num_actions, observation_shape, observation_dtype, has_outcomes)
+        _field(name, lead[column.at], num_actions, observation_shape, observation_dtype, has_outcomes, action_size)
         for name, column in COLUMNS.items()
     )
 
 
-def statistics_layout(num_steps: int, num_actions: int) -> tuple[Field, ...]:
-    """The arrays of statistics in the order of their bytes."""
-    return tuple(field for field in layout(num_steps, num_actions, (), _FLOAT32) if COLUMNS[field.name].is_statistic)
+def statistics_layout(num_steps: int, num_actions: int, action_size: int = 0) -> tuple[Field, ...]:
+    """The arrays of statistics in the order of their bytes; without candidates where actions are of a list."""
+    fields = layout(num_steps, num_actions, (), _FLOAT32, action_size=action_size)
+    return tuple(field for field in fields if COLUMNS[field.name].is_statistic and 0 not in field.shape)
+
+
+def _fields_of(statistics: Statistics) -> tuple[Field, ...]:
+    """The layout that its own sizes ask for."""
+    candidates = statistics.candidates
+    if candidates is None:
+        return statistics_layout(*statistics.policy_target.shape[:2])
+    if not isinstance(candidates, np.ndarray) or candidates.ndim != 3 or candidates.shape[2] == 0:
+        raise UserError(f"Statistics.candidates must be [T, A, D] or left out; got {_described(candidates)}.")
+    num_steps, num_actions = statistics.policy_target.shape
+    return statistics_layout(num_steps, num_actions, candidates.shape[2])
 
 
 def zero_columns(
@@ -201,9 +235,11 @@ def zero_columns(
     observation_dtype: npt.DTypeLike,
     *,
     has_outcomes: bool = False,
+    action_size: int = 0,
 ) -> Columns:
     """Columns of zeros with `lead` entries each, those of steps too."""
-    fields = (_field(name, lead, num_actions, observation_shape, observation_dtype, has_outcomes) for name in COLUMNS)
+    sizes = num_actions, observation_shape, observation_dtype, has_outcomes, action_size
+    fields = (_field(name, lead, *sizes) for name in COLUMNS)
     return Columns(**{field.name: np.zeros(field.shape, field.dtype) for field in fields})
 
 
@@ -212,7 +248,7 @@ def check_statistics(statistics: Statistics) -> None:
     policy_target = statistics.policy_target
     if not isinstance(policy_target, np.ndarray) or policy_target.ndim != 2 or len(policy_target) == 0:
         raise UserError(f"Statistics.policy_target must be [T, A]; got {_described(policy_target)}.")
-    for name, dtype, shape in statistics_layout(*policy_target.shape):
+    for name, dtype, shape in _fields_of(statistics):
         array = getattr(statistics, name)
         if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
             raise UserError(
@@ -247,9 +283,11 @@ def _checked_layout(trajectory: Trajectory) -> tuple[Field, ...]:
         raise UserError(f"Trajectory.legal must be [T+1, A]; got {_described(legal)}.")
     if not isinstance(observation, np.ndarray) or observation.dtype not in OBSERVATION_DTYPES.values():
         raise UserError(f"Trajectory.observation must be [T+1, *O] uint8 or float32; got {_described(observation)}.")
-    return layout(
-        len(action), legal.shape[1], observation.shape[1:], observation.dtype, has_outcomes=has_outcomes(trajectory)
-    )
+    vector = trajectory.vector
+    if not isinstance(vector, np.ndarray) or vector.ndim != 2:
+        raise UserError(f"Trajectory.vector must be [T, D], or [T, 0] of a list; got {_described(vector)}.")
+    sizes = len(action), legal.shape[1], observation.shape[1:], observation.dtype
+    return layout(*sizes, has_outcomes=has_outcomes(trajectory), action_size=vector.shape[1])
 
 
 def has_outcomes(columns: Columns) -> bool:

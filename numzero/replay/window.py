@@ -86,6 +86,7 @@ def slot_bytes(
     priority_exponent: float,
     *,
     num_outcomes: int = 0,
+    action_size: int = 0,
 ) -> int:
     """Most that one slot of a window takes, its share of a game's objects included (a game has two slots or more)."""
     small, large = (
@@ -96,6 +97,7 @@ def slot_bytes(
             num_actions,
             priority_exponent=priority_exponent,
             num_outcomes=num_outcomes,
+            action_size=action_size,
         )
         for slots in (2, 4)
     )
@@ -111,6 +113,7 @@ def window_slots(
     num_actions: int,
     *,
     num_outcomes: int = 0,
+    action_size: int = 0,
     reserved: int = 0,
 ) -> int:
     """Slots of a window that keeps both bounds, `capacity_steps` and `memory_mb`, of which bytes may be reserved.
@@ -119,7 +122,7 @@ def window_slots(
         UserError: not even two fit.
     """
     shape = observation_shape, observation_dtype, num_actions
-    size = slot_bytes(*shape, config.priority_exponent, num_outcomes=num_outcomes)
+    size = slot_bytes(*shape, config.priority_exponent, num_outcomes=num_outcomes, action_size=action_size)
     affordable = (config.memory_mb * MEBIBYTE - reserved) // size
     if affordable < 2:
         raise UserError(f"replay.memory_mb must hold two positions of {size} bytes at least; got {config.memory_mb}.")
@@ -165,10 +168,12 @@ class Window:
         importance_exponent: float = 1.0,
         freshest_of: int = 1,
         num_outcomes: int = 0,
+        action_size: int = 0,
     ) -> None:
         """Allocate everything at once; exponents and `freshest_of` are those of `ReplayConfig`.
 
         num_outcomes: how many outcomes of chance the game reports.
+        action_size: D of action vectors; 0 where actions are numbers of a list.
         """
         config = ReplayConfig(
             capacity_steps=capacity_steps,
@@ -184,7 +189,9 @@ class Window:
         self.freshest_of = freshest_of
         # Zeros, not ones: the system hands out a page of zeros only when it is first written.
         shape = num_actions, observation_shape, observation_dtype
-        self.columns = zero_columns((capacity_steps,), *shape, has_outcomes=num_outcomes > 0)
+        about: dict[str, Any] = {"has_outcomes": num_outcomes > 0, "action_size": action_size}
+        self.columns = zero_columns((capacity_steps,), *shape, **about)
+        self.action_size = action_size
         self.num_outcomes = num_outcomes
         self.value_target = np.zeros(capacity_steps, np.float32)
         self.first_slot = np.zeros(capacity_steps, np.int64)
@@ -303,6 +310,7 @@ class Window:
         model_version: npt.ArrayLike,
         *,
         stamp: _Int64Array | None = None,
+        candidates: _Float32Array | None = None,
     ) -> None:
         """Overwrite what the search said of positions `slot` `[n]`, as reanalyze does; their games become stale.
 
@@ -314,6 +322,7 @@ class Window:
         model_version: an integer, or `[n]`.
         stamp: `[n]`, `self.stamp[slot]` as it was when the positions were read: where games may have been added since,
             positions whose game has left are skipped. Positions in free slots always are.
+        candidates: `[n, A, D]` the action vectors that the policy target is of; None where actions are of a list.
         """
         expected = (len(slot), self.columns.policy_target.shape[1])
         if policy_target.shape != expected or root_value.shape != slot.shape:
@@ -321,7 +330,14 @@ class Window:
                 f"New statistics of {len(slot)} positions must be policy_target {expected} and "
                 f"root_value {slot.shape}; got {policy_target.shape} and {root_value.shape}."
             )
-        if not (np.isfinite(policy_target).all() and np.isfinite(root_value).all()):
+        if (None if candidates is None else candidates.shape) != (
+            (*expected, self.action_size) if self.action_size else None
+        ):
+            raise UserError(
+                f"New statistics must be of action vectors of {self.action_size} numbers, as the window is."
+            )
+        vectors = policy_target if candidates is None else candidates
+        if not all(np.isfinite(array).all() for array in (policy_target, root_value, vectors)):
             raise UserError("New statistics must be finite; got nan or infinity. Has the network diverged?")
         version = np.broadcast_to(np.asarray(model_version, np.int64), slot.shape)
         here = self.stamp[slot] != 0 if stamp is None else (self.stamp[slot] == stamp) & (stamp != 0)
@@ -329,6 +345,8 @@ class Window:
         has_policy = here & (slot < self.final_slot[slot])
         has_value = here & (has_policy | ~self.terminated[slot])
         self.columns.policy_target[slot[has_policy]] = policy_target[has_policy]
+        if candidates is not None:
+            self.columns.candidates[slot[has_policy]] = candidates[has_policy]
         self.columns.root_value[slot[has_value]] = root_value[has_value]
         self.columns.model_version[slot[here]] = version[here]
         for first in np.unique(self.first_slot[slot[here]]).tolist():
@@ -349,6 +367,7 @@ class Window:
         return Statistics(
             game_id=self._id_at[first],
             policy_target=self.columns.policy_target[first:final].copy(),
+            candidates=self.columns.candidates[first:final].copy() if self.action_size else None,
             root_value=self.columns.root_value[first : final + 1].copy(),
             model_version=self.columns.model_version[first:final].copy(),
         )
@@ -380,14 +399,16 @@ class Window:
                 f"Statistics of game {statistics.game_id!r} must have its {self.final_slot[first] - first} steps; "
                 f"got {len(statistics.policy_target)}, of {statistics.policy_target.shape[1]} actions."
             )
-        nothing = np.zeros((1, self.columns.policy_target.shape[1]), np.float32)
+        nothing = np.zeros((1, num_actions), np.float32)
+        candidates = statistics.candidates
+        if candidates is not None:
+            candidates = np.concatenate([candidates, np.zeros((1, *candidates.shape[1:]), np.float32)])
         version = np.append(statistics.model_version, statistics.model_version[-1])
         num_news = int((self.columns.model_version[slot] < version).sum())
         if num_news:
             known = first in self._changed
-            self.update_statistics(
-                slot, np.concatenate([statistics.policy_target, nothing]), statistics.root_value, version
-            )
+            policy = np.concatenate([statistics.policy_target, nothing])
+            self.update_statistics(slot, policy, statistics.root_value, version, candidates=candidates)
             if not known:  # whoever brought them has them
                 self._changed.discard(first)
         return num_news
@@ -414,7 +435,8 @@ class Window:
 
     def _changing(self) -> dict[str, npt.NDArray[Any]]:
         """The arrays that change while a game is in the window, by name."""
-        statistics = {name: getattr(self.columns, name) for name, column in COLUMNS.items() if column.is_statistic}
+        held = {name: getattr(self.columns, name) for name, column in COLUMNS.items() if column.is_statistic}
+        statistics = {name: array for name, array in held.items() if array.size}  # no candidates of a list
         return {**statistics, "priority": self.priority}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]], games: Iterable[Trajectory]) -> int:
@@ -508,7 +530,7 @@ class Window:
             raise UserError(
                 f"Trajectory.outcome must be below {self.num_outcomes}, as many as the game has; got {most}."
             )
-        for name in ("observation", "legal", "outcome"):
+        for name in ("observation", "legal", "outcome", "vector"):
             ours, theirs = getattr(self.columns, name), getattr(trajectory, name)
             if ours.shape[1:] != theirs.shape[1:] or ours.dtype != theirs.dtype:
                 raise UserError(

@@ -6,13 +6,15 @@ Knows the two protocols of `model.py`; knows nothing of trees.
 from __future__ import annotations
 
 import math
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.search.model import ChanceModel, InitialOutput, RecurrentOutput
+from numzero.search.model import ChanceModel, InitialOutput, ProposingModel, RecurrentOutput
+from numzero.search.proposals import log_density, propose
 
-__all__ = ["WithChance"]
+__all__ = ["Candidates", "SampledActions", "WithChance"]
 
 BoolArray = NDArray[np.bool_]
 Float32Array = NDArray[np.float32]
@@ -90,3 +92,127 @@ def _fill(name: str, to: Float32Array, rows: BoolArray, array: Float32Array) -> 
     if array.shape != shape:
         raise ValueError(f"the model must return {name!r} of shape {shape}; got {array.shape}.")
     to[rows] = array
+
+
+NO_CANDIDATE = np.float32(-1e9)
+"""Logit of an edge that a node below the root does not have: its prior is 0, and no rule prefers it to one that has."""
+
+
+class Candidates(NamedTuple):
+    """How many action vectors are looked at in a node, where they come from, and how likely the tree takes them for."""
+
+    num_policy: int
+    """At the root, from the network's own distribution; the first of them is its middle."""
+    num_wide: int
+    """At the root, from one that is `wide_scale` times as wide."""
+    num_inner: int
+    """In every other node, from the network's own; the first of them is its middle."""
+    wide_scale: float
+    priors: Literal["uniform", "corrected"]
+    """"uniform": all alike. "corrected": (share of the draws) / beta * pi (Hubert et al. 2021, section 4), where beta
+    is what was drawn from; candidates that are the same stay edges of their own, whose priors add up to it."""
+
+    @property
+    def num_candidates(self) -> int:
+        """K, the edges of the root."""
+        return self.num_policy + self.num_wide
+
+    def scales(self) -> Float32Array:
+        """`[K]` how wide the distribution is that each of the root's candidates comes from."""
+        return np.repeat(np.array([1.0, self.wide_scale], np.float32), [self.num_policy, self.num_wide])
+
+
+class SampledActions:
+    """A `Model` of K numbered candidates, of one that takes action vectors (Hubert et al. 2021): the tree sees numbers.
+
+    A latent is that of the model, flattened, and behind it the node's candidates, K vectors of D numbers; of nodes
+    below the root all but the first few are zeros, and so are their priors. The first candidate is the middle of the
+    network's distribution, the others are made of noise that `draw` has drawn beforehand: a search is a function of it.
+
+    Args:
+        model: proposes and evaluates.
+        candidates: how many, and from where.
+    """
+
+    def __init__(self, model: ProposingModel, candidates: Candidates) -> None:
+        self.model, self.candidates = model, candidates
+        self.proposal = model.proposal
+        self.num_actions = candidates.num_candidates
+        self._inner_size = math.prod(model.latent_shape)
+        self.latent_shape: tuple[int, ...] = (self._inner_size + self.num_actions * self.proposal.size,)
+        self.reward_unit = float(getattr(model, "reward_unit", 1.0))
+        self._root_noise = self._inner_noise = np.zeros((0, 0, 0), np.float32)
+        self._num_expanded = 0
+        self._output: RecurrentOutput | None = None
+
+    def draw(self, rng: np.random.Generator | None, batch_size: int, num_simulations: int) -> None:
+        """Draw what the candidates of a search are made of: afresh for each row, or the same for all and ever if None.
+
+        That of a node does not depend on how many simulations follow.
+        """
+        rows = 1 if rng is None else batch_size
+        rng = np.random.default_rng(0) if rng is None else rng
+        self._root_noise = self.proposal.noise(rng, (rows, self.num_actions))
+        self._inner_noise = self.proposal.noise(rng, (num_simulations, rows, self.candidates.num_inner))
+
+    def initial(self, observation: NDArray[np.generic], /) -> InitialOutput:
+        """See `Model`."""
+        self._num_expanded = 0
+        root, scales = self.model.initial(observation), self.candidates.scales()
+        num_rows = len(root.value)
+        if len(self._root_noise) not in (1, num_rows):
+            raise ValueError(f"draw must come before a search of {num_rows} rows; it was of {len(self._root_noise)}.")
+        noise = np.broadcast_to(self._root_noise, (num_rows, *self._root_noise.shape[1:]))
+        vectors = propose(self.proposal, root.policy_logits, noise, scales)
+        latent = np.empty((num_rows, *self.latent_shape), np.float32)
+        latent[:, : self._inner_size] = _flat(root.latent)
+        latent[:, self._inner_size :] = vectors.reshape(num_rows, -1)
+        return InitialOutput(latent, self._root_logits(root.policy_logits, vectors), root.value)
+
+    def recurrent(self, latent: Float32Array, action: Int32Array, /) -> RecurrentOutput:
+        """See `Model`."""
+        num_rows, num_inner = len(action), self.candidates.num_inner
+        chosen = self.vectors(latent)[np.arange(num_rows), action]  # [B, D]
+        inner = np.ascontiguousarray(latent[:, : self._inner_size]).reshape(num_rows, *self.model.latent_shape)
+        after = self.model.recurrent(inner, chosen)
+        noise = self._inner_noise[min(self._num_expanded, len(self._inner_noise) - 1)]
+        self._num_expanded += 1
+        noise = np.broadcast_to(noise, (num_rows, *noise.shape[1:]))
+        vectors = propose(self.proposal, after.policy_logits, noise, np.ones(num_inner, np.float32))
+        output = self._buffers(num_rows)
+        output.latent[:, : self._inner_size] = _flat(after.latent)
+        output.latent[:, self._inner_size : self._inner_size + num_inner * self.proposal.size] = vectors.reshape(
+            num_rows, -1
+        )
+        for to, array in (
+            (output.reward, after.reward),
+            (output.discount, after.discount),
+            (output.value, after.value),
+        ):
+            to[:] = array
+        return output  # priors are alike either way: beta is pi, so what is left of pi is how often each was drawn
+
+    def vectors(self, latent: Float32Array) -> Float32Array:
+        """`[N, K, D]` the candidates that latents `[N, H]` carry."""
+        return latent[:, self._inner_size :].reshape(len(latent), self.num_actions, self.proposal.size)
+
+    def _root_logits(self, parameters: Float32Array, vectors: Float32Array) -> Float32Array:
+        """`[B, K]` of the root's priors; the middle counts as drawn, too."""
+        if self.candidates.priors == "uniform":
+            return np.zeros(vectors.shape[:2], np.float32)
+        own = log_density(self.proposal, parameters, vectors)
+        wide = log_density(self.proposal, parameters, vectors, self.candidates.wide_scale)
+        count = np.array([self.candidates.num_policy, self.candidates.num_wide], np.float64)
+        with np.errstate(divide="ignore"):  # none of a kind has a share of 0
+            share = np.log(count / count.sum())
+        return np.asarray(own - np.logaddexp(share[0] + own, share[1] + wide), np.float32)
+
+    def _buffers(self, num_rows: int) -> RecurrentOutput:
+        """What is returned, the same arrays at each call: the search binds them once."""
+        if self._output is None or len(self._output.value) != num_rows:
+            logits = np.full((num_rows, self.num_actions), NO_CANDIDATE)
+            logits[:, : self.candidates.num_inner] = 0.0
+            latent = np.zeros((num_rows, *self.latent_shape), np.float32)
+            scalars = np.zeros((3, num_rows), np.float32)
+            self._output = RecurrentOutput(latent, scalars[0], scalars[1], logits, scalars[2])
+        return self._output

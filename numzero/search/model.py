@@ -10,7 +10,10 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AfterstateOutput", "ChanceModel", "HasChance", "InitialOutput", "Model", "RecurrentOutput"]
+from numzero.search.proposals import Proposal
+
+__all__ = ["AfterstateOutput", "ChanceModel", "HasChance", "InitialOutput", "Model", "Proposes", "ProposingModel"]
+__all__ += ["RecurrentOutput"]
 
 
 class InitialOutput(NamedTuple):
@@ -121,4 +124,39 @@ class ChanceModel(Protocol):
 
     def chance(self, latent: NDArray[np.float32], outcome: NDArray[np.int32], /) -> RecurrentOutput:
         """What `[B]` outcomes make of `[B, *H]` afterstates; reward and discount are those of action and outcome."""
+        ...
+
+
+class ProposingModel(Protocol):
+    """A model whose actions are vectors `[D]`; `adapters.SampledActions` makes a `Model` of it.
+
+    All `policy_logits` are `[B, P]`: parameters of the distribution that `proposal` says, not logits of actions.
+    """
+
+    @property
+    def proposal(self) -> Proposal:
+        """What a vector is, and how the network says which are likely."""
+        ...
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """H, the shape of one hidden state."""
+        ...
+
+    def initial(self, observation: NDArray[np.generic], /) -> InitialOutput:
+        """Representation and prediction of `[B, *O]` observations."""
+        ...
+
+    def recurrent(self, latent: NDArray[np.float32], action: NDArray[np.float32], /) -> RecurrentOutput:
+        """Dynamics and prediction: `[B, *H]` hidden states, `[B, D]` action vectors."""
+        ...
+
+
+@runtime_checkable
+class Proposes(Protocol):
+    """What tells a `ProposingModel` from others."""
+
+    @property
+    def proposal(self) -> Proposal:
+        """See `ProposingModel`."""
         ...

@@ -20,17 +20,19 @@ from numpy.typing import NDArray
 from numzero.errors import UserError, alone
 from numzero.limits import ABOVE_0, LARGEST_BUDGET, LARGEST_FLOAT, SHARE, at_least, beyond, machine_bytes, seen, whole
 from numzero.search import steps
-from numzero.search.model import HasChance, InitialOutput, Model
+from numzero.search.adapters import Candidates, SampledActions
+from numzero.search.model import HasChance, InitialOutput, Model, Proposes, ProposingModel
 from numzero.search.plain.dense import DenseModel, HasDense, check_dense
 from numzero.search.plain.kernels import dense_output
 from numzero.search.rules import EPSILON, RULES, Rule, considered_visits
 from numzero.search.steps import Stepper
-from numzero.search.tree import ROOT, Tree, allocate, node_bytes, root_values
+from numzero.search.tree import ROOT, Tree, allocate, children_index, node_bytes, principal_variation, root_values
 
-__all__ = ["Search", "SearchConfig", "SearchResult", "make_rule", "sample_action"]
+__all__ = ["Search", "SearchConfig", "SearchResult", "expected_vectors", "make_rule", "sample_action"]
 
 CLOCK_EVALUATIONS = 64
 """Evaluations inside the kernels (0.05 to 0.3 ms) between two looks at the clock, where there is a time limit."""
+MOST_CANDIDATES = 4096
 UNLIMITED_DEPTH = np.iinfo(np.int32).max
 _Scalar = TypeVar("_Scalar", np.bool_, np.float64)
 SMALLEST = float(np.finfo(np.float64).tiny)
@@ -76,6 +78,25 @@ class SearchConfig:
     """Q is scaled by a range of at least this: where all actions seem alike, they differ by the network's errors, which
     stretched to [0, 1] make policies of nothing. It counts in typical rewards where the network knows how large these
     are (`network.reward.fitted`). EfficientZero 0.01 (`value_delta_max`); mctx 1e-8, as here at 0."""
+    policy_candidates: int = 4
+    """Of actions that are vectors: how many of a root's candidates come from the network's own distribution, its middle
+    the first of them. EfficientZero V2 4, Sampled MuZero 20."""
+    wide_candidates: int = 12
+    """How many come from one `wide_scale` times as wide; EfficientZero V2 12, Sampled MuZero none."""
+    inner_candidates: int = 2
+    """Candidates of every other node, from the network's own distribution, its middle the first; EfficientZero V2 2,
+    Sampled MuZero 20."""
+    wide_scale: float = 3.0
+    """Times the network's spread; what logits of factors are divided by. EfficientZero V2 3."""
+    candidate_priors: Literal["uniform", "corrected"] = "uniform"
+    """Priors of a root's candidates: all alike, as EfficientZero V2 has it, or corrected for how they were drawn, as
+    Sampled MuZero has it (section 4)."""
+
+    @property
+    def candidates(self) -> Candidates:
+        """How action vectors are looked at."""
+        counts = self.policy_candidates, self.wide_candidates, self.inner_candidates
+        return Candidates(*counts, self.wide_scale, self.candidate_priors)
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
@@ -96,7 +117,16 @@ class SearchConfig:
             visit_offset=at_least(0),
             max_depth=whole(0),
             least_range=at_least(0),
+            policy_candidates=whole(0, MOST_CANDIDATES),
+            wide_candidates=whole(0, MOST_CANDIDATES),
+            inner_candidates=whole(1, MOST_CANDIDATES),
+            wide_scale=at_least(1),
         )
+        if self.inner_candidates > self.policy_candidates + self.wide_candidates:
+            problems.append(
+                "search.inner_candidates must be at most policy_candidates + wide_candidates, those of a root; got "
+                f"{self.inner_candidates} of {self.policy_candidates + self.wide_candidates}."
+            )
         if not self.rescale_values and (self.rule != "gumbel" or self.tree_wide_scaling):
             seen_setting = "tree_wide_scaling = true" if self.rule == "gumbel" else f"rule {self.rule!r}"
             problems.append(
@@ -129,6 +159,9 @@ class SearchResult(NamedTuple):
     """Wall time of the whole search."""
     tree: Tree
     """The trees, for inspection."""
+    candidates: NDArray[np.float32] | None = None
+    """`[B, K, D]` the action vectors that the root's actions stand for, as networks see them; None where actions are
+    numbers of a list."""
 
 
 def make_rule(config: SearchConfig, num_actions: int, max_visits: int, num_outcomes: int = 0) -> Rule:
@@ -163,7 +196,8 @@ class Search:
 
     Args:
         model: evaluates B positions per call. May be replaced between searches by one of the same shapes. Where it
-            `HasChance`, nodes of odd depth are afterstates.
+            `HasChance`, nodes of odd depth are afterstates; where it `Proposes` action vectors, it is searched as
+            `SampledActions` of as many candidates as `config` says.
         config: rule and budget.
         batch_size: B.
 
@@ -171,12 +205,14 @@ class Search:
         UserError: `config.check()` finds a problem, or the trees do not fit into memory.
     """
 
-    def __init__(self, model: Model, config: SearchConfig, batch_size: int) -> None:
+    def __init__(self, model: Model | ProposingModel, config: SearchConfig, batch_size: int) -> None:
         if problems := config.check():
             raise UserError(" ".join(problems))
-        _require_room(config, batch_size, model)
-        self.model = model
         self.config = config
+        self._model: Model | None = None
+        self.model = model
+        model = self.model
+        _require_room(config, batch_size, model)
         self.batch_size = batch_size
         latent_shape = (batch_size, *model.latent_shape)
         num_edges = _num_edges(model)
@@ -194,6 +230,19 @@ class Search:
         self._fitting: DenseModel | None = None
         self._lock = threading.Lock()
 
+    @property
+    def model(self) -> Model:
+        """What is searched with."""
+        assert self._model is not None, "it is given first"
+        return self._model
+
+    @model.setter
+    def model(self, model: Model | ProposingModel) -> None:
+        if isinstance(model, SampledActions) or not isinstance(model, Proposes):
+            self._model = model
+        elif not isinstance(self._model, SampledActions) or self._model.model is not model:
+            self._model = SampledActions(model, self.config.candidates)
+
     def run(
         self,
         observation: NDArray[np.generic],
@@ -202,6 +251,7 @@ class Search:
         *,
         gumbel: NDArray[np.float64] | None = None,
         time_limit_ms: float | None = None,
+        candidates_rng: np.random.Generator | None = None,
     ) -> SearchResult:
         """Search B positions.
 
@@ -211,6 +261,7 @@ class Search:
             rng: draws the root noise, afresh for every root; None searches without noise.
             gumbel: `[B, A]` noise to use in place of drawn noise (rule `gumbel`).
             time_limit_ms: stop after the simulation in hand once this much time has passed.
+            candidates_rng: draws candidates of action vectors; None: `rng` does, or they are the same at each search.
 
         Raises:
             ValueError: a row without a legal action.
@@ -219,6 +270,9 @@ class Search:
         """
         _check_time_limit(time_limit_ms)
         with alone(self._lock, "a Search"):
+            if isinstance(self.model, SampledActions):
+                drawing = rng if candidates_rng is None else candidates_rng
+                self.model.draw(drawing, self.batch_size, self.config.num_simulations)
             return self._run(observation, legal, rng, gumbel, time_limit_ms)
 
     def _run(
@@ -252,10 +306,10 @@ class Search:
 
         It then searches only as much as the budget lacks: the root's visits end at `num_simulations` + 1 either way.
         What was searched below an action that turns out to be illegal is dropped. Rule `gumbel` halves anew at each
-        root, so it keeps nothing, and neither does a search with chance. May be called several times between two runs,
-        the opponent's moves included.
+        root, so it keeps nothing, and neither does a search with chance or of sampled actions. May be called several
+        times between two runs, the opponent's moves included.
         """
-        if not self._algorithm.keeps_subtrees or self.rule.num_outcomes:
+        if not self._algorithm.keeps_subtrees or self.rule.num_outcomes or isinstance(self.model, SampledActions):
             return
         everything = np.ones_like(self.tree.root_legal)
         with alone(self._lock, "a Search"):
@@ -326,8 +380,9 @@ class Search:
         if self.rule.num_outcomes:
             actions = slice(self.rule.num_actions)
             visits, q_values, policy = visits[:, actions].copy(), q_values[:, actions].copy(), policy[:, actions].copy()
+        candidates = self.model.vectors(tree.latent[:, ROOT]).copy() if isinstance(self.model, SampledActions) else None
         seconds = time.perf_counter() - started
-        return SearchResult(action, visits, q_values, value, policy, num_simulations, seconds, tree)
+        return SearchResult(action, visits, q_values, value, policy, num_simulations, seconds, tree, candidates)
 
 
 def _reward_unit(model: Model) -> float:
@@ -372,6 +427,18 @@ def sample_action(
     action = np.zeros(len(policy), np.int32)
     steps.draw_actions(np.ascontiguousarray(policy, np.float32), heat, rng.random(len(policy)), action)
     return action
+
+
+def expected_vectors(result: SearchResult, row: int, first_action: int) -> list[NDArray[np.float32]]:
+    """The action vectors `[D]` of the line that a search of such expects, from the move `first_action` on."""
+    assert result.candidates is not None, "actions are numbers of a list"
+    tree, size = result.tree, result.candidates[0].size
+    vectors, node = [], ROOT
+    for action in principal_variation(tree, row, first_action):
+        candidates = tree.latent[row, node, -size:].reshape(result.candidates.shape[1:])
+        vectors.append(candidates[action].copy())
+        node = int(children_index(tree)[row, node, action])
+    return vectors
 
 
 # Algorithms.

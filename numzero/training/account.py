@@ -172,7 +172,8 @@ class Account:
     def diagnosed(self, update: Update, batch: Batch) -> None:
         """Compare a batch with what the network said of it."""
         learner, updates = self._trainer.learner, self._trainer.num_updates_done
-        found = diagnose(batch, update.outputs, learner.network.heads, updates=updates, steps=self._state.steps)
+        about = {"updates": updates, "steps": self._state.steps}
+        found = diagnose(batch, update.outputs, learner.network.heads, **about, first_policy=update.policy)
         self._journal.emit(with_spreads(found, *learner.encodings(batch)))
 
     def finished(self, reason: str) -> None:

@@ -89,7 +89,12 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Of the policy's cross-entropy; MuZero 1."""
     entropy_weight: float = 0.0
     """Of the policy's entropy, a bonus relative to its cross-entropy, against policies that become certain of what only
-    errors of the network say: logits differ by 1 / weight improvements of a search at most. MuZero: none; 0: off."""
+    errors of the network say: logits differ by 1 / weight improvements of a search at most. MuZero: none; 0: off. Of
+    vectors of numbers it is the entropy of what tanh makes of the normals; EfficientZero V2 0.05."""
+    vector_policy: Literal["by_size", "all", "best"] = "by_size"
+    """What is learned of a search's candidates where actions are vectors of numbers: "all", each by its share of the
+    policy target; "best", the one of the largest share alone. "by_size": all of vectors of one number, the best of
+    longer ones, as EfficientZero V2 does. Sampled MuZero: all. Of choices always all."""
     value_weight: float = 1.0
     """Of the value's cross-entropy, the afterstates' too; MuZero 1 (0.25 with reanalyze)."""
     reward_weight: float = 1.0
@@ -126,6 +131,10 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Of convolutions and matrix products while learning; "bfloat16" is twice as fast for convolutional networks on
     processors with instructions for it, and stays off elsewhere, and with chance. Weights and losses are float32 in
     either case."""
+
+    def learns_best_candidate(self, action_size: int) -> bool:
+        """Whether the best candidate alone is learned from, of vectors of so many numbers."""
+        return self.vector_policy == "best" or (self.vector_policy == "by_size" and action_size > 1)
 
     @property
     def looks_ahead(self) -> bool:

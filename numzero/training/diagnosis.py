@@ -25,15 +25,17 @@ def diagnose(
     *,
     updates: int,
     steps: int,
+    first_policy: _Float32Array | None = None,
 ) -> Diagnosed:
     """Compare what the network said of a batch with the batch's targets.
 
-    outputs: `[K+1, B, outputs of all heads]` probabilities, as `Update.outputs`.
+    outputs: `[K+1, B, outputs of all heads]` probabilities, as `Update.outputs`. first_policy: `[B, A]`, as
+    `Update.policy`; None: that of `outputs`.
     """
-    policy = outputs[:, :, heads["policy"].columns]
+    first_policy = outputs[0, :, heads["policy"].columns] if first_policy is None else first_policy
     value, reward = heads["value"].expectation(outputs), heads["reward"].expectation(outputs[1:])
     here = batch.policy_mask[:, 0] > 0  # [B]
-    network, search = policy[0, here], batch.policy_target[here, 0]
+    network, search = first_policy[here], batch.policy_target[here, 0]
     agreement = network.argmax(axis=1) == search.argmax(axis=1)
     return Diagnosed(
         updates=updates,
@@ -42,7 +44,7 @@ def diagnose(
         reward=_compare(reward, batch.reward_target.T, batch.reward_mask.T),
         policy_entropy=_entropy(network),
         search_entropy=_entropy(search),
-        uniform_entropy=float(np.log(policy.shape[2])),
+        uniform_entropy=float(np.log(first_policy.shape[1])),
         search_agreement=float(agreement.mean()) if here.any() else 0.0,
     )
 

@@ -66,7 +66,7 @@ _BODY = "network.body", "network.body.kind"
 
 def choices(spec: GameSpec) -> list[Choice]:
     """What follows from a game's spec."""
-    return [_by_observation(spec), _by_players(spec), *_by_chance(spec)]
+    return [_by_observation(spec), _by_players(spec), *_by_chance(spec), *_by_actions(spec)]
 
 
 def _by_observation(spec: GameSpec) -> Choice:
@@ -143,8 +143,10 @@ def _by_chance(spec: GameSpec) -> list[Choice]:
     """What a game reports of chance is learned: nothing else tells a model how likely each outcome is.
 
     Where it reports nothing, one player's is watched for it before it is trained; but not pictures, whose encoder costs
-    more than all else, and two players', where chance would be somebody's to report.
+    more than all else, and two players', where chance would be somebody's to report, nor where actions are vectors, beside which none is learned.
     """
+    if spec.vectors is not None:
+        return []
     if spec.num_outcomes:
         return [Choice(f"{spec.num_outcomes} outcomes of chance", _CHANCE)]
     if spec.num_players == 2 or _is_picture(spec):
@@ -155,6 +157,18 @@ def _by_chance(spec: GameSpec) -> list[Choice]:
 _CHANCE = (
     "network.chance=known",
     "search.num_simulations=32",  # every other node of a tree is an afterstate
+)
+
+
+def _by_actions(spec: GameSpec) -> list[Choice]:
+    """Vectors are searched and learned by candidates, which are others at each search."""
+    return [] if spec.vectors is None else [Choice(f"actions are {spec.vectors.text}", _VECTORS)]
+
+
+_VECTORS = (
+    "search.gumbel_scale=0.0",  # wide candidates explore
+    "targets.cut=random",  # a move that was played once is not among the candidates of today
+    "learner.entropy_weight=0.05",
 )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -75,14 +75,16 @@ def pieces_of(config: RunConfig, spec: GameSpec, workers: int) -> Pieces:
 def position_bytes(spec: GameSpec) -> int:
     """Of one position of a running episode."""
     shape = spec.num_actions, spec.observation_shape, spec.observation_dtype
-    columns = zero_columns((1,), *shape, has_outcomes=spec.num_outcomes > 0)
+    about: dict[str, Any] = {"has_outcomes": spec.num_outcomes > 0, "action_size": spec.action_size}
+    columns = zero_columns((1,), *shape, **about)
     return sum(getattr(columns, name).nbytes for name in COLUMNS)
 
 
 def window_slots_beside(config: RunConfig, spec: GameSpec, running: int) -> int:
     """Of the window, beside running episodes of so many bytes."""
     shape = spec.observation_shape, spec.observation_dtype, spec.num_actions
-    return window_slots(config.replay, *shape, num_outcomes=spec.num_outcomes, reserved=running)
+    about: dict[str, Any] = {"num_outcomes": spec.num_outcomes, "action_size": spec.action_size}
+    return window_slots(config.replay, *shape, **about, reserved=running)
 
 
 def _refusal(config: RunConfig, spec: GameSpec, copies: int, position: int) -> UserError:
@@ -151,7 +153,8 @@ def window_bytes(config: RunConfig, spec: GameSpec, slots: int) -> int:
     """Most memory that a window of so many slots takes."""
     exponent = config.replay.priority_exponent
     shape = spec.observation_shape, spec.observation_dtype, spec.num_actions
-    return slots * slot_bytes(*shape, exponent, num_outcomes=spec.num_outcomes)
+    about: dict[str, Any] = {"num_outcomes": spec.num_outcomes, "action_size": spec.action_size}
+    return slots * slot_bytes(*shape, exponent, **about)
 
 
 def memory_of(
@@ -160,7 +163,8 @@ def memory_of(
     """An estimate that is a little high; what torch keeps of a large network's layers is not in it."""
     frames = FrameStack(spec, config.observation)
     latent, num_outcomes = config.network.latent_size(frames.shape), config.network.num_outcomes(spec.num_outcomes)
-    node = 0 if latent is None else node_bytes(max(spec.num_actions, num_outcomes), latent + (num_outcomes > 0))
+    beside = (num_outcomes > 0) + spec.num_actions * spec.action_size  # numbers that travel with a latent
+    node = 0 if latent is None else node_bytes(max(spec.num_actions, num_outcomes), latent + beside)
     searches = list(_searches(config, workers, reanalyze_workers))
     seen = math.prod(frames.shape) * 4
     learner = config.learner

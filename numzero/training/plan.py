@@ -32,8 +32,8 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def spec_of(config: RunConfig) -> GameSpec:
-    """What the settings' game says of itself."""
-    return game_spec(config.game)
+    """What the settings' game says of itself, and how many action vectors trees see, where actions are such."""
+    return game_spec(config.game).with_candidates(config.search.candidates.num_candidates)
 
 
 def needs_game(config: RunConfig, plan: RunPlan) -> bool:
@@ -66,6 +66,8 @@ def check_plan(config: RunConfig, plan: RunPlan) -> None:
             "reanalyze workers have nothing to do at reanalyze.fraction 0. Set it to 1.",
             arguments=("reanalyze_workers", "overrides"),
         )
+    if plan.spec.vectors is not None:
+        _check_vectors(config, plan)
     here = (0, 0) if config.runtime.is_elsewhere else (plan.workers, plan.reanalyze_workers)
     check_workers(sum(here), ("workers", "reanalyze_workers"))
     if not plan.offline and config.selfplay.stored_start_share > 0.0 and not is_placeable(config.game):
@@ -82,14 +84,30 @@ def check_plan(config: RunConfig, plan: RunPlan) -> None:
         )
 
 
+def _check_vectors(config: RunConfig, plan: RunPlan) -> None:
+    """Refuse settings that need a list of actions."""
+    count = config.search.candidates.num_candidates
+    for setting, is_fit, way in (
+        ("observation.past_actions", not config.observation.past_actions, "false"),
+        ("targets.cut", config.targets.cut != "unlikely", "'random'"),
+        ("network.chance", config.network.chance == "none", "'none'"),
+        ("search.policy_candidates + wide_candidates", plan.spec.num_actions == count, f"{plan.spec.num_actions}"),
+    ):
+        if not is_fit:
+            raise UserError(
+                f"{setting} must be {way} for {plan.spec.name}, whose actions are vectors; set it so.",
+                arguments=("overrides",),
+            )
+
+
 def learner_threads(config: RunConfig, plan: RunPlan) -> int:
     """Threads of an update: as the settings say, else the cores that workers leave free.
 
-    One where there are no workers: such a run has the same bits on every machine. One with chance, too, whose updates
-    are not split.
+    One where there are no workers: such a run has the same bits on every machine. One with chance and of action
+    vectors, too, whose updates are not split.
     """
     learner, workers = config.learner, plan.workers + plan.reanalyze_workers
-    if config.network.chance != "none":
+    if config.network.chance != "none" or plan.spec.vectors is not None:
         return 1
     if learner.threads or not workers:
         return max(1, learner.threads)
@@ -112,13 +130,14 @@ def make_window(config: RunConfig, plan: RunPlan, slots: int | None = None) -> W
         importance_exponent=replay.importance_exponent,
         freshest_of=replay.freshest_of,
         num_outcomes=spec.num_outcomes,
+        action_size=spec.action_size,
     )
 
 
 def most_slots(config: RunConfig, spec: GameSpec) -> int:
     """Of a window that has all of its memory to itself, as those that were kept before running episodes counted."""
     shape = spec.observation_shape, spec.observation_dtype, spec.num_actions
-    return window_slots(config.replay, *shape, num_outcomes=spec.num_outcomes)
+    return window_slots(config.replay, *shape, num_outcomes=spec.num_outcomes, action_size=spec.action_size)
 
 
 def _slots(config: RunConfig, plan: RunPlan) -> int:

@@ -50,7 +50,8 @@ class Trainer:
         self._symmetries = seen_symmetries(symmetries_of(config.game), self._frames) if asks else None
         sizes = self._frames.shape, spec.num_actions
         gamma, kinds = turn_gamma(spec, schedule.gamma), self._frames.kinds(observation_kinds(spec))
-        network = make_network(*sizes, config.network, plan.seed, gamma, kinds, spec.num_outcomes)
+        self._proposal = None if spec.vectors is None else spec.vectors.proposal
+        network = make_network(*sizes, config.network, plan.seed, gamma, kinds, spec.num_outcomes, self._proposal)
         self._outcomes = Outcomes(network.num_outcomes, config.network.chance == "known")
         learner = replace(config.learner, threads=learner_threads(config, plan))
         self.learner = Learner(network, learner, schedule.num_updates)
@@ -89,6 +90,7 @@ class Trainer:
             with_discount=with_discount,
             outcomes=self._outcomes,
             frames=self._frames,
+            proposal=self._proposal,
         )
         update = self.learner.update(batch)
         if replay.priority_exponent > 0.0:

@@ -310,8 +310,52 @@ class OldReset(Corridor):
         return super().reset(seed=seed)[0]
 
 
-class ContinuousActions(Corridor):
-    action_space = Box(-1.0, 1.0, (1,), np.float32)  # type: ignore[assignment]
+class SpokenActions(Corridor):
+    action_space = Text(3)  # type: ignore[assignment]
+
+
+class Pointer(gymnasium.Env[Any, Any]):
+    """One step: what is shown is where to point, the reward falls with the distance; four steps of it."""
+
+    action_space = Box(np.array([-2.0, 0.0], np.float32), np.array([2.0, 1.0], np.float32))
+    observation_space = Box(-2.0, 2.0, (2,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.steps = 0
+        return self.observe(), {}
+
+    def observe(self) -> Any:
+        self.goal = self.np_random.uniform(self.action_space.low, self.action_space.high).astype(np.float32)
+        return self.goal
+
+    def step(self, action: Any) -> Any:
+        assert self.action_space.contains(action)
+        reward = -float(np.abs(action - self.goal).sum())
+        self.steps += 1
+        return self.observe(), reward, False, self.steps >= 4, {}
+
+
+class Matching(gymnasium.Env[Any, Any]):
+    """Eight choices of three, each right where it is what is shown: the reward is the share of right ones."""
+
+    action_space = MultiDiscrete([3] * 8, start=[1] * 8)
+    observation_space = MultiDiscrete([3] * 8)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.steps = 0
+        return self.observe(), {}
+
+    def observe(self) -> Any:
+        self.goal = self.np_random.integers(3, size=8)
+        return self.goal
+
+    def step(self, action: Any) -> Any:
+        assert self.action_space.contains(action)
+        reward = float((action - 1 == self.goal).mean())
+        self.steps += 1
+        return self.observe(), reward, False, self.steps >= 4, {}
 
 
 class SequenceObservations(Corridor):

@@ -259,8 +259,8 @@ def play_three_steps(name: str) -> None:
         (f"{HERE}:NeedsArgument", "must be makeable without arguments; got TypeError: .*'size'.*Give it size"),
         (f"{HERE}:NoEnvironment", "must be a gymnasium.Env; got NoEnvironment"),
         (
-            f"{HERE}:ContinuousActions",
-            r"action_space of environment .* must be a list of actions .*; got Box\(.*DiscretizeAction",
+            f"{HERE}:SpokenActions",
+            r"action_space of environment .* must be a list of actions .*; got Text\(",
         ),
         (f"{HERE}:SequenceObservations", r"observation_space 'a' of environment .* must be Box, .*; got Sequence\("),
         (f"{HERE}:NoSpaces", "observation_space of environment .* must be Box, Discrete, .*; got None"),

@@ -25,6 +25,7 @@ def make_trajectory(
     lead_in: int = 0,
     seed: int = 0,
     num_outcomes: int = 0,
+    action_size: int = 0,
 ) -> Trajectory:
     rng = np.random.default_rng(seed)
     root_value = rng.normal(size=num_steps + 1).astype(np.float32)
@@ -43,6 +44,8 @@ def make_trajectory(
         exploratory=rng.random(num_steps) < 0.5,
         model_version=rng.integers(2**40, size=num_steps),
         outcome=rng.integers(max(1, num_outcomes), size=(num_steps, int(num_outcomes > 0)), dtype=np.int32),
+        vector=rng.random((num_steps, action_size), dtype=np.float32),
+        candidates=rng.random((num_steps, num_actions, action_size), dtype=np.float32),
         ended=ended,
         lead_in=min(lead_in, num_steps - 1),
     )
@@ -67,4 +70,5 @@ trajectories = st.builds(
     lead_in=st.integers(0, 3),
     seed=st.integers(0, 2**32 - 1),
     num_outcomes=st.sampled_from([0, 0, 3]),
+    action_size=st.sampled_from([0, 0, 2]),
 )

@@ -20,6 +20,8 @@ def test_the_order_of_bytes_is_that_of_stores_made_before():
         "policy_target",
         "root_value",
         "outcome",
+        "vector",
+        "candidates",
         "observation",
         "legal",
         "to_play",

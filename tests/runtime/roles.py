@@ -49,6 +49,8 @@ def make_game(game_id: str) -> Trajectory:
         exploratory=np.zeros(1, np.bool_),
         model_version=np.zeros(1, np.int64),
         outcome=np.zeros((1, 0), np.int32),
+        vector=np.zeros((1, 0), np.float32),
+        candidates=np.zeros((1, 1, 0), np.float32),
         ended="terminated",
     )
 

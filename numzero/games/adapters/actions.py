@@ -1,6 +1,7 @@
-"""Action spaces of gymnasium, as PettingZoo has them too: the list of actions that numzero makes of each.
+"""Action spaces of gymnasium: the list of actions, or the vectors, that numzero makes of each.
 
 Knows spaces and arrays; knows no environment. An action is a number in the list, and something that is written for it.
+What is no list, or too long a one: `vectors.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import numpy as np
 from gymnasium import spaces
 
 from numzero.errors import UserError
+from numzero.games.actions import ActionSpec, Discrete
 from numzero.games.adapters.reading import Misfit, as_array, shown
+from numzero.games.adapters.vectors import vector_of
 from numzero.games.base import MOST_ACTIONS
 
 __all__ = ["MOST_LISTED", "Actions", "actions_of"]
@@ -27,11 +30,13 @@ class Actions(NamedTuple):
     """What numzero makes of an action space."""
 
     names: tuple[str, ...]
-    """One for each action."""
-    write: Callable[[int], object]
-    """What the environment is given for an action; new at each call where it could be changed."""
+    """One for each action; of vectors, for each of their numbers."""
+    write: Callable[[Any], object]
+    """What the environment is given for an action, a number or a vector; new at each call where it could be changed."""
     mask: Callable[[object], object]
     """From a mask as the environment gives it to `[A]`, not yet checked; raises Misfit."""
+    spec: ActionSpec = Discrete()
+    """What an action is."""
 
 
 class _Choice(NamedTuple):
@@ -46,7 +51,8 @@ class _Choice(NamedTuple):
 def actions_of(space: object, whose: str, names: Sequence[str] = ()) -> Actions:
     """What an action space becomes: all that may be chosen, in order, the last choice changing fastest.
 
-    Discrete is a list already; MultiDiscrete, MultiBinary, and Tuple and Dict of such are lists of up to 1,024.
+    Discrete is a list already; MultiDiscrete, MultiBinary, and Tuple and Dict of such are lists of up to 1,024. Longer
+    ones, and Box, are vectors: see `vector_of`.
 
     Args:
       space: of gymnasium.
@@ -54,8 +60,13 @@ def actions_of(space: object, whose: str, names: Sequence[str] = ()) -> Actions:
       names: what the environment calls its actions, if it does; used where there is a different one for each.
 
     Raises:
-      UserError: a space that is no list of actions, or too long a one.
+      UserError: a space that is neither.
     """
+    if not _is_list(space):
+        vector = vector_of(space, whose)
+        if vector is None:
+            raise _refusal(space, whose)
+        return Actions(vector.names, vector.write, _refuse_mask, vector.actions)
     choice = _choice(space, whose)
     own = tuple(str(name) for name in names)
     if len(own) == len(set(own)) == len(choice.names) and all(name.strip() for name in own):
@@ -68,11 +79,11 @@ def _choice(space: object, whose: str) -> _Choice:
         return _discrete(space, whose)
     if isinstance(space, spaces.MultiDiscrete):
         sizes, firsts = space.nvec.ravel().tolist(), space.start.ravel().tolist()
-        listed = _listed([range(first, first + size) for first, size in zip(firsts, sizes, strict=True)], space, whose)
+        listed = _listed([range(first, first + size) for first, size in zip(firsts, sizes, strict=True)])
         names = tuple("/".join(str(value) for value in values) for values in listed)  # commas part moves
         return _Choice(names, _array_writer(listed, space), tuple(sizes))
     if isinstance(space, spaces.MultiBinary):
-        listed = _listed([range(2)] * math.prod(space.shape), space, whose)
+        listed = _listed([range(2)] * math.prod(space.shape))
         names = tuple("".join(str(value) for value in values) for values in listed)
         return _Choice(names, _array_writer(listed, space), (2,) * math.prod(space.shape))
     if isinstance(space, spaces.Tuple | spaces.Dict):
@@ -80,15 +91,34 @@ def _choice(space: object, whose: str) -> _Choice:
     raise _refusal(space, whose)
 
 
+def _is_list(space: object) -> bool:
+    """Whether it is a list of actions that is not too long."""
+    return isinstance(space, spaces.Discrete) or 0 < _count(space) <= MOST_LISTED
+
+
+def _count(space: object) -> int:
+    """How many combinations there are; 0 of a space that is no list."""
+    if isinstance(space, spaces.Discrete):
+        return int(space.n)
+    if isinstance(space, spaces.MultiDiscrete):
+        return math.prod(space.nvec.ravel().tolist())
+    if isinstance(space, spaces.MultiBinary):
+        return int(2 ** math.prod(space.shape))
+    if isinstance(space, spaces.Tuple | spaces.Dict):
+        inner = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
+        return math.prod(map(_count, inner))
+    return 0
+
+
+def _refuse_mask(raw: object) -> object:
+    raise Misfit("action_mask", "be left out where actions are vectors, all of which may be played", shown(raw))
+
+
 def _refusal(space: object, whose: str) -> UserError:
-    head = f"action_space of {whose} must be a list of actions (Discrete, MultiDiscrete or MultiBinary)"
-    if isinstance(space, spaces.Box):
-        return UserError(
-            f"{head}; got {str(space)[:200]}. Continuous actions are not learned yet; to choose among a few, put "
-            "' > gymnasium.wrappers:DiscretizeAction(bins=5)' behind the environment's name."
-        )
     return UserError(
-        f"{head}; got {str(space)[:200]}. Name a function that wraps it ('package.module:make') so that it offers one."
+        f"action_space of {whose} must be a list of actions (Discrete, MultiDiscrete or MultiBinary), numbers (Box), "
+        f"or Tuple and Dict of one of these kinds; got {str(space)[:200]}. Name a function that wraps it "
+        "('package.module:make') so that it offers one."
     )
 
 
@@ -101,15 +131,8 @@ def _discrete(space: spaces.Discrete[Any], whose: str) -> _Choice:
     return _Choice(tuple(str(first + action) for action in range(count)), lambda action: first + action, (count,))
 
 
-def _listed(ranges: list[range], space: object, whose: str) -> list[tuple[int, ...]]:
-    """All combinations, if they are few enough."""
-    count = math.prod(len(values) for values in ranges)
-    if count > MOST_LISTED:
-        raise UserError(
-            f"action_space of {whose} must have at most {MOST_LISTED:,} combinations to be a list of actions; got "
-            f"{count:,}, {str(space)[:200]}. Name a function that wraps it ('package.module:make') so that it offers "
-            "fewer, or one choice a step."
-        )
+def _listed(ranges: list[range]) -> list[tuple[int, ...]]:
+    """All combinations."""
     return list(itertools.product(*ranges))
 
 
@@ -123,7 +146,7 @@ def _joined(space: spaces.Tuple[Any] | spaces.Dict, whose: str) -> _Choice:
     keys = list(space.spaces) if isinstance(space, spaces.Dict) else None
     inner = list(space.spaces.values()) if isinstance(space, spaces.Dict) else list(space.spaces)
     children = [_choice(each, whose) for each in inner]
-    listed = _listed([range(len(child.names)) for child in children], space, whose)
+    listed = _listed([range(len(child.names)) for child in children])
     labels = [""] * len(children) if keys is None else [f"{key}=" for key in keys]
     names = tuple(
         " ".join(label + child.names[at] for label, child, at in zip(labels, children, values, strict=True))

@@ -1,4 +1,4 @@
-"""Any gymnasium environment whose spaces can be a list of actions and an array of numbers, as a `Game`.
+"""Any gymnasium environment whose spaces can be actions and an array of numbers, as a `Game`.
 
 Knows gymnasium, which no other module may import; knows no environment by name, and nothing of search or training.
 """
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from numzero import crash_context
 from numzero.errors import CopyRefused, UserError, nearest
+from numzero.games.actions import Discrete
 from numzero.games.adapters.actions import Actions, actions_of
 from numzero.games.adapters.plugins import register_plugins
 from numzero.games.adapters.reading import Misfit
@@ -153,7 +154,7 @@ class _GymRow:
         observation, info = _unpack("reset()", self.env.reset(seed=seed), 2)
         return Seen(observation, self._legal(observation, info))
 
-    def step(self, action: int) -> Seen:
+    def step(self, action: Any) -> Seen:
         """See `Row`."""
         returned = self.env.step(self._write(action)) if self._was_stepped else self._first_step(action)
         observation, reward, terminated, truncated, info = _unpack("step()", returned, 5)
@@ -165,7 +166,7 @@ class _GymRow:
         """See `Row`."""
         self.env.close()
 
-    def _first_step(self, action: int) -> object:
+    def _first_step(self, action: Any) -> object:
         """The first of all steps, after which it is known which whole numbers the environment takes.
 
         One that wants Python's int gets it; one that wants NumPy's, as `action_space.sample()` gives it, refuses the
@@ -276,7 +277,12 @@ def _actions(env_id: str, env: _Environment) -> Actions:
     names: tuple[str, ...] = ()
     with suppress(Exception):  # somebody else's code, and numbers do as well
         names = tuple(env.unwrapped.get_action_meanings())  # type: ignore[attr-defined]
-    return actions_of(_space(env_id, env, "action_space"), f"environment {env_id!r}", names)
+    actions = actions_of(_space(env_id, env, "action_space"), f"environment {env_id!r}", names)
+    if isinstance(actions.spec, Discrete):
+        return actions
+    documented = _documented(env, "Action Space", len(actions.names))
+    is_distinct = len(set(documented)) == len(actions.names)
+    return actions._replace(names=tuple(documented)) if is_distinct else actions
 
 
 def _space(env_id: str, env: _Environment, field: str) -> object:
@@ -310,7 +316,7 @@ def _spec(name: GameName, env: _Environment, observations: Observations, actions
     env_id = name.text()
     return GameSpec(
         name=env_id,
-        num_actions=len(actions.names),
+        num_actions=len(actions.names) if isinstance(actions.spec, Discrete) else 1,
         observation_shape=observations.shape,
         observation_dtype=observations.dtype,
         num_players=1,
@@ -320,8 +326,9 @@ def _spec(name: GameName, env: _Environment, observations: Observations, actions
         observation_layout=f"What {env_id} of gymnasium observes, {observations.words}.",
         observation_parts=observations.parts,
         left_out=observations.left_out,
-        legal_rule=_legal_rule(env, len(actions.names)),
+        legal_rule=_legal_rule(env, actions),
         num_outcomes=_num_outcomes(env_id, env),
+        actions=actions.spec,
     )
 
 
@@ -331,8 +338,10 @@ def _reward_threshold(name: GameName, env: _Environment) -> float | None:
     return float(threshold) if threshold is not None and math.isfinite(threshold) else None
 
 
-def _legal_rule(env: _Environment, num_actions: int) -> str:
-    names = _documented(env, "Action Space", num_actions)
+def _legal_rule(env: _Environment, actions: Actions) -> str:
+    if not isinstance(actions.spec, Discrete):
+        return f"Every vector of {actions.spec.text}, in every state."
+    names = _documented(env, "Action Space", len(actions.names))
     meanings = ": " + ", ".join(f"{i} {name}" for i, name in enumerate(names)) if names else ""
     if _mask_method(env) is not None:
         return (

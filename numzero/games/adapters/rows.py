@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from numzero import crash_context
 from numzero.errors import CopyRefused, EnvironmentFault, UserError
+from numzero.games.actions import moved
 from numzero.games.adapters.guests import Guest
 from numzero.games.adapters.reading import Misfit, read_flag, read_mask, read_numbers, read_outcome, read_reward
-from numzero.games.base import STAY, GameSpec, StepResult, require_legal, require_mask
+from numzero.games.base import GameSpec, StepResult, require_legal, require_mask
 
 __all__ = ["SEED_LIMIT", "Made", "Row", "RowsGame", "Seen", "close_rows", "make_rows"]
 
@@ -49,8 +50,8 @@ class Row(Protocol):
         """Start a new episode, which depends on `seed` alone (0 to SEED_LIMIT - 1)."""
         ...
 
-    def step(self, action: int) -> Seen:
-        """Play an action from 0 to num_actions - 1 that was legal."""
+    def step(self, action: Any) -> Seen:
+        """Play an action from 0 to num_actions - 1 that was legal, or a vector `[D]` in the environment's units."""
         ...
 
     def close(self) -> None:
@@ -196,19 +197,21 @@ class RowsGame:
         """`[B]` int8, 0 or 1."""
         return self._to_play
 
-    def step(self, action: NDArray[np.int32]) -> StepResult:
-        """Step every environment with its own of the actions `[B]`, but where it is STAY.
+    def step(self, action: NDArray[Any]) -> StepResult:
+        """Step every environment with its own of the actions `[B]`, or of vectors `[B, D]`, but where it is to stay.
 
         Raises:
           UserError: a copy is not running, or an action is not legal; nothing has moved.
           EnvironmentFault: an environment raised, or returned something it must not; copies before it have moved.
         """
-        require_legal(action, self._legal, self.spec.name)
+        require_legal(action, self._legal, self.spec.name, self.spec.actions)
+        moves = moved(action).tolist()
+        choices = action.tolist() if action.ndim == 1 else action
         rewards = [0.0] * self.batch_size
         terminated, truncated = [False] * self.batch_size, [False] * self.batch_size
         outcomes = np.zeros(self.batch_size, np.int32) if self.spec.num_outcomes else None
-        for row, choice in enumerate(action.tolist()):
-            if choice == STAY:
+        for row, choice in enumerate(choices):
+            if not moves[row]:
                 continue
             self._num_steps[row] += 1
             seen = self._call("step()", row, self.rows[row].step, choice)
@@ -251,7 +254,7 @@ class RowsGame:
     def _read_array(self, raw: object) -> NDArray[Any]:
         return read_numbers(raw, self.spec.observation_shape, self._observation.dtype, "observation")
 
-    def _call(self, method: str, row: int, function: Callable[[int], Seen], argument: int) -> Seen:
+    def _call(self, method: str, row: int, function: Callable[[Any], Seen], argument: Any) -> Seen:
         """What a method of a row returns; what the environment raises becomes an EnvironmentFault."""
         guest, num_steps = self.guests[row], self._num_steps[row]
         crash_context.enter(method, self.spec.name, row, num_steps)

@@ -178,8 +178,10 @@ class _Audit:
         mask: NDArray[np.bool_] | None = self._read(lambda: read_mask(seen.legal, count, "action_mask"))
         return mask
 
-    def _choose(self, seen: Seen) -> int:
-        """A legal action: half of the time one that was never tried, if there is any."""
+    def _choose(self, seen: Seen) -> Any:
+        """A legal action: half of the time one that was never tried, if there is any; of vectors any."""
+        if (vectors := self._game.spec.vectors) is not None:
+            return vectors.in_units(vectors.proposal.uniform(self._rng, ()))
         legal = self._legal(seen)
         assert legal is not None, "an episode ends where its mask cannot be read"
         untried = legal & self._untried

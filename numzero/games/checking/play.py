@@ -6,19 +6,20 @@ Knows the contract of games; knows no environment and no rules.
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from numzero.errors import EnvironmentFault
-from numzero.games.base import STAY, Game
+from numzero.games.actions import staying
+from numzero.games.base import Game
 from numzero.games.checking.findings import Findings, PlayFigures
 from numzero.games.checking.sentences import told_by
 from numzero.games.checking.surroundings import handles
 from numzero.usage import resident_bytes
 
-__all__ = ["MEBIBYTE", "draw_action", "measure", "only_row"]
+__all__ = ["MEBIBYTE", "draw_action", "measure", "only_action", "only_row"]
 
 MEBIBYTE = 2**20
 MOST_FAULTS = 5
@@ -84,9 +85,18 @@ def only_row(game: Game, row: int) -> NDArray[np.bool_]:
     return np.asarray(np.arange(game.batch_size) == row)
 
 
-def draw_action(game: Game, row: int, rng: np.random.Generator) -> int:
-    """One of the row's legal actions, each as likely."""
+def draw_action(game: Game, row: int, rng: np.random.Generator) -> Any:
+    """One of the row's legal actions, each as likely: its number, or a vector `[D]` in the environment's units."""
+    if (vectors := game.spec.vectors) is not None:
+        return vectors.in_units(vectors.proposal.uniform(rng, ()))
     return int(rng.choice(np.flatnonzero(game.legal()[row])))
+
+
+def only_action(game: Game, row: int, action: Any) -> NDArray[Any]:
+    """Actions of all copies: `action` in one of them, the others stay."""
+    actions = staying(game.spec.actions, game.batch_size)
+    actions[row] = action
+    return actions
 
 
 def measure(
@@ -129,7 +139,7 @@ def _play_episode(game: Game, tally: _Tally, rng: np.random.Generator, num_steps
     length, total, over = 0, 0.0, False
     first = game.observation()[0].copy()
     while not over and tally.num_steps < num_steps and time.monotonic() < deadline:
-        length, total, over = length + 1, *_step(game, tally, rng, only, total)
+        length, total, over = length + 1, *_step(game, tally, rng, total)
         tally.longest = max(tally.longest, length)
         tally.same_observation &= bool(np.array_equal(first, game.observation()[0]))
     if over:
@@ -137,13 +147,11 @@ def _play_episode(game: Game, tally: _Tally, rng: np.random.Generator, num_steps
         tally.returns.append(total)
 
 
-def _step(
-    game: Game, tally: _Tally, rng: np.random.Generator, only: NDArray[np.bool_], total: float
-) -> tuple[float, bool]:
+def _step(game: Game, tally: _Tally, rng: np.random.Generator, total: float) -> tuple[float, bool]:
     """One random move of the first copy: the return of player 0 so far, and whether the episode is over."""
     tally.num_legal += int(game.legal()[0].sum())
     sign = -1.0 if game.to_play()[0] else 1.0
-    action = np.where(only, draw_action(game, 0, rng), STAY).astype(np.int32)
+    action = only_action(game, 0, draw_action(game, 0, rng))
     started = time.perf_counter()
     result = game.step(action)
     tally.step_seconds += time.perf_counter() - started

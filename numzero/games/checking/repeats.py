@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.games.base import STAY, Game
+from numzero.games.base import Game
 from numzero.games.checking.findings import Findings
-from numzero.games.checking.play import draw_action, only_row
+from numzero.games.checking.play import draw_action, only_action, only_row
 
 __all__ = ["check_repeats"]
 
@@ -30,7 +30,7 @@ class _Moment(NamedTuple):
 
     episode: int
     step: int
-    action: int  # STAY: a reset
+    action: Any  # None: a reset
     observation: NDArray[np.generic]
     legal: NDArray[np.bool_]
     to_play: int
@@ -105,9 +105,9 @@ def _replay(game: Game, record: list[_Moment], seed: int) -> _Difference | None:
     last: _Moment | None = None
     for recorded in record:
         _move_others(game, others)
-        if recorded.action == STAY or last is None:
+        if recorded.action is None or last is None:
             last = _reset(game, rng, recorded.episode)
-        elif not game.legal()[0, recorded.action]:
+        elif game.spec.vectors is None and not game.legal()[0, recorded.action]:
             return _Difference("action_mask", recorded.step - 1, recorded.episode, f"{recorded.action} allowed before")
         else:
             last = _step(game, recorded.action, last)
@@ -124,16 +124,16 @@ def _replayed(make: Make, record: list[_Moment], seed: int) -> _Difference | Non
 
 def _reset(game: Game, rng: np.random.Generator, episode: int) -> _Moment:
     game.reset(only_row(game, 0), rng)
-    return _moment(game, episode, 0, STAY, (0.0, False, False))
+    return _moment(game, episode, 0, None, (0.0, False, False))
 
 
-def _step(game: Game, action: int, before: _Moment) -> _Moment:
-    result = game.step(np.where(only_row(game, 0), action, STAY).astype(np.int32))
+def _step(game: Game, action: Any, before: _Moment) -> _Moment:
+    result = game.step(only_action(game, 0, action))
     brought = float(result.reward[0]), bool(result.terminated[0]), bool(result.truncated[0])
     return _moment(game, before.episode, before.step + 1, action, brought)
 
 
-def _moment(game: Game, episode: int, step: int, action: int, brought: tuple[float, bool, bool]) -> _Moment:
+def _moment(game: Game, episode: int, step: int, action: Any, brought: tuple[float, bool, bool]) -> _Moment:
     shown = game.observation()[0].copy(), game.legal()[0].copy(), int(game.to_play()[0])
     return _Moment(episode, step, action, *shown, *brought)
 
@@ -142,7 +142,7 @@ def _move_others(game: Game, rng: np.random.Generator) -> None:
     """A random move in every copy but the first, or a reset where it is not running."""
     for row in range(1, game.batch_size):
         if game.legal()[row].any():
-            game.step(np.where(only_row(game, row), draw_action(game, row, rng), STAY).astype(np.int32))
+            game.step(only_action(game, row, draw_action(game, row, rng)))
         else:
             game.reset(only_row(game, row), rng)
 

@@ -29,7 +29,7 @@ def spaces_of(game: Game) -> dict[str, str]:
 
 def look_at_environment(game: Game, findings: Findings) -> None:
     """Note what is allowed and hardly meant."""
-    if game.spec.num_actions == 1:
+    if game.spec.vectors is None and game.spec.num_actions == 1:
         findings.look("action_space", "offer a choice", "one action", "Let the environment take that step by itself.")
     if getattr(environment_of(game), "render_mode", None) == "human":
         remedy = "Make it with render_mode None: each copy opens one, and waits for the eye."

@@ -16,7 +16,17 @@ from numzero.graphs.formulas import Value
 from numzero.networks.bodies.base import Body
 from numzero.networks.bodies.mlp import MlpPrediction
 from numzero.networks.config import ConvConfig
-from numzero.networks.layers import Chain, Conv, Dynamics, LatentScale, Layer, NetworkGraph, ResidualBlock, rows_of
+from numzero.networks.layers import (
+    Chain,
+    Conv,
+    Dynamics,
+    LatentScale,
+    Layer,
+    NetworkGraph,
+    ResidualBlock,
+    emit_rows,
+    rows_of,
+)
 
 __all__ = ["ConvDynamics", "ConvPrediction", "make_body", "require_picture"]
 
@@ -94,7 +104,7 @@ class ConvDynamics(Dynamics):
 
     def emit(self, graph: NetworkGraph, latent: Value, action: Value) -> Value:
         """See `Layer`."""
-        plane = graph.weight(self.action).at(action)
+        plane = emit_rows(graph, self.action, action)
         x = latent + self.stem.emit(graph, latent) + plane
         return self.scale.emit(graph, self.blocks.emit(graph, graph.op("Relu", x)))
 

@@ -24,6 +24,7 @@ from numzero.networks.layers import (
     LatentScale,
     Layer,
     NetworkGraph,
+    emit_rows,
     hidden_layers,
     joined,
     rows_of,
@@ -88,7 +89,7 @@ class MlpDynamics(Dynamics):
 
     def emit(self, graph: NetworkGraph, latent: Value, action: Value) -> Value:
         """See `Layer`."""
-        x = self.first.emit(graph, latent, graph.weight(self.action).at(action))
+        x = self.first.emit(graph, latent, emit_rows(graph, self.action, action))
         return self.scale.emit(graph, self.output.emit(graph, self.hidden.emit(graph, x), latent))
 
     def stages(self) -> DynamicsStages | None:

@@ -10,6 +10,7 @@ import numpy as np
 from numzero.frames import FrameStack
 from numzero.games import Symmetries
 from numzero.replay import Sample, Window
+from numzero.search import Proposal
 from numzero.targets import NO_CHANCE, Batch, Outcomes, apply_symmetry, fill_value_targets, make_batch
 from numzero.training.config import RunConfig
 
@@ -36,6 +37,7 @@ def draw_batch(
     with_discount: bool,
     outcomes: Outcomes = NO_CHANCE,
     frames: FrameStack | None = None,
+    proposal: Proposal | None = None,
 ) -> tuple[Batch, Sample]:
     """The next batch, with fresh value targets and, if it is to be, each row under a symmetry of its own.
 
@@ -47,6 +49,7 @@ def draw_batch(
         with_discount: whether the network tells whether the turn passes.
         outcomes: what the network knows of chance.
         frames: stacks observations; None: the network sees them as they are.
+        proposal: what actions are, if they are vectors.
 
     Returns:
         the batch, and which positions it came from.
@@ -72,6 +75,7 @@ def draw_batch(
         outcomes=outcomes,
         frames=frames,
         first_only=not config.looks_ahead,
+        proposal=proposal,
     )
     if config.learner.symmetries and symmetries is not None:
         outcome_maps = symmetries.outcome if outcomes.are_reported else None

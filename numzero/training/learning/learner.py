@@ -23,18 +23,20 @@ from numzero.inference import ModelFiles
 from numzero.networks.chance_gradients import ChanceUnroll
 from numzero.networks.export import require_finite
 from numzero.networks.gradients import Unroll, make_unroll
-from numzero.networks.heads import Heads
+from numzero.networks.heads import Head, Heads
 from numzero.networks.network import MuZeroNetwork
 from numzero.networks.precision import refused
 from numzero.networks.support import two_hot
 from numzero.networks.taken import take_weights
 from numzero.outside import load
+from numzero.search import Proposal
 from numzero.targets import Batch
 from numzero.training.config import LearnerConfig
 from numzero.training.learning.consistency import MOST_DISTANCE, Projection, flat_gradient, flatten
 from numzero.training.learning.losses import add_entropy, cross_entropy, exponentials, squared_distance
 from numzero.training.learning.optimizer import AdamW, norm
 from numzero.training.learning.split_losses import split_cross_entropies
+from numzero.training.learning.vector_losses import policy_shares, vector_policy_loss
 
 __all__ = ["Learner", "OwnLoss", "Predictions", "Update"]
 
@@ -50,6 +52,9 @@ class Update(NamedTuple):
     """`[B]` |predicted value - target| at the sampled position."""
     policy_surprise: _Float32Array
     """`[B]` KL(policy target || policy) at the sampled position; 0 where there is no policy target."""
+    policy: _Float32Array
+    """`[B, A]` the policy at the sampled position, before the update; where actions are vectors, its shares of the
+    candidates."""
     outputs: _Float32Array
     """`[K+1, B, outputs]` each head's probabilities, before the update; those of heads of a step at position 0 say
     nothing."""
@@ -148,7 +153,8 @@ class Learner:
         config, heads = self._config, self.network.heads
         weights = position_weights(batch)  # [K+1, B]
         latents, outputs, *chance = self._forward(batch)  # [(K+1) B, *H], [(K+1) B, outputs], and of afterstates
-        losses, probability, d_outputs = head_losses(heads, config, batch, weights, outputs.numpy())
+        proposal = self.network.proposal
+        losses, probability, d_outputs = head_losses(heads, config, batch, weights, outputs.numpy(), proposal)
         d_latents = None  # [(K+1) B, *H]
         if config.consistency_weight > 0.0:
             losses["consistency"], d_latents = consistency_loss(
@@ -165,7 +171,8 @@ class Learner:
             losses |= more
         self._unroll.backward(d_latents, torch.from_numpy(d_outputs), *d_chance)
         losses["total"] = sum(losses.values())
-        return describe(heads, batch, losses, probability.reshape(*weights.shape, -1))  # [K+1, B, outputs]
+        policy = first_policy(heads, batch, proposal, outputs.numpy(), probability)  # [B, A]
+        return describe(heads, batch, losses, probability.reshape(*weights.shape, -1), policy)  # [K+1, B, outputs]
 
     def _forward(self, batch: Batch) -> tuple[torch.Tensor, ...]:
         """See `Unroll.forward`, and `UnrolledChance` where there is chance."""
@@ -256,7 +263,7 @@ def position_weights(batch: Batch) -> _Float32Array:
 
     The first counts fully, the K unrolled ones 1/K each (MuZero, appendix G); rows by importance.
     """
-    num_rows, unroll_steps = batch.action.shape
+    num_rows, unroll_steps = batch.action.shape[:2]
     weights = np.empty((unroll_steps + 1, num_rows), np.float32)
     weights[0] = batch.weight / num_rows
     weights[1:] = weights[0] / unroll_steps
@@ -264,27 +271,62 @@ def position_weights(batch: Batch) -> _Float32Array:
 
 
 def head_losses(
-    heads: Heads, config: LearnerConfig, batch: Batch | AfterstateGoals, weights: _Float32Array, outputs: _Float32Array
+    heads: Heads,
+    config: LearnerConfig,
+    batch: Batch | AfterstateGoals,
+    weights: _Float32Array,
+    outputs: _Float32Array,
+    proposal: Proposal | None = None,
 ) -> tuple[dict[str, float], _Float32Array, _Float32Array]:
     """Each head's cross-entropy, all positions together; probabilities and gradient, `[(K+1) B, outputs]`.
 
-    weights: `[K+1, B]`. outputs: `[(K+1) B, outputs]` logits. Of K afterstates as of K + 1 positions.
+    weights: `[K+1, B]`. outputs: `[(K+1) B, outputs]` logits. Of K afterstates as of K + 1 positions. proposal: where
+    actions are vectors; the policy's columns then are parameters, whose probabilities say nothing.
     """
-    if config.threads > 1:
+    if config.threads > 1 and proposal is None:
         return split_head_losses(heads, config, batch, weights, outputs)
     logits, power = exponentials(outputs, tuple(head.columns.stop for head in heads.values()))
-    gradient, losses = np.zeros_like(outputs), {}
+    gradient = np.zeros_like(outputs)
+    losses: dict[str, float] = {}
     for name, head in heads.items():
         target, mask = getattr(batch, f"{name}_target"), getattr(batch, f"{name}_mask")  # [B, K+1 or K, ...]
         first = int(head.of_step)  # steps begin with the first unrolled position
         count = getattr(config, f"{head.scalar}_weight") * weights[first:] * mask.T  # [K+1 or K, B]
         goal = _stack(target) if head.bins is None else two_hot(_stack(target), head.bins)  # [(K+1 or K) B, size]
+        if name == "policy" and proposal is not None:
+            assert isinstance(batch, Batch), "afterstates have no policy"
+            losses |= vector_losses(proposal, config, batch, goal, count.reshape(-1), outputs, gradient, head)
+            continue
         place = first * weights.shape[1], head.begin  # first row and column of the goal's in the outputs
         losses[name] = cross_entropy(goal, count.reshape(-1), place, logits, power, gradient)
         if name == "policy" and config.entropy_weight > 0.0:
             share = np.float32(config.entropy_weight) * count.reshape(-1)
             losses["entropy"] = add_entropy(goal, share, power[:, head.columns], gradient[:, head.columns])
     return losses, power, gradient
+
+
+def vector_losses(
+    proposal: Proposal,
+    config: LearnerConfig,
+    batch: Batch,
+    goal: _Float32Array,
+    count: _Float32Array,
+    outputs: _Float32Array,
+    gradient: _Float32Array,
+    head: Head,
+) -> dict[str, float]:
+    """The policy's losses where actions are vectors; fills its columns of the `gradient`.
+
+    goal: `[(K+1) B, A]` shares of candidates. count: `[(K+1) B]`. outputs, gradient: `[(K+1) B, outputs]`.
+    """
+    if config.learns_best_candidate(proposal.size) and not proposal.factors:
+        best = np.zeros_like(goal)
+        best[np.arange(len(goal)), goal.argmax(axis=1)] = 1.0
+        goal = best
+    candidates = _stack(batch.candidates)  # [(K+1) B, A, D]
+    found = vector_policy_loss(proposal, outputs[:, head.columns], candidates, goal, count, config.entropy_weight)
+    gradient[:, head.columns] = found.gradient
+    return {"policy": found.cross_entropy} | ({"entropy": found.entropy} if config.entropy_weight > 0.0 else {})
 
 
 def split_head_losses(
@@ -416,11 +458,23 @@ def own_loss(
     return float(result.detach()), (d_latents.flatten(0, 1), torch.cat(d_logits, dim=-1).flatten(0, 1))
 
 
-def describe(heads: Heads, batch: Batch, losses: dict[str, float], probability: _Float32Array) -> Update:
-    """What there is to know of an update, from `probability` `[K+1, B, outputs]`."""
+def first_policy(
+    heads: Heads, batch: Batch, proposal: Proposal | None, outputs: _Float32Array, probability: _Float32Array
+) -> _Float32Array:
+    """`[B, A]` the policy at the sampled positions, the first rows of `outputs` and `probability`."""
+    rows, columns = slice(len(batch.slot)), heads["policy"].columns
+    if proposal is None:
+        return probability[rows, columns]
+    return policy_shares(proposal, outputs[rows, columns], batch.candidates[:, 0])
+
+
+def describe(
+    heads: Heads, batch: Batch, losses: dict[str, float], probability: _Float32Array, policy: _Float32Array
+) -> Update:
+    """What there is to know of an update, from `probability` `[K+1, B, outputs]` and the first `policy` `[B, A]`."""
     value_error = np.abs(heads["value"].expectation(probability[0]) - batch.value_target[:, 0])  # [B]
-    surprise = _divergence(batch.policy_target[:, 0], probability[0, :, heads["policy"].columns])  # [B]
-    return Update(losses, value_error, surprise, probability)
+    surprise = _divergence(batch.policy_target[:, 0], policy)  # [B]
+    return Update(losses, value_error, surprise, policy, probability)
 
 
 def _divergence(target: _Float32Array, probability: _Float32Array) -> _Float32Array:

@@ -64,7 +64,7 @@ class Reanalyzer:
     Args:
         search: rule and budget.
         config: batch size and order.
-        rng: draws positions where the order is random.
+        rng: draws positions where the order is random, and candidates of action vectors.
         frames: stacks observations; None: the networks see them as they are.
     """
 
@@ -93,8 +93,8 @@ class Reanalyzer:
             return 0
         columns = window.columns
         seen = seen_at(self._frames, columns.observation, columns.action, window.first_slot[slot], slot)
-        policy_target, root_value = self._batch.search(seen, columns.legal[slot])
-        window.update_statistics(slot, policy_target, root_value, self._batch.version)
+        found = self._batch.search(seen, columns.legal[slot], self._rng)
+        window.update_statistics(slot, found.policy, found.value, self._batch.version, candidates=found.candidates)
         return len(slot)
 
     def state(self) -> State:
@@ -145,6 +145,17 @@ class Reanalyzer:
         return np.concatenate([np.zeros(0, np.int64), *sweeps])
 
 
+class _Found(NamedTuple):
+    """What a search says of n positions."""
+
+    policy: NDArray[np.float32]
+    """`[n, A]` policy targets."""
+    value: NDArray[np.float32]
+    """`[n]` root values."""
+    candidates: NDArray[np.float32] | None
+    """`[n, A, D]` the vectors that actions stand for; None where they are of a list."""
+
+
 class _Batch:
     """Searches up to `size` positions at a time with the newest weights."""
 
@@ -161,17 +172,19 @@ class _Batch:
         self._search.model = model
         self.version = version
 
-    def search(
-        self, observation: NDArray[Any], legal: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Policy targets `[n, A]` and root values `[n]` of n positions; a batch that is not full repeats some."""
+    def search(self, observation: NDArray[Any], legal: NDArray[np.bool_], rng: np.random.Generator) -> _Found:
+        """What there is to say of n positions; a batch that is not full repeats some.
+
+        rng: draws candidates of action vectors, and nothing else.
+        """
         assert self._search is not None, "use_model comes first"
         count = len(observation)
         row = np.arange(self._size) % count
         legal = legal[row]
         legal |= ~legal.any(axis=1, keepdims=True)  # a finished state (truncated there) is searched for its value only
-        result = self._search.run(observation[row], legal)
-        return result.policy_target[:count], result.root_value[:count]
+        result = self._search.run(observation[row], legal, candidates_rng=rng)
+        candidates = None if result.candidates is None else result.candidates[:count]
+        return _Found(result.policy_target[:count], result.root_value[:count], candidates)
 
 
 # ---------------------------------------------------------------------------------------------------- in workers
@@ -229,6 +242,7 @@ class _Sweeping:
         self.policy_target = game.policy_target.copy()
         self.root_value = game.root_value.copy()
         self.model_version = game.model_version.copy()
+        self.candidates = game.candidates.copy()
 
     def take(self, count: int) -> NDArray[np.int64]:
         """The next positions, `count` at most."""
@@ -241,11 +255,13 @@ class _Sweeping:
         """What networks see of some positions."""
         return seen_at(frames, self.game.observation, self.game.action, np.zeros_like(position), position)
 
-    def put(self, position: _Int64Array, policy: NDArray[np.float32], value: NDArray[np.float32], version: int) -> None:
-        """What the search said of some positions."""
-        self.root_value[position] = value
+    def put(self, position: _Int64Array, found: _Found, rows: slice, version: int) -> None:
+        """What the search said of some positions, in these rows."""
+        self.root_value[position] = found.value[rows]
         steps = position < self.game.num_steps
-        self.policy_target[position[steps]] = policy[steps]
+        self.policy_target[position[steps]] = found.policy[rows][steps]
+        if found.candidates is not None:
+            self.candidates[position[steps]] = found.candidates[rows][steps]
         self.model_version[position[steps]] = version
 
     def statistics(self, agent: str) -> Statistics:
@@ -256,6 +272,7 @@ class _Sweeping:
             root_value=self.root_value,
             model_version=self.model_version,
             agent=agent,
+            candidates=self.candidates if self.game.action_size else None,
         )
 
 
@@ -266,6 +283,7 @@ class StoreSweep:
         self._stored = games
         self._task = task
         self._batch = _Batch(task.search, task.positions)
+        self._rng = np.random.default_rng(task.worker)
         self.version = UNKNOWN_VERSION
         self._rows: dict[int, GameRow] = {}  # of this worker's games, by sequence
         self._sweep: deque[int] = deque()  # sequences of games to come
@@ -304,11 +322,11 @@ class StoreSweep:
             return 0
         observation = np.concatenate([sweeping.seen(position, self._task.frames) for sweeping, position in parts])
         legal = np.concatenate([sweeping.game.legal[position] for sweeping, position in parts])
-        policy, value = self._batch.search(observation, legal)
+        found = self._batch.search(observation, legal, self._rng)
         row = 0
         for sweeping, position in parts:
             rows = slice(row, row := row + len(position))
-            sweeping.put(position, policy[rows], value[rows], self._batch.version)
+            sweeping.put(position, found, rows, self._batch.version)
         self._finished += [sweeping.statistics(self._task.agent) for sweeping in self._games if sweeping.left == 0]
         self._games = [sweeping for sweeping in self._games if sweeping.left]
         self.stored()

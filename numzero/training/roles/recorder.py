@@ -67,7 +67,8 @@ class Recorder:
         self._most_positions = self._piece_steps + num_before + 1  # the position at the end has a place too
         length = int(min(self._most_positions, min(spec.max_steps or 128, 128) + num_before + 1))
         shape = spec.num_actions, spec.observation_shape, spec.observation_dtype
-        self._columns = zero_columns((batch_size, length), *shape, has_outcomes=spec.num_outcomes > 0)
+        about: dict[str, Any] = {"has_outcomes": spec.num_outcomes > 0, "action_size": spec.action_size}
+        self._columns = zero_columns((batch_size, length), *shape, **about)
 
     def begin(self, rows: NDArray[np.int64], recorded: NDArray[np.bool_]) -> None:
         """New episodes in `rows`; only those marked in `recorded` `[B]` become trajectories."""
@@ -97,12 +98,15 @@ class Recorder:
         self._columns.to_play[at] = to_play
         self._columns.policy_target[at] = result.policy_target
         self._columns.root_value[at] = result.root_value
+        if result.candidates is not None:
+            self._columns.candidates[at] = result.candidates
         self._columns.model_version[at] = model_version
 
-    def record_move(self, action: NDArray[np.int32], exploratory: NDArray[np.bool_]) -> None:
-        """The moves chosen."""
+    def record_move(self, action: NDArray[Any], exploratory: NDArray[np.bool_]) -> None:
+        """The moves chosen: `[B]`, or vectors `[B, D]` as networks see them."""
         at = (self._rows, self._length)
-        self._columns.action[at] = action
+        column = self._columns.action if action.ndim == 1 else self._columns.vector
+        column[at] = action
         self._columns.exploratory[at] = exploratory
 
     def record_outcome(self, step: StepResult, discount: NDArray[np.float64], to_play: NDArray[np.int8]) -> None:
@@ -144,7 +148,7 @@ class Recorder:
         while longest >= self._columns.action.shape[1]:
             self._grow()
         for name in COLUMNS:
-            if name != "outcome" or f"step_{name}" in state:  # states from before there was chance have none
+            if f"step_{name}" in state:  # of states made before there was a column it is missing
                 getattr(self._columns, name)[:, :longest] = state[f"step_{name}"]
 
     def _grow(self) -> None:

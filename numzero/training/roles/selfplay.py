@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from numzero.errors import unfit_explained
 from numzero.frames import FrameStack, History, ObservationConfig
-from numzero.games import STAY, Game, Placeable, PlaysRandomly, make_game, rehearsal_game
+from numzero.games import Game, Placeable, PlaysRandomly, make_game, rehearsal_game
+from numzero.games.actions import staying
 from numzero.games.replayable import ReplayableGame
 from numzero.games.turns import edge_discounts, require_alternation
 from numzero.inference import ModelFiles, onnx_model, shared_model
@@ -229,15 +230,17 @@ class Actor:
         self.model_version = -1
         batch_size = game.batch_size
         name = f"{task.label}{task.seed}-{task.actor}" + (f".{life}" if life else "")
-        frames = FrameStack(game.spec, task.observation)
+        self._spec = spec = game.spec.with_candidates(task.search.candidates.num_candidates)
+        frames = FrameStack(spec, task.observation)
         self._history = History(frames, batch_size)
         segments = {"segment_steps": task.config.segment_steps, "most_steps": task.most_steps}
-        self._recorder = Recorder(game.spec, batch_size, name, **segments, num_before=frames.num_before)
+        self._recorder = Recorder(spec, batch_size, name, **segments, num_before=frames.num_before)
         self._num_started = 0
         self._recorded = np.zeros(batch_size, np.bool_)  # copies beyond the last game asked for play unrecorded
         self._archive = Archive()
-        wandering = (task.config.wander_share, task.config.explore_share) if game.spec.num_players == 1 else (0.0, 0.0)
-        self._wandering = Wandering(batch_size, game.spec.num_actions, *wandering)
+        wandering = (task.config.wander_share, task.config.explore_share) if spec.num_players == 1 else (0.0, 0.0)
+        proposal = None if spec.vectors is None else spec.vectors.proposal
+        self._wandering = Wandering(batch_size, spec.num_actions, *wandering, proposal)
         self.num_dropped = 0
         """Episodes that `restoring` could not go on with."""
         self._unrestored: State | None = None  # while it is being restored
@@ -322,7 +325,7 @@ class Actor:
         """One move in every game; the trajectories that became complete."""
         search, fast = self._next_search()
         game, recorder = self._game, self._recorder
-        observation, legal, to_play = game.observation(), game.legal(), game.to_play().copy()
+        observation, legal, to_play = game.observation(), self._legal(), game.to_play().copy()
         result = search.run(self._history.stack(observation), legal, self._rng)
         delivered = recorder.cut(observation, legal, to_play, result.root_value)
         self._wandering.arrive(observation, legal)
@@ -335,7 +338,7 @@ class Actor:
         recorder.record_position(observation, legal, to_play, result, self.model_version)
         recorder.record_move(action, exploratory)
         self._history.advance(observation, action)
-        step = game.step(action)
+        step = game.step(action if self._spec.vectors is None else self._spec.vectors.in_units(action))
         require_alternation(game.spec, to_play, game.to_play(), step.terminated)
         discount = edge_discounts(to_play, game.to_play(), step.terminated, self._task.gamma)
         recorder.record_outcome(step, discount, to_play)
@@ -348,15 +351,17 @@ class Actor:
             delivered += self._finish(ended, step.terminated)
         return delivered
 
-    def _choose(self, result: SearchResult, legal: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        """The moves to play `[B]`, and which of them are random."""
+    def _legal(self) -> NDArray[np.bool_]:
+        """`[B, A]` what the search may look at: of action vectors every candidate, while a copy is running."""
+        legal = self._game.legal()
+        return legal if self._spec.vectors is None else np.repeat(legal, self._spec.num_actions, axis=1)
+
+    def _choose(self, result: SearchResult, legal: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """The moves to play `[B]`, or vectors `[B, D]` as networks see them, and which of them are random."""
+        action = self._chosen(result)
+        if result.candidates is not None:
+            return self._perturbed(result.candidates[np.arange(len(action)), action])
         config, rng = self._task.config, self._rng
-        action = result.action
-        if self._task.search.rule != "gumbel":
-            temperature = np.full(len(action), config.temperature)
-            if config.temperature_moves:
-                temperature[self._recorder.episode_steps >= config.temperature_moves] = 0.0
-            action = sample_action(result.policy_target, temperature, rng)
         exploratory = rng.random(len(action)) < config.random_move_probability
         if exploratory.any() or self._wandering.wanders.any():
             drawn = sample_action(legal.astype(np.float32), 1.0, rng)
@@ -366,6 +371,28 @@ class Actor:
             exploratory &= drawn != action  # a random move that the search would have played is no exploration
             action = np.where(exploratory, drawn, action)
         return action, exploratory
+
+    def _chosen(self, result: SearchResult) -> NDArray[np.int32]:
+        """`[B]` what the search would play."""
+        config = self._task.config
+        if self._task.search.rule == "gumbel":
+            return result.action
+        temperature = np.full(len(result.action), config.temperature)
+        if config.temperature_moves:
+            temperature[self._recorder.episode_steps >= config.temperature_moves] = 0.0
+        return sample_action(result.policy_target, temperature, self._rng)
+
+    def _perturbed(self, vector: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """As `_choose`, of the vectors `[B, D]` that the search would play."""
+        exploratory = self._rng.random(len(vector)) < self._task.config.random_move_probability
+        if exploratory.any() or self._wandering.wanders.any():
+            assert self._spec.vectors is not None, "a search of vectors is of a game of such"
+            drawn = self._spec.vectors.proposal.uniform(self._rng, (len(vector),))
+            if self._wandering.wanders.any():
+                exploratory |= self._wandering.wanders
+                drawn = np.where(self._wandering.wanders[:, None], self._wandering.vectors(self._rng), drawn)
+            vector = np.where(exploratory[:, None], drawn, vector)
+        return vector, exploratory
 
     def _finish(self, ended: NDArray[np.bool_], terminated: NDArray[np.bool_]) -> list[Trajectory]:
         game = self._game
@@ -377,7 +404,7 @@ class Actor:
         episodes = self._recorder.episodes(ended & self._recorded)
         self._counts["episodes"] += episodes
         self._wandering.ended(each.total_reward for each in episodes)
-        final = (game.observation(), game.legal(), game.to_play(), value)
+        final = (game.observation(), self._legal(), game.to_play(), value)
         delivered = [
             self._recorder.trajectory(row, *final, "terminated" if terminated[row] else "truncated")
             for row in np.flatnonzero(ended & self._recorded).tolist()
@@ -412,8 +439,11 @@ class Actor:
             return
         left = num_moves.copy()
         while len(moving := np.flatnonzero(left)):
-            action = np.full(game.batch_size, STAY, np.int32)
-            action[moving] = sample_action(game.legal()[moving].astype(np.float32), 1.0, rng)
+            action = staying(game.spec.actions, game.batch_size)
+            if (vectors := game.spec.vectors) is None:
+                action[moving] = sample_action(game.legal()[moving].astype(np.float32), 1.0, rng)
+            else:
+                action[moving] = vectors.in_units(vectors.proposal.uniform(rng, (len(moving),)))
             step = game.step(action)
             left[moving] -= 1
             if (ended := step.terminated | step.truncated).any():

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from numzero.errors import UserError
 from numzero.runtime.base import State
-from numzero.search import sample_action
+from numzero.search import Proposal, sample_action
 from numzero.training.roles.visits import Visits
 
 __all__ = ["Wandering"]
@@ -46,10 +46,18 @@ class Wandering:
         num_actions: A.
         share: of episodes that wander while there is nothing to go by; 0: none.
         counted_share: of episodes that wander at other times, where positions come back; 0: none.
+        proposal: what actions are, if they are vectors, of which none comes back.
     """
 
-    def __init__(self, batch_size: int, num_actions: int, share: float, counted_share: float = 0.0) -> None:
-        self._share, self._counted_share = share, counted_share
+    def __init__(
+        self,
+        batch_size: int,
+        num_actions: int,
+        share: float,
+        counted_share: float = 0.0,
+        proposal: Proposal | None = None,
+    ) -> None:
+        self._share, self._counted_share = share, counted_share if proposal is None else 0.0
         self._recent: deque[float] = deque(maxlen=NUM_RECENT)
         self._least = np.inf
         self.wanders = np.zeros(batch_size, np.bool_)
@@ -58,7 +66,10 @@ class Wandering:
         self._left = np.zeros(batch_size, np.int64)  # steps that the action is still kept
         self._action = np.zeros(batch_size, np.int32)
         self._by_table = np.zeros(batch_size, np.bool_)  # whether what was tried least is gone for, if anything is
-        self._visits = Visits(batch_size, num_actions) if max(share, counted_share) > 0.0 else None
+        counts = max(share, counted_share) > 0.0 and proposal is None
+        self._visits = Visits(batch_size, num_actions) if counts else None
+        self._proposal = proposal
+        self._vector = np.zeros((batch_size, 0 if proposal is None else proposal.size), np.float32)
 
     @property
     def is_lost(self) -> bool:
@@ -122,6 +133,16 @@ class Wandering:
         self._left -= 1
         return self._action
 
+    def vectors(self, rng: np.random.Generator) -> NDArray[np.float32]:
+        """`[B, D]` as `actions`, where these are vectors."""
+        assert self._proposal is not None, "actions are of a list"
+        drawing = self.wanders & (self._left <= 0)
+        if drawing.any():
+            self._vector[drawing] = self._proposal.uniform(rng, (len(drawing),))[drawing]
+            self._left[drawing] = rng.zipf(EXPONENT, size=len(drawing))[drawing]
+        self._left -= 1
+        return self._vector
+
     def state(self) -> State:
         """All that `restore` needs."""
         counted = {} if self._visits is None else self._visits.state()
@@ -139,6 +160,7 @@ class Wandering:
             "left": self._left,
             "action": self._action,
             "by_table": self._by_table,
+            **({} if self._proposal is None else {"vector": self._vector}),
         }
 
     def restore(self, state: State) -> None:

@@ -56,6 +56,8 @@ def game(number: int, ended: Any) -> Trajectory:
         exploratory=rng.random(NUM_STEPS) < 0.5,
         model_version=np.full(NUM_STEPS, 7),
         outcome=np.zeros((NUM_STEPS, 0), np.int32),
+        vector=np.zeros((NUM_STEPS, 0), np.float32),
+        candidates=np.zeros((NUM_STEPS, NUM_ACTIONS, 0), np.float32),
         ended=ended,
     )
 

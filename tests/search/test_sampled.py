@@ -1,0 +1,202 @@
+"""Sampled actions: candidates, their priors, and trees of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from numzero.errors import UserError
+from numzero.search import (
+    Candidates,
+    InitialOutput,
+    Proposal,
+    RecurrentOutput,
+    SampledActions,
+    Search,
+    SearchConfig,
+    check_invariants,
+    expected_vectors,
+)
+from numzero.search.proposals import log_density, propose
+from numzero.search.tree import ROOT
+from tests.reference import proposals as reference
+from tests.reference.search import TableModel, Twin
+from tests.search.problems import assert_trees_match, assume_clear, configs, random_problem, result_bytes
+
+proposals = st.one_of(
+    st.builds(Proposal, st.integers(1, 3)),
+    st.lists(st.integers(1, 4), min_size=1, max_size=3).map(lambda sizes: Proposal(len(sizes), tuple(sizes))),
+)
+
+
+class Table:
+    """A table model whose actions are vectors of one choice."""
+
+    def __init__(self, inner: TableModel) -> None:
+        self.inner = inner
+        self.proposal = Proposal(1, (inner.num_actions,))
+        self.latent_shape = inner.latent_shape
+
+    def initial(self, observation: NDArray[Any], /) -> InitialOutput:
+        return self.inner.initial(observation)
+
+    def recurrent(self, latent: NDArray[np.float32], action: NDArray[np.float32], /) -> RecurrentOutput:
+        return self.inner.recurrent(latent, action[:, 0].astype(np.int32))
+
+
+class EachOnce(SampledActions):
+    """Noise in the middle of each of as many equal parts as there are candidates."""
+
+    def draw(self, rng: np.random.Generator | None, batch_size: int, num_simulations: int) -> None:
+        middle = (np.arange(self.num_actions, dtype=np.float32) + 0.5) / self.num_actions
+        self._root_noise = middle[None, :, None]
+        self._inner_noise = np.broadcast_to(middle[None, None, :, None], (max(1, num_simulations), 1, len(middle), 1))
+
+
+class Smooth:
+    """A model of numbers: what it makes of them goes with their sum."""
+
+    latent_shape = (2,)
+
+    def __init__(self, proposal: Proposal) -> None:
+        self.proposal = proposal
+
+    def _said(self, latent: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        columns = np.arange(1, self.proposal.num_parameters + 1, dtype=np.float32)
+        return np.sin(latent[:, :1] * columns), np.cos(latent[:, 0]).astype(np.float32)
+
+    def initial(self, observation: NDArray[Any], /) -> InitialOutput:
+        latent = np.asarray(observation, np.float32)
+        return InitialOutput(latent, *self._said(latent))
+
+    def recurrent(self, latent: NDArray[np.float32], action: NDArray[np.float32], /) -> RecurrentOutput:
+        after = (latent + action.sum(axis=1, keepdims=True)).astype(np.float32)
+        logits, value = self._said(after)
+        return RecurrentOutput(after, np.sin(after[:, 1]), np.full(len(after), 0.9, np.float32), logits, value)
+
+
+@given(proposals, st.integers(0, 2**32 - 1), st.sampled_from([1.0, 3.0]))
+def test_candidates_and_densities_are_those_of_the_twin(proposal: Proposal, seed: int, scale: float) -> None:
+    """The first is the middle of the distribution, the others are what noise makes of it."""
+    rng = np.random.default_rng(seed)
+    parameters = rng.normal(scale=2.0, size=(3, proposal.num_parameters)).astype(np.float32)
+    noise = proposal.noise(rng, (3, 4))
+    scales = np.array([scale] * 4, np.float32)
+    vectors = propose(proposal, parameters, noise, scales)
+    density = log_density(proposal, parameters, vectors, scale)
+    for n in range(3):
+        row = parameters[n].tolist()
+        for k in range(4):
+            found = reference.candidate(proposal, row, noise[n, k].tolist(), scale, k == 0)
+            np.testing.assert_allclose(vectors[n, k], found, atol=2e-5)
+            expected = reference.log_density(proposal, row, vectors[n, k].tolist(), scale)
+            assert density[n, k] == pytest.approx(expected, rel=1e-3, abs=1e-3)
+
+
+@given(proposals, st.integers(0, 2**32 - 1), st.integers(0, 3), st.integers(0, 3))
+def test_corrected_priors_are_those_of_the_twin(proposal: Proposal, seed: int, num_policy: int, num_wide: int) -> None:
+    """What was drawn often because of how it was drawn weighs less."""
+    counts = Candidates(num_policy, max(num_wide, 1 - num_policy), 1, 3.0, "corrected")
+    rng = np.random.default_rng(seed)
+    model = SampledActions(Smooth(proposal), counts)
+    model.draw(rng, 2, 1)
+    latent, logits, _ = model.initial(rng.normal(size=(2, 2)))
+    parameters, vectors = Smooth(proposal).initial(latent[:, :2]).policy_logits, model.vectors(latent)
+    for n in range(2):
+        expected = reference.corrected_priors(proposal, parameters[n].tolist(), vectors[n].tolist(), counts)
+        np.testing.assert_allclose(reference.softmax(logits[n].tolist()), expected, rtol=1e-3, atol=1e-4)
+
+
+@given(configs(), st.integers(0, 2**32 - 1), st.integers(1, 5))
+def test_with_every_action_once_the_tree_is_that_of_the_full_search(
+    config: SearchConfig, seed: int, num_actions: int
+) -> None:
+    """Priors of roots are corrected for uniform draws, so they are the network's own; below roots all are alike."""
+    rng = np.random.default_rng(seed)
+    problem = random_problem(rng, 8, num_actions, 2)
+    logits = problem.model.logits.copy()
+    logits[:2] -= logits[:2].max(axis=1, keepdims=True)
+    logits[:2, 0], logits[2:] = 1.0, 0.0  # the middle, which is first, is the first action
+    model = problem.model.replace(next_state=np.maximum(problem.model.next_state, 2), logits=logits)
+    legal, roots = np.ones((2, num_actions), np.bool_), np.arange(2, dtype=np.int32)
+    counts = {"policy_candidates": 0, "wide_candidates": num_actions, "inner_candidates": num_actions}
+    settings = dataclasses.replace(config, **counts, wide_scale=1e9, candidate_priors="corrected")
+    gumbel = problem.gumbel if config.rule == "gumbel" else None
+    twins = [Twin(model, config, b, legal[b], gumbel=problem.gumbel[b]) for b in range(2)]
+    assume_clear(twins)
+    sampled = EachOnce(Table(model), settings.candidates)
+    result = Search(sampled, settings, 2).run(roots, legal, gumbel=gumbel)
+    assert_trees_match(twins, result)
+    assert result.candidates is not None
+    assert result.candidates[:, :, 0].tolist() == [list(range(num_actions))] * 2
+
+
+@given(proposals, configs(), st.integers(0, 2**32 - 1), st.sampled_from(["uniform", "corrected"]))
+def test_trees_of_candidates_are_sound(proposal: Proposal, config: SearchConfig, seed: int, priors: str) -> None:
+    """Nodes below the root have edges for their own few candidates only; a generator decides all that is drawn."""
+    config = dataclasses.replace(config, policy_candidates=2, wide_candidates=3, candidate_priors=priors)
+    rng = np.random.default_rng(seed)
+    roots, legal = rng.normal(size=(3, 2)), np.ones((3, 5), np.bool_)
+    search = Search(Smooth(proposal), config, 3)
+    result = search.run(roots, legal, candidates_rng=np.random.default_rng(seed))
+    check_invariants(result.tree)
+    for b in range(3):
+        count = int(result.tree.num_nodes[b])
+        inner = result.tree.parent[b, :count] > ROOT
+        assert (result.tree.action_from_parent[b, :count][inner] < config.inner_candidates).all()
+    kept = result_bytes(result)
+    again = Search(Smooth(proposal), config, 3).run(roots, legal, candidates_rng=np.random.default_rng(seed))
+    assert result_bytes(again) == kept
+
+
+@given(proposals, st.integers(0, 2**32 - 1))
+def test_without_a_generator_a_row_is_searched_as_alone(proposal: Proposal, seed: int) -> None:
+    """Candidates are then made of the same noise in each row and each search."""
+    rng, config = np.random.default_rng(seed), SearchConfig(rule="gumbel", num_simulations=9)
+    roots, legal = rng.normal(size=(3, 2)), np.ones((3, 16), np.bool_)
+    together = Search(Smooth(proposal), config, 3).run(roots, legal)
+    alone = Search(Smooth(proposal), config, 1).run(roots[1:2], legal[:1])
+    assert together.candidates is not None
+    assert alone.candidates is not None
+    np.testing.assert_array_equal(together.candidates[1], alone.candidates[0])
+    np.testing.assert_array_equal(together.visit_counts[1], alone.visit_counts[0])
+    line = expected_vectors(together, 1, int(together.action[1]))
+    np.testing.assert_array_equal(line[0], together.candidates[1, together.action[1]])
+
+
+def test_sampled_searches_keep_no_subtrees() -> None:
+    """Candidates of the next root are others."""
+    search = Search(Smooth(Proposal(1)), SearchConfig(num_simulations=8), 1)
+    legal = np.ones((1, 16), np.bool_)
+    search.run(np.zeros((1, 2)), legal)
+    search.advance(np.zeros(1, np.int32))
+    assert search.run(np.zeros((1, 2)), legal).num_simulations == 8
+
+
+def test_settings_that_leave_a_node_without_candidates_are_refused() -> None:
+    """Inner nodes have no more than roots."""
+    with pytest.raises(UserError, match="inner_candidates must be at most policy_candidates"):
+        Search(Smooth(Proposal(1)), SearchConfig(policy_candidates=1, wide_candidates=0), 1)
+    model = SampledActions(Smooth(Proposal(1)), SearchConfig().candidates)
+    model.draw(np.random.default_rng(0), 3, 1)
+    with pytest.raises(ValueError, match="draw must come before a search of 2 rows"):
+        model.initial(np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("text", ["", "box", "box 0", "box 1 2", "factors", "factors 2 x", "ring 3", f"box {2**20}"])
+def test_a_space_of_vectors_that_a_file_cannot_mean_is_refused(text: str) -> None:
+    """Files may be a stranger's."""
+    with pytest.raises(ValueError, match="a space of action vectors must be"):
+        Proposal.parsed(text)
+
+
+@given(proposals)
+def test_a_space_of_vectors_is_read_as_it_is_written(proposal: Proposal) -> None:
+    """In files it is a line of text."""
+    assert Proposal.parsed(proposal.text) == proposal
