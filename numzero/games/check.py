@@ -114,7 +114,7 @@ def _check_spec(game: Game) -> None:
         (spec.max_steps is None or spec.max_steps >= 1, "max_steps must be None or at least 1", spec.max_steps),
         (
             len(names) == len(set(names)) == (spec.action_size or spec.num_actions),
-            "action_names must name each action, or each number of an action vector, once",
+            "action_names must name each action once, of vectors each number",
             names,
         ),
         (

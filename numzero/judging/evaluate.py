@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from numzero.agent import Agent
 from numzero.errors import CopyRefused, UserError
-from numzero.games import Game, GameSpec, RatesPlay, Solved, Trust, make_game, trusted_name
+from numzero.games import STAY, Game, GameSpec, RatesPlay, Solved, Trust, make_game, trusted_name
 from numzero.games.actions import staying
 from numzero.games.turns import for_first_player
 from numzero.judging.measures import evaluation_score, points_interval
@@ -241,9 +241,10 @@ def play_together(
             if (mine := playing & (to_play == side)).any():
                 mover = RandomPlayer() if num_moves < opening_moves else player
                 action[mine] = mover.choose(game, rng)[mine]
-        total -= for_first_player(given_up := (action == RESIGN).astype(np.float64), to_play)
-        playing &= given_up == 0.0
-        action[given_up > 0.0] = STAY
+        if game.spec.vectors is None:  # who plays by vectors does not give up
+            total -= for_first_player(given_up := (action == RESIGN).astype(np.float64), to_play)
+            playing &= given_up == 0.0
+            action[given_up > 0.0] = STAY
         for each in remembering:
             each.advance(game, action)
         step = game.step(action)

@@ -143,7 +143,7 @@ def _by_chance(spec: GameSpec) -> list[Choice]:
     """What a game reports of chance is learned: nothing else tells a model how likely each outcome is.
 
     Where it reports nothing, one player's is watched for it before it is trained; but not pictures, whose encoder costs
-    more than all else, and two players', where chance would be somebody's to report, nor where actions are vectors, beside which none is learned.
+    more than all else, and two players', where chance would be somebody's to report. Beside vectors none is learned.
     """
     if spec.vectors is not None:
         return []

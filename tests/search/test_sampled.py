@@ -30,7 +30,7 @@ from tests.reference.search import TableModel, Twin
 from tests.search.problems import assert_trees_match, assume_clear, configs, random_problem, result_bytes
 
 proposals = st.one_of(
-    st.builds(Proposal, st.integers(1, 3)),
+    st.integers(1, 3).map(Proposal),
     st.lists(st.integers(1, 4), min_size=1, max_size=3).map(lambda sizes: Proposal(len(sizes), tuple(sizes))),
 )
 

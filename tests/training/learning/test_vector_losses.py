@@ -15,7 +15,7 @@ from numzero.search.proposals import normals, unsquashed
 from numzero.training.learning.vector_losses import policy_shares, vector_policy_loss
 
 proposals = st.one_of(
-    st.builds(Proposal, st.integers(1, 3)),
+    st.integers(1, 3).map(Proposal),
     st.lists(st.integers(1, 4), min_size=1, max_size=3).map(lambda sizes: Proposal(len(sizes), tuple(sizes))),
 )
 
