@@ -130,6 +130,11 @@ class Store:
             UserError: shapes or numbers are not those of a game; nothing is stored.
         """
         spec = self.spec
+        if spec.vectors is not None:
+            raise UserError(
+                f"games of your own must have a list of actions; those of {spec.name} are vectors. Let self-play store "
+                "them."
+            )
         seen = _array("observations", observations, spec.observation_dtype)
         played = _array("actions", actions, np.int32)
         num_steps = len(played) if played.ndim == 1 else 0
@@ -155,6 +160,8 @@ class Store:
             exploratory=np.zeros(num_steps, np.bool_),
             model_version=np.full(num_steps, UNKNOWN_VERSION, np.int64),
             outcome=_outcomes(spec, num_steps, outcomes),
+            vector=np.zeros((num_steps, 0), np.float32),
+            candidates=np.zeros((num_steps, spec.num_actions, 0), np.float32),
         )
         if int(game.outcome.max(initial=-1)) >= spec.num_outcomes:
             raise UserError(f"outcomes must be below {spec.num_outcomes}; got {int(game.outcome.max())}.")

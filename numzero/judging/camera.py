@@ -5,6 +5,8 @@ Knows episodes and what a game shows; knows nothing of films as files.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,7 +49,7 @@ class Camera:
     def shoot(self, film: Film, episodes: int, rng: np.random.Generator) -> None:
         """Play so many episodes; a frame before each move, and one of the end."""
 
-        def choose(mover: int, decision: Decision) -> int:
+        def choose(mover: int, decision: Decision) -> Any:
             film.add(self._frame())
             return decision.action
 

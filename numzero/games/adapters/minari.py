@@ -19,6 +19,7 @@ from minari.data_collector import EpisodeBuffer
 from numpy.typing import NDArray
 
 from numzero.errors import UserError, nearest
+from numzero.games.actions import Discrete
 from numzero.games.adapters.actions import actions_of
 from numzero.games.adapters.reading import Misfit
 from numzero.games.adapters.spaces import Observations, observations_of
@@ -57,6 +58,11 @@ def read_dataset(name: str) -> tuple[GameSpec, Iterator[DatasetEpisode]]:
     whose = f"Minari dataset {name!r}"
     seen = observations_of(dataset.observation_space, whose)
     listed = actions_of(dataset.action_space, whose)
+    if not isinstance(listed.spec, Discrete):
+        raise UserError(
+            f"action_space of {whose} must be a list of actions; got {str(dataset.action_space)[:200]}. Vectors are "
+            "learned from self-play alone."
+        )
     numbers = {_key(listed.write(action)): action for action in range(len(listed.names))}
     env = dataset.env_spec
     spec = GameSpec(
@@ -125,6 +131,10 @@ def write_dataset(name: str, spec: GameSpec, episodes: Iterable[DatasetEpisode],
     if not re.fullmatch(r"([\w-]+/)*[\w-]+-v\d+", name):
         raise UserError(
             f"a Minari dataset must be called as in cartpole/mine-v0; got {name!r}. Name it so.", arguments=("minari",)
+        )
+    if spec.vectors is not None:
+        raise UserError(
+            f"a dataset is written of lists of actions; those of {spec.name} are vectors. The store has them."
         )
     if name in minari.list_local_datasets():
         raise UserError(f"a Minari dataset {name!r} is on this machine already. Name another.", arguments=("minari",))
