@@ -23,8 +23,8 @@ from numzero.networks.by_hand import Elementwise, Linear, Norm, Stage
 from numzero.networks.config import BodyConfig
 
 __all__ = ["Chain", "Conv", "Dense", "Dynamics", "DynamicsStages", "HiddenLayer", "LatentScale", "Layer"]
-__all__ += ["NetworkGraph", "NoNodesError", "Pool", "Rectified", "ResidualBlock", "hidden_layers", "joined"]
-__all__ += ["emit_rows", "rows_of"]
+__all__ += ["NetworkGraph", "NoNodesError", "Pool", "Rectified", "ResidualBlock", "emit_rows", "hidden_layers"]
+__all__ += ["joined", "rows_of"]
 
 NORM_EPSILON = 1e-5
 RANGE_EPSILON = 1e-5
