@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numzero.agent import Agent, AgentGame, AgentInfo, BatchDecision, Decision
     from numzero.errors import UserError
     from numzero.listeners import KeepBest, Listener, StopAtThreshold, TensorBoardListener
-    from numzero.runs import Run, evaluate, export, play, resume, train
+    from numzero.runs import Run, evaluate, export, inspect, play, resume, train
     from numzero.search import Search, SearchConfig, SearchResult
 
 __version__ = "0.1.0"
@@ -41,6 +41,7 @@ __all__ = [
     "__version__",
     "evaluate",
     "export",
+    "inspect",
     "play",
     "resume",
     "train",
@@ -50,7 +51,7 @@ _HOMES = {
     "numzero.agent": ("Agent", "AgentGame", "AgentInfo", "BatchDecision", "Decision"),
     "numzero.errors": ("UserError",),
     "numzero.listeners": ("KeepBest", "Listener", "StopAtThreshold", "TensorBoardListener"),
-    "numzero.runs": ("Run", "evaluate", "export", "play", "resume", "train"),
+    "numzero.runs": ("Run", "evaluate", "export", "inspect", "play", "resume", "train"),
     "numzero.stores": ("Store",),
     "numzero.search": ("Search", "SearchConfig", "SearchResult"),
 }

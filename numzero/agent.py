@@ -92,6 +92,21 @@ class Decision(NamedTuple):
     """`[A, D]` the vectors that visits, Q and policy are of, in the environment's units; None where actions are of a
     list."""
 
+    def _repr_html_(self) -> str:
+        """For notebooks: the move, the line behind it, and what the search thought of every move that it looked at."""
+        head = "".join(f"<th>{name}</th>" for name in ("action", "visits", "policy", "value"))
+        rows = "".join(
+            f"<tr><td>{'<b>' if action == self.action else ''}{action}{'</b>' if action == self.action else ''}</td>"
+            f"<td>{self.visit_counts[action]}</td><td>{self.policy[action]:.1%}</td>"
+            f"<td>{'' if np.isnan(self.q_values[action]) else f'{self.q_values[action]:+.3f}'}</td></tr>"
+            for action in np.argsort(-self.visit_counts, kind="stable").tolist()
+            if self.visit_counts[action] or self.policy[action] > 0.0
+        )
+        line = " ".join(map(str, self.principal_variation))
+        return (
+            f"plays <b>{self.action}</b>, value {self.value:+.3f}; expects {line}<table><tr>{head}</tr>{rows}</table>"
+        )
+
 
 class BatchDecision(NamedTuple):
     """Moves for B positions and what the searches thought of them; values are seen from the players to move."""

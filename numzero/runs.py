@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import html
+import importlib
 import json
 import os
 import sys
@@ -25,13 +26,14 @@ from numzero.agent import Agent
 from numzero.drawing.words import score_line
 from numzero.errors import UserError
 from numzero.games import Trust
+from numzero.judging.positions import Sight
 from numzero.metrics import Evaluated, Event, Progress, history, read_metrics
 from numzero.outside import leave_import
 from numzero.studies.report import Report
 from numzero.training.config import RunConfig
 from numzero.training.named import run_name
 
-__all__ = ["OnEvent", "Run", "evaluate", "export", "play", "resume", "train"]
+__all__ = ["OnEvent", "Run", "evaluate", "export", "inspect", "play", "resume", "train"]
 
 OnEvent = Callable[[Event], object]
 """Is called with every event of a run; True asks it to stop."""
@@ -83,8 +85,7 @@ class Run:
 
         Args:
             kind: "progress": where it stood, every other second or so; "evaluations": how the agent did. Numbers below
-                a name are columns of their own: "losses/policy", "scores/mean_return". A table for pandas:
-                `pandas.DataFrame(run.metrics())`.
+                a name are columns of their own: "losses/policy", "scores/mean_return". As a table: `frame`.
 
         Raises:
             UserError: there is no such kind.
@@ -93,6 +94,22 @@ class Run:
             raise UserError(f"metrics must be of kind {' or '.join(map(repr, _EVENTS))}; got {kind!r}.")
         wanted = _EVENTS[kind]
         return _columns([event for event in self._events() if isinstance(event, wanted)])
+
+    def frame(self, kind: Kind = "progress") -> Any:
+        """The same as a `pandas.DataFrame`.
+
+        Raises:
+            UserError: pandas is not installed, or there is no such kind.
+        """
+        try:
+            pandas = importlib.import_module("pandas")
+        except ModuleNotFoundError as error:
+            raise UserError("a frame needs pandas: pip install pandas. `metrics` needs nothing.") from error
+        return pandas.DataFrame(self.metrics(kind))
+
+    def inspect(self, moves: Sequence[str] = (), **options: Any) -> Sight:
+        """What its agent's search sees in one position; see `api.inspect`."""
+        return api.inspect(self.folder, moves, trust=self.trust, **options)
 
     def report(self) -> Report:
         """How it learned, or why it did not."""
@@ -212,6 +229,12 @@ def evaluate(agent: str | Path | Run, opponent: str | Path | None = None, **opti
     """Measure an agent, or a run's, without noise; see `api.evaluate`."""
     folder, trust = _of(agent)
     return api.evaluate(folder, opponent, **{"trust": trust} | options)
+
+
+def inspect(agent: str | Path | Run, moves: Sequence[str] = (), **options: Any) -> Sight:
+    """What the search of an agent, or of a run's, sees in one position; see `api.inspect`."""
+    folder, trust = _of(agent)
+    return api.inspect(folder, moves, **{"trust": trust} | options)
 
 
 def play(agent: str | Path | Run, choose: Callable[..., int | None], **options: Any) -> NDArray[np.float64] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,43 @@ def test_a_notebook_shows_a_run(run: nz.Run) -> None:
     assert shown.count("<tr>") == len(run.report().findings)
     assert "mean return" in shown
     assert repr(run) == f"Run({str(run.folder)!r})"
+
+
+def test_a_notebook_shows_a_decision_and_a_tree(run: nz.Run) -> None:
+    """Moves in the order of their visits, the best in bold; the tree is an SVG."""
+    decision = nz.Decision(
+        2, np.array([1, 0, 5], np.int32), np.array([0.5, np.nan, -0.25], np.float32), 0.1,
+        np.array([0.2, 0.0, 0.8], np.float32), [2, 0],
+    )  # fmt: skip
+    shown = decision._repr_html_()
+    assert re.findall(r"<tr>(<td>.*?)</tr>", shown) == [
+        "<td><b>2</b></td><td>5</td><td>80.0%</td><td>-0.250</td>",
+        "<td>0</td><td>1</td><td>20.0%</td><td>+0.500</td>",
+    ]
+    assert "plays <b>2</b>, value +0.100; expects 2 0" in shown
+    sight = run.inspect(simulations=4)
+    assert sight._repr_html_().startswith("<svg")
+    assert nz.inspect(run, simulations=4).found == sight.found
+
+
+def test_metrics_are_a_frame_where_pandas_is(run: nz.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one sentence says what to install where it is not."""
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "pandas", None)
+        with pytest.raises(UserError, match="a frame needs pandas"):
+            run.frame()
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    frame = run.frame("evaluations")
+    assert frame["scores/mean_return"].iloc[-1] == run.scores["mean_return"]
+    assert list(frame.columns) == list(run.metrics("evaluations"))
+
+
+def test_every_public_name_has_an_example_that_is_run() -> None:
+    """In the blocks of docs/, which a test of the project runs from top to bottom."""
+    pages = [page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md")]
+    blocks = "\n".join(block for page in pages for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    shown = set(re.findall(r"\bnz\.(\w+)", blocks))
+    assert set(nz.__all__) - shown - {"TensorBoardListener"} == set()  # its library need not be there
 
 
 def test_metrics_of_another_kind_are_refused(run: nz.Run) -> None:

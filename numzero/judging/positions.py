@@ -14,7 +14,7 @@ import numpy as np
 
 from numzero.agent import Agent
 from numzero.drawing.reading import read_tree
-from numzero.drawing.trees import Node
+from numzero.drawing.trees import Node, lay_out, svg
 from numzero.drawing.words import line_in_words, outcome_names
 from numzero.errors import UserError
 from numzero.frames import History
@@ -31,6 +31,10 @@ class Sight(NamedTuple):
     """`game`, `moves`, `seed`, `board`, `player`, `rule`, `simulations`, `action`, `value`, `principal_variation`."""
     tree: Node
     num_players: int
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the tree as a picture."""
+        return svg(lay_out(self.tree, self.title(), zero_sum=self.num_players == 2)).decode()
 
     def title(self) -> list[str]:
         """The same in two lines."""
