@@ -25,7 +25,7 @@ from numzero.errors import UserError
 from numzero.onnx_layers import NetworkShapes, plain_layers
 from numzero.onnx_reader import OnnxGraph, external_tensor, read_graph, read_metadata
 from numzero.search import AfterstateOutput, InitialOutput, Proposal, RecurrentOutput, WithChance
-from numzero.search.plain.dense import DenseModel
+from numzero.search.plain.dense import DenseModel, DenseNetwork
 from numzero.search.plain.kernels import evaluate_dense
 
 __all__ = [
@@ -176,10 +176,20 @@ class OnnxSearch:
 class _Layers(NamedTuple):
     """What kernels run in place of onnxruntime."""
 
-    initial: DenseModel | None
-    recurrent: DenseModel | None
+    functions: tuple[DenseModel | None, ...]
+    """In the order of the files."""
     structure: tuple[str, ...]
-    """Of the two graphs, where both can be read."""
+    """Of the graphs, where all can be read."""
+
+    @property
+    def initial(self) -> DenseModel | None:
+        """Of observations."""
+        return self.functions[0]
+
+    @property
+    def recurrent(self) -> DenseModel | None:
+        """Of latents and what is followed."""
+        return self.functions[1]
 
 
 class OnnxModel:
@@ -204,6 +214,8 @@ class OnnxModel:
     """What the recurrent function takes beside a latent."""
     _types: Mapping[str, str] = NETWORK_TYPES
     _action_shape: tuple[int, ...] = ()
+    _forms: tuple[str, ...] = ("initial", "recurrent")
+    """What each file's function is to kernels."""
 
     def __init__(self, files: ModelFiles, *, kernels: bool = True, earlier: OnnxModel | None = None) -> None:
         self.files = files
@@ -242,10 +254,10 @@ class OnnxModel:
             known = earlier._layers
         except UserError:  # it cannot run; this one may
             return False
-        if known.initial is None or known.recurrent is None:
+        if type(self) is not type(earlier) or any(function is None for function in known.functions):
             return False
         try:
-            graphs = [read_graph(content) for content in self.files[:2]]
+            graphs = self._graphs()
         except ValueError:
             return False
         metadata = graphs[1].metadata
@@ -256,32 +268,40 @@ class OnnxModel:
         self.latent_shape, self.num_actions = earlier.latent_shape, earlier.num_actions
         self.observation_shape, self.discount = earlier.observation_shape, earlier.discount
         self.version, self.reward_unit = _version(metadata), reward_unit(metadata)
-        self._layers = _Layers(*self._read_layers(graphs), known.structure)
+        self._layers = _Layers(self._read_layers(graphs), known.structure)
         return True
 
     @functools.cached_property
     def _layers(self) -> _Layers:
+        nothing = _Layers((None,) * len(self._forms), ())
         if not self._kernels:
-            return _Layers(None, None, ())
+            return nothing
         try:
-            graphs = [read_graph(content) for content in self.files[:2]]
+            graphs = self._graphs()
         except ValueError:
-            return _Layers(None, None, ())
-        initial, recurrent = self._read_layers(graphs)
-        return _Layers(
-            initial if initial is not None and self._initial_agrees(initial) else None,
-            recurrent if recurrent is not None and self._recurrent_agrees(recurrent) else None,
-            tuple(graph.structure for graph in graphs),
+            return nothing
+        found = self._read_layers(graphs)
+        agree = (
+            dense is not None and self._agrees(form, dense) for form, dense in zip(self._forms, found, strict=True)
+        )
+        functions = tuple(dense if same else None for dense, same in zip(found, agree, strict=True))
+        return _Layers(functions, tuple(graph.structure for graph in graphs))
+
+    def _graphs(self) -> list[OnnxGraph]:
+        """Of all files; ValueError where one cannot be read."""
+        return [read_graph(content) for content in self.files[: len(self._forms)]]
+
+    def _read_layers(self, graphs: Sequence[OnnxGraph]) -> tuple[DenseModel | None, ...]:
+        """What kernels may run, as far as it fits the shapes of this model."""
+        shapes, limit = self._shapes(), DENSE_WEIGHTS_LIMIT
+        discounts = {"initial": 0.0, "afterstate": 1.0}
+        return tuple(
+            plain_layers(graph, shapes, form, discounts.get(form, self.discount), limit)
+            for graph, form in zip(graphs, self._forms, strict=True)
         )
 
-    def _read_layers(self, graphs: Sequence[OnnxGraph]) -> tuple[DenseModel | None, DenseModel | None]:
-        """What kernels may run, as far as it fits the shapes of this model."""
-        shapes = NetworkShapes(self.observation_shape, self.latent_shape, self.num_actions)
-        initial, recurrent = graphs
-        return (
-            plain_layers(initial, shapes, None, DENSE_WEIGHTS_LIMIT),
-            plain_layers(recurrent, shapes, self.discount, DENSE_WEIGHTS_LIMIT),
-        )
+    def _shapes(self) -> NetworkShapes:
+        return NetworkShapes(self.observation_shape, self.latent_shape, self.num_actions)
 
     @functools.cached_property
     def _initial_session(self) -> Any:
@@ -326,6 +346,10 @@ class OnnxModel:
         """The recurrent network as plain layers for kernels; None if it is anything else, or large."""
         return self._layers.recurrent
 
+    def _agrees(self, form: str, dense: DenseModel) -> bool:
+        """Whether kernels give what onnxruntime gives, on random inputs."""
+        return self._initial_agrees(dense) if form == "initial" else self._step_agrees(form, dense)
+
     def _initial_agrees(self, dense: DenseModel) -> bool:
         call = _InitialCall(self, TRIALS)
         call.observation[:] = np.random.default_rng(0).normal(size=call.observation.shape)
@@ -333,13 +357,18 @@ class OnnxModel:
         found = _try_out(dense, call.flat, call.no_action, call.filled)
         return found is not None and _agree(call.output, (found.latent, found.policy_logits, found.value))
 
-    def _recurrent_agrees(self, dense: DenseModel) -> bool:
-        rng = np.random.default_rng(0)
+    def _step_agrees(self, form: str, dense: DenseModel) -> bool:
+        rng, shapes = np.random.default_rng(0), self._shapes()
         latent = rng.normal(size=(TRIALS, *self.latent_shape)).astype(np.float32)
-        action = rng.integers(self.num_actions, size=TRIALS, dtype=np.int32)
-        expected = self.recurrent(latent, action)
-        found = _try_out(dense, latent, action, expected)
+        num_edges = shapes.num_outcomes if form == "chance" else shapes.num_actions
+        edge = rng.integers(num_edges, size=TRIALS, dtype=np.int32)
+        expected = self._stepped(form, latent, edge)
+        found = _try_out(dense, latent, edge, expected)
         return found is not None and _agree(expected, found)
+
+    def _stepped(self, form: str, latent: NDArray[np.float32], edge: NDArray[np.int32]) -> RecurrentOutput:
+        """What onnxruntime says."""
+        return self.recurrent(latent, edge)
 
 
 class _Fenced:
@@ -384,23 +413,44 @@ def _agree(expected: Iterable[NDArray[np.float32]], found: Iterable[NDArray[np.f
 class OnnxChance(OnnxModel):
     """A `search.ChanceModel`: as `OnnxModel`, of files that have an afterstate function too."""
 
-    _edge = "outcome"
-
-    def __init__(self, files: ModelFiles) -> None:
-        super().__init__(files, kernels=False)
+    _edge, _forms = "outcome", ("initial", "chance", "afterstate")
 
     def _introduce(self) -> None:
         """Load the third graph too."""
         super()._introduce()
-        session, name = self._afterstate_session, "afterstate"
-        about = _describe(session, name)
-        self.num_outcomes: int = _row_shape(about.outputs[1], name, 1, 1)[0]
-        self._require_same([*about.inputs, *about.outputs], name, self.num_outcomes)
+        about = _describe(self._afterstate_session, "afterstate")
+        self.num_outcomes: int = _row_shape(about.outputs[1], "afterstate", 1, 1)[0]
+        self._require_same([*about.inputs, *about.outputs], "afterstate", self.num_outcomes)
+
+    def _continues(self, earlier: OnnxModel) -> bool:
+        self.num_outcomes = earlier.num_outcomes if isinstance(earlier, OnnxChance) else 0
+        return super()._continues(earlier)
+
+    def _shapes(self) -> NetworkShapes:
+        return super()._shapes()._replace(num_outcomes=self.num_outcomes)
+
+    @functools.cached_property
+    def _afterstate(self) -> _Function:
         shapes = {"latent": self.latent_shape, "outcome_logits": (self.num_outcomes,), "value": ()}
-        self._afterstate = _Function(session, name, self.latent_shape, "action", shapes)
+        return _Function(self._afterstate_session, "afterstate", self.latent_shape, "action", shapes)
+
+    @functools.cached_property
+    def _chance(self) -> _Function:
         shapes = {"latent": self.latent_shape, "policy_logits": (self.num_actions,), "value": (), "reward": ()}
         shapes |= _told_discount(self._recurrent_session)
-        self._chance = _Function(self._recurrent_session, "recurrent", self.latent_shape, "outcome", shapes)
+        return _Function(self._recurrent_session, "recurrent", self.latent_shape, "outcome", shapes)
+
+    def network(self) -> DenseNetwork | None:
+        """Both functions behind the root as plain layers for kernels, or None."""
+        _, outcomes, actions = self._layers.functions
+        return None if actions is None or outcomes is None else DenseNetwork(actions, outcomes)
+
+    def _stepped(self, form: str, latent: NDArray[np.float32], edge: NDArray[np.int32]) -> RecurrentOutput:
+        if form == "chance":
+            return self.chance(latent, edge)
+        after = self.afterstate(latent, edge)
+        zeros, ones = np.zeros_like(after.value), np.ones_like(after.value)
+        return RecurrentOutput(after.latent, zeros, ones, after.outcome_logits, after.value)
 
     @functools.cached_property
     def _afterstate_session(self) -> Any:
@@ -519,13 +569,18 @@ class OnnxWithChance(WithChance):
 
     model: OnnxChance
 
-    def __init__(self, files: ModelFiles) -> None:
-        super().__init__(OnnxChance(files))
+    def __init__(self, files: ModelFiles, *, kernels: bool = True, earlier: OnnxWithChance | None = None) -> None:
+        super().__init__(OnnxChance(files, kernels=kernels, earlier=None if earlier is None else earlier.model))
         self.files, self.observation_shape = files, self.model.observation_shape
         self.discount, self.version, self.reward_unit = self.model.discount, self.model.version, self.model.reward_unit
 
-    def dense(self) -> None:
-        """Kernels know nothing of afterstates."""
+    def dense(self) -> DenseNetwork | None:
+        """See `OnnxChance.network`; the same object at each call."""
+        return self._network
+
+    @functools.cached_property
+    def _network(self) -> DenseNetwork | None:
+        return self.model.network()
 
 
 AnyOnnxModel = OnnxModel | OnnxWithChance
@@ -537,7 +592,7 @@ def onnx_model(files: ModelFiles, earlier: AnyOnnxModel | None = None) -> AnyOnn
     Where actions are vectors it is a `search.ProposingModel`, of which `Search` makes a model of candidates.
     """
     if files.has_chance:
-        return OnnxWithChance(files)
+        return OnnxWithChance(files, earlier=earlier if isinstance(earlier, OnnxWithChance) else None)
     if _takes_vectors(files):
         return OnnxVectors(files)
     return OnnxModel(files, earlier=earlier if isinstance(earlier, OnnxModel) else None)

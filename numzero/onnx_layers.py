@@ -45,6 +45,13 @@ NORM_EPSILON = 1e-5
 """Of LayerNorm and min-max in exported graphs; a graph with another is not run by kernels."""
 SCALARS_OF_STEPS = [["value", "reward"], ["value", "reward", "discount"]]
 """What a recurrent function tells beside latent and policy; the discount where turns vary."""
+FORMS = {
+    "initial": (["observation"], "policy_logits", [["value"]]),
+    "recurrent": (["previous_latent", "action"], "policy_logits", SCALARS_OF_STEPS),
+    "afterstate": (["previous_latent", "action"], "outcome_logits", [["value"]]),
+    "chance": (["previous_latent", "outcome"], "policy_logits", SCALARS_OF_STEPS),
+}
+"""Inputs, logits and scalars of each function; the last two are those of a model with chance."""
 SYMLOG_OPS = ("Sign", "Abs", "Add", "Log", "Mul")
 MINMAX_OPS = ("ReduceMin", "ReduceMax", "Sub", "Sub", "Max", "Div")
 LAST_AXIS = (1, -1)
@@ -57,21 +64,24 @@ class NetworkShapes(NamedTuple):
     observation: tuple[int, ...]
     latent: tuple[int, ...]
     num_actions: int
+    num_outcomes: int = 0
+    """Of chance."""
 
 
 def plain_layers(
-    graph: OnnxGraph, shapes: NetworkShapes, discount: float | None, max_weights: int
+    graph: OnnxGraph, shapes: NetworkShapes, form: str, discount: float, max_weights: int
 ) -> DenseModel | None:
-    """The layers of `initial.onnx` or `recurrent.onnx` if its nodes are a plain chain; None for any other graph.
+    """The layers of a file of a model if its nodes are a plain chain; None for any other graph.
 
     Args:
         graph: from `read_graph`.
         shapes: of the model.
-        discount: of every edge; None for the initial function, which has none.
+        form: which of `FORMS` the function must be of.
+        discount: of every edge.
         max_weights: most parameters.
     """
     try:
-        return _Chain(graph, shapes, discount is not None, max_weights).build(discount or 0.0)
+        return _Chain(graph, shapes, form, max_weights).build(discount)
     except (ValueError, KeyError, IndexError):
         return None
 
@@ -79,19 +89,21 @@ def plain_layers(
 class _Chain:
     """Reads a graph's nodes one after another, each of which must use what the one before made."""
 
-    def __init__(self, graph: OnnxGraph, shapes: NetworkShapes, recurrent: bool, max_weights: int) -> None:
-        inputs = ["previous_latent", "action"] if recurrent else ["observation"]
+    def __init__(self, graph: OnnxGraph, shapes: NetworkShapes, form: str, max_weights: int) -> None:
+        inputs, self._logits, known = FORMS[form]
         self._scalars = graph.outputs[2:]
-        known = SCALARS_OF_STEPS if recurrent else [["value"]]
-        if (graph.inputs, graph.outputs[:2], graph.opset) != (inputs, ["latent", "policy_logits"], OPSET):
+        if (graph.inputs, graph.outputs[:2], graph.opset) != (inputs, ["latent", self._logits], OPSET):
             raise ValueError("not a plain network's inputs and outputs")
         if self._scalars not in known or len(shapes.latent) != 1:
             raise ValueError("not a plain network's outputs")
-        if max(math.prod(shapes.observation), *shapes.latent, shapes.num_actions) > max_weights:
+        edges = shapes.num_actions, shapes.num_outcomes
+        if max(math.prod(shapes.observation), *shapes.latent, *edges) > max_weights:
             raise ValueError("wider than kernels are good for")
-        self._recurrent = recurrent
+        self._recurrent = recurrent = form != "initial"
         self._num_inputs = math.prod(shapes.latent if recurrent else shapes.observation)
-        self._latent_size, self._num_actions = shapes.latent[0], shapes.num_actions
+        self._latent_size, self._edge = shapes.latent[0], inputs[-1]
+        self._num_edges = shapes.num_outcomes if self._edge == "outcome" else shapes.num_actions
+        self._num_logits = shapes.num_outcomes if self._logits == "outcome_logits" else shapes.num_actions
         self._room = max_weights
         self._weights = graph.initializers
         self._nodes = list(graph.nodes)
@@ -106,8 +118,8 @@ class _Chain:
         """All layers, then the heads; ValueError where the graph is not such a chain."""
         while self._nodes[0].op != "Split":
             self._layer(self._nodes.pop(0))
-        dense = self._builder.finish(self._heads(), discount, NORM_EPSILON)
-        check_dense(dense, self._num_inputs, self._latent_size, self._num_actions)
+        dense = self._builder.finish(self._heads(), self._num_logits, discount, NORM_EPSILON)
+        check_dense(dense, self._num_inputs, self._latent_size, self._num_edges, self._num_logits)
         return dense
 
     def _layer(self, node: OnnxNode) -> None:
@@ -150,10 +162,10 @@ class _Chain:
         return defaults | node.attributes
 
     def _table(self, node: OnnxNode) -> None:
-        """A row of weights for each action."""
+        """A row of weights for each action, or outcome."""
         table = self._weight(node.inputs[0], 2)
-        if not self._recurrent or node.inputs[1:] != ("action",) or len(table) != self._num_actions:
-            raise ValueError("Gather is not of the actions' rows")
+        if not self._recurrent or node.inputs[1:] != (self._edge,) or len(table) != self._num_edges:
+            raise ValueError("Gather is not of the edges' rows")
         if self._attributes(node, axis=0) != {"axis": 0}:
             raise ValueError("Gather along another axis")
         self._tables[node.outputs[0]] = table
@@ -176,7 +188,7 @@ class _Chain:
         if x != self._x or weight.shape[1] != self._size:
             raise ValueError("Gemm does not fit what came before")
         if summand in self._tables:
-            op, bias = DENSE_ACTION, self._fitting(self._tables[summand], (self._num_actions, num_outputs))
+            op, bias = DENSE_ACTION, self._fitting(self._tables[summand], (self._num_edges, num_outputs))
         elif summand == "previous_latent" and self._recurrent and num_outputs == self._num_inputs:
             op, bias = DENSE_RESIDUAL, None
         else:
@@ -277,11 +289,11 @@ class _Chain:
         """How many logits each head has."""
         x, name = split.inputs
         widths = self._weights[name]
-        if x != self._x or split.outputs[0] != "policy_logits" or widths.dtype != np.int64 or widths.ndim != 1:
+        if x != self._x or split.outputs[0] != self._logits or widths.dtype != np.int64 or widths.ndim != 1:
             raise ValueError("Split of something else")
         if split.attributes.keys() != {"axis"} or split.attributes["axis"] not in LAST_AXIS:
             raise ValueError("Split along another axis")
-        if widths.min() < 1 or widths[0] != self._num_actions or sum(widths.tolist()) != self._size:
+        if widths.min() < 1 or widths[0] != self._num_logits or sum(widths.tolist()) != self._size:
             raise ValueError("heads that are not as wide as their logits")
         return [int(width) for width in widths]
 

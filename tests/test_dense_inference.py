@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from numzero.agent import Agent
 from numzero.errors import UserError
-from numzero.inference import ModelFiles, OnnxModel
+from numzero.inference import ModelFiles, OnnxChance, OnnxModel, OnnxWithChance
 from numzero.networks.config import network_config
 from numzero.networks.export import Exporter
 from numzero.networks.network import MuZeroNetwork, make_network
@@ -25,14 +25,14 @@ from numzero.search.plain.dense import DenseModel
 from numzero.search.plain.kernels import evaluate_dense
 from tests.shipped import MODELS, SHIPPED
 
-SHAPE, NUM_ACTIONS = (3, 5, 5), 4
+SHAPE, NUM_ACTIONS, NUM_OUTCOMES = (3, 5, 5), 4, 6
 
 
 def network(seed: int = 3, **settings: Any) -> MuZeroNetwork:
     config = network_config(
         **{"head_scale": 1.0, "width": 24, "latent_size": 10, "latent_scaling": "layernorm"} | settings
     )
-    return make_network(SHAPE, NUM_ACTIONS, config, seed=seed)
+    return make_network(SHAPE, NUM_ACTIONS, config, seed=seed, num_known=NUM_OUTCOMES)
 
 
 def exporter_of(discount: float = -0.9, **settings: Any) -> Exporter:
@@ -80,6 +80,71 @@ def test_every_mlp_is_read_and_agrees(
 def assert_alike(found: Iterable[NDArray[np.float32]], expected: Iterable[NDArray[np.float32]]) -> None:
     for one, other in zip(found, expected, strict=True):
         assert np.abs(one - other).max() <= 3e-5 * (1 + np.abs(other).max())
+
+
+@pytest.mark.parametrize("settings", [{}, {"activation": "silu", "hidden_norm": True, "latent_scaling": "minmax"}])
+def test_kernels_give_what_onnxruntime_gives_with_chance(settings: dict[str, Any]) -> None:
+    """Positions and afterstates in one batch: latents and their mark, logits, scalars; what is behind them is 0."""
+    exported = files(chance="known", **settings)
+    model, slow = OnnxWithChance(exported), OnnxWithChance(exported, kernels=False)
+    network, rng = model.dense(), np.random.default_rng(0)
+    assert network is not None
+    assert slow.dense() is None
+    assert model.dense() is network, "a search checks it once"
+    assert_alike(model.initial(np.ones((2, *SHAPE))), slow.initial(np.ones((2, *SHAPE))))
+    latent = rng.normal(size=(37, 11)).astype(np.float32)
+    latent[:, -1] = rng.integers(2, size=37)
+    edge = rng.integers(np.where(latent[:, -1] > 0, NUM_OUTCOMES, NUM_ACTIONS), dtype=np.int32)
+    expected = slow.recurrent(latent, edge)
+    found = RecurrentOutput(*(np.full_like(array, 9.0) for array in expected))
+    evaluate_dense(network, latent, edge, found)
+    assert_alike(found, expected)
+    assert (found.latent[:, -1] == 1.0 - latent[:, -1]).all()
+    assert not found.policy_logits[latent[:, -1] > 0, NUM_ACTIONS:].any()
+
+
+@pytest.mark.parametrize("rule", ["paper", "gumbel"])
+def test_a_search_with_chance_grows_the_same_trees_inside_the_kernels(
+    rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As through onnxruntime, which is not asked; a row as if it were alone, bit for bit."""
+    exported = files(chance="known", value={"num_bins": 5, "limit": 2.0})
+    config = SearchConfig(rule=rule, num_simulations=40)  # type: ignore[arg-type]
+    observation = np.random.default_rng(0).normal(size=(35, *SHAPE))
+    legal = np.ones((35, NUM_ACTIONS), np.bool_)
+    expected = Search(OnnxWithChance(exported, kernels=False), config, 35).run(observation, legal)
+    model = OnnxWithChance(exported)
+    monkeypatch.setattr(model, "recurrent", lambda *_: pytest.fail("onnxruntime was asked"))
+    found = Search(model, config, 35).run(observation, legal)
+    np.testing.assert_array_equal(found.visit_counts, expected.visit_counts)
+    np.testing.assert_array_equal(found.tree.action_from_parent, expected.tree.action_from_parent)
+    np.testing.assert_allclose(found.root_value, expected.root_value, rtol=1e-4, atol=1e-5)
+    alone = Search(model, config, 1)
+    for b in (0, 17, 34):
+        tree = alone.run(observation[b : b + 1], legal[:1]).tree
+        for one, all_rows in zip(tree, found.tree, strict=True):
+            assert one[0].tobytes() == all_rows[b].tobytes()
+
+
+def test_newer_weights_with_chance_need_no_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all three files; an earlier model without chance is of no use."""
+    older, newer = files(chance="known"), files(chance="known", seed=4)
+    earlier = OnnxWithChance(older)
+    assert earlier.dense() is not None
+    with monkeypatch.context() as patch:
+        patch.setattr("numzero.inference._make_session", lambda *_: pytest.fail("a session was made"))
+        model = OnnxWithChance(newer, earlier=earlier)
+        network, same = model.dense(), OnnxWithChance(newer, earlier=earlier).dense()
+        assert network is not None
+        assert same is not None
+        assert (network.actions.weights == same.actions.weights).all()
+    assert (model.num_outcomes, model.num_actions) == (NUM_OUTCOMES, NUM_ACTIONS)
+    expected = OnnxWithChance(newer).dense()
+    assert expected is not None
+    assert (network.outcomes.weights == expected.outcomes.weights).all()
+    assert OnnxChance(newer, earlier=OnnxModel(files())).num_outcomes == NUM_OUTCOMES
+    other = OnnxWithChance(files(chance="known", width=25), earlier=earlier)
+    assert other.dense() is not None
 
 
 def test_convolutions_stay_with_onnxruntime() -> None:
@@ -160,7 +225,7 @@ def test_bytes_that_are_no_model_are_not_read() -> None:
     junk += [np.random.default_rng(seed).bytes(300) for seed in range(50)]
     for each in junk:
         with contextlib.suppress(ValueError):
-            plain_layers(read_graph(each), NetworkShapes(SHAPE, (10,), NUM_ACTIONS), 1.0, 10**6)
+            plain_layers(read_graph(each), NetworkShapes(SHAPE, (10,), NUM_ACTIONS), "recurrent", 1.0, 10**6)
     with pytest.raises(ValueError, match="not an ONNX model of a plain network"):
         read_graph(b"")
 

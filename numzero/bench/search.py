@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.bench.clock import median_times
-from numzero.inference import OnnxModel
-from numzero.search import InitialOutput, Model, RecurrentOutput, Search, SearchConfig, memory_bytes
+from numzero.inference import AnyOnnxModel, onnx_model
+from numzero.search import HasChance, InitialOutput, Model, RecurrentOutput, Search, SearchConfig, memory_bytes
 
 __all__ = ["WORKLOADS", "StubModel", "Workload", "bench_search", "workload_model"]
 
@@ -31,6 +31,8 @@ class Workload(NamedTuple):
     """Settings of the network; None: a stub that costs nothing, so that the tree alone is timed."""
     precision: Literal["float32", "int8"] = "float32"
     """Of its convolutions."""
+    num_outcomes: int = 0
+    """Of chance; 0: there is none."""
 
 
 _HEADS = {"value": {"num_bins": 21, "limit": 10.0}, "reward": {"num_bins": 21, "limit": 10.0}, "head_scale": 1.0}
@@ -44,9 +46,11 @@ WORKLOADS = (
     Workload("W3 int8", (3, 6, 7), 7, 100, -1.0, _CONV, "int8"),
     Workload("W4", (3, 6, 7), 7, 32, -1.0, _SMALL_CONV),
     Workload("W4 int8", (3, 6, 7), 7, 32, -1.0, _SMALL_CONV, "int8"),
+    Workload("C1", (4,), 2, 50, 0.997, {"chance": "known", **_MLP}, num_outcomes=32),
     Workload("S1", (4,), 2, 50, 0.997, None),
     Workload("S2", (4,), 362, 200, -1.0, None),
     Workload("S3", (4,), 2, 800, 0.997, None),
+    Workload("S4", (4,), 2, 50, 0.997, None, num_outcomes=32),
 )
 CALIBRATED_ON = 64
 """Random positions, for int8."""
@@ -98,6 +102,22 @@ class StubModel:
         return self._outputs[self._next]
 
 
+class ChanceStub(StubModel):
+    """The same of positions and afterstates, which it does not tell apart; see `HasChance`.
+
+    Args:
+        num_actions: A.
+        num_outcomes: C.
+        latent_size: as of `StubModel`, as are the others.
+        batch_size: B.
+        discount: of every edge.
+    """
+
+    def __init__(self, num_actions: int, num_outcomes: int, latent_size: int, batch_size: int, discount: float) -> None:
+        super().__init__(max(num_actions, num_outcomes), latent_size, batch_size, discount)
+        self.num_actions, self.num_outcomes = num_actions, num_outcomes
+
+
 def bench_search(workload: Workload, batch_size: int, rule: str, seconds: float) -> dict[str, Any]:
     """Time one workload at one batch: searches, the same network calls alone, and the tree with a stub.
 
@@ -111,7 +131,9 @@ def bench_search(workload: Workload, batch_size: int, rule: str, seconds: float)
     legal = np.ones((batch_size, workload.num_actions), np.bool_)
     model = workload_model(workload)
     latent_size = math.prod(model.latent_shape) if model is not None else 1
-    stub = StubModel(workload.num_actions, latent_size, batch_size, workload.discount)
+    sizes = latent_size, batch_size, workload.discount
+    num_actions, num_outcomes = workload.num_actions, workload.num_outcomes
+    stub = ChanceStub(num_actions, num_outcomes, *sizes) if num_outcomes else StubModel(num_actions, *sizes)
     tree_search = Search(stub, config, batch_size)
     simulations = batch_size * workload.num_simulations
     tree_only = lambda: tree_search.run(observation, legal)  # noqa: E731  (named for the symmetry of the two timings)
@@ -139,7 +161,7 @@ def bench_search(workload: Workload, batch_size: int, rule: str, seconds: float)
     }
 
 
-def workload_model(workload: Workload) -> OnnxModel | None:
+def workload_model(workload: Workload) -> AnyOnnxModel | None:
     """The model that a workload's searches ask; None: a stub is."""
     if workload.network is None:
         return None
@@ -149,22 +171,25 @@ def workload_model(workload: Workload) -> OnnxModel | None:
     from numzero.networks.network import make_network
 
     config = network_config(**workload.network)
-    network = make_network(workload.observation_shape, workload.num_actions, config, seed=0)
+    sizes = workload.observation_shape, workload.num_actions
+    network = make_network(*sizes, config, seed=0, num_known=workload.num_outcomes)
     files = Exporter(network, workload.discount).files(network, 0)
     if workload.precision == "int8":
         seen = np.random.default_rng(0).normal(size=(CALIBRATED_ON, *workload.observation_shape)).astype(np.float32)
         files = in_int8(files, seen)
-    return OnnxModel(files)
+    return onnx_model(files)
 
 
 def _network_calls(model: Model, observation: NDArray[np.float32], num_simulations: int) -> Callable[[], object]:
-    """The network calls that one search makes, without a tree."""
+    """The network calls that one search makes, without a tree; with chance, every other one is of afterstates."""
     latent = np.zeros((len(observation), *model.latent_shape), np.float32)
     action = np.zeros(len(observation), np.int32)
 
     def run() -> None:
         model.initial(observation)
-        for _ in range(num_simulations):
+        for number in range(num_simulations):
+            if isinstance(model, HasChance):
+                latent[:, -1] = number % 2
             model.recurrent(latent, action)
 
     return run

@@ -21,6 +21,7 @@ from numzero.games.turns import model_discount
 from numzero.inference import AnyOnnxModel, onnx_model
 from numzero.runtime.base import UNLIMITED, Mailbox, Place, Runtime, add_counts
 from numzero.runtime.factory import make_runtime
+from numzero.search import HasChance
 from numzero.search.plain.kernels import dense_output, evaluate_dense
 from numzero.training.config import load_preset
 from numzero.training.roles.selfplay import SelfPlayTask, selfplay, warm_up
@@ -97,7 +98,8 @@ def bench_selfplay(preset: str, workers: int, seconds: float) -> dict[str, Any]:
     spec = game_spec(config.game)
     shape = FrameStack(spec, config.observation).shape
     proposal = None if spec.vectors is None else spec.vectors.proposal
-    network = make_network(shape, spec.num_actions, config.network, seed=0, proposal=proposal)
+    known = spec.num_outcomes
+    network = make_network(shape, spec.num_actions, config.network, seed=0, num_known=known, proposal=proposal)
     gamma = config.schedule.gamma
     files = Exporter(network, model_discount(spec, gamma)).files(network, 0)
     settings = msgspec.structs.replace(config.selfplay, batch_size=BENCH_GAMES)
@@ -131,7 +133,8 @@ def _evaluation_seconds(model: AnyOnnxModel) -> float:
         return 0.0
     latent = np.random.default_rng(0).normal(size=(BENCH_GAMES, *model.latent_shape)).astype(np.float32)
     action = np.zeros(BENCH_GAMES, np.int32)
-    output = dense_output(latent, model.num_actions)
+    num_outcomes = model.num_outcomes if isinstance(model, HasChance) else 0
+    output = dense_output(latent, max(model.num_actions, num_outcomes))
     (seconds,) = median_times([lambda: evaluate_dense(dense, latent, action, output)], EVALUATION_SECONDS)
     return seconds / BENCH_GAMES
 

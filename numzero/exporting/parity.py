@@ -23,7 +23,7 @@ from numzero.games import Trust, trusted_code
 from numzero.games.base import observation_kinds
 from numzero.games.turns import turn_gamma
 from numzero.inference import AnyOnnxModel, FoundMove, ModelFiles, OnnxSearch, onnx_model
-from numzero.search import Search, SearchResult
+from numzero.search import HasChance, Search, SearchResult
 from numzero.search.model import RecurrentOutput
 from numzero.search.plain.kernels import evaluate_dense
 from numzero.training.checkpoint import read_arrays
@@ -177,16 +177,20 @@ def _values(found: FoundMove, expected: SearchResult) -> tuple[NDArray[np.floati
 
 
 def _numba_error(model: AnyOnnxModel, positions: Sequence[Position]) -> tuple[float | None, str]:
-    """ONNX's recurrent network against the same layers in Numba, one step from each position."""
+    """ONNX's networks against the same layers in Numba, one step from each position, and what chance makes of it."""
     dense = model.dense()
     if dense is None:
         return None, "these networks are not plain layers: Numba's search runs them in onnxruntime too"
     latent = model.initial(np.stack([position.observation for position in positions])).latent.copy()
-    action = np.random.default_rng(0).integers(model.num_actions, size=len(positions), dtype=np.int32)
-    expected = RecurrentOutput(*(output.copy() for output in model.recurrent(latent, action)))
-    found = RecurrentOutput(*(np.zeros_like(output) for output in expected))
-    evaluate_dense(dense, latent, action, found)
-    return max(_difference(*pair) for pair in zip(found, expected, strict=True)), ""
+    rng, errors = np.random.default_rng(0), list[float]()
+    for num_edges in (model.num_actions, model.num_outcomes) if isinstance(model, HasChance) else (model.num_actions,):
+        edge = rng.integers(num_edges, size=len(positions), dtype=np.int32)
+        expected = RecurrentOutput(*(output.copy() for output in model.recurrent(latent, edge)))
+        found = RecurrentOutput(*(np.zeros_like(output) for output in expected))
+        evaluate_dense(dense, latent, edge, found)
+        errors += [_difference(*pair) for pair in zip(found, expected, strict=True)]
+        latent = expected.latent
+    return max(errors), ""
 
 
 def _torch_error(source: Path, info: AgentInfo, model: ModelFiles, trust: Trust) -> tuple[float | None, str]:

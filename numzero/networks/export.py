@@ -189,7 +189,7 @@ def check_parity(network: MuZeroNetwork, files: ModelFiles, *, num_rows: int = N
     if network.proposal is not None:
         model = OnnxVectors(files)
     else:
-        model = OnnxChance(files) if files.has_chance else OnnxModel(files, kernels=False)
+        model = (OnnxChance if files.has_chance else OnnxModel)(files, kernels=False)
     root = model.initial(observation)
     latent = network.represent(torch.from_numpy(observation))
     differences = _differences(network, root._asdict(), latent, network.predict(latent))

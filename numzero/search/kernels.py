@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from numzero.compiled import search_inline, search_kernel
 from numzero.search.model import RecurrentOutput
-from numzero.search.plain.dense import ROWS, DenseModel
-from numzero.search.plain.kernels import evaluate_rows
+from numzero.search.plain.dense import ROWS, DenseNetwork
+from numzero.search.plain.kernels import evaluate_block
 from numzero.search.rules import Rule, chance_choice, choose, choose_at_root, is_afterstate
 from numzero.search.tree import EXHAUSTED, NO_PARENT, ROOT, UNOPENED, UNVISITED, Tree
 from numzero.search.vectors import softmax
@@ -290,7 +290,7 @@ def _backup(tree: Tree, b: int, node: int, value: float) -> None:
 def _simulate_dense(
     tree: Tree,
     rule: Rule,
-    dense: DenseModel,
+    network: DenseNetwork,
     parent: Int32Array,
     action: Int32Array,
     latent: Float32Array,
@@ -302,7 +302,7 @@ def _simulate_dense(
         for _ in range(num_simulations):
             for b in range(first, last):
                 _select_in(tree, rule, b, parent, action, latent)
-            evaluate_rows(dense, latent, action, output, first, last)
+            evaluate_block(network, latent, action, output, first, last)
             for b in range(first, last):
                 bad = _expand_and_backup_in(tree, b, parent[b], action[b], output)
                 if bad:

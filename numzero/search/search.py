@@ -22,7 +22,7 @@ from numzero.limits import ABOVE_0, LARGEST_BUDGET, LARGEST_FLOAT, SHARE, at_lea
 from numzero.search import steps
 from numzero.search.adapters import Candidates, SampledActions
 from numzero.search.model import HasChance, InitialOutput, Model, Proposes, ProposingModel
-from numzero.search.plain.dense import DenseModel, HasDense, check_dense
+from numzero.search.plain.dense import DenseModel, DenseNetwork, HasDense, as_network, check_network
 from numzero.search.plain.kernels import dense_output
 from numzero.search.rules import EPSILON, RULES, Rule, considered_visits
 from numzero.search.steps import Stepper
@@ -227,7 +227,7 @@ class Search:
         self._output = dense_output(self._flat_latent, num_edges)
         self._number = np.zeros(config.num_simulations + 1, np.int32)
         self._resumes = False
-        self._fitting: DenseModel | None = None
+        self._fitting: DenseModel | DenseNetwork | None = None
         self._lock = threading.Lock()
 
     @property
@@ -341,15 +341,16 @@ class Search:
     def _simulate(self, deadline: float) -> int:
         """Run the simulations, or as many as the deadline allows; how many there were."""
         num_simulations = self.config.num_simulations + 1 - int(self.tree.node_visits[:, ROOT].max())
-        dense = self.model.dense() if isinstance(self.model, HasDense) and not self.rule.num_outcomes else None
+        dense = self.model.dense() if isinstance(self.model, HasDense) else None
         if num_simulations <= 0 or time.perf_counter() > deadline:
             return 0
         if dense is not None:
             if dense is not self._fitting:
-                num_inputs, num_actions = self._flat_latent.shape[1], self.tree.root_legal.shape[1]
-                check_dense(dense, num_inputs, num_inputs, num_actions)
+                num_actions, num_outcomes = self.rule.num_actions, self.rule.num_outcomes
+                latent_size = self._flat_latent.shape[1] - (num_outcomes > 0)  # without the mark of afterstates
+                check_network(as_network(dense), latent_size, num_actions, num_outcomes)
                 self._fitting = dense
-            return self._simulate_inside(dense, num_simulations, deadline)
+            return self._simulate_inside(as_network(dense), num_simulations, deadline)
         tree, rule, parent, action, latent = self.tree, self.rule, self._parent, self._action, self._flat_latent
         steps.select(tree, rule, parent, action, latent)
         for done in range(1, num_simulations + 1):
@@ -360,14 +361,14 @@ class Search:
             self._stepper.advance(output)
         return done
 
-    def _simulate_inside(self, dense: DenseModel, num_simulations: int, deadline: float) -> int:
+    def _simulate_inside(self, network: DenseNetwork, num_simulations: int, deadline: float) -> int:
         """All simulations in compiled code, a few at a time where there is a deadline."""
         space = (self._parent, self._action, self._flat_latent)
         chunk = num_simulations if deadline == math.inf else max(1, CLOCK_EVALUATIONS // self.batch_size)
         done = 0
         while done < num_simulations and time.perf_counter() <= deadline:
             count = min(chunk, num_simulations - done)
-            steps.simulate_dense(self.tree, self.rule, dense, *space, self._output, count)
+            steps.simulate_dense(self.tree, self.rule, network, *space, self._output, count)
             done += count
         return done
 

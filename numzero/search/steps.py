@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from numzero.errors import UserError
 from numzero.search import kernels, rules
 from numzero.search.model import InitialOutput, RecurrentOutput
-from numzero.search.plain.dense import DenseModel
+from numzero.search.plain.dense import DenseNetwork
 from numzero.search.rules import Rule
 from numzero.search.tree import Tree
 
@@ -189,7 +189,7 @@ def resume(tree: Tree, root: InitialOutput, legal: NDArray[np.bool_], rule: Rule
 def simulate_dense(
     tree: Tree,
     rule: Rule,
-    dense: DenseModel,
+    network: DenseNetwork,
     parent: NDArray[np.int32],
     action: NDArray[np.int32],
     latent: NDArray[np.float32],
@@ -201,10 +201,10 @@ def simulate_dense(
     Args:
         tree: grown.
         rule: how to choose.
-        dense: the network; `check_dense` has looked at it.
+        network: plain; `check_network` has looked at it.
         parent: `[B]` int32 work space.
         action: `[B]` int32 work space.
-        latent: `[B, H]` float32 work space.
+        latent: `[B, H]` float32 work space; `[B, H + 1]` where there is chance, here and in outputs.
         output: work space for the network's outputs, with latents `[B, H]`.
         num_simulations: how many.
 
@@ -212,7 +212,7 @@ def simulate_dense(
         NonFiniteOutputError: NaN or infinity in a scalar or the logits; the trees are spoilt.
     """
     _raise_if_bad(
-        kernels._simulate_dense(tree, rule, dense, parent, action, latent, output, num_simulations), "recurrent"
+        kernels._simulate_dense(tree, rule, network, parent, action, latent, output, num_simulations), "recurrent"
     )
 
 

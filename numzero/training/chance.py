@@ -46,6 +46,8 @@ def _not_played(config: RunConfig, spec: GameSpec, offline: bool) -> str:
         return "learning offline plays nothing, and the game reports no outcomes of chance"
     if spec.num_players > 1:
         return "a game of several players that reports no outcomes of chance is taken for one without"
+    if spec.vectors is not None:
+        return "networks whose actions are vectors know nothing of chance"
     if isinstance(config.network.body, OutsideConfig):
         return "a body of your own cannot learn codes"
     return ""

@@ -245,12 +245,3 @@ def test_a_value_that_is_not_finite_is_refused() -> None:
     problem.model.after_value[:] = np.nan
     with pytest.raises(NonFiniteOutputError, match=r"recurrent\(\) returned NaN or infinity in 'value', row 0"):
         problem.run(SearchConfig(num_simulations=3))
-
-
-def test_plain_layers_are_not_taken_for_a_model_with_chance() -> None:
-    """A model that has both is asked by its function: kernels know nothing of afterstates in a network."""
-    problem = random_chance_problem(np.random.default_rng(4), 9, num_actions=3, num_outcomes=4, num_roots=2)
-    model = WithChance(problem.model)  # type: ignore[arg-type]
-    model.dense = lambda: pytest.fail("was asked")  # type: ignore[attr-defined]
-    result = Search(model, SearchConfig(num_simulations=5), 2).run(problem.roots, problem.legal)
-    assert result.num_simulations == 5

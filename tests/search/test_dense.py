@@ -70,7 +70,7 @@ def build(layers: list[tuple[str, Any]], bins: list[Any], discount: float = -1.0
             builder.affine(*parameters)
         else:
             builder.elementwise(elementwise[name], size)
-    return builder.finish(bins, discount, 1e-5)
+    return builder.finish(bins, NUM_ACTIONS, discount, 1e-5)
 
 
 def random_bins(rng: np.random.Generator, num_discounts: int = 0) -> list[Any]:
@@ -254,6 +254,7 @@ def rewritten(dense: DenseModel, layer: int, column: int, value: int) -> DenseMo
         (plain()._replace(weights=plain().weights[::2]), "weights must be float32 of rank 1, row by row"),
         (plain()._replace(weights=plain().weights[:-1]), "reads parameters"),
         (plain()._replace(value_bins=np.zeros(0, np.float32)), "there must be bins"),
+        (plain()._replace(num_logits=2), "2 logits are of edges, not 3"),
         (plain()._replace(reward_bins=np.zeros(9, np.float32)), "logits are made"),
         (plain()._replace(discount_bins=np.zeros(2, np.float32)), "logits are made"),
         (plain()._replace(work=np.zeros((2, ROWS, 15), np.float32)), "in a work space of 15"),

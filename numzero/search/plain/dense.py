@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from numzero.search.plain.tiles import LANES
 
 __all__ = ["AFFINE", "DENSE", "DENSE_ACTION", "DENSE_RESIDUAL", "LATENT", "MINMAX", "NORM", "RELU", "ROWS", "SILU"]
-__all__ += ["SYMLOG", "DenseBuilder", "DenseModel", "HasDense", "check_dense"]
+__all__ += ["SYMLOG", "DenseBuilder", "DenseModel", "DenseNetwork", "HasDense", "as_network", "check_dense"]
+__all__ += ["check_network"]
 
 DENSE = 0
 """x <- x W + b."""
@@ -42,9 +43,10 @@ ROWS = 16
 
 
 class DenseModel(NamedTuple):
-    """The recurrent or the initial function of a plain network: layers, then policy logits and categorical scalars.
+    """A function of a plain network: layers, then logits of edges and categorical scalars.
 
-    In the initial function a flattened observation stands where latents come in.
+    In the initial function a flattened observation stands where latents come in. Edges are those of the node behind:
+    actions, or in the function that leads to afterstates outcomes of chance.
     """
 
     program: NDArray[np.int32]
@@ -58,21 +60,39 @@ class DenseModel(NamedTuple):
     """`[R]` what the reward's categories stand for; R = 0: there is no reward, and 0 is written."""
     discount_bins: NDArray[np.float32]
     """`[D]` what the discount's categories stand for; D = 0: it is the same for every edge."""
+    num_logits: int
+    """How many edges there are behind."""
     discount: float
     """Of every edge, where it has no categories."""
     epsilon: float
     """Added to variances by NORM; the smallest range of MINMAX."""
     work: NDArray[np.float32]
     """`[2, ROWS, widest]` the vectors in hand and the next ones."""
+    rows: NDArray[np.int32]
+    """`[ROWS]` work space: which positions these are of."""
+
+
+class DenseNetwork(NamedTuple):
+    """All that a search asks of a plain network behind its roots."""
+
+    actions: DenseModel
+    """Behind an action: the recurrent function, or that to afterstates."""
+    outcomes: DenseModel
+    """Behind an outcome of chance, where latents have one number more (see `adapters.WithChance`); else never asked."""
 
 
 @runtime_checkable
 class HasDense(Protocol):
     """A model that may know its recurrent function as plain layers too."""
 
-    def dense(self) -> DenseModel | None:
-        """The same function as `recurrent`, or None if it is not plain layers."""
+    def dense(self) -> DenseModel | DenseNetwork | None:
+        """The same function as `recurrent`, or None if it is not plain layers; two of them where there is chance."""
         ...
+
+
+def as_network(dense: DenseModel | DenseNetwork) -> DenseNetwork:
+    """One function stands for both where there is no chance."""
+    return dense if isinstance(dense, DenseNetwork) else DenseNetwork(dense, dense)
 
 
 class DenseBuilder:
@@ -112,10 +132,12 @@ class DenseBuilder:
         """RELU, SILU, MINMAX, SYMLOG or LATENT on `size` numbers."""
         self._add(op, size, size, 0, 0)
 
-    def finish(self, bins: Sequence[NDArray[np.float32]], discount: float, epsilon: float) -> DenseModel:
-        """The model; its last layer makes logits of policy, value, reward and discount side by side.
+    def finish(
+        self, bins: Sequence[NDArray[np.float32]], num_logits: int, discount: float, epsilon: float
+    ) -> DenseModel:
+        """The model; its last layer makes logits of edges, value, reward and discount side by side.
 
-        bins: of value, reward and discount, as far as it has them, the value's at least.
+        bins: of value, reward and discount, as far as it has them, the value's at least. num_logits: of the edges.
         """
         # Copies: of one type for Numba, whoever owned the numbers.
         value_bins, reward_bins, discount_bins = (
@@ -127,9 +149,11 @@ class DenseBuilder:
             value_bins=value_bins,
             reward_bins=reward_bins,
             discount_bins=discount_bins,
+            num_logits=int(num_logits),
             discount=float(discount),
             epsilon=float(epsilon),
             work=np.zeros((2, ROWS, self._widest), np.float32),
+            rows=np.zeros(ROWS, np.int32),
         )
 
     def _append(self, array: NDArray[np.float32]) -> int:
@@ -143,14 +167,25 @@ class DenseBuilder:
         self._widest = max(self._widest, num_inputs, num_outputs)
 
 
-def check_dense(dense: DenseModel, num_inputs: int, latent_size: int, num_actions: int) -> None:
+def check_network(network: DenseNetwork, latent_size: int, num_actions: int, num_outcomes: int) -> None:
+    """As `check_dense`, of both functions; latents are those that the network makes. 0 outcomes: there is no chance."""
+    sizes = latent_size, latent_size
+    check_dense(network.actions, *sizes, num_actions, num_outcomes or num_actions)
+    if num_outcomes:
+        check_dense(network.outcomes, *sizes, num_outcomes, num_actions)
+
+
+def check_dense(
+    dense: DenseModel, num_inputs: int, latent_size: int, num_actions: int, num_logits: int | None = None
+) -> None:
     """All that kernels assume: that they read and write inside the arrays of `dense` and of outputs of these sizes.
 
     Args:
         dense: any; nothing is believed of it.
         num_inputs: numbers of a row that comes in, a latent's or an observation's.
         latent_size: numbers of a row of the latents that are written.
-        num_actions: A; actions from 0 to A - 1 choose rows of tables.
+        num_actions: A; actions from 0 to A - 1 choose rows of tables, or outcomes where these are what is followed.
+        num_logits: of the edges behind; None: as many.
 
     Raises:
         ValueError: something does not fit; the message names it.
@@ -173,9 +208,12 @@ def check_dense(dense: DenseModel, num_inputs: int, latent_size: int, num_action
                 raise ValueError(f"layer {number} reads parameters {start} to {start + count} of {dense.weights.size}")
         if op <= DENSE_RESIDUAL and _padded(num_outputs) > width:
             raise ValueError(f"layer {number} makes {num_outputs} numbers in a work space of {width}")
-    num_logits = num_actions + dense.value_bins.size + dense.reward_bins.size + dense.discount_bins.size
-    if num_latents != 1 or size < num_logits or num_actions < 1:
-        raise ValueError(f"{num_latents} latents and {size} logits are made, not one and {num_logits} or more")
+    edges = num_actions if num_logits is None else num_logits
+    expected = edges + dense.value_bins.size + dense.reward_bins.size + dense.discount_bins.size
+    if num_latents != 1 or size < expected or num_actions < 1:
+        raise ValueError(f"{num_latents} latents and {size} logits are made, not one and {expected} or more")
+    if not 1 <= dense.num_logits == edges:
+        raise ValueError(f"{dense.num_logits} logits are of edges, not {edges}")
 
 
 def _reads(
@@ -198,14 +236,16 @@ def _reads(
 
 def _check_arrays(dense: DenseModel) -> None:
     """Element types, ranks and order in memory: kernels are compiled for any, but count rows as these lie."""
-    ranks = {"program": 2, "weights": 1, "value_bins": 1, "reward_bins": 1, "discount_bins": 1, "work": 3}
+    ranks = {"program": 2, "weights": 1, "value_bins": 1, "reward_bins": 1, "discount_bins": 1, "work": 3, "rows": 1}
     for name, rank in ranks.items():
         array = getattr(dense, name)
-        kind = np.int32 if name == "program" else np.float32
+        kind = np.int32 if name in ("program", "rows") else np.float32
         if array.dtype != kind or array.ndim != rank or not array.flags.c_contiguous:
             raise ValueError(f"{name} must be {np.dtype(kind)} of rank {rank}, row by row")
-    if dense.program.shape[1] != 5 or dense.work.shape[:2] != (2, ROWS) or not dense.value_bins.size:
-        raise ValueError("program must be [L, 5], work [2, ROWS, widest], and there must be bins of the value")
+    if dense.program.shape[1] != 5 or dense.work.shape[:2] != (2, ROWS) or dense.rows.shape != (ROWS,):
+        raise ValueError("program must be [L, 5], work [2, ROWS, widest], rows [ROWS]")
+    if not dense.value_bins.size:
+        raise ValueError("there must be bins of the value")
 
 
 def _padded(num_outputs: int) -> int:

@@ -24,11 +24,13 @@ from numzero.search.plain.dense import (
     SILU,
     SYMLOG,
     DenseModel,
+    DenseNetwork,
+    as_network,
 )
 from numzero.search.plain.tiles import LANES, add_product
 from numzero.search.vectors import ONE, ZERO, exp, largest_of, sum_of_squares, total_of
 
-__all__ = ["dense_output", "evaluate_dense", "evaluate_rows"]
+__all__ = ["dense_output", "evaluate_block", "evaluate_dense"]
 
 Float32Array = NDArray[np.float32]
 Int32Array = NDArray[np.int32]
@@ -42,46 +44,74 @@ def dense_output(latent: Float32Array, num_actions: int) -> RecurrentOutput:
     return RecurrentOutput(np.zeros_like(latent), reward, discount, logits, value)
 
 
-def evaluate_dense(dense: DenseModel, latent: Float32Array, action: Int32Array, output: RecurrentOutput) -> None:
-    """The network alone, which `check_dense` has looked at: fills `output` for latents `[B, H]` and actions `[B]`."""
-    _evaluate_dense(dense, latent, action, output)
-
-
-@search_kernel
-def _evaluate_dense(dense: DenseModel, latent: Float32Array, action: Int32Array, output: RecurrentOutput) -> None:
-    for first in range(0, action.shape[0], ROWS):
-        evaluate_rows(dense, latent, action, output, first, min(first + ROWS, action.shape[0]))
-
-
-@search_kernel
-def evaluate_rows(
-    dense: DenseModel, latent: Float32Array, action: Int32Array, output: RecurrentOutput, first: int, last: int
+def evaluate_dense(
+    dense: DenseModel | DenseNetwork, latent: Float32Array, action: Int32Array, output: RecurrentOutput
 ) -> None:
-    """The network for rows `first` to before `last`, at most `ROWS`, layer by layer: weights are read once.
+    """The network alone, which `check_dense` has looked at: fills `output` for latents `[B, H]` and actions `[B]`.
+
+    With chance, and latents `[B, H + 1]`, for actions in positions and outcomes in afterstates.
+    """
+    _evaluate_dense(as_network(dense), latent, action, output)
+
+
+@search_kernel
+def _evaluate_dense(network: DenseNetwork, latent: Float32Array, action: Int32Array, output: RecurrentOutput) -> None:
+    for first in range(0, action.shape[0], ROWS):
+        evaluate_block(network, latent, action, output, first, min(first + ROWS, action.shape[0]))
+
+
+@search_kernel
+def evaluate_block(
+    network: DenseNetwork, latent: Float32Array, action: Int32Array, output: RecurrentOutput, first: int, last: int
+) -> None:
+    """The network for rows `first` to before `last`, at most `ROWS`: afterstates together, and all others together.
 
     Not inlined: compiled into both of its callers it took the first move of all a third longer, and was no faster.
     """
+    mark = network.actions.program[0, 1]  # behind the numbers of a latent, where there is chance
+    has_chance = mark < latent.shape[1]
+    num_actions, num_outcomes = 0, 0
+    for b in range(first, last):
+        if has_chance and latent[b, mark] > ZERO:
+            network.outcomes.rows[num_outcomes] = b
+            num_outcomes += 1
+            output.latent[b, mark] = ZERO
+        else:
+            network.actions.rows[num_actions] = b
+            num_actions += 1
+            if has_chance:
+                output.latent[b, mark] = ONE
+    if num_actions > 0:
+        _evaluate_rows(network.actions, latent, action, output, num_actions)
+    if num_outcomes > 0:
+        _evaluate_rows(network.outcomes, latent, action, output, num_outcomes)
+
+
+@search_kernel
+def _evaluate_rows(
+    dense: DenseModel, latent: Float32Array, action: Int32Array, output: RecurrentOutput, num_rows: int
+) -> None:
+    """A function for the first of its `rows`, layer by layer: weights are read once."""
     x, y = 0, 1
-    num_rows = last - first
     for r in range(num_rows):
-        for i in range(latent.shape[1]):
-            dense.work[x, r, i] = latent[first + r, i]
+        for i in range(dense.program[0, 1]):
+            dense.work[x, r, i] = latent[dense.rows[r], i]
     for layer in range(dense.program.shape[0]):
         op, size = dense.program[layer, 0], dense.program[layer, 2]
         if op <= DENSE_RESIDUAL:
             for r in range(num_rows):
-                _write_summand(dense, layer, dense.work[y, r], latent[first + r], action[first + r])
+                _write_summand(dense, layer, dense.work[y, r], latent[dense.rows[r]], action[dense.rows[r]])
             _multiply(dense, layer, dense.work[x], dense.work[y], num_rows)
             x, y = y, x
         elif op == LATENT:
             for r in range(num_rows):
                 for i in range(size):
-                    output.latent[first + r, i] = dense.work[x, r, i]
+                    output.latent[dense.rows[r], i] = dense.work[x, r, i]
         else:
             for r in range(num_rows):
                 _activate(dense, layer, dense.work[x, r, :size])
     for r in range(num_rows):
-        _read_heads(dense, dense.work[x, r], output, first + r)
+        _read_heads(dense, dense.work[x, r], output, dense.rows[r])
 
 
 @search_inline
@@ -99,10 +129,13 @@ def _write_summand(dense: DenseModel, layer: int, y: Float32Array, latent: Float
 
 @search_inline
 def _multiply(dense: DenseModel, layer: int, x: Float32Array, y: Float32Array, num_rows: int) -> None:
-    """Add x W to `y`, four rows at a time, then the others one by one: each row gets the same bits either way."""
+    """Add x W to `y`, four rows at a time, a last one by itself: each row gets the same bits either way.
+
+    Two or three that are left take a row or two of older numbers along, which is faster than one by one.
+    """
     num_inputs, start = dense.program[layer, 1], dense.program[layer, 3]
     num_outputs = -(-dense.program[layer, 2] // LANES) * LANES
-    whole = num_rows - num_rows % 4
+    whole = num_rows - (num_rows % 4 if num_rows % 4 < 2 else num_rows % 4 - 4)
     for r in range(0, whole, 4):
         add_product(4, y[r:], x[r:], dense.weights, start, num_inputs, num_outputs)
     for r in range(whole, num_rows):
@@ -158,12 +191,14 @@ def _scale_range(dense: DenseModel, x: Float32Array) -> None:
 
 @search_inline
 def _read_heads(dense: DenseModel, logits: Float32Array, output: RecurrentOutput, b: int) -> None:
-    """Policy logits, and the scalars that the other logits stand for."""
-    num_actions, num_values = output.policy_logits.shape[1], dense.value_bins.shape[0]
-    for a in range(num_actions):
+    """Logits of edges, and the scalars that the other logits stand for."""
+    num_edges, num_values = dense.num_logits, dense.value_bins.shape[0]
+    for a in range(num_edges):
         output.policy_logits[b, a] = logits[a]
-    end = num_actions + num_values
-    output.value[b] = _expectation(logits[num_actions:end], dense.value_bins)
+    for a in range(num_edges, output.policy_logits.shape[1]):
+        output.policy_logits[b, a] = ZERO
+    end = num_edges + num_values
+    output.value[b] = _expectation(logits[num_edges:end], dense.value_bins)
     begin, end = end, end + dense.reward_bins.shape[0]
     output.reward[b] = _expectation(logits[begin:end], dense.reward_bins) if begin < end else 0.0
     begin, end = end, end + dense.discount_bins.shape[0]
