@@ -96,7 +96,7 @@ class Decision(NamedTuple):
         """For notebooks: the move, the line behind it, and what the search thought of every move that it looked at."""
         head = "".join(f"<th>{name}</th>" for name in ("action", "visits", "policy", "value"))
         rows = "".join(
-            f"<tr><td>{'<b>' if action == self.action else ''}{action}{'</b>' if action == self.action else ''}</td>"
+            f"<tr><td>{self._named(action)}</td>"
             f"<td>{self.visit_counts[action]}</td><td>{self.policy[action]:.1%}</td>"
             f"<td>{'' if np.isnan(self.q_values[action]) else f'{self.q_values[action]:+.3f}'}</td></tr>"
             for action in np.argsort(-self.visit_counts, kind="stable").tolist()
@@ -106,6 +106,11 @@ class Decision(NamedTuple):
         return (
             f"plays <b>{self.action}</b>, value {self.value:+.3f}; expects {line}<table><tr>{head}</tr>{rows}</table>"
         )
+
+    def _named(self, number: int) -> str:
+        """An action by its number among all, or the candidate that it stands for; bold if it is the one played."""
+        action = number if self.candidates is None else self.candidates[number]
+        return f"<b>{action}</b>" if np.array_equal(action, self.action) else f"{action}"
 
 
 class BatchDecision(NamedTuple):

@@ -65,6 +65,7 @@ def test_an_agent_answers_with_a_vector_in_the_environments_units(run: tuple[str
     assert decision.candidates.shape == (16, vectors.proposal.size)
     np.testing.assert_array_equal(decision.principal_variation[0], decision.action)
     assert batch.candidates is not None
+    assert f"<td><b>{decision.action}</b></td>" in decision._repr_html_()
     game = agent.game()
     game.act(seen)
     game.advance(decision.action)
