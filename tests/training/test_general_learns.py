@@ -41,7 +41,7 @@ def moves(agent: Agent, observation: NDArray[np.generic], legal: NDArray[np.bool
     return agent.act_batch(observation, legal).action
 
 
-@not_yet("94.6 % of the best after 12,000 updates")
+@not_yet("93.5 % of the best after 8,000 updates with codes, 94.6 % after 12,000 without")
 def test_an_inventory_with_a_mask_is_learned(tmp_path: Path) -> None:
     """Orders earn at least 95 % of what the best ones do, in the mean over demand."""
     agent = learned(f"{OWN}:Inventory", tmp_path / "run", 12_000)
@@ -52,7 +52,7 @@ def test_an_inventory_with_a_mask_is_learned(tmp_path: Path) -> None:
     assert Inventory.earnings(orders) >= 0.95 * Inventory.earnings()
 
 
-@not_yet("90 % of the best after 16,000 updates, 31 % after 24,000; 45 and 98 % with seeds 1 and 2")
+@not_yet("99.5 % of the best after 12,000 updates with seed 1; other seeds were not tried with codes")
 def test_frozen_lake_is_learned(tmp_path: Path) -> None:
     """Slippery, as registered: at least 95 % of the best policy's chance."""
     agent = learned("FrozenLake-v1", tmp_path / "run", 16_000)
