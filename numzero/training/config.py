@@ -104,9 +104,9 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     outcome_weight: float = 1.0
     """Of the cross-entropy of what chance makes of actions, where the network knows of it; Stochastic MuZero 1."""
     commitment_weight: float = 0.05
-    """Of the squared distance between what the encoder says and the code that is made of it, where outcomes are
-    learned. The more, the rather one code stands for all: at 0.25 a toss of a coin was not told (at 0.05 and 0 it was),
-    where heads begin at 0. The paper has the term, and does not tell its weight."""
+    """Of the squared distance between the shares that the encoder gives to codes and the code that is made of them,
+    where outcomes are learned. The more, the rather one code stands for all. The paper has the term, and does not tell
+    its weight."""
     consistency_weight: float = 0.0
     """Of the unrolled latents' distance to encodings of the real observations; EfficientZero 2 (cosine); 0: off."""
     consistency: Literal["squared", "projected"] = "squared"
