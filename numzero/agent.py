@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from numzero.errors import UserError, alone
 from numzero.files import UNREADABLE, generations, read_folder, read_newest
 from numzero.frames import FrameStack, History, ObservationConfig, stack_shape
+from numzero.games.actions import require_vectors
 from numzero.games.base import GameSpec, spec_problems
 from numzero.inference import AnyOnnxModel, ModelFiles, onnx_model
 from numzero.limits import LARGEST_BUDGET, seen
@@ -334,6 +335,11 @@ class Agent:
         if batch_size == 0:
             raise UserError("act_batch needs one position or more; got none.")
         mask = np.ones((batch_size, spec.num_actions), np.bool_) if legal is None else _array("legal", legal)
+        if spec.vectors is not None and mask.shape == (
+            batch_size,
+            1,
+        ):  # as games of vectors have it: a copy runs, or not
+            mask = np.repeat(mask, spec.num_actions, axis=1)
         if mask.shape != (batch_size, spec.num_actions):
             raise UserError(
                 f"legal must have one truth value for each of {spec.num_actions} actions; got {mask.shape}."
@@ -413,7 +419,10 @@ class AgentGame:
 
     def advance(self, action: Any) -> None:
         """Tell the game that `action` was played, by whomever. Call it for every move, the agent's own included."""
-        if self._agent.info.spec.vectors is not None:
+        if (vectors := self._agent.info.spec.vectors) is not None:
+            played = _array("an action", action)[None]
+            played = played.astype(np.float32) if played.dtype.kind in "iu" else played
+            require_vectors(played, vectors, np.ones(1, np.bool_), self._agent.info.spec.name)
             with alone(self._lock, "an AgentGame"):
                 self._remember(np.zeros(1, np.int32))  # stacks are told that a move was made, and not which
             return

@@ -100,6 +100,8 @@ def first_call(folder: Path, *, cold: bool) -> dict[str, float]:
 
 def _positions(agent: Agent, name: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Positions with a move to choose, from random play: what the agent sees, `[P, *S]`, and `[P, A]`."""
+    if agent.info.spec.vectors is not None:
+        raise UserError("an agent that is timed must choose from a list of actions; this one's are vectors.")
     rng, history = np.random.default_rng(0), agent.history(1)
     game = make_game(name, 1)
     everyone = np.ones(1, np.bool_)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numzero.agent import Agent
+from numzero.errors import UserError
 from numzero.games import Game
 from numzero.games.naming import parse_name
 
@@ -47,6 +48,8 @@ class GtpEngine:
     """
 
     def __init__(self, agent: Agent, game: Game, simulations: int | None = None) -> None:
+        if game.spec.vectors is not None:
+            raise UserError(f"a game played by GTP must have a list of actions; {game.spec.name!r} has vectors.")
         self._agent, self._game, self._simulations = agent, game, simulations
         self._names = {name.lower(): action for action, name in enumerate(game.spec.action_names)}
         self._history = agent.history(1)

@@ -38,6 +38,8 @@ _Scalar = TypeVar("_Scalar", np.bool_, np.float64)
 SMALLEST = float(np.finfo(np.float64).tiny)
 """Stands in for a Dirichlet draw that underflowed. A greater floor flattens: 1e-30, one draw in 8 at alpha 0.03."""
 
+PRIORS = "uniform", "corrected"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SearchConfig:
@@ -103,6 +105,10 @@ class SearchConfig:
         problems = []
         if self.rule not in RULES:
             problems.append(f"search.rule must be one of {', '.join(sorted(RULES))}; got {self.rule!r}.")
+        if self.candidate_priors not in PRIORS:
+            problems.append(
+                f"search.candidate_priors must be one of {', '.join(PRIORS)}; got {self.candidate_priors!r}."
+            )
         problems += beyond(
             self,
             "search",
@@ -122,7 +128,7 @@ class SearchConfig:
             inner_candidates=whole(1, MOST_CANDIDATES),
             wide_scale=at_least(1),
         )
-        if self.inner_candidates > self.policy_candidates + self.wide_candidates:
+        if not problems and self.inner_candidates > self.policy_candidates + self.wide_candidates:
             problems.append(
                 "search.inner_candidates must be at most policy_candidates + wide_candidates, those of a root; got "
                 f"{self.inner_candidates} of {self.policy_candidates + self.wide_candidates}."

@@ -79,8 +79,8 @@ class WordsObserved(Sound):
     observation_space = Text(20)
 
 
-class TooManyActions(Sound):
-    action_space = Box(-1.0, 1.0, (3,), np.float32)
+class WordsPlayed(Sound):
+    action_space = Text(5)
 
 
 class SpacesDiffer(Sound):
@@ -473,7 +473,7 @@ PLANTED = (
     Planted("NoEnvironment", ENVIRONMENT, "gymnasium.Env", "NoEnvironment", ""),
     Planted("NoSpaces", "observation_space", "Box", "None", ""),
     Planted("WordsObserved", "observation_space", "", "Text", ""),
-    Planted("TooManyActions", "action_space", "", "Box", ""),
+    Planted("WordsPlayed", "action_space", "Discrete", "Text", "wraps"),
     Planted("SpacesDiffer", "the spaces", "same in every copy", "observation", "arguments"),
     Planted("OneAtATime", "another copy", "beside the first", "port 7777", ""),
     Planted("ChangesItsActions", "action_space", "stay as it is", "after play", "action mask"),

@@ -17,6 +17,7 @@ from numzero.games import GameSpec, check_environment, check_game, game_spec, ma
 from numzero.games.actions import Factored
 from numzero.games.adapters.actions import actions_of
 from numzero.games.adapters.reading import Misfit
+from numzero.games.adapters.vectors import vector_of
 from numzero.games.base import spec_problems
 from numzero.games.replayable import ReplayableGame
 
@@ -29,6 +30,7 @@ some_spaces: st.SearchStrategy[Space[Any]] = st.one_of(
     st.just(Box(-np.inf, np.inf, (2,))),
     st.just(Box(np.float32([-1, -np.inf]), np.float32([np.inf, 2]))),
     st.just(Box(0, 255, (2, 2), np.uint8)),
+    st.just(Box(0, 3, (2,), np.uint64)),
     st.just(MultiDiscrete([40, 41], start=[3, 4])),
     st.just(MultiDiscrete([[7, 8], [9, 9]])),
     st.just(MultiBinary((3, 4))),
@@ -148,3 +150,12 @@ def test_actions_have_the_names_that_gymnasium_documents() -> None:
     spec = game_spec("Pendulum-v1")
     assert spec.action_names == ("Torque",)
     assert spec.actions == Numbers((-2.0,), (2.0,))
+
+
+def test_a_bound_that_is_no_less_than_any_number_is_none() -> None:
+    """Half of what lies between two such bounds is infinite."""
+    for kind in (np.float32, np.float64):
+        most = np.finfo(kind).max
+        vector = vector_of(Box(-most, most, (2,), kind), "a test")
+        assert vector is not None
+        assert vector.actions == Numbers((None, None), (None, None))

@@ -42,6 +42,11 @@ REFUSED = [
         "search.rescale_values = false is for rule gumbel without tree_wide_scaling; all else scales values; "
         "got it with rule 'paper'.",
     ),
+    ("policy_candidates", -1, "search.policy_candidates must be 0 or more; got -1."),
+    ("wide_candidates", -1, "search.wide_candidates must be 0 or more; got -1."),
+    ("inner_candidates", 0, "search.inner_candidates must be 1 or more; got 0."),
+    ("wide_scale", 0.5, "search.wide_scale must be 1 or more; got 0.5."),
+    ("candidate_priors", "none", "search.candidate_priors must be one of uniform, corrected; got 'none'."),
     ("value_bounds", (1.0, 1.0), "search.value_bounds must be (least, greatest), both finite; got (1.0, 1.0)."),
     ("value_bounds", (-INF, 1.0), "search.value_bounds must be (least, greatest), both finite; got (-inf, 1.0)."),
 ]

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from numzero import Agent
 from numzero.commands.main import main
+from numzero.errors import UserError
 from numzero.replay import GameStore
 from numzero.training.general import general_config
 from tests.tiny import RUN
@@ -66,9 +67,15 @@ def test_an_agent_answers_with_a_vector_in_the_environments_units(run: tuple[str
     np.testing.assert_array_equal(decision.principal_variation[0], decision.action)
     assert batch.candidates is not None
     assert f"<td><b>{decision.action}</b></td>" in decision._repr_html_()
+    np.testing.assert_array_equal(
+        agent.act(seen, np.ones(1, np.bool_)).action, decision.action
+    )  # as its game says what is legal
     game = agent.game()
     game.act(seen)
     game.advance(decision.action)
+    for wrong in ("nonsense", [9.0] * 99):
+        with pytest.raises(UserError, match="action must be a float array"):
+            game.advance(wrong)
 
 
 def test_commands_take_such_agents(run: tuple[str, Path]) -> None:
@@ -80,6 +87,10 @@ def test_commands_take_such_agents(run: tuple[str, Path]) -> None:
     move = "0/0.5" if name == POINTER else "/".join("0" * 8)
     assert "visits" in invoke("inspect", folder, "--moves", move, "--trust").output
     assert "of which 16 are looked at" in invoke("describe", folder).output
+    for command in ("gtp", "bench agent"):
+        refused = invoke(*command.split(), folder, "--trust")
+        assert refused.exit_code == 2
+        assert "list of actions" in " ".join(refused.output.split())
     refused = invoke("export", folder, "--out", folder.parent / "exported", "--trust")
     assert refused.exit_code == 2
     assert "an agent in one file, needs a list of actions" in " ".join(refused.output.split())

@@ -5,7 +5,6 @@ Knows spaces and arrays; knows no environment, and nothing of how vectors are ch
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -54,6 +53,10 @@ def vector_of(space: object, whose: str) -> Vector | None:
     return None
 
 
+MOST = float(np.finfo(np.float32).max)
+"""A bound that is no less is as good as none."""
+
+
 def _box(space: spaces.Box, whose: str) -> Vector:
     low, high = (np.asarray(bound, np.float64).ravel() for bound in (space.low, space.high))
     if low.size == 0 or not (low < high).all():
@@ -66,12 +69,12 @@ def _box(space: spaces.Box, whose: str) -> Vector:
     def write(vector: _Float32Array) -> object:
         return np.clip(vector.reshape(shape).astype(dtype), *ends)  # float16 rounds beyond its bounds
 
-    actions = Box(*(tuple(float(x) if math.isfinite(x) else None for x in bound) for bound in (low, high)))
+    actions = Box(*(tuple(float(x) if abs(x) < MOST else None for x in bound) for bound in (low, high)))
     return Vector(actions, _numbered(low.size), write)
 
 
 def _whole_box(space: spaces.Box, whose: str) -> Vector:
-    sizes = space.high.astype(np.int64) - space.low + 1
+    sizes = space.high.astype(np.int64) - space.low.astype(np.int64) + 1
     try:
         return _choices(sizes, space.low.astype(np.int64), space.dtype)
     except UserError as error:

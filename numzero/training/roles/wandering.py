@@ -68,6 +68,7 @@ class Wandering:
         self._by_table = np.zeros(batch_size, np.bool_)  # whether what was tried least is gone for, if anything is
         counts = max(share, counted_share) > 0.0 and proposal is None
         self._visits = Visits(batch_size, num_actions) if counts else None
+        self._gave_up = False  # of counting visits, which were of no use
         self._proposal = proposal
         self._vector = np.zeros((batch_size, 0 if proposal is None else proposal.size), np.float32)
 
@@ -106,7 +107,7 @@ class Wandering:
     def arrive(self, observation: NDArray[Any], legal: NDArray[np.bool_]) -> None:
         """All games are in these positions, `[B, *O]` and `[B, A]`, and about to move."""
         if self._visits is not None and not self._visits.arrive(observation, legal):
-            self._visits = None
+            self._visits, self._gave_up = None, True
 
     def leave(self, action: NDArray[np.int32], ended: NDArray[np.bool_], rng: np.random.Generator) -> None:
         """These actions were played, which ended some episodes; after `STRETCH` moves others are drawn to wander."""
@@ -149,6 +150,7 @@ class Wandering:
         return {
             "recent": np.array(self._recent, np.float64),
             "least": np.array(self._least),
+            "gave_up": np.array(self._gave_up),
             **{name: array.copy() for name, array in self._of_games().items()},
             **{f"{VISITS}{name}": array for name, array in counted.items()},
         }
@@ -181,5 +183,5 @@ class Wandering:
         counted = {name.removeprefix(VISITS): array for name, array in state.items() if name.startswith(VISITS)}
         if self._visits is not None and counted:
             self._visits.restore(counted)
-        elif "moves" in state:
-            self._visits = None  # there were none, or they were of no use
+        elif state.get("gave_up", False):
+            self._visits, self._gave_up = None, True

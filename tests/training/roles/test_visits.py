@@ -216,6 +216,12 @@ def test_counts_are_taken_up_again() -> None:
     again = Wandering(4, 3, 0.5, 1.0)
     again.restore(given_up.state())
     assert "visits_keys" not in again.state()
+    off = Wandering(4, 2, 0.0)
+    wander(off, "battery:deep-sea", 20, 0)
+    again = Wandering(4, 2, 0.5, 0.5)
+    again.restore(off.state())  # the settings were changed meanwhile
+    wander(again, "battery:deep-sea", JUDGED_AFTER, 0)
+    assert "visits_keys" in again.state()
     before = {name: state[name] for name in ("recent", "least", "wanders", "left", "action")}  # of an older version
     Wandering(4, 2, 0.0, 1.0).restore(before)
     measured = Wandering(4, 3, 1.0)
