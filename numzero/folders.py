@@ -320,13 +320,9 @@ def _looks_like(folder: Path, names: set[str], kind: Kind, mark: _Mark | None) -
         return True
     if kind is STUDY:
         return is_plain(folder / "results.json") and any((folder / "runs").glob("*/config.toml"))
-    if kind is LADDER:
-        return is_plain(folder / "games.json")
-    if kind is TUNING:
-        return is_plain(folder / "journal.log")
     if kind is GAMES:
         return "config.toml" not in names and _is_store(folder / STORE_NAME)
-    if not _is_sealed(folder / "config.toml"):
+    if kind not in (RUN, SEED) or not _is_sealed(folder / "config.toml"):  # other kinds always had a mark
         return False
     made = any(is_plain(path) for name in kind.numbered for path in (folder / name).glob("[0-9]*/manifest.json"))
     return mark is not None or made or "metrics.jsonl" in names  # settings alone may be a copy of a run's

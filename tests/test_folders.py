@@ -21,8 +21,21 @@ from hypothesis import strategies as st
 from numzero import files
 from numzero.commands import main
 from numzero.errors import UserError
-from numzero.files import strangers, write_folder, write_generation
-from numzero.folders import GAMES, LADDER, LOCK, RUN, SEED, STUDY, FolderLock, Kind, kind_of, store_lock
+from numzero.files import strangers, write_folder, write_generation, write_sealed
+from numzero.folders import (
+    GAMES,
+    LADDER,
+    LOCK,
+    RUN,
+    SEED,
+    STUDIES,
+    STUDY,
+    TUNING,
+    FolderLock,
+    Kind,
+    kind_of,
+    store_lock,
+)
 from numzero.replay import GAME_NOTE, GameStore
 from numzero.training.run import TrainingRun
 from tests import warm
@@ -633,3 +646,16 @@ def test_a_refused_run_takes_no_number(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     refusal("train", "cartpole", *tiny("network.body=conv"))
     assert list((tmp_path / "runs").glob("*")) == []
+
+
+@pytest.mark.parametrize(("kind", "name"), [(LADDER, "games.json"), (TUNING, "journal.log"), (STUDIES, "results.json")])
+@pytest.mark.parametrize("lock", [b"", b"session 3 process 7".ljust(63) + b"\n"], ids=["no lock", "an older lock"])
+def test_a_name_alone_makes_no_folder_ours(kind: Kind, name: str, lock: bytes, tmp_path: Path) -> None:
+    """Kinds that always had a mark are known by it, and by nothing else that lies there."""
+    (tmp_path / name).write_bytes(CONTENT)
+    if lock:
+        (tmp_path / LOCK).write_bytes(lock)
+        write_sealed(tmp_path / "config.toml", b"a = 1\n")
+    with pytest.raises(UserError, match=f"is not the folder of {kind.title} that numzero made"):
+        FolderLock(tmp_path, kind)
+    assert (tmp_path / name).read_bytes() == CONTENT

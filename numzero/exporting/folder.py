@@ -22,7 +22,7 @@ from numzero.errors import UserError
 from numzero.exporting.card import card, card_scores
 from numzero.exporting.embed import GOLDEN_FILE, Position, agent_graph, golden_cases, play_positions
 from numzero.exporting.parity import CHECK_SIMULATIONS, Parity, check_agent
-from numzero.exporting.precision import Lighter, Precision, equal_moves, lighter
+from numzero.exporting.precision import Lighter, Precision, equal_moves, lighter, precision_of
 from numzero.files import refuse_strangers, write_folder
 from numzero.games import Trust, trusted_name
 from numzero.inference import AGENT_GRAPH
@@ -51,13 +51,13 @@ def export(
         seed: of games and positions.
         check: compare torch, ONNX and Numba first, and write nothing unless they agree.
         positions: searched to compare.
-        precision: of convolutions; int8 gives way to float32 where it changes too much.
+        precision: of convolutions; int8 gives way to float32 where it changes too much, and an agent in int8 stays so.
         trust: see `trusted_name`.
 
     Returns:
         `out`; `bytes` of each file and `compressed_bytes` of graphs; `graph_seconds`, in which agent.onnx was made;
-        `golden_cases`; `check`, what was compared, or None; `precision`, and where int8 was asked for `int8`: how much
-        it changes, why not, and of the positions searched to compare how many moves are equal.
+        `golden_cases`; `check`, what was compared, or None; `precision` of what was written, and where int8 was asked
+        for `int8`: how much it changes, why not, and of the positions searched to compare how many moves are equal.
 
     Raises:
         UserError: the game is not trusted, `out` is another's, or what was compared differs.
@@ -77,7 +77,7 @@ def export(
     files[AGENT_GRAPH] = graph
     files[GOLDEN_FILE] = golden_cases(agent.info, agent.files, seed, trust)
     scores = card_scores(agent, games, seed, trust) if games else {}
-    files["card.md"] = card(agent, scores, "float32" if light is None else light.precision).encode()
+    files["card.md"] = card(agent, scores, precision_of(agent.files)).encode()
     write_folder(place, files)
     return _report(out, files, seconds, parity) | _precision_report(whole, light, searched)
 
@@ -107,9 +107,9 @@ def _check(
 
 
 def _precision_report(whole: Agent, light: Lighter | None, searched: Sequence[Position]) -> dict[str, Any]:
-    """What came of asking for int8, as plain values."""
+    """What the networks compute in, and what came of asking for int8, as plain values."""
     if light is None:
-        return {"precision": "float32"}
+        return {"precision": precision_of(whole.files)}
     said: dict[str, Any] = {"divergence": light.divergence, "value": light.value, "refusal": light.refusal}
     if searched and not light.refusal:
         equal = equal_moves(whole, light.agent, searched, CHECK_SIMULATIONS)

@@ -16,8 +16,10 @@ from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.exporting.embed import Position, numba_search, play_positions
 from numzero.games import Trust
+from numzero.inference import ModelFiles
+from numzero.onnx_reader import read_metadata
 
-__all__ = ["Lighter", "Precision", "equal_moves", "lighter"]
+__all__ = ["Lighter", "Precision", "equal_moves", "lighter", "precision_of"]
 
 Precision = Literal["float32", "int8"]
 
@@ -36,6 +38,13 @@ class Lighter(NamedTuple):
     """See `graphs.int8.Change`."""
     refusal: str
     """Why it stays in float32; "" if it does not."""
+
+
+def precision_of(files: ModelFiles) -> Precision:
+    """What the convolutions of networks compute in, as their files say."""
+    from numzero.graphs.int8 import PRECISION  # onnx
+
+    return "int8" if any(read_metadata(content).get(PRECISION) == "int8" for content in files if content) else "float32"
 
 
 def lighter(agent: Agent, seed: int, trust: Trust) -> Lighter:

@@ -23,7 +23,9 @@ SCRIPT = (_HERE / "page.js").read_text(encoding="utf-8")
 _WATCH = (_HERE / "watch.js").read_text(encoding="utf-8")
 _MARK = '<meta name="generator" content="numzero">'
 _MARK_OF_BEFORE = "<h2>Findings</h2>"
-"""On pages that were made before there was a mark."""
+"""On reports that were made before there was a mark."""
+_MARKED_SO = "report.html"
+"""The one name of a page at which the old mark counts."""
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -76,9 +78,9 @@ def _digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def is_ours(content: bytes) -> bool:
-    """Whether a file is a page of numzero's, which may be written over."""
-    return _MARK.encode() in content or _MARK_OF_BEFORE.encode() in content
+def is_ours(name: str, content: bytes) -> bool:
+    """Whether a file of that name is a page of numzero's, which may be written over."""
+    return _MARK.encode() in content or (name == _MARKED_SO and _MARK_OF_BEFORE.encode() in content)
 
 
 def shown(text: str) -> str:

@@ -103,7 +103,7 @@ def _place(run: Path) -> Path:
 
 def check_place(path: Path) -> None:
     """Refuse to write over a page that somebody else wrote."""
-    if path.exists() and not is_ours(path.read_bytes()):
+    if path.exists() and not is_ours(path.name, path.read_bytes()):
         raise UserError(f"{path} is no page that numzero made. Move it away, or name another.", arguments=("out",))
 
 

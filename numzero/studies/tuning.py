@@ -113,8 +113,16 @@ class Tuning:
         journal = self._optuna.storages.journal
         path = str(self.folder / JOURNAL)
         backend = journal.JournalFileBackend(path, lock_obj=journal.JournalFileOpenLock(path))
+        try:
+            storage = self._optuna.storages.JournalStorage(backend)  # reads it
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path} cannot be read as Optuna's journal of a search: {error}. Put back a copy of it, or name "
+                "another folder.",
+                arguments=("out",),
+            ) from error
         study = self._optuna.create_study(
-            storage=self._optuna.storages.JournalStorage(backend),
+            storage=storage,
             study_name=_NAME,
             direction="maximize",
             load_if_exists=True,

@@ -202,10 +202,10 @@ def test_a_run_is_named_once_and_a_page_of_somebody_else_stays(
     twice = invoke("report", run_folder, run_folder / ".." / run_folder.name)
     assert (twice.exit_code, "each run must be named once" in twice.stderr) == (2, True)
     assert invoke("report", *two_runs).exit_code == invoke("report", *two_runs).exit_code == 0
-    (tmp_path / "comparison.html").write_text("mine")
+    (tmp_path / "comparison.html").write_text("mine <h2>Findings</h2>")
     again = invoke("report", *two_runs)
     assert (again.exit_code, "is no page that numzero made" in again.stderr) == (2, True)
-    assert (tmp_path / "comparison.html").read_text() == "mine"
+    assert (tmp_path / "comparison.html").read_text() == "mine <h2>Findings</h2>"
     both = invoke("report", run_folder, "--watch", "--json")
     assert (both.exit_code, "leave --out and --json out" in both.stderr) == (2, True)
 

@@ -169,6 +169,9 @@ def test_an_agent_is_exported_in_int8(tmp_path: Path) -> None:
     assert told["check"]["search"]["different"] == 0
     assert not has_convolutions(Agent.load(tmp_path / "out").files)
     assert "whole numbers of 8 bits" in (tmp_path / "out" / "card.md").read_text("utf-8")
+    words = ["export", str(tmp_path / "out"), "--out", str(tmp_path / "copy"), "--games", "0", "--json"]
+    assert json.loads(CliRunner().invoke(main, words, catch_exceptions=False).stdout)["precision"] == "int8"
+    assert "whole numbers of 8 bits" in (tmp_path / "copy" / "card.md").read_text("utf-8")
 
 
 def test_a_large_change_is_refused_and_float32_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

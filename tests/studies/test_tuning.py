@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from numzero import api
 from numzero.commands import main
 from numzero.errors import UserError
+from numzero.folders import TUNING, FolderLock
 from numzero.studies.tuning import FREE_TRIALS, TrialResult, Tuning, best_of, tuning_page
 from numzero.training.config import load_config, load_preset, preset_names
 from numzero.training.explained import explain
@@ -161,3 +162,21 @@ def test_without_optuna_one_sentence_says_what_to_install(tmp_path: Path, monkey
     assert done.exit_code == 2
     assert "needs Optuna: pip install 'numzero[tune]'" in done.output
     assert not (tmp_path / "x").exists()
+
+
+def test_a_journal_of_somebody_else_stays(tmp_path: Path) -> None:
+    """A folder without our mark is refused; in one with it, a journal that cannot be read is named."""
+    pytest.importorskip("optuna", reason="optuna is not installed")
+    search = dict(map(parse_range, RANGE))
+    journal = tmp_path / "journal.log"
+    journal.write_text("dear diary\nit rained\n", encoding="utf-8")
+    with pytest.raises(UserError, match="is not the folder of a search for settings that numzero made"):
+        Tuning("cartpole", tmp_path, ranges=search)
+    journal.unlink()
+    with FolderLock(tmp_path, TUNING):
+        pass
+    for content in ("dear diary\nit rained\n", "[1]\n[2]\n"):
+        journal.write_text(content, encoding="utf-8")
+        with pytest.raises(UserError, match=r"journal\.log cannot be read as Optuna's journal .*Put back a copy"):
+            Tuning("cartpole", tmp_path, ranges=search).run(1)
+        assert journal.read_text("utf-8") == content
