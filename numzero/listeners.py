@@ -7,8 +7,9 @@ or several, beside plain functions of an event. Those who know Stable-Baselines3
 from __future__ import annotations
 
 import importlib
+import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ class KeepBest(Listener):
     A run that is taken up again goes on from the best that is there, if that is one of its own.
 
     Args:
-        out: the folder; replaced when a better one comes.
+        out: the folder; the run's own agent in it is replaced when a better one comes.
         score: one number of the scores, more is better; None: mean return or share of points.
     """
 
@@ -140,15 +141,21 @@ class KeepBest(Listener):
         """See what is there.
 
         Raises:
-            UserError: the folder is another's.
+            UserError: the folder is another's, or holds an agent that this run has not evaluated.
         """
         refuse_strangers(self.out)
-        if not self.out.exists():
-            return
+        with explained(self.out):
+            if not self.out.exists() or not os.listdir(self.out):
+                return
         kept = Agent.load(self.out).info
-        of = kept.model_version, kept.training.get("environment_steps"), kept.training.get("seed")
-        judged = [each for each in history(read_metrics(self.run / "metrics.jsonl")) if isinstance(each, Evaluated)]
-        ours = (each for each in judged if (each.updates, each.steps, event.seed) == of)
+        of = kept.spec.name, kept.training.get("seed"), kept.model_version, kept.training.get("environment_steps")
+        events = read_metrics(self.run / "metrics.jsonl")
+        if of not in {(event.game, event.seed, each.updates, each.steps) for each in _judged(events)}:
+            raise UserError(
+                f"{self.out} must be new, empty or hold an agent of this run; it holds another, of {kept.spec.name} "
+                f"after {kept.model_version:,} updates. Move it away, or name another folder."
+            )
+        ours = (each for each in _judged(history(events)) if (each.updates, each.steps) == of[2:])
         self.best = next((self._score(each.scores) for each in ours), None)
 
     def on_evaluation(self, event: Evaluated) -> None:
@@ -166,6 +173,10 @@ class KeepBest(Listener):
             return
         write_folder(self.out, read_folder(agent))
         self.best = score
+
+
+def _judged(events: Iterable[Event]) -> list[Evaluated]:
+    return [each for each in events if isinstance(each, Evaluated)]
 
 
 class TensorBoardListener(Listener):

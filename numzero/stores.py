@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,9 +20,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numzero.errors import UserError
+from numzero.folders import GAMES, LOCK, RUN, SEED, kind_of
 from numzero.games import GameSpec, game_spec
 from numzero.games.turns import edge_discounts, for_first_player, require_alternation
-from numzero.replay import GAME_NOTE, UNKNOWN_VERSION, DamagedData, Ended, GameStore, Trajectory
+from numzero.replay import GAME_NOTE, MEBIBYTE, UNKNOWN_VERSION, DamagedData, Ended, GameStore, Trajectory
 from numzero.replay.codec import content_digest
 from numzero.training.offline import Source, decode_spec, find_source, fitting
 
@@ -48,7 +50,8 @@ class Store:
         games: the file itself.
 
     Raises:
-        UserError: the file is something else, holds another game's, or says no game and none is given.
+        UserError: the file is something else, lies in the folder of a run or of self-play, holds another game's, or
+            says no game and none is given.
     """
 
     def __init__(self, path: str | Path, game: str | GameSpec | None = None, *, gamma: float = GAMMA) -> None:
@@ -57,6 +60,7 @@ class Store:
         given = game_spec(game) if isinstance(game, str) else game
         if given is None and not Path(path).is_file():
             raise UserError(f"a new store must be told which game it holds; {path} is not there. Name the game.")
+        _require_own(Path(path))
         self.gamma = gamma
         self.games = GameStore(path)
         try:
@@ -143,7 +147,12 @@ class Store:
                 f"a game of {spec.name} must be T actions [T] and observations [T+1, *{spec.observation_shape}], that "
                 f"at the end too; got {played.shape} and {seen.shape}."
             )
+        _require_actions(played, spec)
         earned = _array("rewards", rewards, np.float32)
+        if legal is not None:
+            legal = _shaped("legal", legal, np.bool_, (num_steps + 1, spec.num_actions), "[T+1, A]")
+        if policies is not None:
+            policies = _shaped("policies", policies, np.float32, (num_steps, spec.num_actions), "[T, A]")
         movers = _players(spec, num_steps) if players is None else _array("players", players, np.int8)
         discount = self._discounts(movers, num_steps, ended)
         game = Trajectory(
@@ -153,9 +162,9 @@ class Store:
             action=played,
             reward=earned,
             discount=discount,
-            legal=_legal(spec, num_steps, ended) if legal is None else _array("legal", legal, np.bool_),
+            legal=_legal(spec, num_steps, ended) if legal is None else legal,
             to_play=movers,
-            policy_target=_one_hot(played, spec) if policies is None else _array("policies", policies, np.float32),
+            policy_target=_one_hot(played, spec) if policies is None else policies,
             root_value=_values(earned, discount) if values is None else _array("values", values, np.float32),
             exploratory=np.zeros(num_steps, np.bool_),
             model_version=np.full(num_steps, UNKNOWN_VERSION, np.int64),
@@ -179,6 +188,22 @@ class Store:
         return edge_discounts(movers[:-1], movers[1:], over, self.gamma).astype(np.float32)
 
 
+def _require_own(path: Path) -> None:
+    """Refuse a file in a folder that a run or self-play works in: it would learn from games that are not its own."""
+    folder = Path(os.path.realpath(path)).parent
+    if not (folder / LOCK).exists():
+        return
+    try:
+        kind = kind_of(folder, RUN, SEED, GAMES)
+    except UserError:  # another kind's, or a person's with a file of that name
+        return
+    if kind is not None:
+        raise UserError(
+            f"{path} lies in the folder of {kind.title}, whose games are its own. Name a file elsewhere.",
+            arguments=("out",),
+        )
+
+
 def _array(name: str, values: ArrayLike, dtype: Any) -> NDArray[Any]:
     """`values` in a column's dtype, if that changes no number."""
     try:
@@ -189,6 +214,13 @@ def _array(name: str, values: ArrayLike, dtype: Any) -> NDArray[Any]:
         raise UserError(f"{name} must be an array of numbers; numpy says: {error}.") from error
     if np.dtype(dtype).kind in "iub" and not np.array_equal(array, given):
         raise UserError(f"{name} must be whole numbers that {np.dtype(dtype).name} has; got {given.dtype} with others.")
+    return array
+
+
+def _shaped(name: str, values: ArrayLike, dtype: Any, shape: tuple[int, ...], words: str) -> NDArray[Any]:
+    array = _array(name, values, dtype)
+    if array.shape != shape:
+        raise UserError(f"{name} must be {words}, here {list(shape)}; got {list(array.shape)}.")
     return array
 
 
@@ -210,9 +242,12 @@ def _legal(spec: GameSpec, num_steps: int, ended: Ended) -> NDArray[np.bool_]:
     return legal
 
 
-def _one_hot(played: NDArray[np.int32], spec: GameSpec) -> NDArray[np.float32]:
+def _require_actions(played: NDArray[np.int32], spec: GameSpec) -> None:
     if played.min() < 0 or played.max() >= spec.num_actions:
         raise UserError(f"actions must be from 0 to {spec.num_actions - 1}; got {played.min()} to {played.max()}.")
+
+
+def _one_hot(played: NDArray[np.int32], spec: GameSpec) -> NDArray[np.float32]:
     return np.eye(spec.num_actions, dtype=np.float32)[played]
 
 
@@ -363,7 +398,11 @@ MINARI = "minari:"
 
 
 def export_to_minari(path: Path, name: str) -> dict[str, Any]:
-    """Write the whole episodes of a store as a dataset of Minari's; returns its name, episodes, and pieces left out.
+    """Write the whole episodes of a store as a dataset of Minari's; returns what is in it.
+
+    Returns:
+        `minari`, its name; `game`; `episodes`; `pieces_left_out`, of episodes that are not there from beginning to end;
+        `damaged`, games that could not be read.
 
     Raises:
         UserError: games of two, Minari is not installed, or it has such a dataset.
@@ -373,10 +412,14 @@ def export_to_minari(path: Path, name: str) -> dict[str, Any]:
     if source.spec.num_players != 1:
         raise UserError(f"Minari's datasets are of one player; {source.spec.name} is played by two.")
     with GameStore(source.store, reading=True, on_damage=lambda sentence: None) as store:
-        dashes = _piece_dashes(_games(store))
-        episodes = (_joined(pieces) for pieces in _episodes(_games(store), dashes))
+        pieces = [_piece(game) for game in _games(store)]
+        dashes = _piece_dashes(pieces)
+        episodes = (_joined(each) for each in _episodes(_games(store), dashes))
         count = adapter.write_dataset(name, source.spec, episodes, f"Games of {source.spec.name}, played by numzero.")
-    return {"minari": name, "game": source.spec.name, "episodes": count}
+        damaged = store.num_games() - len(pieces)
+    left_out = len(pieces) - sum(map(len, _episodes(pieces, dashes)))
+    counts = {"episodes": count, "pieces_left_out": left_out, "damaged": damaged}
+    return {"minari": name, "game": source.spec.name, **counts}
 
 
 def _joined(pieces: Sequence[Trajectory]) -> DatasetEpisode:
@@ -452,7 +495,8 @@ def merge(out: Path, sources: Sequence[Path]) -> Merged:
         sources: runs, folders of self-play or files.
 
     Raises:
-        UserError: games are of different games, or `out` is one of the sources.
+        UserError: games are of different games, or `out` is one of the sources, lies in the folder of a run or of
+            self-play, or has a limit, by which games would leave it.
     """
     found = [find_source(local(path)) for path in sources]
     if not found:
@@ -463,6 +507,12 @@ def merge(out: Path, sources: Sequence[Path]) -> Merged:
         _require_same(found[0].spec, source.spec, found[0].store)
     added = twice = damaged = 0
     with Store(out, found[0].spec) as store:
+        if limit := store.games.limit():
+            raise UserError(
+                f"{out} must keep all games; it was a run's, and keeps {limit / MEBIBYTE:,.0f} MiB of them. Name "
+                "another file.",
+                arguments=("out",),
+            )
         for source in found:
             new, known, lost = _copy(source, store.games)
             added, twice, damaged = added + new, twice + known, damaged + lost

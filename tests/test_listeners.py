@@ -98,7 +98,7 @@ def nz_generations(run: nz.Run) -> list[tuple[int, Path]]:
 
 
 def test_the_best_of_before_stands_when_a_run_goes_on(tmp_path: Path) -> None:
-    """Its score is that of its own evaluation; an agent of another run is none of ours, and is replaced."""
+    """Its score is that of its own evaluation; an agent of another run, or of another game, stays, and is named."""
     settings = TINY | {"schedule.num_updates": 5}
     run = nz.train(
         Corridor, tmp_path / "run", workers=0, check=False, on_event=Best(tmp_path / "best", [7, 8]), **settings
@@ -107,9 +107,15 @@ def test_the_best_of_before_stands_when_a_run_goes_on(tmp_path: Path) -> None:
     again = nz.KeepBest(tmp_path / "best")
     again(read_metrics(run.folder / "metrics.jsonl")[0])
     assert again.best == last
-    other = nz.KeepBest(tmp_path / "best")
-    other(Started(run=str(tmp_path / "run"), game="x", seed=1, workers=0, num_updates=1, num_parameters=1))
-    assert other.best is None
+    game = nz.Agent.load(tmp_path / "best").info.spec.name
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "metrics.jsonl").touch()
+    for folder, played, seed in (("run", "x", 0), ("run", game, 1), ("new", game, 0)):
+        begun = Started(run=str(tmp_path / folder), game=played, seed=seed, workers=0, num_updates=1, num_parameters=1)
+        with pytest.raises(nz.UserError, match=r"hold an agent of this run; it holds another, of .* after 5 updates"):
+            nz.KeepBest(tmp_path / "best")(begun)
+    (tmp_path / "empty").mkdir()
+    nz.KeepBest(tmp_path / "empty")(begun)
 
 
 def test_a_run_stops_at_a_threshold(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 import numzero as nz
+from numzero import folders
 from numzero.commands import main
 from numzero.errors import UserError
+from numzero.folders import LOCK, FolderLock, Kind
 from numzero.games import Pig, TicTacToe, make_game
 from numzero.replay import UNKNOWN_VERSION, GameStore, Trajectory
 from numzero.stores import Store, merge, store_info, store_problems
@@ -128,6 +132,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an action that there is not": ({"actions": [0, 2, 0]}, "from 0 to 1; got 0 to 2"),
     "half an action": ({"actions": [0, 0.5, 1]}, "actions must be whole numbers"),
     "an action that is not legal": ({"legal": np.zeros((4, 2), bool)}, "legal where it was played"),
+    "legal without the end": ({"legal": np.ones((3, 2), bool)}, r"legal must be \[T\+1, A\], here \[4, 2\]; got \[3,"),
+    "legal of one dimension": ({"legal": np.ones(4, bool)}, r"here \[4, 2\]; got \[4\]"),
+    "legal of fewer actions": ({"legal": np.ones((4, 1), bool)}, r"here \[4, 2\]; got \[4, 1\]"),
+    "policies of fewer actions": ({"policies": np.ones((3, 1))}, r"policies must be \[T, A\], here \[3, 2\]"),
+    "an action that policies have not": ({"actions": [0, 2, 0], "policies": np.full((3, 2), 0.5)}, "from 0 to 1; got"),
     "rewards of other steps": ({"rewards": [1, 1]}, r"rewards must be \[T\], 3 of them"),
     "no numbers": ({"rewards": ["a", "b", "c"]}, "rewards must be an array of numbers"),
     "infinite": ({"values": [1, np.inf, 0, 0]}, "root_value must be finite"),
@@ -264,3 +273,29 @@ def test_games_of_different_games_stay_apart(tmp_path: Path) -> None:
     onto = invoke("store", "merge", tmp_path / "a.sqlite", "--out", tmp_path / "a.sqlite")
     assert (onto.exit_code, "must be another file" in onto.stderr) == (2, True)
     assert invoke("store", "merge", tmp_path / "a.sqlite", "--out", tmp_path).exit_code == 2
+
+
+@pytest.mark.parametrize("kind", [folders.RUN, folders.SEED, folders.GAMES], ids=lambda kind: kind.name)
+def test_a_run_keeps_its_games_for_itself(kind: Kind, tmp_path: Path) -> None:
+    """Nothing is added to what a run or self-play stores, nor to a copy of it that lets games go by a limit."""
+    write_random(tmp_path / "a.sqlite", CORRIDOR, 3)
+    with FolderLock(tmp_path / "own", kind):
+        shutil.copy(tmp_path / "a.sqlite", tmp_path / "own" / "replay.sqlite")
+    for name in ("replay.sqlite", "new.sqlite"):
+        said = invoke("store", "merge", tmp_path / "a.sqlite", "--out", tmp_path / "own" / name)
+        assert (said.exit_code, f"lies in the folder of {kind.title}" in said.stderr) == (2, True)
+    with pytest.raises(UserError, match="whose games are its own"):
+        nz.Store(tmp_path / "own" / "replay.sqlite")
+    assert set(os.listdir(tmp_path / "own")) == {"replay.sqlite", LOCK}
+
+
+def test_a_store_with_a_limit_is_not_merged_into(tmp_path: Path) -> None:
+    """Its oldest games would leave; they stay."""
+    for name, seed in (("a", 0), ("copy", 1)):
+        write_random(tmp_path / f"{name}.sqlite", CORRIDOR, 3, seed)
+    before = len(stored(tmp_path / "copy.sqlite"))
+    with GameStore(tmp_path / "copy.sqlite") as store:
+        store.set_limit(2**20)
+    said = invoke("store", "merge", tmp_path / "a.sqlite", "--out", tmp_path / "copy.sqlite")
+    assert (said.exit_code, "must keep all games" in said.stderr) == (2, True)
+    assert len(stored(tmp_path / "copy.sqlite")) == before

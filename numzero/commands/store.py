@@ -101,8 +101,11 @@ def export(path: Path, minari: str, as_json: bool) -> None:
     done = api.store_export(path, minari)
     if as_json:
         echo(json.dumps(done))
-    else:
-        echo(f"{done['episodes']:,} episodes of {done['game']} are the Minari dataset {minari}.")
+        return
+    lost = {"pieces of episodes that are not whole": done["pieces_left_out"], "that are damaged": done["damaged"]}
+    left_out = ", ".join(f"{count:,} {kind}" for kind, count in lost.items() if count)
+    said = f"{done['episodes']:,} episodes of {done['game']} are the Minari dataset {minari}"
+    echo(f"{said}; left out: {left_out}." if left_out else f"{said}.")
 
 
 @store.command()

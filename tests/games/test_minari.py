@@ -63,7 +63,9 @@ def store(tmp_path: Path) -> Path:
 def test_episodes_are_written_whole_and_read_again(datasets: Path, store: Path) -> None:
     """Pieces are joined; what has no end is left out; ends stay ends."""
     done = json.loads(invoke("store", "export", store, "--minari", NAME, "--json").stdout)
-    assert done["episodes"] == 2
+    assert (done["episodes"], done["pieces_left_out"], done["damaged"]) == (2, 1, 0)
+    again = invoke("store", "export", store, "--minari", NAME.replace("v0", "v1")).stdout
+    assert "left out: 1 pieces of episodes that are not whole." in again
     told = json.loads(invoke("store", "info", f"minari:{NAME}", "--json").stdout)
     assert (told["game"], told["games"], told["steps"]) == ("CartPole-v1", 2, 8)
     assert told["ended"] == {"truncated": 1, "terminated": 1}
