@@ -100,11 +100,43 @@ def test_what_cannot_be_written_or_read_is_said(datasets: Path, store: Path, tmp
         (("export", store, "--minari", "mine"), "must be called as in cartpole/mine-v0"),
         (("export", tmp_path / "two.sqlite", "--minari", "two-v0"), "of one player; tictactoe is played by two"),
         (("export", tmp_path / "cut.sqlite", "--minari", "cut-v0"), "the store has no whole one"),
+        (("export", store, "--minari", "t/x-v0"), "with two letters or more before a slash; got 't/x-v0'"),
+        (("export", store, "--minari", "aa/data/x-v0"), "may be called data"),
+        (("export", store, "--minari", f"{NAME}/more-v0"), f"would in {NAME!r}"),
         (("info", "minari:cartpole/mind-v0"), f"Did you mean {NAME!r}?"),
     ]
     for words, sentence in cases:
         said = invoke("store", *words)
         assert (said.exit_code, sentence in said.stderr) == (2, True), said.stderr
+
+
+def test_a_dataset_that_cannot_be_written_leaves_no_folder(
+    datasets: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Minari lists the others as before, and the name is free."""
+    from minari.dataset.minari_storage import MinariStorage
+
+    def fails(*_: object) -> None:
+        raise OSError("disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MinariStorage, "update_metadata", fails)
+        with pytest.raises(OSError, match="disk"):
+            invoke("store", "export", store, "--minari", NAME)
+    assert not (datasets / NAME).exists()
+    assert invoke("store", "export", store, "--minari", NAME).exit_code == 0
+
+
+def test_damage_is_said(datasets: Path, store: Path) -> None:
+    """A file that was cut off; a folder that is no dataset's, which Minari cannot pass over."""
+    invoke("store", "export", store, "--minari", NAME)
+    (file,) = (datasets / NAME).rglob("*.hdf5")
+    file.write_bytes(file.read_bytes()[:1000])
+    said = invoke("store", "info", f"minari:{NAME}")
+    assert (said.exit_code, f"Minari dataset {NAME!r} is damaged (OSError" in said.stderr) == (2, True), said.stderr
+    (datasets / "none" / "data").mkdir(parents=True)
+    said = invoke("store", "info", f"minari:{NAME}")
+    assert (said.exit_code, "Minari cannot list its datasets in" in said.stderr) == (2, True), said.stderr
 
 
 def test_spaces_of_choices_are_read_as_training_reads_them(datasets: Path) -> None:

@@ -5,8 +5,10 @@ Knows Minari, which no other module may import, and spaces of gymnasium; makes n
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import shutil
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -16,9 +18,11 @@ import minari
 import numpy as np
 from gymnasium import spaces
 from minari.data_collector import EpisodeBuffer
+from minari.dataset.minari_dataset import parse_dataset_id
+from minari.storage.datasets_root_dir import get_dataset_path
 from numpy.typing import NDArray
 
-from numzero.errors import UserError, nearest
+from numzero.errors import UserError, nearest, raised, unfit_explained
 from numzero.games.actions import Discrete
 from numzero.games.adapters.actions import actions_of
 from numzero.games.adapters.reading import Misfit
@@ -46,16 +50,18 @@ def read_dataset(name: str) -> tuple[GameSpec, Iterator[DatasetEpisode]]:
     """The game of a dataset that is on this machine, and its episodes.
 
     Raises:
-        UserError: there is none of that name, its spaces are not supported, or an episode does not fit them.
+        UserError: there is none of that name, its spaces are not supported, it is damaged, or an episode does not fit
+            them.
     """
-    here = sorted(minari.list_local_datasets())
+    here = _here()
     if name not in here:
         raise UserError(
             f"a Minari dataset must be on this machine; {name!r} is not.{nearest(name, here)} "
             f"`minari download {name}` fetches one of Minari's."
         )
-    dataset = minari.load_dataset(name)
     whose = f"Minari dataset {name!r}"
+    with _whole(whose):
+        dataset = minari.load_dataset(name)
     seen = observations_of(dataset.observation_space, whose)
     listed = actions_of(dataset.action_space, whose)
     if not isinstance(listed.spec, Discrete):
@@ -78,12 +84,38 @@ def read_dataset(name: str) -> tuple[GameSpec, Iterator[DatasetEpisode]]:
         left_out=seen.left_out,
         legal_rule="Every action, in every state.",
     )
-    return spec, (_episode(each, seen, numbers, whose) for each in dataset.iterate_episodes())
+    return spec, _episodes(dataset, seen, numbers, whose)
+
+
+def _here() -> list[str]:
+    """Names of the datasets on this machine."""
+    try:
+        return sorted(minari.list_local_datasets())
+    except (OSError, TypeError, ValueError) as error:
+        raise UserError(
+            f"Minari cannot list its datasets in {get_dataset_path()}: {raised(error)}. Move away what is none."
+        ) from error
+
+
+@contextlib.contextmanager
+def _whole(whose: str) -> Iterator[None]:
+    """Around what reads a dataset's files: damage is said."""
+    try:
+        with unfit_explained(whose):
+            yield
+    except OSError as error:
+        raise UserError(f"{whose} is damaged ({raised(error)}). Download or write it again.") from error
 
 
 def _plain(arguments: Any) -> dict[str, Any]:
     """The arguments of an environment that a name can carry, but for how it was drawn."""
     return {key: value for key, value in dict(arguments or {}).items() if key != "render_mode"}
+
+
+def _episodes(dataset: Any, seen: Observations, numbers: dict[str, int], whose: str) -> Iterator[DatasetEpisode]:
+    with _whole(whose):
+        for each in dataset.iterate_episodes():
+            yield _episode(each, seen, numbers, whose)
 
 
 def _episode(data: Any, seen: Observations, numbers: dict[str, int], whose: str) -> DatasetEpisode:
@@ -126,25 +158,22 @@ def write_dataset(name: str, spec: GameSpec, episodes: Iterable[DatasetEpisode],
     Observations and actions are as the spec has them, not as the environment said them.
 
     Raises:
-        UserError: there is one of that name, or the name is none that Minari takes.
+        UserError: there is one of that name, or the name is none that Minari takes. A dataset that could not be written
+            to its end leaves no folder, whatever was raised.
     """
-    if not re.fullmatch(r"([\w-]+/)*[\w-]+-v\d+", name):
-        raise UserError(
-            f"a Minari dataset must be called as in cartpole/mine-v0; got {name!r}. Name it so.", arguments=("minari",)
-        )
+    _check_name(name)
     if spec.vectors is not None:
         raise UserError(
             f"a dataset is written of lists of actions; those of {spec.name} are vectors. The store has them."
         )
-    if name in minari.list_local_datasets():
-        raise UserError(f"a Minari dataset {name!r} is on this machine already. Name another.", arguments=("minari",))
+    _check_place(name)
     shape = spec.observation_shape
     is_bytes = spec.observation_dtype == "uint8"
     space = spaces.Box(0, 255, shape, np.uint8) if is_bytes else spaces.Box(-np.inf, np.inf, shape, np.float32)
     buffers = [_buffer(number, each) for number, each in enumerate(episodes)]
     if not buffers:
         raise UserError("a dataset must have an episode or more; the store has no whole one.")
-    with warnings.catch_warnings():
+    with _removed_unless_whole(name), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice to authors: their name, their address, where their code is
         minari.create_dataset_from_buffers(
             name,
@@ -157,6 +186,45 @@ def write_dataset(name: str, spec: GameSpec, episodes: Iterable[DatasetEpisode],
             requirements=[],
         )
     return len(buffers)
+
+
+def _check_name(name: str) -> None:
+    """Refuse a name that Minari would not read again, or that is two folders' on its way to the files."""
+    try:
+        parse_dataset_id(name)
+        is_one = re.fullmatch(r"([\w-]+/)*[\w-]+-v\d+", name) is not None
+    except (TypeError, ValueError):
+        is_one = False
+    if not is_one:
+        raise UserError(
+            "a Minari dataset must be called as in cartpole/mine-v0, with two letters or more before a slash; got "
+            f"{name!r}. Name it so.",
+            arguments=("minari",),
+        )
+    if "data" in name.lower().split("/"):  # by a folder of this name Minari knows a dataset
+        raise UserError(f"no part of a Minari dataset may be called data; got {name!r}. Name it otherwise.")
+
+
+def _check_place(name: str) -> None:
+    """Refuse a name whose folder is another's or lies in another dataset, where Minari finds nothing."""
+    if name in (here := _here()) or get_dataset_path(name).exists():
+        raise UserError(f"a Minari dataset {name!r} is on this machine already. Name another.", arguments=("minari",))
+    if around := [each for each in here if name.startswith(f"{each}/")]:
+        raise UserError(
+            f"a Minari dataset cannot lie in another; {name!r} would in {around[0]!r}. Name another.",
+            arguments=("minari",),
+        )
+
+
+@contextlib.contextmanager
+def _removed_unless_whole(name: str) -> Iterator[None]:
+    """Leave no folder of a dataset that was not written to its end: Minari could list none beside it."""
+    _check_place(name)  # again: others' are not removed that came while episodes were read
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(get_dataset_path(name), ignore_errors=True)
+        raise
 
 
 def _buffer(number: int, episode: DatasetEpisode) -> EpisodeBuffer:
