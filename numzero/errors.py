@@ -19,6 +19,7 @@ __all__ = [
     "EnvironmentFault",
     "UserError",
     "alone",
+    "at_least",
     "nearest",
     "raised",
     "unfit_explained",
@@ -93,6 +94,16 @@ def nearest(word: str, known: Iterable[str], *, listed: Iterable[str] | None = N
     names = names if listed is None else sorted(listed)
     more = f" and {len(names) - MOST_LISTED:,} more" if len(names) > MOST_LISTED else ""
     return f" Known: {', '.join(names[:MOST_LISTED])}{more}."
+
+
+def at_least(name: str, lowest: int, given: int | None) -> None:
+    """Refuse a number below `lowest`, given for the argument `name`; None is none.
+
+    Raises:
+        UserError: it is lower.
+    """
+    if given is not None and given < lowest:
+        raise UserError(f"{name} must be {lowest} or more; got {given}. Raise it.", arguments=(name,))
 
 
 @contextlib.contextmanager

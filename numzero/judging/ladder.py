@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from numzero.drawing.charts import Chart, Line, svg
 from numzero.drawing.tables import number, table, words
-from numzero.errors import UserError
+from numzero.errors import UserError, at_least
 from numzero.files import UNREADABLE, read_file, write_file
 from numzero.folders import LADDER, FolderLock, kind_of
 from numzero.games import GameSpec, game_spec
@@ -119,24 +119,23 @@ class Ladder:
                 f"{games + games % 2 or 2}.",
                 arguments=("games",),
             )
+        at_least("seed", 0, conditions.seed)
+        at_least("opening_moves", 0, conditions.opening_moves)
+        at_least("simulations", 0, conditions.simulations)
         self.folder, self._names, self._games = folder, tuple(contestants), games
         self._spec, conditions = spec, msgspec.structs.replace(conditions, game=spec.name)
-        self.record = Record(conditions=conditions)
-        if kind_of(folder, LADDER) is not None and (folder / GAMES).exists():
-            self.record = _read(folder / GAMES)
-            if self.record.conditions != conditions:
-                raise UserError(
-                    f"the ladder in {folder} was played under other conditions, {_told(self.record.conditions)}; asked "
-                    f"for are {_told(conditions)}. Ask for the same, or name another folder.",
-                    arguments=("out",),
-                )
+        self.record = self._recorded(conditions)
 
     def run(self, on_meeting: Callable[[Meeting, int], None] = lambda meeting, left: None) -> None:
         """Play what is missing; `on_meeting` is told of each meeting, and how many games are left.
 
         A game is played once: after ^C, or with more contestants or games, the same call goes on.
+
+        Raises:
+            UserError: another process plays here, or has begun a ladder of other conditions since.
         """
         with FolderLock(self.folder, LADDER), self._invited() as contestants:
+            self.record = self._recorded(self.record.conditions)  # others may have played here since it was read
             self._admit(contestants)
             missing = list(self._missing(contestants))
             left = sum(count for *_, count in missing)
@@ -147,6 +146,19 @@ class Ladder:
                 self.record = msgspec.structs.replace(self.record, meetings=(*self.record.meetings, meeting))
                 self._write()
                 on_meeting(meeting, left)
+
+    def _recorded(self, conditions: Conditions) -> Record:
+        """What lies in the folder, which must have been played under these conditions."""
+        if kind_of(self.folder, LADDER) is None or not (self.folder / GAMES).exists():
+            return Record(conditions=conditions)
+        record = _read(self.folder / GAMES)
+        if record.conditions != conditions:
+            raise UserError(
+                f"the ladder in {self.folder} was played under other conditions, {_told(record.conditions)}; asked "
+                f"for are {_told(conditions)}. Ask for the same, or name another folder.",
+                arguments=("out",),
+            )
+        return record
 
     def standings(self) -> list[Standing]:
         """So far, of all who have played here."""

@@ -122,6 +122,27 @@ def test_conditions_are_those_of_the_folder(tmp_path: Path) -> None:
             ladder(tmp_path / "a", "random", "exact", games=2, **change)
 
 
+def test_what_was_played_since_is_kept(tmp_path: Path) -> None:
+    """Two ladders made at the same time, run one after the other: the second goes on where the first ended."""
+    one, other = (ladder(tmp_path / "a", "random", each, games=2) for each in ("exact", "mcts:2"))
+    foreign = ladder(tmp_path / "a", "random", "exact", games=2, seed=1)
+    one.run()
+    other.run()
+    assert other.record.meetings[:1] == one.record.meetings
+    assert len(other.record.meetings) == 2
+    with pytest.raises(UserError, match="was played under other conditions"):
+        foreign.run()
+    assert ladder(tmp_path / "a", "random", "exact", games=2).record == other.record
+
+
+@pytest.mark.parametrize("name", ["seed", "opening_moves", "simulations"])
+def test_conditions_below_zero_are_refused(name: str, tmp_path: Path) -> None:
+    """By name, before anything is written."""
+    with pytest.raises(UserError, match=f"{name} must be 0 or more; got -1"):
+        ladder(tmp_path / "a", "random", "exact", games=2, **{name: -1})
+    assert not (tmp_path / "a").exists()
+
+
 @pytest.mark.parametrize(
     ("contestants", "games", "said"),
     [
