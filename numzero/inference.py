@@ -47,6 +47,7 @@ __all__ = [
     "require_whole",
     "reward_unit",
     "shared_model",
+    "takes_vectors",
 ]
 
 DENSE_TOLERANCE = 1e-4
@@ -505,7 +506,8 @@ def _proposal(files: ModelFiles) -> Proposal:
         ) from error
 
 
-def _takes_vectors(files: ModelFiles) -> bool:
+def takes_vectors(files: ModelFiles) -> bool:
+    """Whether actions of these networks are vectors."""
     try:
         return PROPOSAL in read_metadata(files.recurrent)
     except ValueError:  # which is said where they are loaded
@@ -593,7 +595,7 @@ def onnx_model(files: ModelFiles, earlier: AnyOnnxModel | None = None) -> AnyOnn
     """
     if files.has_chance:
         return OnnxWithChance(files, earlier=earlier if isinstance(earlier, OnnxWithChance) else None)
-    if _takes_vectors(files):
+    if takes_vectors(files):
         return OnnxVectors(files)
     return OnnxModel(files, earlier=earlier if isinstance(earlier, OnnxModel) else None)
 

@@ -51,8 +51,13 @@ def lighter(agent: Agent, seed: int, trust: Trust) -> Lighter:
     """The agent in int8 if that changes little.
 
     Raises:
-        UserError: it has no convolutions, which alone become faster; onnx is not installed.
+        UserError: its actions are vectors; it has no convolutions, which alone become faster; onnx is not installed.
     """
+    if agent.info.spec.vectors is not None:
+        raise UserError(
+            f"int8 is for games with a list of actions; those of {agent.info.spec.name} are vectors. Ask for float32.",
+            arguments=("precision",),
+        )
     try:
         from numzero.graphs.int8 import change_between, has_convolutions, in_int8  # onnx, which all else does without
     except ModuleNotFoundError as error:

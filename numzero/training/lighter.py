@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.graphs.int8 import change_between, has_convolutions, in_int8, speedup
-from numzero.inference import ModelFiles
+from numzero.inference import ModelFiles, takes_vectors
 
 __all__ = ["JUDGED_ON", "Lighter"]
 
@@ -48,6 +48,8 @@ class Lighter:
 
 
 def _refusal(files: ModelFiles, observation_shape: tuple[int, ...]) -> str:
+    if takes_vectors(files):
+        return "int8 is for games with a list of actions; weights of action vectors are published in float32."
     if not has_convolutions(files):
         return "int8 gains nothing without convolutions; weights are published in float32."
     times = speedup(files, np.zeros((TRIED_ON, *observation_shape), np.float32))

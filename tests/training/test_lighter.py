@@ -96,6 +96,13 @@ def test_without_the_instructions_it_is_tried(monkeypatch: pytest.MonkeyPatch, s
     assert (lighter.files(files, boards(8)) is files) is refused
 
 
+def test_action_vectors_stay_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said before anything is asked of the networks."""
+    monkeypatch.setattr("numzero.training.lighter.takes_vectors", lambda files: True)
+    lighter = Lighter(conv_files(), (3, 5, 5))
+    assert "int8 is for games with a list of actions" in lighter.refused
+
+
 def test_nothing_is_made_without_positions() -> None:
     """Nor of networks that have no use for it."""
     files = conv_files()

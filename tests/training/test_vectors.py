@@ -94,6 +94,8 @@ def test_commands_take_such_agents(run: tuple[str, Path]) -> None:
     refused = invoke("export", folder, "--out", folder.parent / "exported", "--trust")
     assert refused.exit_code == 2
     assert "an agent in one file, needs a list of actions" in " ".join(refused.output.split())
+    refused = invoke("export", folder, "--out", folder.parent / "exported", "--trust", "--precision", "int8")
+    assert (refused.exit_code, "int8 is for games with a list of actions" in refused.output) == (2, True)
 
 
 def test_the_same_seed_makes_the_same_agent(run: tuple[str, Path], tmp_path: Path) -> None:
