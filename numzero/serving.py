@@ -60,6 +60,7 @@ class LocalServer(http.server.ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    allow_reuse_address = sys.platform != "win32"  # there it lets two processes take one port
 
     def __init__(self, port: int, policy: str, questions: Mapping[str, int]) -> None:
         self.headers = {

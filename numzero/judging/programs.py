@@ -112,10 +112,12 @@ class GtpProgram:
         if self._closed:
             return
         self._closed = True
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            self._tell(["quit"])
-            self._process.wait(QUIT_SECONDS)
-        self._kill()
+        try:
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                self._tell(["quit"])
+                self._process.wait(QUIT_SECONDS)
+        finally:  # after ^C too
+            self._kill()
         with contextlib.suppress(queue.Empty):  # who waits to put a line is let go
             while True:
                 self._lines.get_nowait()

@@ -44,9 +44,12 @@ class Comparison(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """Of each run: its path from the folder that all have in common."""
+        """Of each run: its path from the folder that all have in common, its whole path where there is none."""
         paths = [os.path.abspath(report.run) for report in self.reports]
-        shared = os.path.commonpath([os.path.dirname(path) for path in paths])
+        try:
+            shared = os.path.commonpath([os.path.dirname(path) for path in paths])
+        except ValueError:  # on two drives
+            return [Path(path).as_posix() for path in paths]
         return [Path(os.path.relpath(path, shared)).as_posix() for path in paths]
 
     @property

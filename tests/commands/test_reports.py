@@ -176,6 +176,17 @@ def test_scores_that_may_be_luck_are_not_ranked(run_folder: Path, tmp_path: Path
     assert "cannot be told apart" in compare([run_folder, tmp_path / "twin"]).sentence
 
 
+def test_runs_of_two_drives_have_their_whole_paths(two_runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch):
+    """They have no folder in common, which Windows says so."""
+
+    def no_path(paths: list[str]) -> str:
+        raise ValueError("Paths don't have the same drive")
+
+    compared = compare(two_runs)
+    monkeypatch.setattr("numzero.studies.comparison.os.path.commonpath", no_path)
+    assert compared.names == [run.absolute().as_posix() for run in two_runs]
+
+
 def test_games_that_differ_are_not_compared(run_folder: Path, tmp_path: Path):
     """Their scores have no unit in common; the page shows them all the same."""
     other = tmp_path / "other"

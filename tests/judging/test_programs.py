@@ -157,6 +157,21 @@ def test_a_program_that_is_none_is_refused(command: str, said: str) -> None:
         GtpProgram(command)
 
 
+def test_a_program_is_ended_by_an_interrupt_of_its_goodbye(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """^C while it is told to quit."""
+    program = GtpProgram(clerk(tmp_path, '{"quit": lambda: time.sleep(60)}'))
+    process = program._process
+
+    def interrupted(seconds: float | None = None) -> int:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(process, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        program.close()
+    assert process.poll() is not None
+
+
 def test_games_of_one_have_no_programs(tmp_path: Path) -> None:
     """The game is named, and the program ends."""
     program = GtpProgram(clerk(tmp_path))
