@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from numzero import stores
 from numzero.agent import Agent, AgentInfo, Decision, read_agent
 from numzero.drawing.films import film, require_filmable
-from numzero.errors import UserError
+from numzero.errors import UserError, at_least
 from numzero.exporting.folder import export
 from numzero.folders import GAMES, kind_of
 from numzero.games import EnvironmentReport, Finding, Game, Trust, game_spec, is_own, make_game, trusted_name
 from numzero.games.checking.sentences import told_by
-from numzero.games.drawn import PICTURES, Pictured, drawn_game
+from numzero.games.drawn import PICTURES, Pictured, drawn_game, warned
 from numzero.games.naming import extended, parse_name
 from numzero.judging.camera import Camera
 from numzero.judging.evaluate import OPENING_MOVES, Progress, measure
@@ -60,7 +60,7 @@ from numzero.training.offline import find_source
 from numzero.training.pace import updates_of
 from numzero.training.plan import spec_of
 from numzero.training.play_many import SelfPlaySession, SelfPlayTotals
-from numzero.training.ranges import parse_range
+from numzero.training.ranges import parse_ranges
 from numzero.training.refresh import RefreshSession, RefreshTotals
 
 if TYPE_CHECKING:
@@ -569,8 +569,7 @@ def prepare_tune(
     if steps is not None:
         updates = updates_of(settings_of(preset, overrides).config, steps, offline=False)
         overrides = [*overrides, f"schedule.num_updates={updates}"]
-    wanted = dict(map(parse_range, ranges))
-    return Tuning(preset, folder, ranges=wanted, overrides=overrides, seed=seed)
+    return Tuning(preset, folder, ranges=parse_ranges(ranges), overrides=overrides, seed=seed)
 
 
 def report(run: Path) -> Report:
@@ -736,6 +735,7 @@ def play(
     ended: Callable[[Game, NDArray[np.float64]], None] = lambda game, total: None,
     drawn: Callable[[Game, int], None] = lambda game, outcome: None,
     modes: Sequence[str] = (),
+    on_fault: Callable[[str], object] = warned,
 ) -> NDArray[np.float64] | None:
     """Play one episode of an agent's game; returns each player's rewards, `[2]`, or None if `choose` left.
 
@@ -750,10 +750,11 @@ def play(
         drawn: called with the game and what chance made of each action, where the game says it.
         modes: ways in which the environment may draw itself, the first that it knows: "human" in a window of its own,
             "ansi" in what `render` returns.
+        on_fault: told, in a sentence, of each of them that it knows and cannot draw in.
     """
     leave_import()
     loaded = load_agent(agent, trust, game_arguments)
-    with closing(drawn_game(loaded.info.spec.name, modes)[0]) as game:
+    with closing(drawn_game(loaded.info.spec.name, modes, on_fault)[0]) as game:
         rng = np.random.default_rng(seed)
         total = play_episode(
             loaded,
@@ -770,6 +771,8 @@ def play(
 
 MOST_FRAMES = 3000
 """Of a film: a minute and more, and what a GIF of them takes of the memory."""
+MOST_EPISODES = 100
+SLOWEST_FPS, FASTEST_FPS = 0.1, 120.0
 TEXT_FPS = 1.0
 """Of a game that is filmed as text: a move can be read."""
 
@@ -785,6 +788,7 @@ def record(
     seed: int = 0,
     trust: Trust = False,
     game_arguments: Mapping[str, Any] | None = None,
+    on_fault: Callable[[str], object] = warned,
 ) -> dict[str, Any]:
     """Film an agent at play: as the environment draws itself, else as the game's lines of text.
 
@@ -798,14 +802,17 @@ def record(
         seed: of the episodes.
         trust: see `trusted_name`.
         game_arguments: see `load_agent`.
+        on_fault: told, in a sentence, why an environment that knows pictures draws none.
 
     Returns:
         `out`, `game`, `drawn` ("pictures" or "text"), `frames`, `fps`, `returns` of the episodes (of the first player
         where there are two), and `cut_off`, how many episodes did not end.
 
     Raises:
-        UserError: the film cannot be made, the game is not trusted, or more frames are asked for than a film has.
+        UserError: the film cannot be made, the game is not trusted, a number is out of its bounds, or more frames are
+            asked for than a film has.
     """
+    _check_film(episodes, max_steps, fps, simulations, seed)
     require_filmable(out)
     place = Path(os.path.abspath(out))  # wherever an environment may go
     room = MOST_FRAMES // episodes - 1
@@ -816,7 +823,7 @@ def record(
         )
     leave_import()
     loaded = load_agent(agent, trust, game_arguments)
-    game, mode = drawn_game(loaded.info.spec.name, [PICTURES])
+    game, mode = drawn_game(loaded.info.spec.name, [PICTURES], on_fault)
     with closing(game):
         speed = fps or (game.render_fps if mode and isinstance(game, Pictured) else TEXT_FPS)
         camera = Camera(game, loaded, takes_pictures=bool(mode), max_steps=max_steps or room, simulations=simulations)
@@ -831,6 +838,22 @@ def record(
         "returns": camera.returns,
         "cut_off": camera.cut_off,
     }
+
+
+def _check_film(episodes: int, max_steps: int | None, fps: float | None, simulations: int | None, seed: int) -> None:
+    """Raises UserError for numbers of which there is no film."""
+    if not 1 <= episodes <= MOST_EPISODES:
+        raise UserError(
+            f"episodes of a film must be 1 to {MOST_EPISODES}; got {episodes}. Change it.", arguments=("episodes",)
+        )
+    if fps is not None and not SLOWEST_FPS <= fps <= FASTEST_FPS:
+        raise UserError(
+            f"fps must be {SLOWEST_FPS:g} to {FASTEST_FPS:g} frames a second; got {fps:g}. Change it.",
+            arguments=("fps",),
+        )
+    at_least("max_steps", 1, max_steps)
+    at_least("simulations", 0, simulations)
+    at_least("seed", 0, seed)
 
 
 def inspect(

@@ -113,6 +113,7 @@ def _play(
         echo(f"Chance: {names[outcome] if names else f'outcome {outcome}'}")
 
     told: dict[str, Any] = {"simulations": simulations, "seed": seed, "trust": trust, "game_arguments": arguments}
+    told |= {"on_fault": lambda sentence: echo(sentence, err=True)}
     if api.play(agent, choose, **told, ended=ended, drawn=drawn, modes=modes()) is None:
         echo("You left the game.")
 

@@ -64,6 +64,7 @@ def record(
         seed=seed,
         trust=trust,
         game_arguments=arguments_of(env_args),
+        on_fault=lambda sentence: echo(sentence, err=True),
     )
     if as_json:
         echo(json.dumps(told))

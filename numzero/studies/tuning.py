@@ -22,6 +22,7 @@ from numzero.folders import TUNING, FolderLock, kind_of
 from numzero.games import game_spec
 from numzero.judging.measures import evaluation_score
 from numzero.metrics import Evaluated, Event
+from numzero.networks.config import modern_path
 from numzero.text import plain
 from numzero.training.config import RunConfig, save_config
 from numzero.training.named import settings_of
@@ -60,12 +61,13 @@ class Tuning:
     Args:
         preset: a preset's name, the path of a TOML file, or a game.
         folder: made here, or that of the same search begun earlier.
-        ranges: what is varied; none: those of `ranges_for`.
+        ranges: what is varied; none: those of `ranges_for` that `overrides` leaves open.
         overrides: settings of all trials.
         seed: of the first trial's run, and of what is drawn; each trial has the next seed.
 
     Raises:
-        UserError: Optuna is not installed, a setting is wrong, or the folder holds something else.
+        UserError: Optuna is not installed, a setting is wrong, or both set and varied, or the folder holds something
+            else.
     """
 
     def __init__(
@@ -82,7 +84,7 @@ class Tuning:
         self.folder = Path(os.path.abspath(folder))  # wherever an environment may go
         config = settings_of(preset, overrides).config
         spec = game_spec(config.game)
-        self.ranges = dict(ranges or ranges_for(config, spec.num_players))
+        self.ranges = _varied(ranges or {}, ranges_for(config, spec.num_players), overrides)
         self.overrides += _evaluated_often(config)
         self._settings({path: each.first for path, each in self.ranges.items()})  # UserError now, not in each trial
         kind_of(self.folder, TUNING)
@@ -147,7 +149,7 @@ class Tuning:
 
         done = len(study.trials)
         study.sampler = self._optuna.samplers.TPESampler(
-            seed=self.seed * 1_000_003 + done
+            seed=(self.seed * 1_000_003 + done) % 2**32  # as numpy's seeds are bounded
         )  # one that goes on draws anew
         trial = study.ask()
         values = {path: _suggested(trial, path, each) for path, each in self.ranges.items()}
@@ -230,6 +232,20 @@ def _optuna() -> Any:
         raise UserError("a search for settings needs Optuna: pip install 'numzero[tune]'.") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
+
+
+def _varied(asked: Mapping[str, Range], usual: Mapping[str, Range], overrides: Sequence[str]) -> dict[str, Range]:
+    """What trials vary: what is asked for, else the usual but for what is set."""
+    given = {".".join(modern_path(each.partition("=")[0].strip().split("."))) for each in overrides}
+    if both := sorted(given & set(asked)):
+        raise UserError(
+            f"a setting is either set or varied; {', '.join(both)} is both. Leave out one.",
+            arguments=("overrides", "ranges"),
+        )
+    found = dict(asked) or {path: each for path, each in usual.items() if path not in given}
+    if not found:
+        raise UserError("all that would be varied is set. Name a range, or set less.", arguments=("ranges",))
+    return found
 
 
 def _evaluated_often(config: RunConfig) -> list[str]:

@@ -5,13 +5,14 @@ Knows paths and ends; knows nothing of who searches. Ends are those between whic
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from numzero.errors import UserError
 from numzero.training.config import RunConfig
 
-__all__ = ["RANGES", "Range", "parse_range", "ranges_for"]
+__all__ = ["RANGES", "Range", "parse_range", "parse_ranges", "ranges_for"]
 
 
 class Range(NamedTuple):
@@ -36,7 +37,7 @@ class Range(NamedTuple):
     def words(self) -> str:
         """As it is written."""
         if self.choices:
-            return ",".join(map(str, self.choices))
+            return ",".join(str(each).lower() if isinstance(each, bool) else str(each) for each in self.choices)
         return f"{self.low:g}:{self.high:g}{':log' if self.log else ''}"
 
 
@@ -77,19 +78,38 @@ def parse_range(text: str) -> tuple[str, Range]:
             return path, Range(choices=tuple(map(_value, values.split(","))))
         low, high = map(float, ends[:2])
         log = ends[2:] == ["log"]
-        if (ends[2:] and not log) or not low < high or (log and low <= 0.0):
+        if (ends[2:] and not log) or not -math.inf < low < high < math.inf or (log and low <= 0.0):
             raise ValueError(text)
         return path, Range(low, high, log, whole=all(end.lstrip("-").isdigit() for end in ends[:2]))
     except ValueError as error:
         raise UserError(
-            f"a range is path=low:high, path=low:high:log with low above 0, or path=a,b,c; got {text!r}. Write for "
-            "example learner.learning_rate=1e-4:1e-2:log.",
+            "a range is path=low:high with finite ends, path=low:high:log with low above 0, or path=a,b,c; got "
+            f"{text!r}. Write for example learner.learning_rate=1e-4:1e-2:log.",
             arguments=("ranges",),
         ) from error
 
 
-def _value(text: str) -> int | float | str:
-    """A number where it is one."""
+def parse_ranges(texts: Sequence[str]) -> dict[str, Range]:
+    """Read several, by their paths; see `parse_range`.
+
+    Raises:
+        UserError: one is of another form, or two are of the same path.
+    """
+    found: dict[str, Range] = {}
+    for path, each in map(parse_range, texts):
+        if path in found:
+            raise UserError(
+                f"a setting has one range; got {path}={found[path].words()} and {path}={each.words()}. Leave one out.",
+                arguments=("ranges",),
+            )
+        found[path] = each
+    return found
+
+
+def _value(text: str) -> bool | int | float | str:
+    """A number or true or false where it is one."""
+    if text.strip() in ("true", "false"):
+        return text.strip() == "true"
     for kind in (int, float):
         try:
             return kind(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from numzero import api
 from numzero.commands import main
 from numzero.commands import play as play_module
+from numzero.errors import UserError
 from numzero.games import make_game
 from numzero.games.drawn import PICTURES, TEXT, WINDOW, Pictured, drawn_game
 from tests.games.environments import Corridor
@@ -100,7 +103,6 @@ def test_a_board_is_filmed_as_its_text(tmp_path: Path) -> None:
             ["--out", "a.gif", "--max-steps", "3000"],
             "2,999 steps of each episode; got 3,000. Lower it. See --max-steps.",
         ),
-        (["--out", "a.gif", "--env-arg", "torn=true"], "render() of environment"),
     ],
 )
 def test_what_cannot_be_filmed_is_said_and_leaves_nothing(
@@ -113,6 +115,25 @@ def test_what_cannot_be_filmed_is_said_and_leaves_nothing(
     assert result.exit_code != 0
     assert sentence in result.stderr + str(result.exception)
     assert [path.name for path in tmp_path.iterdir()] == ["agent"]
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("episodes", 0),
+        ("episodes", -1),
+        ("fps", -1.0),
+        ("fps", 0.0),
+        ("fps", float("nan")),
+        ("max_steps", 0),
+        ("simulations", -1),
+        ("seed", -1),
+    ],
+)
+def test_numbers_of_which_there_is_no_film_are_refused(name: str, given: float, tmp_path: Path) -> None:
+    """By name, before the agent is read."""
+    with pytest.raises(UserError, match=f"{name}.* must be .*; got {given:g}"):
+        api.record(tmp_path / "none", tmp_path / "a.gif", **{name: given})  # type: ignore[arg-type]
 
 
 def test_watching_shows_what_the_environment_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,11 +160,35 @@ def test_a_game_is_made_in_the_first_mode_that_it_knows() -> None:
     assert not isinstance(make_game("tictactoe", 1), Pictured)
 
 
-def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
-    """The environment, the method and what it returned."""
-    agent = write_agent(tmp_path / "agent", f"{HERE}:Fonts")
-    result = CliRunner().invoke(main, ["record", str(agent), "--trust", "--out", str(tmp_path / "a.gif")])
-    assert "must return a picture, uint8 [height, width, 3]; got str" in result.stderr + str(result.exception)
+@pytest.mark.parametrize(
+    ("name", "words", "why"),
+    [
+        ("Fonts", [], "must return a picture, uint8 [height, width, 3]; got str"),
+        ("Painted", ["--env-arg", "torn=true"], "must return, not raise; got RuntimeError: no paint"),
+    ],
+)
+def test_what_is_no_picture_is_filmed_as_text_and_named(name: str, words: list[str], why: str, tmp_path: Path) -> None:
+    """The environment, the method and what it returned or raised, once."""
+    agent = write_agent(tmp_path / "agent", f"{HERE}:{name}")
+    result = invoke("record", agent, "--env", f"{HERE}:{name}", *words, "--out", tmp_path / "a.gif", "--max-steps", 2)
+    assert result.exit_code == 0
+    assert "drawn as text" in result.stdout
+    assert result.stderr.count(why) == 1
+    assert shown(tmp_path / "a.gif") == 3
+
+
+def test_where_pygame_is_missing_a_game_is_watched_as_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """gymnasium imports it when it first draws, whether there is a display or not."""
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    monkeypatch.setattr(play_module, "has_display", lambda: True)
+    agent = write_agent(tmp_path / "agent", "CartPole-v1")
+    said = invoke("play", agent, "--watch", "--simulations", 1, "--seed", 1)
+    assert said.exit_code == 0
+    assert said.stderr.count("DependencyNotInstalled") == 1
+    assert "The episode is over" in said.stdout
+    game, mode = drawn_game("CartPole-v1", [PICTURES], lambda sentence: None)
+    game.close()
+    assert mode == ""
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,12 @@ from numzero.folders import TUNING, FolderLock
 from numzero.studies.tuning import FREE_TRIALS, TrialResult, Tuning, best_of, tuning_page
 from numzero.training.config import load_config, load_preset, preset_names
 from numzero.training.explained import explain
-from numzero.training.ranges import RANGES, Range, parse_range, ranges_for
+from numzero.training.ranges import RANGES, Range, parse_range, parse_ranges, ranges_for
 from tests.tiny import CORRIDOR, RUN
 
-SETS = [*RUN, "selfplay.batch_size=4", "schedule.checkpoint_interval=100"]
+SETS = [each for each in RUN if not each.startswith("search.num_simulations")]
+SETS += ["selfplay.batch_size=4", "schedule.checkpoint_interval=100"]
+SET_RATE = ["learner.learning_rate=0.001"]
 RANGE = ("learner.learning_rate=1e-4:1e-2:log", "search.num_simulations=2:4", "targets.kind=outcome,lambda")
 
 
@@ -46,6 +48,7 @@ def test_ranges_are_of_settings_that_there_are() -> None:
         ("a.b=1e-4:1e-2:log", Range(1e-4, 1e-2, log=True)),
         ("a.b=0:1.5", Range(0, 1.5)),
         ("a.b=1,0.5,x", Range(choices=(1, 0.5, "x"))),
+        ("a.b=true,false", Range(choices=(True, False))),
     ],
 )
 def test_ranges_are_read_and_written_alike(text: str, wanted: Range) -> None:
@@ -55,11 +58,36 @@ def test_ranges_are_read_and_written_alike(text: str, wanted: Range) -> None:
     assert parse_range(f"{path}={found.words()}") == (path, found)
 
 
-@pytest.mark.parametrize("text", ["a.b", "a.b=", "=1:2", "a.b=2:1", "a.b=0:1:log", "a.b=1:2:lin", "a.b=x:y"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a.b", "a.b=", "=1:2", "a.b=2:1", "a.b=0:1:log", "a.b=1:2:lin", "a.b=x:y"),
+        *("a.b=0.001:inf", "a.b=-inf:1", "a.b=1:inf:log", "a.b=nan:1"),
+    ],
+)
 def test_what_is_no_range_is_refused(text: str) -> None:
     """With the forms that there are."""
     with pytest.raises(UserError, match="a range is path=low:high"):
         parse_range(text)
+
+
+def test_a_setting_has_one_range() -> None:
+    """Two of the same path are refused with both."""
+    assert list(parse_ranges(["a.b=1:5", "a.c=1,2"])) == ["a.b", "a.c"]
+    with pytest.raises(UserError, match=r"has one range; got a\.b=1:5 and a\.b=2,3\. Leave one out"):
+        parse_ranges(["a.b=1:5", "a.b=2,3"])
+
+
+def test_what_is_set_is_not_varied(tmp_path: Path) -> None:
+    """By no default range; and not both set and varied."""
+    pytest.importorskip("optuna", reason="optuna is not installed")
+    usual = Tuning("cartpole", tmp_path / "a").ranges
+    left = Tuning("cartpole", tmp_path / "a", overrides=SET_RATE).ranges
+    assert list(left) == [path for path in usual if path != "learner.learning_rate"]
+    with pytest.raises(UserError, match=r"either set or varied; learner\.learning_rate is both"):
+        Tuning("cartpole", tmp_path / "a", ranges={"learner.learning_rate": Range(0.1, 1.0)}, overrides=SET_RATE)
+    with pytest.raises(UserError, match="all that would be varied is set"):
+        Tuning("cartpole", tmp_path / "a", overrides=[f"{path}={json.dumps(usual[path].first)}" for path in usual])
 
 
 def test_a_page_has_the_best_first_and_ranges_beside_settings() -> None:
@@ -146,7 +174,8 @@ def test_a_trial_whose_values_are_refused_fails_and_the_search_goes_on(tmp_path:
     """With the reason in the table."""
     pytest.importorskip("optuna", reason="optuna is not installed")
     ranges = dict([parse_range("network.body.head_scale=0,-1")])
-    search = Tuning("cartpole", tmp_path / "search", ranges=ranges, overrides=[f"game='{CORRIDOR}'", *SETS])
+    overrides = [f"game='{CORRIDOR}'", *SETS]
+    search = Tuning("cartpole", tmp_path / "search", ranges=ranges, overrides=overrides, seed=5000)  # large for NumPy
     results = search.run(4)
     assert {each.state for each in results} == {"finished", "failed"}
     for each in results:
