@@ -319,7 +319,7 @@ def store_info(path: Path) -> dict[str, Any]:
             "newest_version": max(versions),
             "damaged": len(damaged),
         }
-    if episodes := list(_episodes(pieces, _piece_dashes(pieces))):
+    if episodes := list(_episodes(pieces, _cut(pieces))):
         returns = [sum(piece.total for piece in episode) for episode in episodes]
         found |= {"mean_return": float(np.mean(returns)), "least_return": min(returns), "largest_return": max(returns)}
         found["mean_length"] = float(np.mean([sum(piece.num_steps for piece in episode) for episode in episodes]))
@@ -345,26 +345,41 @@ def _piece(game: Trajectory) -> _Piece:
 _AnyPiece = TypeVar("_AnyPiece", bound=_Piece | Trajectory)
 
 
-def _piece_dashes(pieces: Iterable[_Piece] | Iterable[Trajectory]) -> int:
-    """How many dashes there are in the names of pieces, EPISODE-0, EPISODE-1, ...; -1 where no episode was cut."""
-    return max((each.game_id.count("-") for each in pieces if each.ended == "cut"), default=-1)
+class _Cut(NamedTuple):
+    """Which episodes are in pieces, called EPISODE-0, EPISODE-1, ..., as the names of those say that were cut."""
+
+    episodes: frozenset[str]
+    players: frozenset[str]
+    """Of runs' episodes, PLAYER-NUMBER: of one whose other pieces have left, the last is still known to be a piece."""
+
+    def split(self, game_id: str) -> tuple[str, str] | None:
+        """Episode and number of a piece; None of a game that is whole."""
+        episode, _, part = game_id.rpartition("-")
+        player, _, number = episode.rpartition("-")
+        is_piece = episode in self.episodes or (player in self.players and number.isdecimal() and part.isdecimal())
+        return (episode, part) if is_piece else None
 
 
-def _episodes(pieces: Iterable[_AnyPiece], num_dashes: int) -> Iterator[list[_AnyPiece]]:
+def _cut(games: Iterable[_Piece] | Iterable[Trajectory]) -> _Cut:
+    episodes = frozenset(each.game_id.rpartition("-")[0] for each in games if each.ended == "cut")
+    return _Cut(episodes, frozenset(each.rpartition("-")[0] for each in episodes) - {""})
+
+
+def _episodes(pieces: Iterable[_AnyPiece], cut: _Cut) -> Iterator[list[_AnyPiece]]:
     """The pieces of each episode that is there from its beginning to its end."""
     begun: dict[str, list[_AnyPiece]] = {}
     for each in pieces:
-        if each.game_id.count("-") != num_dashes:
+        if (found := cut.split(each.game_id)) is None:
             yield [each]
             continue
-        episode, _, part = each.game_id.rpartition("-")
-        before: list[_AnyPiece] = begun.pop(episode, [])
+        episode, part = found
+        before = begun.get(episode, [])
         if part != f"{len(before)}":  # what was before it has left the store
             continue
         if each.ended == "cut":
             begun[episode] = [*before, each]
         else:
-            yield [*before, each]
+            yield [*begun.pop(episode, []), each]
 
 
 def _games(store: GameStore) -> Iterator[Trajectory]:
@@ -413,11 +428,11 @@ def export_to_minari(path: Path, name: str) -> dict[str, Any]:
         raise UserError(f"Minari's datasets are of one player; {source.spec.name} is played by two.")
     with GameStore(source.store, reading=True, on_damage=lambda sentence: None) as store:
         pieces = [_piece(game) for game in _games(store)]
-        dashes = _piece_dashes(pieces)
-        episodes = (_joined(each) for each in _episodes(_games(store), dashes))
+        cut = _cut(pieces)
+        episodes = (_joined(each) for each in _episodes(_games(store), cut))
         count = adapter.write_dataset(name, source.spec, episodes, f"Games of {source.spec.name}, played by numzero.")
         damaged = store.num_games() - len(pieces)
-    left_out = len(pieces) - sum(map(len, _episodes(pieces, dashes)))
+    left_out = len(pieces) - sum(map(len, _episodes(pieces, cut)))
     counts = {"episodes": count, "pieces_left_out": left_out, "damaged": damaged}
     return {"minari": name, "game": source.spec.name, **counts}
 
@@ -524,6 +539,8 @@ def _copy(source: Source, ours: GameStore) -> tuple[int, int, int]:
     lost: list[str] = []
     new = known = 0
     with GameStore(source.store, reading=True, on_damage=lost.append) as theirs:
+        cut = _cut(_games(theirs))
+        names = _new_names(theirs, ours, cut) if cut.episodes else {}
         for game in _games(theirs):
             try:
                 fitted = fitting(game, source.spec)
@@ -531,9 +548,23 @@ def _copy(source: Source, ours: GameStore) -> tuple[int, int, int]:
                 lost.append(str(error))
                 continue
             unknown = np.full(game.num_steps, UNKNOWN_VERSION, np.int64)
-            is_new = _add(msgspec.structs.replace(fitted, model_version=unknown), ours)
+            episode, part = cut.split(game.game_id) or ("", "")
+            name = f"{names[episode]}-{part}" if episode in names else game.game_id
+            is_new = _add(msgspec.structs.replace(fitted, model_version=unknown, game_id=name), ours)
             new, known = new + is_new, known + (not is_new)
     return new, known, len(lost)
+
+
+def _new_names(theirs: GameStore, ours: GameStore, cut: _Cut) -> dict[str, str]:
+    """Of episodes in pieces of which one has the name of another game here: all pieces go by a name of their own."""
+    digests = dict[str, list[bytes]]()
+    taken = set[str]()
+    for game in _games(theirs):
+        if (found := cut.split(game.game_id)) is not None:
+            digests.setdefault(found[0], []).append(_played(game))
+            if any(_played(held) != _played(game) for held in ours.read_named([game.game_id])):
+                taken.add(found[0])
+    return {episode: f"{episode}~{content_digest(b''.join(digests[episode]))[:8].hex()}" for episode in taken}
 
 
 def _add(game: Trajectory, store: GameStore) -> bool:

@@ -299,3 +299,25 @@ def test_a_store_with_a_limit_is_not_merged_into(tmp_path: Path) -> None:
     said = invoke("store", "merge", tmp_path / "a.sqlite", "--out", tmp_path / "copy.sqlite")
     assert (said.exit_code, "must keep all games" in said.stderr) == (2, True)
     assert len(stored(tmp_path / "copy.sqlite")) == before
+
+
+def test_pieces_stay_with_their_episodes_when_stores_are_put_together(tmp_path: Path) -> None:
+    """Two runs of one seed, whose episodes begin alike and go apart: each is whole in the end, and comes once."""
+    out, runs = tmp_path / "out.sqlite", [tmp_path / f"{name}.sqlite" for name in ("one", "two", "three")]
+    for number, path in enumerate(runs):
+        with nz.Store(path, "CartPole-v1") as store:
+            for part, reward, ended in ((0, 0, "cut"), (1, number, "cut"), (2, number, "terminated")):
+                rewards = [reward, reward, reward]
+                store.add(**CARTPOLE | {"rewards": rewards}, ended=ended, game_id=f"0-0-7-{part}")
+    other = tmp_path / "other.sqlite"
+    with nz.Store(other, "CartPole-v1") as store:
+        store.add(**CARTPOLE, ended="cut", game_id="ep-0")
+        store.add(**CARTPOLE, game_id="ep-1")
+        store.add(**CARTPOLE, game_id="a-whole-one-of-many-dashes")
+    done = merge(out, [*runs, other])
+    assert (done.added, done.twice) == (12, 0)
+    assert (merge(out, [*runs, other]).added, len(stored(out))) == (0, 12)
+    found = store_info(out)
+    # 9 steps of 0, 6 of 1 or 2; 6 and 3 of 1
+    assert (found["mean_return"], found["least_return"], found["largest_return"]) == (27 / 5, 0.0, 12.0)
+    assert found["mean_length"] == (3 * 9 + 6 + 3) / 5
