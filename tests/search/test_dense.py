@@ -22,9 +22,11 @@ from numzero.search.plain.dense import (
     SYMLOG,
     DenseBuilder,
     DenseModel,
+    DenseNetwork,
     check_dense,
+    check_network,
 )
-from numzero.search.plain.kernels import evaluate_dense
+from numzero.search.plain.kernels import dense_output, evaluate_dense
 from tests.reference.dense import forward
 
 NUM_ACTIONS, NUM_VALUES, NUM_REWARDS, LATENT_SIZE = 3, 5, 4, 6
@@ -55,7 +57,9 @@ def random_layers(
     return [*layers, ("dense", (matrix(heads, width), vector(heads)))]
 
 
-def build(layers: list[tuple[str, Any]], bins: list[Any], discount: float = -1.0) -> DenseModel:
+def build(
+    layers: list[tuple[str, Any]], bins: list[Any], discount: float = -1.0, num_logits: int = NUM_ACTIONS
+) -> DenseModel:
     """The same for kernels."""
     builder, size = DenseBuilder(), LATENT_SIZE
     products = {"dense": DENSE, "action": DENSE_ACTION, "residual": DENSE_RESIDUAL}
@@ -70,7 +74,7 @@ def build(layers: list[tuple[str, Any]], bins: list[Any], discount: float = -1.0
             builder.affine(*parameters)
         else:
             builder.elementwise(elementwise[name], size)
-    return builder.finish(bins, NUM_ACTIONS, discount, 1e-5)
+    return builder.finish(bins, num_logits, discount, 1e-5)
 
 
 def random_bins(rng: np.random.Generator, num_discounts: int = 0) -> list[Any]:
@@ -155,6 +159,36 @@ def test_kernels_evaluate_an_initial_function_too(seed: int, rows: int, spread: 
         expected = forward(layers, observation[b], 0, bins, NUM_ACTIONS)
         for one, other in zip((latent[b], logits[b], value[b], reward[b]), (*expected, 0.0), strict=True):
             np.testing.assert_allclose(one, other, rtol=2e-4, atol=2e-4)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, ROWS + 3))
+def test_with_chance_each_row_is_evaluated_by_the_function_of_its_kind(seed: int, rows: int) -> None:
+    """By that of actions in positions, by that of outcomes in afterstates, whose mark is 1; edges that a kind has not
+    got have logits of 0, and the new position is of the other kind."""
+    rng = np.random.default_rng(seed)
+    num_outcomes, bins = 2, random_bins(rng)
+    kinds = []
+    for num_logits in (num_outcomes, NUM_ACTIONS):
+        heads = num_logits + NUM_VALUES + NUM_REWARDS
+        table, mixed = rng.normal(size=(NUM_ACTIONS, LATENT_SIZE)), rng.normal(size=(heads, LATENT_SIZE))
+        product = ("action", (np.float32(rng.normal(size=(LATENT_SIZE, LATENT_SIZE)) / 3), np.float32(table)))
+        kinds.append([product, ("latent", None), ("dense", (np.float32(mixed), np.zeros(heads, np.float32)))])
+    actions, outcomes = build(kinds[0], bins, num_logits=num_outcomes), build(kinds[1], bins)
+    network = DenseNetwork(actions, outcomes)
+    check_network(network, LATENT_SIZE, NUM_ACTIONS, num_outcomes)
+    latent = rng.normal(size=(rows, LATENT_SIZE + 1)).astype(np.float32)
+    latent[:, -1] = mark = rng.integers(2, size=rows)
+    action = rng.integers(num_outcomes, size=rows, dtype=np.int32)
+    output = dense_output(latent, NUM_ACTIONS)
+    evaluate_dense(network, latent, action, output)
+    for b in range(rows):
+        edges = NUM_ACTIONS if mark[b] else num_outcomes
+        expected = forward(kinds[mark[b]], latent[b, :-1], int(action[b]), bins, edges)
+        found = (output.latent[b, :-1], output.policy_logits[b, :edges], output.value[b], output.reward[b])
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=2e-4, atol=2e-4)
+        assert not output.policy_logits[b, edges:].any()
+        assert output.latent[b, -1] == 1 - mark[b]
 
 
 @pytest.mark.parametrize("rule", ["paper", "gumbel"])

@@ -200,3 +200,23 @@ def test_a_space_of_vectors_that_a_file_cannot_mean_is_refused(text: str) -> Non
 def test_a_space_of_vectors_is_read_as_it_is_written(proposal: Proposal) -> None:
     """In files it is a line of text."""
     assert Proposal.parsed(proposal.text) == proposal
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.booleans(), st.integers(0, 2**32 - 1))
+def test_networks_are_given_numbers_as_they_are_and_choices_as_a_one_each(
+    sizes: list[int], are_choices: bool, seed: int
+) -> None:
+    """Of vectors that are drawn each as likely, and lie within their space."""
+    proposal = Proposal(len(sizes), tuple(sizes) if are_choices else ())
+    vectors = proposal.uniform(np.random.default_rng(seed), (50,))
+    inputs = proposal.inputs(vectors)
+    assert vectors.shape == (50, len(sizes))
+    assert inputs.shape == (50, proposal.num_inputs)
+    if not are_choices:
+        assert (abs(vectors) <= 1.0).all()
+        np.testing.assert_array_equal(inputs, vectors)
+        return
+    assert proposal.num_inputs == proposal.num_parameters == sum(sizes)
+    for row, vector in zip(inputs, vectors, strict=True):
+        ones = [float(choice == chosen) for chosen, count in zip(vector, sizes, strict=True) for choice in range(count)]
+        assert row.tolist() == ones
