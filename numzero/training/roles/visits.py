@@ -102,15 +102,11 @@ class Visits:
             self._before[:] = NOWHERE
             self._bounds = np.repeat(observation[:1].reshape(1, -1).astype(np.float64), 2, axis=0)
         self._row = self._rows(observation.reshape(len(observation), -1), legal)
-        moved = (self._before[0] != NOWHERE) & (
-            self._is_exact() | (self._row != self._before[0]) | (self._held >= HELD)
-        )
+        has_left = self._bounds is None or (self._row != self._before[0]) | (self._held >= HELD)
+        moved = (self._before[0] != NOWHERE) & has_left
         self._follow(np.flatnonzero(moved), self._row)
         self._before[:, moved] = NOWHERE
         return True
-
-    def _is_exact(self) -> bool:
-        return self._bounds is None
 
     def leave(self, action: NDArray[np.int32], ended: NDArray[np.bool_]) -> None:
         """These actions `[B]` were played, which ended some episodes `[B]`."""
@@ -138,15 +134,19 @@ class Visits:
 
     def _rows(self, observation: NDArray[Any], legal: NDArray[np.bool_]) -> NDArray[np.int64]:
         """`[B]` the rows of positions met now, which `observation` `[B, D]` and `legal` `[B, A]` tell apart."""
-        if self._bounds is not None:
-            self._widen(observation)
-        keys = [shown.tobytes() for shown in (observation if self._is_exact() else self._cells(observation))]
-        found = np.empty(len(keys), np.int64)
-        for b, key in enumerate(keys):
-            found[b] = self._row_for(key + legal[b].tobytes() if self._is_exact() else key, observation[b])
+        found = np.empty(len(observation), np.int64)
+        for b, key in enumerate(self._keys(observation, legal)):
+            found[b] = self._row_for(key, observation[b])
             self._legal[found[b]] |= legal[b]
         self._num_met += len(found)
         return found
+
+    def _keys(self, observation: NDArray[Any], legal: NDArray[np.bool_]) -> list[bytes]:
+        """`[B]` what tells positions apart: all that is seen and may be played there, or the cells where they lie."""
+        if self._bounds is None:
+            return [seen.tobytes() + may.tobytes() for seen, may in zip(observation, legal, strict=True)]
+        self._widen(observation)
+        return [cell.tobytes() for cell in self._cells(observation)]
 
     def _row_for(self, key: bytes, shown: NDArray[Any]) -> int:
         row = self._row_of.setdefault(hashlib.blake2b(key, digest_size=8).digest(), len(self._row_of))
@@ -155,7 +155,7 @@ class Visits:
             self._allocate(2 * row, num_actions)
             for name, array in self._arrays().items():
                 array[:row] = old[name]
-        if not self._is_exact() and row == len(self._shown):
+        if self._bounds is not None and row == len(self._shown):
             self._shown.append(shown.astype(np.float64))
         return row
 

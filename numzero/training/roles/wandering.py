@@ -129,18 +129,23 @@ class Wandering:
         drawing = self.wanders & ~counted & ((self._left <= 0) | ~legal[np.arange(len(legal)), self._action])
         if drawing.any():
             drawn = sample_action(legal.astype(np.float32), 1.0, rng)
-            self._action[drawing] = drawn[drawing]
-            self._left[drawing] = rng.zipf(EXPONENT, size=len(legal))[drawing]
+            self._keep(drawing, self._action, drawn, rng)
         self._left -= 1
         return self._action
+
+    def _keep(
+        self, drawing: NDArray[np.bool_], kept: NDArray[Any], drawn: NDArray[Any], rng: np.random.Generator
+    ) -> None:
+        """In games `drawing` `[B]` what was `drawn` `[B, ...]` is `kept` from now on, for a while."""
+        kept[drawing] = drawn[drawing]
+        self._left[drawing] = rng.zipf(EXPONENT, size=len(drawing))[drawing]
 
     def vectors(self, rng: np.random.Generator) -> NDArray[np.float32]:
         """`[B, D]` as `actions`, where these are vectors."""
         assert self._proposal is not None, "actions are of a list"
         drawing = self.wanders & (self._left <= 0)
         if drawing.any():
-            self._vector[drawing] = self._proposal.uniform(rng, (len(drawing),))[drawing]
-            self._left[drawing] = rng.zipf(EXPONENT, size=len(drawing))[drawing]
+            self._keep(drawing, self._vector, self._proposal.uniform(rng, (len(drawing),)), rng)
         self._left -= 1
         return self._vector
 
