@@ -184,11 +184,12 @@ def _network_calls(model: Model, observation: NDArray[np.float32], num_simulatio
     """The network calls that one search makes, without a tree; with chance, every other one is of afterstates."""
     latent = np.zeros((len(observation), *model.latent_shape), np.float32)
     action = np.zeros(len(observation), np.int32)
+    has_chance = isinstance(model, HasChance)  # not inside: asked of a protocol, it takes as long as a small network
 
     def run() -> None:
         model.initial(observation)
         for number in range(num_simulations):
-            if isinstance(model, HasChance):
+            if has_chance:
                 latent[:, -1] = number % 2
             model.recurrent(latent, action)
 

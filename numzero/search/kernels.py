@@ -165,10 +165,13 @@ def _select_in(tree: Tree, rule: Rule, b: int, parent: Int32Array, action: Int32
 def _open(tree: Tree, rule: Rule, b: int, node: int, depth: int) -> None:
     """The first time that a search passes through: logits become priors, and there is an action to be tried first."""
     if tree.next_action[b, node] == UNOPENED:
-        num_edges = rule.num_outcomes if is_afterstate(rule, depth) else rule.num_actions
-        softmax(tree.children_prior[b, node, :num_edges])
-        for a in range(num_edges, tree.children_prior.shape[2]):
-            tree.children_prior[b, node, a] = -np.inf
+        if rule.num_outcomes == 0:
+            softmax(tree.children_prior[b, node])
+        else:
+            num_edges = rule.num_outcomes if is_afterstate(rule, depth) else rule.num_actions
+            softmax(tree.children_prior[b, node, :num_edges])
+            for a in range(num_edges, tree.children_prior.shape[2]):
+                tree.children_prior[b, node, a] = -np.inf
         tree.next_action[b, node] = _next_untried(tree.children_prior[b, node], UNOPENED)
 
 

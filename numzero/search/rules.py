@@ -108,7 +108,7 @@ def is_afterstate(rule: Rule, depth: int) -> bool:
     return rule.num_outcomes > 0 and depth % 2 == 1
 
 
-@search_inline
+@search_kernel
 def chance_choice(tree: Tree, b: int, node: int) -> int:
     """The child, or `UNVISITED` for `next_action`, of largest P(o) / (1 + N(o)); the lowest outcome of equals.
 
@@ -193,7 +193,7 @@ def _best_scored(tree: Tree, rule: Rule, b: int, visits: int) -> int:
     while child != UNVISITED:
         if tree.node_visits[b, child] == visits:
             action = tree.action_from_parent[b, child]
-            score = tree.root_preference[b, action] + _scaled(rule, tree.q[b, child], low, scale) * sigma
+            score = tree.root_preference[b, action] + _scaled(tree.q[b, child], low, scale) * sigma
             score = max(-1e9, score)
             if score > best or (score == best and action < best_action):
                 best, best_child, best_action = score, child, action
@@ -216,11 +216,12 @@ def _least_visited(tree: Tree, b: int) -> int:
 
 @search_inline
 def _sigma_of(tree: Tree, rule: Rule, b: int, node: int) -> tuple[float, float, float, float, float]:
-    """(low, scale, sigma, v_mix, top): sigma(Q) of an action, Q completed, is sigma * _scaled(rule, Q, low, scale).
+    """(low, scale, sigma, v_mix, top): sigma(Q) of an action, Q completed, is sigma * _scaled(Q, low, scale).
 
     sigma = (c_visit + max N) * c_scale (Danihelka et al. 2022, equation 8); Q is scaled to [0, 1] by the completed
-    values of the node, or by the bounds of the tree, or not at all. v_mix, of actions not tried: the raw value and the
-    prior-weighted mean of the others' Q (appendix D). top: the largest _scaled(...) of all actions that can be played.
+    values of the node, or by the bounds of the tree. Where a rule takes Q as it is, sigma takes the range back in: the
+    same but for low, which every action loses. v_mix, of actions not tried: the raw value and the prior-weighted mean
+    of the others' Q (appendix D). top: the largest _scaled(...) of all actions that can be played.
     """
     visits, most, num_children = 0, 0, 0
     prior_sum, weighted = 0.0, 0.0
@@ -243,8 +244,12 @@ def _sigma_of(tree: Tree, rule: Rule, b: int, node: int) -> tuple[float, float, 
         low, high = min(low, mixed), max(high, mixed)
     if rule.tree_wide and tree.q_bounds[b, 0] <= tree.q_bounds[b, 1]:
         low, high = tree.q_bounds[b, 0], tree.q_bounds[b, 1]
+    sigma = (rule.visit_offset + most) * rule.value_scale
+    if not rule.rescale:
+        low, high = min(low, mixed), max(high, mixed)
+        sigma *= max(high - low, rule.least_range)
     scale = 1.0 / max(high - low, rule.least_range)
-    return low, scale, (rule.visit_offset + most) * rule.value_scale, mixed, _scaled(rule, best, low, scale)
+    return low, scale, sigma, mixed, _scaled(best, low, scale)
 
 
 @search_inline
@@ -254,9 +259,9 @@ def _at_least_tiny(prior: float) -> float:
 
 
 @search_inline
-def _scaled(rule: Rule, q: float, low: float, scale: float) -> float:
-    """`q` scaled into [0, 1], if the rule scales."""
-    return min(max((q - low) * scale, 0.0), 1.0) if rule.rescale else q
+def _scaled(q: float, low: float, scale: float) -> float:
+    """`q` scaled into [0, 1]."""
+    return min(max((q - low) * scale, 0.0), 1.0)
 
 
 @search_inline
@@ -267,21 +272,21 @@ def _improved_choice(tree: Tree, rule: Rule, b: int, node: int) -> int:
     actions not tried share one sigma, so their part of the sum is what the children leave of the prior.
     """
     low, scale, sigma, mixed, top = _sigma_of(tree, rule, b, node)
-    untried = 0.0
-    # Where all were tried, rounding leaves 1e-8 of the prior, and exp makes much of it if v_mix is above every Q. Plain
-    # searches that scale Q keep that share: the agents that there are were trained with it.
-    if tree.next_action[b, node] != EXHAUSTED or (rule.rescale and rule.num_outcomes == 0):
-        untried = math.exp(sigma * (_scaled(rule, mixed, low, scale) - top))
     total, left, visits = 0.0, 1.0, tree.node_visits[b, node]
     i = 0
     child = tree.first_child[b, node]
     while child != UNVISITED:
         prior = _at_least_tiny(tree.prior[b, child])
-        rule.scratch[i] = prior * math.exp(sigma * (_scaled(rule, tree.q[b, child], low, scale) - top))
+        rule.scratch[i] = prior * math.exp(sigma * (_scaled(tree.q[b, child], low, scale) - top))
         total += rule.scratch[i]
         left -= prior
         i += 1
         child = tree.next_sibling[b, child]
+    untried = 0.0
+    # Where all were tried, rounding leaves 1e-8 of the prior, and exp makes much of it if v_mix is above every Q. Plain
+    # searches that scale Q keep that share: the agents that there are were trained with it.
+    if tree.next_action[b, node] != EXHAUSTED or (left > 0.0 and rule.rescale and rule.num_outcomes == 0):
+        untried = math.exp(sigma * (_scaled(mixed, low, scale) - top))
     total = max(total + max(left, 0.0) * untried, LEAST)
     best_child = UNVISITED
     best_action = tree.next_action[b, node]
@@ -315,7 +320,7 @@ def _improved_policy(tree: Tree, rule: Rule, policy: Float32Array, value: Float3
             weight = 0.0
             if tree.root_legal[b, a]:
                 prior = _at_least_tiny(tree.children_prior[b, ROOT, a])
-                weight = prior * math.exp(sigma * (_scaled(rule, rule.scratch[a], low, scale) - top))
+                weight = prior * math.exp(sigma * (_scaled(rule.scratch[a], low, scale) - top))
             policy[b, a] = weight
             total += weight
             expected += weight * rule.scratch[a]

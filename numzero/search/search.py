@@ -12,7 +12,7 @@ import numbers
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -233,7 +233,8 @@ class Search:
         self._output = dense_output(self._flat_latent, num_edges)
         self._number = np.zeros(config.num_simulations + 1, np.int32)
         self._resumes = False
-        self._fitting: DenseModel | DenseNetwork | None = None
+        self._dense: DenseModel | DenseNetwork | None = None
+        self._network: DenseNetwork | None = None
         self._lock = threading.Lock()
 
     @property
@@ -248,6 +249,7 @@ class Search:
             self._model = model
         elif not isinstance(self._model, SampledActions) or self._model.model is not model:
             self._model = SampledActions(model, self.config.candidates)
+        self._may_be_plain = isinstance(self._model, HasDense)
 
     def run(
         self,
@@ -347,16 +349,11 @@ class Search:
     def _simulate(self, deadline: float) -> int:
         """Run the simulations, or as many as the deadline allows; how many there were."""
         num_simulations = self.config.num_simulations + 1 - int(self.tree.node_visits[:, ROOT].max())
-        dense = self.model.dense() if isinstance(self.model, HasDense) else None
+        network = self._plain_network() if self._may_be_plain else None
         if num_simulations <= 0 or time.perf_counter() > deadline:
             return 0
-        if dense is not None:
-            if dense is not self._fitting:
-                num_actions, num_outcomes = self.rule.num_actions, self.rule.num_outcomes
-                latent_size = self._flat_latent.shape[1] - (num_outcomes > 0)  # without the mark of afterstates
-                check_network(as_network(dense), latent_size, num_actions, num_outcomes)
-                self._fitting = dense
-            return self._simulate_inside(as_network(dense), num_simulations, deadline)
+        if network is not None:
+            return self._simulate_inside(network, num_simulations, deadline)
         tree, rule, parent, action, latent = self.tree, self.rule, self._parent, self._action, self._flat_latent
         steps.select(tree, rule, parent, action, latent)
         for done in range(1, num_simulations + 1):
@@ -367,14 +364,25 @@ class Search:
             self._stepper.advance(output)
         return done
 
+    def _plain_network(self) -> DenseNetwork | None:
+        """The model's layers, looked at once."""
+        dense = cast("HasDense", self.model).dense()
+        if dense is not self._dense:
+            network = None if dense is None else as_network(dense)
+            if network is not None:
+                num_actions, num_outcomes = self.rule.num_actions, self.rule.num_outcomes
+                latent_size = self._flat_latent.shape[1] - (num_outcomes > 0)  # without the mark of afterstates
+                check_network(network, latent_size, num_actions, num_outcomes)
+            self._dense, self._network = dense, network
+        return self._network
+
     def _simulate_inside(self, network: DenseNetwork, num_simulations: int, deadline: float) -> int:
         """All simulations in compiled code, a few at a time where there is a deadline."""
-        space = (self._parent, self._action, self._flat_latent)
         chunk = num_simulations if deadline == math.inf else max(1, CLOCK_EVALUATIONS // self.batch_size)
         done = 0
         while done < num_simulations and time.perf_counter() <= deadline:
             count = min(chunk, num_simulations - done)
-            steps.simulate_dense(self.tree, self.rule, network, *space, self._output, count)
+            self._stepper.simulate(network, self._output, count)
             done += count
         return done
 

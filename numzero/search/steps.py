@@ -22,7 +22,7 @@ from numzero.search.tree import Tree
 
 __all__ = ["NonFiniteOutputError", "Stepper", "check_output", "draw_actions", "expand_and_backup"]
 __all__ += ["halving_winner", "improved_policy", "keep_subtree", "mix_root_prior", "reset", "resume", "root_edges"]
-__all__ += ["select", "set_root_gumbel", "simulate_dense"]
+__all__ += ["select", "set_root_gumbel"]
 
 
 class NonFiniteOutputError(UserError):
@@ -104,7 +104,7 @@ def root_edges(tree: Tree, visits: NDArray[np.int32], q: NDArray[np.float32]) ->
 
 
 class Stepper:
-    """Backs up, then selects, tree by tree: each tree is touched once per simulation, in one call.
+    """Simulations of one search: with any model step by step, with a plain network all inside compiled code.
 
     Numba's dispatcher looks at the type of every array of every tuple again at each call: 6.6 us here, against 0.8 us
     for the compiled function itself. So this holds that function for one set of buffers, and calls it with nothing
@@ -125,15 +125,37 @@ class Stepper:
         self._call: Callable[..., int] | None = None
         self._seen: RecurrentOutput | None = None
         self._checked: RecurrentOutput | None = None
+        self._network: DenseNetwork | None = None
+        self._simulate: Callable[..., int] | None = None
 
     def advance(self, output: RecurrentOutput) -> None:
-        """Back up what the model said of the selected edges, then select the next; raises as `expand_and_backup`."""
+        """Back up what the model said of the selected edges, then select the next; raises as `expand_and_backup`.
+
+        Tree by tree, so that each is touched once per simulation.
+        """
         if output is not self._seen or self._checked is None:
             self._checked = check_output(self._buffers[0], output)
             same = all(np.shares_memory(a, b) for a, b in zip(self._checked, output, strict=True))
             self._seen = output if same else None  # a copy would go stale when the model refills its buffers
             self._call = self._call or _compiled(kernels._advance, *self._buffers, self._checked)
         _raise_if_bad(self._call(*self._buffers, self._checked), "recurrent")  # type: ignore[misc]
+
+    def simulate(self, network: DenseNetwork, output: RecurrentOutput, num_simulations: int) -> None:
+        """`num_simulations` times select, evaluate, expand and backup, without leaving compiled code.
+
+        Args:
+            network: plain; `check_network` has looked at it. With chance its latents have one number more.
+            output: work space for the network's outputs, with latents `[B, H]`; the same at every call.
+            num_simulations: how many.
+
+        Raises:
+            NonFiniteOutputError: NaN or infinity in a scalar or the logits; the trees are spoilt.
+        """
+        tree, rule, *space = self._buffers
+        if network is not self._network or self._simulate is None:
+            self._simulate = _compiled(kernels._simulate_dense, tree, rule, network, *space, output, num_simulations)
+            self._network = network
+        _raise_if_bad(self._simulate(tree, rule, network, *space, output, num_simulations), "recurrent")
 
 
 def _compiled(kernel: Any, *arguments: object) -> Callable[..., int]:
@@ -184,36 +206,6 @@ def resume(tree: Tree, root: InitialOutput, legal: NDArray[np.bool_], rule: Rule
             f"made for; got {list(root.latent.shape)}."
         )
     _raise_if_bad(kernels._resume(tree, rule, latent, root.policy_logits, root.value, legal), "initial")
-
-
-def simulate_dense(
-    tree: Tree,
-    rule: Rule,
-    network: DenseNetwork,
-    parent: NDArray[np.int32],
-    action: NDArray[np.int32],
-    latent: NDArray[np.float32],
-    output: RecurrentOutput,
-    num_simulations: int,
-) -> None:
-    """`num_simulations` times select, evaluate, expand and backup, without leaving compiled code.
-
-    Args:
-        tree: grown.
-        rule: how to choose.
-        network: plain; `check_network` has looked at it.
-        parent: `[B]` int32 work space.
-        action: `[B]` int32 work space.
-        latent: `[B, H]` float32 work space; `[B, H + 1]` where there is chance, here and in outputs.
-        output: work space for the network's outputs, with latents `[B, H]`.
-        num_simulations: how many.
-
-    Raises:
-        NonFiniteOutputError: NaN or infinity in a scalar or the logits; the trees are spoilt.
-    """
-    _raise_if_bad(
-        kernels._simulate_dense(tree, rule, network, parent, action, latent, output, num_simulations), "recurrent"
-    )
 
 
 def mix_root_prior(tree: Tree, noise: NDArray[np.float64], fraction: float) -> None:

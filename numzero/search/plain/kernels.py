@@ -94,19 +94,22 @@ def _evaluate_rows(
     """A function for the first of its `rows`, layer by layer: weights are read once."""
     x, y = 0, 1
     for r in range(num_rows):
+        b = dense.rows[r]  # read once: the compiler cannot know that what is written below is not this
         for i in range(dense.program[0, 1]):
-            dense.work[x, r, i] = latent[dense.rows[r], i]
+            dense.work[x, r, i] = latent[b, i]
     for layer in range(dense.program.shape[0]):
         op, size = dense.program[layer, 0], dense.program[layer, 2]
         if op <= DENSE_RESIDUAL:
             for r in range(num_rows):
-                _write_summand(dense, layer, dense.work[y, r], latent[dense.rows[r]], action[dense.rows[r]])
+                b = dense.rows[r]
+                _write_summand(dense, layer, dense.work[y, r], latent[b], action[b])
             _multiply(dense, layer, dense.work[x], dense.work[y], num_rows)
             x, y = y, x
         elif op == LATENT:
             for r in range(num_rows):
+                b = dense.rows[r]
                 for i in range(size):
-                    output.latent[dense.rows[r], i] = dense.work[x, r, i]
+                    output.latent[b, i] = dense.work[x, r, i]
         else:
             for r in range(num_rows):
                 _activate(dense, layer, dense.work[x, r, :size])
