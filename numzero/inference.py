@@ -117,17 +117,19 @@ class FoundMove(NamedTuple):
     """What `agent.onnx` found for one position; see `search.SearchResult`."""
 
     action: int
+    """-1 where it refuses the position: no action is legal, or a number is not finite."""
     visit_counts: NDArray[np.int32]
     """`[A]`."""
     q_values: NDArray[np.float32]
     """`[A]`, NaN where unvisited."""
     value: float
+    """NaN where the position is refused."""
     margin: float
     """The smallest lead of any choice, where the graph was built to tell; else NaN."""
 
 
 class OnnxSearch:
-    """`agent.onnx`, the networks and the whole search in one graph: one position at a time.
+    """`agent.onnx`, the networks and the whole search in one graph.
 
     Args:
         content: the bytes of the file.
@@ -146,6 +148,7 @@ class OnnxSearch:
         if outputs not in (_tensors(AGENT_OUTPUTS), _tensors([*AGENT_OUTPUTS, ("margin", "double")])):
             raise UserError(f"agent.onnx must be a search as `export` writes it; it makes {_names(about.outputs)}.")
         self._noise = noise[0][0]
+        self._takes_one = about.inputs[0].shape[:1] == (1,)  # as before agents took batches
         self.metadata = about.metadata
 
     def run(
@@ -156,22 +159,45 @@ class OnnxSearch:
         noise: NDArray[np.float32] | None = None,
     ) -> FoundMove:
         """Search one position: `[*O]`, `[A]`; `noise` `[A]` is Gumbel noise, or a draw to mix into the root's prior."""
-        inputs = {
-            "observation": np.asarray(observation, np.float32)[None],
-            "legal": np.asarray(legal, np.bool_)[None],
-            "num_simulations": np.array([num_simulations], np.int64),
-            self._noise: np.zeros((1, len(legal)), np.float32) if noise is None else noise[None],
-        }
+        rows = np.asarray(observation)[None], np.asarray(legal)[None], num_simulations
+        return self.run_batch(*rows, None if noise is None else noise[None])[0]
+
+    def run_batch(
+        self,
+        observation: NDArray[np.generic],
+        legal: NDArray[np.bool_],
+        num_simulations: int,
+        noise: NDArray[np.float32] | None = None,
+    ) -> list[FoundMove]:
+        """Search B positions side by side: `[B, *O]`, `[B, A]`, noise `[B, A]`; of an older file one after another."""
+        seen, may = np.asarray(observation, np.float32), np.asarray(legal, np.bool_)
+        noise = np.zeros(may.shape, np.float32) if noise is None else noise
+        if not self._takes_one:
+            return self._run(seen, may, noise, num_simulations)
+        rows = zip(seen[:, None], may[:, None], noise[:, None], strict=True)
+        return [self._run(*row, num_simulations)[0] for row in rows]
+
+    def _run(
+        self,
+        observation: NDArray[np.float32],
+        legal: NDArray[np.bool_],
+        noise: NDArray[np.float32],
+        num_simulations: int,
+    ) -> list[FoundMove]:
+        budget = np.array([num_simulations], np.int64)
+        inputs = {"observation": observation, "legal": legal, "num_simulations": budget, self._noise: noise}
         found = _call(lambda: self._session.run(None, inputs), "agent")
-        expected = [(1,), (1, len(legal)), (1, len(legal)), (1,), (1,)][: len(found)]
-        if [array.shape for array in found] != expected:
+        rows, shape = legal.shape[:1], legal.shape
+        if [array.shape for array in found] != [rows, shape, shape, rows, rows][: len(found)]:
             raise UserError(
-                f"agent.onnx must make numbers for {len(legal)} actions; it made {[array.shape for array in found]}. "
+                f"agent.onnx must make numbers for {shape[1]} actions; it made {[array.shape for array in found]}. "
                 "Export it again."
             )
         action, visits, q_values, value, *margin = found
-        lead = float(margin[0][0]) if margin else float("nan")
-        return FoundMove(int(action[0]), visits[0], q_values[0], float(value[0]), lead)
+        lead = margin[0] if margin else np.full(rows, np.nan)
+        return [
+            FoundMove(int(action[b]), visits[b], q_values[b], float(value[b]), float(lead[b])) for b in range(rows[0])
+        ]
 
 
 class _Layers(NamedTuple):

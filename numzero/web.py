@@ -25,6 +25,8 @@ from numzero.shipped import MODELS
 __all__ = ["PAGE", "WebServer"]
 
 PAGE = MODELS / "hosts" / "web"
+AGENT_MODULE = MODELS / "hosts" / "numzero-agent" / "index.mjs"
+"""What the page's worker imports from beside the page's folder."""
 RUNTIME = PAGE / "node_modules" / "onnxruntime-web" / "dist"
 RUNTIME_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 PAGE_FILES = ("index.html", "style.css", "icon.svg", "page.mjs", "rules.mjs", "engine.mjs", "worker.mjs")
@@ -76,6 +78,7 @@ class WebServer(LocalServer):
             "side": side,
         }
         self._files: dict[str, bytes | Path] = {f"/{name}": PAGE / name for name in PAGE_FILES}
+        self._files["/numzero-agent/index.mjs"] = AGENT_MODULE
         self._files |= {"/": PAGE / "index.html", "/config.json": json.dumps(self.config).encode()}
         if in_browser:
             self._files |= {f"/runtime/{name}": RUNTIME / name for name in RUNTIME_FILES}

@@ -17,11 +17,13 @@ from numzero.errors import UserError
 from numzero.games import Game, Trust, game_spec, make_game, trusted_name
 from numzero.games.drawn import drawn_game, warned
 from numzero.games.naming import extended, parse_name
+from numzero.inference import AGENT_GRAPH
 from numzero.judging.evaluate import Progress, measure
 from numzero.judging.gtp import GtpEngine
 from numzero.judging.opponents import named_opponent, released
 from numzero.judging.play import play_episode
 from numzero.judging.positions import Sight, look
+from numzero.onnx_reader import read_metadata
 from numzero.outside import leave_import
 from numzero.shipped import MODELS, shipped
 
@@ -215,13 +217,27 @@ def describe(agent: Path) -> tuple[AgentInfo, dict[str, Any]]:
 
     Returns:
         It, and the same in plain values, with `num_outcomes` that its networks know, and `files`: size and digest of
-        each.
+        each, and of agent.onnx what one call may ask, as the file says it: `max_simulations`, more are cut to it, and
+        `takes_batch`, whether of many positions at once.
     """
     files = read_agent(agent)
     loaded = Agent.from_files(files, agent)
-    digests = {
+    digests: dict[str, dict[str, Any]] = {
         name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in sorted(files.items())
     }
+    if AGENT_GRAPH in files:
+        digests[AGENT_GRAPH] |= _one_call(files[AGENT_GRAPH])
     told = {**msgspec.to_builtins(loaded.info), "num_outcomes": loaded.num_outcomes, "files": digests}
     return loaded.info, told
+
+
+def _one_call(graph: bytes) -> dict[str, Any]:
+    """What one call of agent.onnx may ask, as far as it says it."""
+    try:
+        said = read_metadata(graph)
+    except ValueError as error:
+        raise UserError(f"{AGENT_GRAPH} cannot be read: {error}. Export it again.") from error
+    most = said.get("max_simulations", "")
+    known = {"max_simulations": int(most)} if most.isascii() and most.isdecimal() and len(most) < 10 else {}
+    return {**known, "takes_batch": said.get("takes_batch") == "true"}

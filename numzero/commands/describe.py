@@ -18,6 +18,7 @@ from numzero.commands.display import WIDTH, echo, echo_rows
 from numzero.drawing.words import known_chance
 from numzero.frames import FrameStack
 from numzero.games import GameSpec
+from numzero.inference import AGENT_GRAPH
 from numzero.text import plain
 
 __all__ = ["describe"]
@@ -51,6 +52,14 @@ def _actions(spec: GameSpec) -> str:
     return f"vectors of {spec.vectors.text}, of which {spec.num_actions} are looked at in a position"
 
 
+def _one_call(graph: dict[str, Any]) -> list[str]:
+    """What one call of agent.onnx may ask, where it says it."""
+    if "max_simulations" not in graph:
+        return []
+    positions = "any number of positions" if graph["takes_batch"] else "one position"
+    return [f"a call of {AGENT_GRAPH}: {positions}, {graph['max_simulations']:,} simulations at most, more are cut"]
+
+
 def _rows(info: AgentInfo, report: dict[str, Any]) -> dict[str, list[str]]:
     """The same for people: lines by subject."""
     spec = info.spec
@@ -73,6 +82,7 @@ def _rows(info: AgentInfo, report: dict[str, Any]) -> dict[str, list[str]]:
         "search": [
             f"rule {info.search.rule}, {info.search.num_simulations} simulations unless told otherwise",
             *textwrap.wrap(", ".join(search), WIDTH),
+            *_one_call(report["files"].get(AGENT_GRAPH, {})),
         ],
         "training": textwrap.wrap(", ".join(training), WIDTH) or [UNSAID],
         "format": [f"{info.format}"],

@@ -75,6 +75,7 @@ def agent_graph(info: AgentInfo, model: ModelFiles, *, with_margin: bool = False
         "rule": info.search.rule,
         "num_simulations": str(info.search.num_simulations),
         "max_simulations": str(max_simulations(info.search)),
+        "takes_batch": "true",
         "model_version": str(info.model_version),
         "agent": agent_files(info, model)["agent.json"].decode(),
     }

@@ -182,6 +182,20 @@ class Graph:
         self._scopes[-1].append(helper.make_node("Loop", inputs, outputs, body=graph))
         return self._like(state, outputs)
 
+    def stacked(self, count: Value, body: Callable[[Value], Mapping[str, Value]]) -> dict[str, Value]:
+        """What `body(i)` gives for i from 0 to `count` - 1, by name, as the rows of one tensor."""
+        step, going = self._new_name("stacked"), self._new_name("stacked")
+        self._scopes.append([])
+        results = body(Value(self, step, INT64))
+        ends = [self.op("Identity", Value(self, going, BOOL)), *results.values()]
+        nodes = _needed(self._scopes.pop(), (value.name for value in ends))
+        inputs = [helper.make_tensor_value_info(step, INT64, []), helper.make_tensor_value_info(going, BOOL, [])]
+        graph = helper.make_graph(nodes, "row", inputs, [_value_info(value) for value in ends])
+        outputs = {key: Value(self, self._new_name("rows"), value.kind) for key, value in results.items()}
+        names = [value.name for value in outputs.values()]
+        self._scopes[-1].append(helper.make_node("Loop", [count.name, ""], names, body=graph))
+        return outputs
+
     def branch(
         self, condition: Value, one: Callable[[], Mapping[str, Value]], other: Callable[[], Mapping[str, Value]]
     ) -> dict[str, Value]:

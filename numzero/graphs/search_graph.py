@@ -3,8 +3,12 @@
 Knows the rules of `numzero.search` and the two graphs of a model; knows nothing of games or files. A node costs
 onnxruntime about a microsecond whatever it does to a small tree, so there are no inner loops down and up the tree: a
 simulation scores all nodes at once, follows the preferred edges by jumps of 1, 2, 4, ... and backs up along a row of
-numbers that each node keeps about its ancestors. Some 85 nodes and 55 us a simulation by pUCT, 105 and 75 by Gumbel, at
+numbers that each node keeps about its ancestors. Some 90 nodes and 60 us a simulation by pUCT, 110 and 80 by Gumbel, at
 50 simulations on the machine of the other figures, and the network's own time.
+
+A batch of B positions is a forest: node i of tree b has the number i B + b, its row in every matrix of nodes, so that
+what is written for one tree holds for all. Only what a tree has as a whole, its bounds, is looked up by b, and only the
+hidden state and the ancestors of B parents must be collected one by one (`_recall`).
 
 Numbers are double where the kernels' are. Priors are double too, the kernels' float32, and sums are added up in another
 order: a choice may fall otherwise where it is won by less than some 1e-7.
@@ -32,6 +36,8 @@ __all__ = ["max_simulations", "search_graph"]
 NUM_JUMPS = 10
 """Each doubles the longest path that selection can follow; more are made where the agent's own budget needs them."""
 
+BATCH = "batch"
+"""The free first dimension of inputs and outputs, B."""
 Outputs = dict[str, tuple[Value, Sequence[int | str]]]
 
 
@@ -47,16 +53,30 @@ class GraphRule(NamedTuple):
     """A."""
     num_outcomes: int
     """C, the edges of nodes of odd depth; 0: all nodes decide."""
+    latent_rank: int
+    """Dimensions of a batch of hidden states."""
+    batch_size: Value
+    """int64 B."""
+    is_single: Value
+    """Whether B is 1."""
+    trees: Value
+    """`[B]` int64 0, 1, 2, ..., the roots' numbers."""
+    roots: Value
+    """`[B, 1]` the same."""
+    by_tree: Value
+    """The shape `[n, B]` of one number for each node."""
+    by_edge: Value
+    """The shape `[n, B, E]`."""
     nodes: Value
-    """`[N]` int64 0, 1, 2, ..."""
+    """`[N, B]` int64 all numbers that nodes can have."""
     is_root: Value
-    """`[N]` 1 of node 0, else 0."""
+    """`[N, B]` 1 of the first row, else 0."""
     preference: Value
-    """`[A]` the order in which root actions are first tried; -inf where illegal."""
+    """`[B, E]` the order in which root actions are first tried; -inf where illegal."""
     exploration: Value
     """`[N + 1]` sqrt(n) * (c1 + log((n + c2 + 1) / c2)) for a node of n visits."""
     due: Value
-    """`[S]` visits that an action must have to be tried in each simulation."""
+    """`[S, B, 1]` visits that an action must have to be tried in each simulation."""
 
     @property
     def num_edges(self) -> int:
@@ -65,49 +85,49 @@ class GraphRule(NamedTuple):
 
 
 class GraphTree(NamedTuple):
-    """A tree of n nodes while it grows; the node expanded in simulation i is node i + 1.
+    """Trees of n nodes each while they grow; the node expanded in simulation i is node i + 1 of its tree.
 
-    A matrix grows by a row with each simulation, a vector has room for all. A simulation that ends at the depth limit
-    leaves its row unused.
+    A matrix of nodes grows by B rows with each simulation, what is `[N, B]` has room for all. A simulation that ends at
+    the depth limit leaves its row unused.
     """
 
     own: Value
-    """`[n, 1]` int64 each node's number."""
+    """`[n B, 1]` int64 each node's number."""
     child: Value
-    """`[n, E]` int64 node behind each edge; the node's own number where the edge was never followed."""
+    """`[n B, E]` int64 node behind each edge; the node's own number where the edge was never followed."""
     prior: Value
-    """`[n, E]` P(s, a); -inf where there is no such edge, and of pUCT where it is illegal."""
+    """`[n B, E]` P(s, a); -inf where there is no such edge, and of pUCT where it is illegal."""
     log_prior: Value | None
-    """`[n, E]` log P(s, a), -inf where illegal; rule `gumbel` only."""
+    """`[n B, E]` log P(s, a), -inf where illegal; rule `gumbel` only."""
     raw_value: Value | None
-    """`[n, 1]` the network's own value; rule `gumbel` only."""
+    """`[n B, 1]` the network's own value; rule `gumbel` only."""
     visits: Value
-    """`[N]` N(s), 0 of a node that is not there."""
+    """`[N, B]` N(s), 0 of a node that is not there."""
     value_sum: Value
-    """`[N]` sum of all values backed up through the node."""
+    """`[N, B]` sum of all values backed up through the node."""
     reward: Value
-    """`[N]` reward of the edge into the node."""
+    """`[N, B]` reward of the edge into the node."""
     discount: Value | None
-    """`[N]` discount of the edge into the node; where the network tells it."""
+    """`[N, B]` discount of the edge into the node; where the network tells it."""
     q: Value
-    """`[N]` Q of the edge into the node; means nothing at the root."""
+    """`[N, B]` Q of the edge into the node; means nothing at the root."""
     depth: Value | None
-    """`[n]` int64 edges from the root; where there is a depth limit, or chance."""
+    """`[n B]` int64 edges from the root; where there is a depth limit, or chance."""
     low: Value | None
-    """The smallest Q seen on any edge; where Q is scaled by the whole tree's."""
+    """`[1, B]` the smallest Q seen on any edge; where Q is scaled by the whole tree's."""
     high: Value | None
-    """The largest."""
+    """`[1, B]` the largest."""
     margin: Value | None
-    """The smallest lead of any choice so far; where it is asked for."""
+    """`[B]` the smallest lead of any choice so far; where it is asked for."""
     paths: Value
-    """Sequence, per node `[3 N]`: for each node on the way from the root to it 1, the reward collected from there to
-    it, and the product of the discounts; 0 for other nodes."""
+    """Sequence, per simulation `[3 N, B]`: for each node on the way from the root to the new one 1, the reward
+    collected from there to it, and the product of the discounts; 0 for other nodes."""
     latents: Value
-    """Sequence, per node its hidden state."""
+    """Sequence, per simulation the new nodes' hidden states."""
 
 
 class Scores(NamedTuple):
-    """What the search thinks of all edges, `[n, E]`."""
+    """What the search thinks of all edges, `[n B, E]`."""
 
     seen: Value
     """Which edges were followed."""
@@ -120,18 +140,31 @@ class Scores(NamedTuple):
     boost: Value
     """What Q adds: scaled to [0, 1] in pUCT, sigma(completed Q) in rule `gumbel`."""
     value: Value
-    """`[n, 1]` what the search makes of each node's value: the mean, or the improved policy's completed Q."""
+    """`[n B, 1]` what the search makes of each node's value: the mean, or the improved policy's completed Q."""
 
 
 class Edge(NamedTuple):
-    """What a simulation expands."""
+    """What a simulation expands in each tree."""
 
     parent: Value
-    """`[1]` int64."""
+    """`[B, 1]` int64."""
     action: Value
-    """`[1]` int64."""
+    """`[B, 1]` int64."""
     node: Value
-    """`[1]` int64 the number of the node behind it."""
+    """`[1, B]` int64 the number of the node behind it."""
+
+
+class Recalled(NamedTuple):
+    """What was noted of the parents when they were new."""
+
+    latent: Value
+    """`[B, ...]` hidden states."""
+    passed: Value
+    """`[N, B]` 1 of a parent and of those above it."""
+    collected: Value
+    """`[N, B]` reward from there to the parent."""
+    factor: Value
+    """`[N, B]` product of the discounts from there to the parent."""
 
 
 def max_simulations(config: SearchConfig) -> int:
@@ -144,16 +177,18 @@ def search_graph(
 ) -> bytes:
     """The content of `agent.onnx`: the networks of `files` and the search around them.
 
-    Inputs: `observation` float32 `[1, *O]`; `legal` bool `[1, A]`, one at least; `num_simulations` int64 `[1]`; and
-    noise float32 `[1, A]`, zeros for none: `gumbel`, or for pUCT `root_noise`, a draw from a Dirichlet distribution
-    over the legal actions. Outputs: `action` int32 `[1]`; `visit_counts` int32 `[1, A]`; `q_values` float32 `[1, A]`,
-    NaN where unvisited; `value` float32 `[1]`; all as in `SearchResult`.
+    Inputs: `observation` float32 `[B, *O]`; `legal` bool `[B, A]`, one at least; `num_simulations` int64 `[1]`, cut to
+    0 and `max_simulations`; and noise float32 `[B, A]`, zeros for none: `gumbel`, or for pUCT `root_noise`, a draw from
+    a Dirichlet distribution over the legal actions. Outputs: `action` int32 `[B]`; `visit_counts` int32 `[B, A]`;
+    `q_values` float32 `[B, A]`, NaN where unvisited; `value` float32 `[B]`; all as in `SearchResult`. A position with
+    no legal action, or a number that is not finite, or of which the network makes none, is refused: action -1, no
+    visits, NaN.
 
     Args:
         files: the networks; `recurrent` names its discount.
         config: the rule and its settings; the number of simulations is an input.
         metadata: what the file says of itself.
-        with_margin: one more output `margin` double `[1]`, the smallest lead of a winner over the second best in any
+        with_margin: one more output `margin` double `[B]`, the smallest lead of a winner over the second best in any
             choice of the search.
     """
     initial, recurrent = _load("initial", files.initial), _load("recurrent", files.recurrent)
@@ -163,13 +198,14 @@ def search_graph(
     afterstate = _load("afterstate", files.afterstate) if files.has_chance else None
     num_outcomes = 0 if afterstate is None else _shape(afterstate.graph.output[1])[1]
     graph = Graph()
-    observation = graph.input("observation", FLOAT, [1, *observation_shape[1:]])
-    legal = graph.input("legal", BOOL, [1, num_actions])
+    observation = graph.input("observation", FLOAT, [BATCH, *observation_shape[1:]])
+    legal = graph.input("legal", BOOL, [BATCH, num_actions])
     wanted = graph.input("num_simulations", INT64, [1])
-    noise = graph.input("gumbel" if config.rule == "gumbel" else "root_noise", FLOAT, [1, num_actions])
+    noise = graph.input("gumbel" if config.rule == "gumbel" else "root_noise", FLOAT, [BATCH, num_actions])
     num_simulations = graph.op("Clip", wanted, 0, max_simulations(config)).reshaped([])
     root = graph.include(initial, "initial", {"observation": observation})
-    sizes, edges = (num_actions, num_outcomes), max(num_actions, num_outcomes)
+    sound = _sound(legal, observation, noise, root["value"], root["policy_logits"])
+    sizes, edges = (num_actions, num_outcomes, len(_shape(initial.graph.output[0]))), max(num_actions, num_outcomes)
     logits = _widened(root["policy_logits"].cast(DOUBLE), num_actions, edges, -math.inf)
     may, noise = (_widened(each, num_actions, edges, 0) for each in (legal, noise.cast(DOUBLE)))
     prior, preference = _root_prior(config, logits, may, noise)
@@ -178,15 +214,15 @@ def search_graph(
     def simulate(i: Value, tree: GraphTree) -> GraphTree:
         scores = _score(rule, tree)
         edge = _select(rule, tree, _choose(rule, scores, i), i)
+        recalled = _recall(rule, tree, edge)
         if tree.margin is not None:
-            tree = tree._replace(margin=_narrowest(rule, tree, scores, edge, i))
-        latent = graph.op("SequenceAt", tree.latents, edge.parent.reshaped([]))
-        step = _step(rule, tree, edge, latent, recurrent, afterstate)
-        return _backup(rule, _expand(rule, tree, edge, step, i), edge, step)
+            tree = tree._replace(margin=_narrowest(rule, tree, scores, recalled, i))
+        step = _step(rule, tree, edge, recalled.latent, recurrent, afterstate)
+        return _backup(rule, _expand(rule, tree, edge, step, i), edge, recalled, step)
 
     tells_discount = afterstate is not None or any(output.name == "discount" for output in recurrent.graph.output)
     tree = graph.loop(num_simulations, _reset(rule, root, prior, with_margin, tells_discount), simulate)
-    outputs = _read_out(rule, tree)
+    outputs = _read_out(rule, tree, sound)
     return bytes(graph.finish("search", outputs, metadata).SerializeToString())
 
 
@@ -204,22 +240,30 @@ def _shape(value: onnx.ValueInfoProto) -> list[int]:
     return [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
 
 
+def _sound(legal: Value, *numbers: Value) -> Value:
+    """`[B, 1]` which positions have a legal action, and numbers that are all finite: 0 times these is 0, else NaN."""
+    graph = legal.graph
+    nothing = [(graph.op("Flatten", each, axis=1) * 0.0).reduced("Sum", 1) for each in numbers]
+    is_finite = graph.op("Sum", *nothing).equals(0.0)
+    return graph.op("And", is_finite, legal.cast(INT64).reduced("Max", 1) > 0)
+
+
 def _discount(about: Mapping[str, str]) -> float:
     """Of every edge; float32, as the search is given it by `OnnxModel`."""
     return float(np.float32(about["discount"]))
 
 
 def _widened(columns: Value, count: int, num_edges: int, fill: float) -> Value:
-    """`[1, E]` of `[1, count]`, with `fill` behind it."""
+    """`[B, E]` of `[B, count]`, with `fill` behind it."""
     if count == num_edges:
         return columns
     graph = columns.graph
-    filling = graph.constant(np.full((1, num_edges - count), fill, helper.tensor_dtype_to_np_dtype(columns.kind)))
-    return graph.op("Concat", columns, filling, axis=1)
+    filling = graph.constant(np.array(fill, helper.tensor_dtype_to_np_dtype(columns.kind)))
+    return graph.op("Pad", columns, graph.constant([0, 0, 0, num_edges - count]), filling)
 
 
 def _root_prior(config: SearchConfig, logits: Value, legal: Value, noise: Value) -> tuple[Value, Value]:
-    """P(root, a) `[1, A]`, and the order in which actions are first tried `[A]`; both know `legal` and `noise`.
+    """P(root, a) `[B, E]`, and the order in which actions are first tried; both know `legal` and `noise`.
 
     Noise of pUCT: P <- (1 - fraction) P + fraction * noise, unless all of it is 0.
     """
@@ -227,24 +271,26 @@ def _root_prior(config: SearchConfig, logits: Value, legal: Value, noise: Value)
     masked = where(legal, logits, -math.inf)
     prior = graph.op("Softmax", masked, axis=-1)
     if config.rule == "gumbel":
-        preference = noise + (masked - masked.reduced("Max"))
-        return graph.op("Max", prior, TINY), preference.reshaped([-1])
-    fraction = where(noise.reduced("Sum") > 0.0, config.dirichlet_fraction, 0.0)
+        return graph.op("Max", prior, TINY), noise + (masked - masked.reduced("Max", 1))
+    fraction = where(noise.reduced("Sum", 1) > 0.0, config.dirichlet_fraction, 0.0)
     prior = where(legal, (1.0 - fraction) * prior + fraction * noise, -math.inf)
-    return prior, prior.reshaped([-1])
+    return prior, prior
 
 
 def _make_rule(
     config: SearchConfig,
     discount: float,
-    sizes: tuple[int, int],
+    sizes: tuple[int, int, int],
     legal: Value,
     preference: Value,
     num_simulations: Value,
 ) -> GraphRule:
-    """`sizes`: A and C."""
+    """`sizes`: A, C and the rank of hidden states."""
     graph = legal.graph
-    nodes = graph.op("Range", 0, num_simulations + 1, 1)
+    batch_size = graph.op("Shape", legal).at(0)
+    trees = graph.op("Range", 0, batch_size, 1)
+    by_tree = concat([graph.constant([-1]), batch_size.reshaped([1])])
+    nodes = graph.op("Range", 0, num_simulations + 1, 1).reshaped([-1, 1]) * batch_size + trees
     counts = graph.op("Range", 0, num_simulations + 2, 1).cast(DOUBLE)
     c1, c2 = config.exploration_init, config.exploration_base
     return GraphRule(
@@ -253,8 +299,15 @@ def _make_rule(
         discount=discount,
         num_actions=sizes[0],
         num_outcomes=sizes[1],
+        latent_rank=sizes[2],
+        batch_size=batch_size,
+        is_single=batch_size.equals(1),
+        trees=trees,
+        roots=trees.reshaped([-1, 1]),
+        by_tree=by_tree,
+        by_edge=concat([by_tree, graph.constant([max(sizes[:2])])]),
         nodes=nodes,
-        is_root=nodes.equals(0).cast(DOUBLE),
+        is_root=nodes.equals(trees).cast(DOUBLE),
         preference=preference,
         exploration=graph.op("Sqrt", counts) * (c1 + graph.op("Log", (counts + c2 + 1.0) / c2)),
         due=_due_visits(config.max_considered_actions, legal, num_simulations),
@@ -262,7 +315,7 @@ def _make_rule(
 
 
 def _due_visits(max_considered: int, legal: Value, num_simulations: Value) -> Value:
-    """`[S]` `rules.considered_visits` for any S: Danihelka et al. 2022, algorithm 2.
+    """`[S, B, 1]` `rules.considered_visits` for any S: Danihelka et al. 2022, algorithm 2.
 
     Phase k gives each of the m // 2^k actions that remain the same number of visits; the last phase, of two actions,
     goes on to the end. Integers divide without remainder.
@@ -271,22 +324,26 @@ def _due_visits(max_considered: int, legal: Value, num_simulations: Value) -> Va
     counts = range(max_considered + 1)
     num_phases = [max(1, math.ceil(math.log2(max(1, m)))) for m in counts]
     remaining_of = [[max(1, min(m, 2), m >> k) for k in range(num_phases[-1])] for m in counts]
-    considered = graph.op("Min", legal.cast(INT64).reduced("Sum"), max_considered)
-    remaining = graph.constant(remaining_of).at(considered)  # [K]
-    share = num_simulations / (graph.constant(num_phases).at(considered) * remaining)
+    considered = graph.op("Min", legal.cast(INT64).reduced("Sum", 1, keep=False), max_considered)  # [B]
+    remaining = graph.constant(remaining_of).at(considered)  # [B, K]
+    share = num_simulations / (graph.constant(num_phases).at(considered).reshaped([-1, 1]) * remaining)
     rounds = graph.op("Max", share, 1)
-    begin = graph.op("CumSum", rounds * remaining, graph.constant(0), exclusive=1)
-    visits = graph.op("CumSum", rounds, graph.constant(0), exclusive=1)
+    begin = graph.op("CumSum", rounds * remaining, graph.constant(1), exclusive=1)
+    visits = graph.op("CumSum", rounds, graph.constant(1), exclusive=1)
     simulation = graph.op("Range", 0, num_simulations, 1)
-    begun = begin <= simulation.reshaped([-1, 1])  # [S, K]
-    phase = begun.cast(INT64).reduced("Sum", 1, keep=False) - 1  # [S]
-    return (visits.at(phase) + (simulation - begin.at(phase)) / remaining.at(phase)).cast(DOUBLE)
+    begun = graph.op("Unsqueeze", begin, graph.constant([1])) <= simulation.reshaped([-1, 1])  # [B, S, K]
+    phase = begun.cast(INT64).reduced("Sum", 2, keep=False) - 1  # [B, S]
+    begin, visits, remaining = (
+        graph.op("GatherElements", of_phase, phase, axis=1) for of_phase in (begin, visits, remaining)
+    )
+    due = (visits + (simulation - begin) / remaining).cast(DOUBLE)
+    return graph.op("Unsqueeze", graph.op("Transpose", due, perm=[1, 0]), graph.constant([2]))
 
 
 def _reset(
     rule: GraphRule, root: Mapping[str, Value], prior: Value, with_margin: bool, tells_discount: bool
 ) -> GraphTree:
-    """A tree of the root alone, visited once, with the network's value."""
+    """Trees of the root alone, visited once, with the network's value."""
     graph = prior.graph
     value = root["value"].cast(DOUBLE)
     gumbel = rule.kind == GUMBEL
@@ -294,35 +351,47 @@ def _reset(
     low, high = rule.config.value_bounds or (math.inf, -math.inf)
     scaled_by_tree = rule.config.tree_wide_scaling if gumbel else rule.kind != PARENT_SIBLINGS
     nobody = rule.is_root * 0.0
+    zeros = value * 0.0
+    bounds = [zeros.reshaped([1, -1]) + bound if scaled_by_tree else None for bound in (low, high)]
     return GraphTree(
-        own=graph.constant([[0]]),
-        child=graph.constant(np.zeros((1, rule.num_edges), np.int64)),
+        own=rule.roots,
+        child=_childless(rule, rule.roots),
         prior=prior,
         log_prior=where(legal, graph.op("Log", prior), -math.inf) if gumbel else None,
-        raw_value=value.reshaped([1, 1]) if gumbel else None,
+        raw_value=value.reshaped([-1, 1]) if gumbel else None,
         visits=rule.is_root,
         value_sum=rule.is_root * value,
         reward=nobody,
         discount=nobody if tells_discount else None,
         q=nobody,
-        depth=graph.constant([0]) if rule.config.max_depth or rule.num_outcomes else None,
-        low=graph.constant(np.float64(low)) if scaled_by_tree else None,
-        high=graph.constant(np.float64(high)) if scaled_by_tree else None,
-        margin=graph.constant(np.float64(math.inf)) if with_margin else None,
+        depth=zeros.cast(INT64) if rule.config.max_depth or rule.num_outcomes else None,
+        low=bounds[0],
+        high=bounds[1],
+        margin=zeros + math.inf if with_margin else None,
         paths=graph.sequence(concat([rule.is_root, nobody, rule.is_root])),
         latents=graph.sequence(root["latent"]),
     )
 
 
+def _childless(rule: GraphRule, own: Value) -> Value:
+    """`[B, E]` children of nodes `[B, 1]` that have none."""
+    return own + own.graph.constant(np.zeros((1, rule.num_edges), np.int64))
+
+
 def _score(rule: GraphRule, tree: GraphTree) -> Scores:
     seen = tree.child > tree.own
-    visits = where(seen, tree.visits.at(tree.child), 0.0)
-    q = tree.q.at(tree.child)
+    visits = where(seen, _of_nodes(tree.visits, tree.child), 0.0)
+    q = _of_nodes(tree.q, tree.child)
     scores = (_score_gumbel if rule.kind == GUMBEL else _score_puct)(rule, tree, seen, visits, q)
     if not rule.num_outcomes:
         return scores
     # An outcome of chance by P(o) / (1 + N(o)): Antonoglou et al. 2022, section 4, as `rules.chance_choice` has it.
     return scores._replace(score=where(_is_afterstate(tree, tree.own), tree.prior / (visits + 1.0), scores.score))
+
+
+def _of_nodes(column: Value, nodes: Value) -> Value:
+    """What `column` `[N, B]` has of nodes, by their numbers."""
+    return column.reshaped([-1]).at(nodes)
 
 
 def _is_afterstate(tree: GraphTree, node: Value) -> Value:
@@ -337,18 +406,24 @@ def _score_puct(rule: GraphRule, tree: GraphTree, seen: Value, visits: Value, q:
     Schrittwieser et al. 2020, appendix B, equation 2, in the seed's notation: N(s) counts the node's own evaluation.
     """
     graph = q.graph
-    node_visits = tree.visits.at(tree.own)
-    value = tree.value_sum.at(tree.own) / node_visits
+    node_visits = _of_nodes(tree.visits, tree.own)
+    value = _of_nodes(tree.value_sum, tree.own) / node_visits
     if tree.low is not None and tree.high is not None:
-        low, high = tree.low, tree.high
+        scaled = _of_nodes((tree.q - tree.low) * _scale(rule, tree.low, tree.high), tree.child)
     else:  # mctx's muzero_policy: the node's own value and its visited children
         family = where(seen, q, value)
         low = graph.op("Min", family.reduced("Min", 1), value)
-        high = graph.op("Max", family.reduced("Max", 1), value)
-    scale = 1.0 / graph.op("Max", high - low, max(rule.config.least_range, EPSILON))
-    scaled = where(seen, (q - low) * scale, 0.0)
+        scaled = (q - low) * _scale(rule, low, graph.op("Max", family.reduced("Max", 1), value))
+    scaled = where(seen, scaled, 0.0)
     score = scaled + tree.prior * rule.exploration.at(node_visits.cast(INT64)) / (visits + 1.0)
     return Scores(seen, visits, q, score, scaled, value)
+
+
+def _scale(rule: GraphRule, low: Value, high: Value) -> Value:
+    """What makes the distance of two bounds 1."""
+    graph = low.graph
+    least = _cell(graph, max(rule.config.least_range, EPSILON))
+    return _cell(graph, 1.0) / graph.op("Max", high - low, least)
 
 
 def _score_gumbel(rule: GraphRule, tree: GraphTree, seen: Value, visits: Value, q: Value) -> Scores:
@@ -360,15 +435,16 @@ def _score_gumbel(rule: GraphRule, tree: GraphTree, seen: Value, visits: Value, 
     assert tree.raw_value is not None
     assert tree.log_prior is not None
     known = where(seen, tree.prior, 0.0)
-    mean = (known * q).reduced("Sum", 1) / graph.op("Max", known.reduced("Sum", 1), TINY)
+    mean = (known * q).reduced("Sum", 1) / graph.op("Max", known.reduced("Sum", 1), _cell(graph, TINY))
     below = visits.reduced("Sum", 1)
-    mixed = (tree.raw_value + below * mean) / (below + 1.0)
+    all_visits = below + _cell(graph, 1.0)
+    mixed = (tree.raw_value + below * mean) / all_visits
     completed = where(seen, q, mixed)
-    sigma = (visits.reduced("Max", 1) + rule.config.visit_offset) * rule.config.value_scale
+    sigma = (visits.reduced("Max", 1) + _cell(graph, rule.config.visit_offset)) * _cell(graph, rule.config.value_scale)
     boost = _rescaled(rule, tree, completed) * sigma
     policy = graph.op("Softmax", tree.log_prior + boost, axis=-1)
     value = (policy * completed).reduced("Sum", 1)
-    score = policy - visits / (below + 1.0)
+    score = policy - visits / all_visits
     if rule.num_edges > rule.num_actions:
         score = where(tree.log_prior > -math.inf, score, -math.inf)
     return Scores(seen, visits, q, score, boost, value)
@@ -380,49 +456,76 @@ def _rescaled(rule: GraphRule, tree: GraphTree, completed: Value) -> Value:
     if not rule.config.rescale_values:
         return completed
     if tree.low is not None and tree.high is not None:
-        low, high = tree.low, tree.high
+        low, scale = tree.low.reshaped([-1, 1]), _scale(rule, tree.low, tree.high).reshaped([-1, 1])
+        scaled = ((completed.reshaped(rule.by_edge) - low) * scale).reshaped([-1, rule.num_edges])
     else:
         of_actions = _of_actions(rule, completed)
-        low, high = of_actions.reduced("Min", 1), of_actions.reduced("Max", 1)
-    scale = 1.0 / graph.op("Max", high - low, max(rule.config.least_range, EPSILON))
-    return graph.op("Clip", (completed - low) * scale, 0.0, 1.0)
+        low = of_actions.reduced("Min", 1)
+        scaled = (completed - low) * _scale(rule, low, of_actions.reduced("Max", 1))
+    return graph.op("Clip", scaled, 0.0, 1.0)
 
 
 def _of_actions(rule: GraphRule, edges: Value) -> Value:
-    """`[n, A]` of `[n, E]`."""
+    """The first A columns of E."""
     return edges if rule.num_edges == rule.num_actions else edges.at(range(rule.num_actions), axis=1)
 
 
 def _choose(rule: GraphRule, scores: Scores, i: Value) -> Value:
-    """`[n, 1]` the action that each node would follow now, the lowest of equals."""
+    """`[n B, 1]` the action that each node would follow now, the lowest of equals."""
     best = i.graph.op("ArgMax", scores.score, axis=1, keepdims=1)
     if rule.kind != GUMBEL:
         return best
     at_root = i.graph.op("ArgMax", _halving_score(rule, scores, rule.due.at(i)), axis=1, keepdims=1)
-    return i.graph.op("ScatterND", best, i.graph.constant([[0]]), at_root)
+    return i.graph.op("ScatterND", best, rule.roots, at_root)
 
 
 def _halving_score(rule: GraphRule, scores: Scores, visits: Value) -> Value:
-    """`[1, A]` sequential halving: gumbel + logit + sigma(completed Q) of the actions with so many visits."""
-    score = rule.preference + scores.boost.at([0])
-    return where(scores.visits.at([0]).equals(visits), score, -math.inf)
+    """`[B, E]` sequential halving: gumbel + logit + sigma(completed Q) of the actions with so many visits."""
+    score = rule.preference + _of_roots(rule, scores.boost)
+    return where(_of_roots(rule, scores.visits).equals(visits), score, -math.inf)
+
+
+def _of_roots(rule: GraphRule, rows: Value) -> Value:
+    """The first B rows of what all nodes have."""
+    return rows.at(rule.trees)
 
 
 def _select(rule: GraphRule, tree: GraphTree, best: Value, i: Value) -> Edge:
     """From the root along the actions preferred, to an edge that leads nowhere yet or lies at the depth limit."""
-    behind = i.graph.op("GatherElements", tree.child, best, axis=1).reshaped([-1])  # [n]
+    behind = i.graph.op("GatherElements", tree.child, best, axis=1).reshaped([-1])  # [n B]
     end = behind
     if tree.depth is not None and rule.config.max_depth:
         numbers = tree.own.reshaped([-1])
         end = where(tree.depth > rule.config.max_depth - 2, numbers, behind)
     for _ in range(max_simulations(rule.config).bit_length()):
         end = end.at(end)
-    parent = end.at([0])
-    node = i + i.graph.constant([1])
+    parent = end.at(rule.roots)
+    node = rule.nodes.at(i + i.graph.constant([1]))
     if rule.config.max_depth:
-        there = behind.at(parent)
-        node = where(there > parent, there, node)
-    return Edge(parent, best.at(parent).reshaped([1]), node)
+        there = behind.at(parent).reshaped([1, -1])
+        node = where(there > parent.reshaped([1, -1]), there, node)
+    return Edge(parent, i.graph.op("GatherND", best, parent), node)
+
+
+def _recall(rule: GraphRule, tree: GraphTree, edge: Edge) -> Recalled:
+    """Of one tree, what its simulation noted; of more, one after another."""
+    graph = edge.node.graph
+
+    def whole() -> dict[str, Value]:
+        at = edge.parent.reshaped([])
+        return {"latent": graph.op("SequenceAt", tree.latents, at), "path": graph.op("SequenceAt", tree.paths, at)}
+
+    def of_tree(b: Value, at: Value) -> dict[str, Value]:
+        latent, path = graph.op("SequenceAt", tree.latents, at), graph.op("SequenceAt", tree.paths, at)
+        return {"latent": latent.at(b), "path": path.at(b, axis=1)}
+
+    def one_by_one() -> dict[str, Value]:
+        simulations = edge.parent.reshaped([-1]) / rule.batch_size
+        found = graph.stacked(rule.batch_size, lambda b: of_tree(b, simulations.at(b)))
+        return found | {"path": graph.op("Transpose", found["path"], perm=[1, 0])}
+
+    found = graph.branch(rule.is_single, whole, one_by_one)
+    return Recalled(found["latent"], *graph.ops(3, "Split", found["path"], num_outputs=3, axis=0))
 
 
 def _step(
@@ -433,96 +536,115 @@ def _step(
     recurrent: onnx.ModelProto,
     afterstate: onnx.ModelProto | None,
 ) -> Mapping[str, Value]:
-    """What the network says of the position behind `edge`; logits `[1, E]`.
+    """What the networks say of the positions behind `edge`; logits `[B, E]`.
 
-    With chance: an edge into an afterstate has reward 0 and discount 1, one out of it those of action and outcome.
+    With chance: an edge into an afterstate has reward 0 and discount 1, one out of it those of action and outcome. Each
+    function is asked where some tree needs it, about all, and what it says of the others is not looked at.
     """
-    graph, choice = latent.graph, edge.action.cast(INT32)
+    graph, choice = latent.graph, edge.action.reshaped([-1]).cast(INT32)
     if afterstate is None:
         return graph.include(recurrent, "recurrent", {"previous_latent": latent, "action": choice})
+    outcome, action = (graph.op("Min", choice, count - 1) for count in (rule.num_outcomes, rule.num_actions))
+    nothing, whole = (graph.constant(np.full(1, number, np.float32)) for number in (0.0, 1.0))
+    is_chance = _is_afterstate(tree, edge.parent.reshaped([-1]))  # [B]
 
     def draw() -> Mapping[str, Value]:
-        step = graph.include(recurrent, "recurrent", {"previous_latent": latent, "outcome": choice})
+        step = graph.include(recurrent, "recurrent", {"previous_latent": latent, "outcome": outcome})
         logits = _widened(step["policy_logits"], rule.num_actions, rule.num_edges, -math.inf)
         discount = step.get("discount", graph.constant(np.full(1, rule.discount, np.float32)))
         return step | {"policy_logits": logits, "discount": discount}
 
     def act() -> Mapping[str, Value]:
-        step = graph.include(afterstate, "afterstate", {"previous_latent": latent, "action": choice})
+        step = graph.include(afterstate, "afterstate", {"previous_latent": latent, "action": action})
         logits = _widened(step.pop("outcome_logits"), rule.num_outcomes, rule.num_edges, -math.inf)
-        nothing, whole = (graph.constant(np.full(1, number, np.float32)) for number in (0.0, 1.0))
         return step | {"policy_logits": logits, "reward": nothing, "discount": whole}
 
-    return graph.branch(_is_afterstate(tree, edge.parent), draw, act)
+    def skip() -> Mapping[str, Value]:
+        return dict.fromkeys(("latent", "policy_logits", "value", "reward", "discount"), nothing)
+
+    drawn = graph.branch(is_chance.cast(INT64).reduced("Max") > 0, draw, skip)
+    acted = graph.branch(is_chance.cast(INT64).reduced("Min") > 0, skip, act)
+    ranks = {"policy_logits": 2, "latent": rule.latent_rank}
+    masks = {name: is_chance.reshaped([-1, *[1] * (rank - 1)]) for name, rank in ranks.items()}
+    return {name: where(masks.get(name, is_chance), drawn[name], acted[name]) for name in drawn}
 
 
 def _expand(rule: GraphRule, tree: GraphTree, edge: Edge, step: Mapping[str, Value], i: Value) -> GraphTree:
-    """The tree with the node behind `edge`, not visited yet."""
+    """The trees with the nodes behind `edge`, not visited yet."""
     graph = i.graph
-    row = i + graph.constant([[1]])
+    own = rule.nodes.at(i + graph.constant([1])).reshaped([-1, 1])
     logits = step["policy_logits"].cast(DOUBLE)
     prior = graph.op("Max", graph.op("Softmax", logits, axis=-1), TINY)
     log_prior = graph.op("Log", prior) if rule.kind == GUMBEL else None
     if rule.num_outcomes:
         there = logits > -math.inf
         prior, log_prior = where(there, prior, -math.inf), log_prior and where(there, log_prior, -math.inf)
-    child = graph.op("ScatterND", tree.child, concat([edge.parent, edge.action]), edge.node.reshaped([]))
-    raw_value = step["value"].cast(DOUBLE).reshaped([1, 1])
+    at = graph.op("Concat", edge.parent, edge.action, axis=1)
+    child = graph.op("ScatterND", tree.child, at, edge.node.reshaped([-1]))
+    raw_value = step["value"].cast(DOUBLE).reshaped([-1, 1])
     return tree._replace(
-        own=concat([tree.own, row]),
-        child=concat([child, row * graph.constant(np.ones((1, rule.num_edges), np.int64))]),
+        own=concat([tree.own, own]),
+        child=concat([child, _childless(rule, own)]),
         prior=concat([tree.prior, prior]),
         log_prior=None if tree.log_prior is None or log_prior is None else concat([tree.log_prior, log_prior]),
         raw_value=tree.raw_value and concat([tree.raw_value, raw_value]),
         reward=_noted(rule, edge, step["reward"], tree.reward),
         discount=tree.discount and _noted(rule, edge, step["discount"], tree.discount),
-        depth=tree.depth and concat([tree.depth, tree.depth.at(edge.parent) + 1]),
+        depth=tree.depth and concat([tree.depth, tree.depth.at(edge.parent.reshaped([-1])) + 1]),
         latents=graph.op("SequenceInsert", tree.latents, step["latent"]),
     )
 
 
-def _noted(rule: GraphRule, edge: Edge, scalar: Value, column: Value) -> Value:
-    """`column` `[N]` with `scalar` `[1]` at the edge's node."""
-    return where(rule.nodes.equals(edge.node), scalar.cast(DOUBLE), column)
+def _noted(rule: GraphRule, edge: Edge, scalars: Value, column: Value) -> Value:
+    """`column` `[N, B]` with `scalars` `[B]` at the edge's nodes."""
+    return where(rule.nodes.equals(edge.node), _in_a_row(scalars), column)
 
 
-def _backup(rule: GraphRule, tree: GraphTree, edge: Edge, step: Mapping[str, Value]) -> GraphTree:
+def _in_a_row(scalars: Value) -> Value:
+    """`[1, B]` of `[B]`, to be combined with `[N, B]`.
+
+    onnxruntime goes through a matrix of one column number by number where the other side has fewer dimensions: 10 us
+    for 600 of them. Hence also `_cell`.
+    """
+    return scalars.cast(DOUBLE).reshaped([1, -1])
+
+
+def _cell(graph: Graph, number: float) -> Value:
+    """`[1, 1]` a number to be combined with matrices that may have one column."""
+    return graph.constant(np.full((1, 1), number))
+
+
+def _backup(rule: GraphRule, tree: GraphTree, edge: Edge, recalled: Recalled, step: Mapping[str, Value]) -> GraphTree:
     """Add the value behind `edge` to its node and, with rewards and discounts, to all above; refresh Q and bounds.
 
     The kernels go up edge by edge, total <- reward + discount * total; here total = collected + factor * value.
     """
     graph = edge.node.graph
-    reward, value = step["reward"].cast(DOUBLE), step["value"].cast(DOUBLE)
+    reward, value = _in_a_row(step["reward"]), _in_a_row(step["value"])
     here = rule.nodes.equals(edge.node).cast(DOUBLE)
-    passed, collected, factor = _path(tree, edge.parent)
-    passed = passed + here
-    collected = collected + factor * reward
-    factor = factor * (rule.discount if tree.discount is None else step["discount"].cast(DOUBLE)) + here
+    passed = recalled.passed + here
+    collected = recalled.collected + recalled.factor * reward
+    constant = _cell(graph, rule.discount)
+    factor = recalled.factor * (constant if tree.discount is None else _in_a_row(step["discount"])) + here
     visits = tree.visits + passed
     value_sum = tree.value_sum + (collected + factor * value)
-    mean = value_sum / graph.op("Max", visits, 1.0)
-    q = tree.reward + (mean * rule.discount if tree.discount is None else mean * tree.discount)
+    mean = value_sum / graph.op("Max", visits, _cell(graph, 1.0))
+    q = tree.reward + mean * (constant if tree.discount is None else tree.discount)
     low, high = tree.low, tree.high
     if low is not None and high is not None:
         refreshed = passed > rule.is_root
-        low, high = where(refreshed, q, low).reduced("Min"), where(refreshed, q, high).reduced("Max")
+        low, high = where(refreshed, q, low).reduced("Min", 0), where(refreshed, q, high).reduced("Max", 0)
     paths = graph.op("SequenceInsert", tree.paths, concat([passed, collected, factor]))
     return tree._replace(visits=visits, value_sum=value_sum, q=q, low=low, high=high, paths=paths)
 
 
-def _path(tree: GraphTree, node: Value) -> list[Value]:
-    """What `GraphTree.paths` holds of a node, as three vectors `[N]`."""
-    row = node.graph.op("SequenceAt", tree.paths, node.reshaped([]))
-    return node.graph.ops(3, "Split", row, num_outputs=3, axis=0)
-
-
-def _narrowest(rule: GraphRule, tree: GraphTree, scores: Scores, edge: Edge, i: Value) -> Value:
-    """The smallest lead of any choice so far, with those that led to `edge`."""
+def _narrowest(rule: GraphRule, tree: GraphTree, scores: Scores, recalled: Recalled, i: Value) -> Value:
+    """The smallest lead of any choice so far, with those that led to what is expanded."""
     score, graph = scores.score, i.graph
     if rule.kind == GUMBEL:
-        score = graph.op("ScatterND", score, graph.constant([[0]]), _halving_score(rule, scores, rule.due.at(i)))
-    passed = _path(tree, edge.parent)[0].at(tree.own.reshaped([-1])) > 0.0
-    lead = where(passed, _lead(score), math.inf).reduced("Min")
+        score = graph.op("ScatterND", score, rule.roots, _halving_score(rule, scores, rule.due.at(i)))
+    passed = _of_nodes(recalled.passed, tree.own.reshaped([-1])) > 0.0
+    lead = where(passed, _lead(score), math.inf).reshaped(rule.by_tree).reduced("Min", 0, keep=False)
     return graph.op("Min", tree.margin, lead)
 
 
@@ -535,22 +657,25 @@ def _lead(score: Value) -> Value:
     return best.at(0, axis=1) - best.at(1, axis=1)
 
 
-def _read_out(rule: GraphRule, tree: GraphTree) -> Outputs:
-    """Action, visits, Q and value of the root; at the end of the search."""
+def _read_out(rule: GraphRule, tree: GraphTree, sound: Value) -> Outputs:
+    """Action, visits, Q and value of the roots, at the end of the search; -1, 0 and NaN where they are not `sound`."""
     scores = _score(rule, tree)
     graph = scores.q.graph
-    visits, q = scores.visits.at([0]), where(scores.seen.at([0]), scores.q.at([0]), math.nan)
+    visits = _of_roots(rule, scores.visits)
+    q = where(_of_roots(rule, scores.seen), _of_roots(rule, scores.q), math.nan)
     if rule.kind == GUMBEL:
-        preferred = _halving_score(rule, scores, visits.reduced("Max"))
+        preferred = _halving_score(rule, scores, visits.reduced("Max", 1))
     else:
-        preferred = where(visits.reduced("Max") > 0.0, visits, rule.preference)
+        preferred = where(visits.reduced("Max", 1) > 0.0, visits, rule.preference)
+    action = graph.op("ArgMax", preferred, axis=1, keepdims=1)
+    value = where(sound, _of_roots(rule, scores.value), math.nan)
     outputs: Outputs = {
-        "action": (graph.op("ArgMax", preferred, axis=1, keepdims=0).cast(INT32), [1]),
-        "visit_counts": (_of_actions(rule, visits).cast(INT32), [1, rule.num_actions]),
-        "q_values": (_of_actions(rule, q).cast(FLOAT), [1, rule.num_actions]),
-        "value": (scores.value.at(0).cast(FLOAT), [1]),
+        "action": (where(sound, action, -1).reshaped([-1]).cast(INT32), [BATCH]),
+        "visit_counts": (_of_actions(rule, where(sound, visits, 0.0)).cast(INT32), [BATCH, rule.num_actions]),
+        "q_values": (_of_actions(rule, where(sound, q, math.nan)).cast(FLOAT), [BATCH, rule.num_actions]),
+        "value": (value.reshaped([-1]).cast(FLOAT), [BATCH]),
     }
     if tree.margin is not None:
         last = _lead(preferred) if rule.kind == GUMBEL else math.inf
-        outputs["margin"] = (graph.op("Min", tree.margin, last).reshaped([1]), [1])
+        outputs["margin"] = (graph.op("Min", tree.margin, last), [BATCH])
     return outputs

@@ -15,6 +15,7 @@ from numzero.agent import Agent
 from numzero.commands import main
 from numzero.files import write_folder
 from numzero.games import make_game
+from tests.hosts.toolchains import OLD
 from tests.reference.agents import small_agent
 from tests.shipped import MODELS, SHIPPED
 
@@ -44,6 +45,23 @@ def test_a_shipped_agent_says_all_that_an_app_must_know(name: str) -> None:
     found = [line.split()[0] for line in said.stdout.splitlines() if line.startswith("  ") and line[2] != " "]
     assert found == subjects
     assert max(len(line) for line in said.stdout.splitlines()) <= 120
+
+
+def test_what_one_call_of_the_graph_may_ask_is_said(tmp_path: Path) -> None:
+    """How many simulations and positions; of a file from before it took batches too, nothing of one that is silent."""
+    for graph, words in (
+        ((MODELS / "tictactoe" / "agent.onnx").read_bytes(), "any number of positions, 1,023 simulations at most"),
+        ((OLD / "agent.onnx").read_bytes(), "one position, 1,023 simulations at most"),
+        (b"", None),
+    ):
+        write_folder(tmp_path / "agent", {**small_agent(rule="paper", updates=12, note="by hand"), "agent.onnx": graph})
+        said = " ".join(invoke(tmp_path / "agent").stdout.split())
+        assert ("a call of agent.onnx" in said) == (words is not None)
+        assert (words or "") in said
+    files = json.loads(invoke(MODELS / "tictactoe", "--json").stdout)["files"]
+    assert (files["agent.onnx"]["max_simulations"], files["agent.onnx"]["takes_batch"]) == (1023, True)
+    write_folder(tmp_path / "agent", {**small_agent(rule="paper", updates=12, note="by hand"), "agent.onnx": b"x"})
+    assert invoke(tmp_path / "agent").exit_code == 2
 
 
 def test_json_has_the_info_and_the_digest_of_every_file(folder: Path) -> None:

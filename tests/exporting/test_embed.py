@@ -14,6 +14,7 @@ from numzero.errors import UserError
 from numzero.exporting.embed import agent_graph, golden_cases, play_positions
 from numzero.files import read_folder
 from numzero.inference import OnnxSearch
+from tests.hosts.toolchains import OLD
 from tests.reference.agents import small_agent
 from tests.shipped import MODELS, SHIPPED
 from tests.tiny import make_agent
@@ -52,6 +53,17 @@ def test_shipped_graphs_say_what_the_folder_says(name):
     assert said["observation_layout"] == info.spec.observation_layout != ""
     assert (said["rule"], int(said["num_simulations"])) == (info.search.rule, info.search.num_simulations)
     assert (float(said["discount"]), int(said["max_simulations"])) == (info.discount, 1023)
+    assert said["takes_batch"] == "true"
+
+
+def test_a_graph_from_before_batches_is_searched_row_by_row():
+    """Its cases in one batch, moves and visits as they were."""
+    search, golden = OnnxSearch((OLD / "agent.onnx").read_bytes()), json.loads((OLD / "golden.json").read_bytes())
+    for case in golden["cases"]:
+        observation = np.asarray([case["observation"]] * 2, np.float32).reshape(2, 3, 3, 3)
+        for found in search.run_batch(observation, np.array([case["legal"]] * 2), case["num_simulations"]):
+            assert (found.action, found.visit_counts.tolist()) == (case["action"], case["visit_counts"])
+            assert found.value == pytest.approx(case["value"], rel=1e-4, abs=1e-4)
 
 
 def test_golden_cases_depend_on_the_seed_alone():

@@ -12,32 +12,35 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from numzero.errors import UserError
+from numzero.exporting.embed import agent_graph
 from numzero.graphs.search_graph import max_simulations, search_graph
 from numzero.inference import FoundMove, OnnxSearch
 from numzero.search import SearchConfig, SearchResult
 from tests.reference.tables import chance_files, table_files
 from tests.search.problems import RULES, Problem, configs, random_problem
 from tests.search.test_chance import chance_problems
+from tests.tiny import make_agent
 
 MAX_SIMULATIONS = 1023
 """Of agents whose own budget is not greater."""
 CLEAR = 1e-6
 """A choice that is won by less may fall otherwise: priors are double here and float32 there."""
-NODES = {"gumbel": 104, "paper": 84, "parent_siblings": 84}
+NODES = {"gumbel": 108, "paper": 92, "parent_siblings": 92}
 """Most nodes of one simulation, the network's apart: nodes are what it costs."""
 
 
-def table_problem(seed: int, num_states: int, num_actions: int, gamma: float) -> Problem:
+def table_problem(seed: int, num_states: int, num_actions: int, gamma: float, num_roots: int = 1) -> Problem:
     """As `random_problem` makes it, with one discount for all edges, as trained networks have."""
-    problem = random_problem(np.random.default_rng(seed), num_states, num_actions, num_roots=1)
+    problem = random_problem(np.random.default_rng(seed), num_states, num_actions, num_roots)
     model = problem.model.replace(discount=np.full((num_states, num_actions), gamma, np.float32))
     return problem._replace(model=model, gumbel=problem.gumbel.astype(np.float32).astype(np.float64))
 
 
 @st.composite
-def table_problems(draw: st.DrawFn) -> Problem:
-    gamma = draw(st.sampled_from([1.0, -1.0, 0.9, -0.5, 0.0]))
-    return table_problem(draw(st.integers(0, 2**32 - 1)), draw(st.integers(1, 8)), draw(st.integers(1, 6)), gamma)
+def table_problems(draw: st.DrawFn, most_roots: int = 1) -> Problem:
+    gamma, num_roots = draw(st.sampled_from([1.0, -1.0, 0.9, -0.5, 0.0])), draw(st.integers(1, most_roots))
+    sizes = draw(st.integers(1, 8)), draw(st.integers(1, 6))
+    return table_problem(draw(st.integers(0, 2**32 - 1)), *sizes, gamma, num_roots)
 
 
 def in_graph(search: OnnxSearch, problem: Problem, num_simulations: int, noise: np.ndarray | None) -> FoundMove:
@@ -45,24 +48,78 @@ def in_graph(search: OnnxSearch, problem: Problem, num_simulations: int, noise: 
     return search.run(problem.roots[:1], problem.legal[0], num_simulations, noise)
 
 
-def assert_same(found: FoundMove, expected: SearchResult) -> None:
+def assert_same(found: FoundMove, expected: SearchResult, row: int = 0) -> None:
     """Move and visits exactly, Q and value as far as float32 goes."""
-    assert found.visit_counts.tolist() == expected.visit_counts[0].tolist()
-    assert found.action == expected.action[0]
-    np.testing.assert_allclose(found.q_values, expected.q_values[0], rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(found.value, expected.root_value[0], rtol=1e-5, atol=1e-5)
+    assert found.visit_counts.tolist() == expected.visit_counts[row].tolist()
+    assert found.action == expected.action[row]
+    np.testing.assert_allclose(found.q_values, expected.q_values[row], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found.value, expected.root_value[row], rtol=1e-5, atol=1e-5)
 
 
-@given(table_problems(), configs(), st.lists(st.integers(0, 60), min_size=1, max_size=4), st.booleans())
+def assert_batch_is_searched(search: OnnxSearch, problem: Problem, config: SearchConfig, budgets: list[int]) -> None:
+    """All rows at once as Numba does, but for those in which a choice is narrow."""
+    noise = problem.gumbel.astype(np.float32) if config.rule == "gumbel" else None
+    for num_simulations in budgets:
+        found = search.run_batch(problem.roots[:, None], problem.legal, num_simulations, noise)
+        expected = problem.run(dataclasses.replace(config, num_simulations=num_simulations))
+        clear = [row for row, each in enumerate(found) if each.margin > CLEAR]
+        assume(clear)
+        for row in clear:
+            assert_same(found[row], expected, row)
+
+
+@given(table_problems(most_roots=4), configs(), st.lists(st.integers(0, 60), min_size=1, max_size=4), st.booleans())
 def test_the_graph_searches_as_numba_does(problem, config, budgets, noisy):
-    """Every rule and setting, several budgets in one session, with and without Gumbel noise."""
+    """Every rule and setting, several positions at once, several budgets in one session, with and without noise."""
     search = OnnxSearch(search_graph(table_files(problem.model), config, {}, with_margin=True))
     gumbel = problem.gumbel if noisy and config.rule == "gumbel" else np.zeros_like(problem.gumbel)
-    for num_simulations in budgets:
-        found = in_graph(search, problem, num_simulations, gumbel[0])
-        assume(found.margin > CLEAR)
-        planned = dataclasses.replace(config, num_simulations=num_simulations)
-        assert_same(found, problem._replace(gumbel=gumbel).run(planned))
+    assert_batch_is_searched(search, problem._replace(gumbel=gumbel), config, budgets)
+
+
+@settings(max_examples=20)
+@given(table_problems(most_roots=5), configs(), st.integers(0, 20), st.data())
+def test_nonsense_is_refused_and_harms_no_other_row(problem, config, num_simulations, data):
+    """No legal action, or a number that is none, in the observation or in the noise: -1, no visits, NaN."""
+    search = OnnxSearch(search_graph(table_files(problem.model), config, {}))
+    rows = len(problem.roots)
+    observation, legal = problem.roots[:, None].astype(np.float32), problem.legal.copy()
+    noise = np.zeros(legal.shape, np.float32)
+    expected = search.run_batch(observation, legal, num_simulations)
+    spoiled = data.draw(st.dictionaries(st.integers(0, rows - 1), st.sampled_from(["legal", "noise", "noise inf"])))
+    for row, kind in spoiled.items():
+        if kind == "legal":
+            legal[row] = False
+        else:
+            noise[row, -1] = np.nan if kind == "noise" else -np.inf
+    for row, found in enumerate(search.run_batch(observation, legal, num_simulations, noise)):
+        if row in spoiled:
+            assert (found.action, found.visit_counts.sum()) == (-1, 0)
+            assert np.isnan([found.value, *found.q_values]).all()
+        else:
+            np.testing.assert_array_equal(found.visit_counts, expected[row].visit_counts)
+            assert (found.action, found.value) == (expected[row].action, expected[row].value)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_an_observation_that_is_not_finite_is_refused(number):
+    """The rows beside it are searched."""
+    agent = make_agent("CartPole-v1")
+    search = OnnxSearch(agent_graph(agent.info, agent.files))
+    observation = np.zeros((3, 4), np.float32)
+    observation[1, 2] = number
+    found = search.run_batch(observation, np.ones((3, 2), np.bool_), 4)
+    assert (found[1].action, found[1].visit_counts.tolist()) == (-1, [0, 0])
+    assert np.isnan([found[1].value, *found[1].q_values]).all()
+    assert found[0].action == found[2].action >= 0
+    assert found[0].visit_counts.sum() == 4
+
+
+def test_a_position_of_which_the_networks_make_no_number_is_refused():
+    """Finite numbers may be too large for them."""
+    model = table_problem(seed=2, num_states=2, num_actions=3, gamma=1.0).model.replace(value=np.float32([0.5, np.nan]))
+    search = OnnxSearch(search_graph(table_files(model), SearchConfig(), {}))
+    found = search.run_batch(np.array([[0], [1]]), np.ones((2, 3), np.bool_), 0)
+    assert [each.action >= 0 for each in found] == [True, False]
 
 
 @settings(max_examples=30)
@@ -73,18 +130,14 @@ def test_the_graph_searches_as_numba_does(problem, config, budgets, noisy):
     tells_discount=st.booleans(),
 )
 def test_the_graph_searches_with_chance_as_numba_does(problem, config, budgets, tells_discount):
-    """Every rule and setting, more actions than outcomes and the other way round, discounts of edges or one for all."""
+    """Every rule and setting, more actions than outcomes and fewer, discounts of edges or one for all, batches."""
     if not tells_discount:
         problem.model.discount[:] = problem.model.discount[0, 0]
     search = OnnxSearch(
         search_graph(chance_files(problem.model, tells_discount=tells_discount), config, {}, with_margin=True)
     )
     problem = problem._replace(gumbel=problem.gumbel.astype(np.float32).astype(np.float64))
-    one = problem._replace(roots=problem.roots[:1], legal=problem.legal[:1], gumbel=problem.gumbel[:1])
-    for num_simulations in budgets:
-        found = in_graph(search, one, num_simulations, one.gumbel[0] if config.rule == "gumbel" else None)
-        assume(found.margin > CLEAR)
-        assert_same(found, one.run(dataclasses.replace(config, num_simulations=num_simulations)))
+    assert_batch_is_searched(search, problem, config, budgets)
 
 
 @settings(max_examples=40)
@@ -188,13 +241,13 @@ def test_a_single_line_of_a_thousand_edges_is_followed():
 
 
 def nodes_of(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    inner = [attribute.g for node in graph.node for attribute in node.attribute if attribute.name == "body"]
+    inner = [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
     return [*graph.node, *itertools.chain.from_iterable(nodes_of(body) for body in inner)]
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_the_graph_is_standard_and_lean(rule):
-    """Opset 20 at most, ONNX's own operators only, one loop, few nodes in it."""
+    """Opset 20 at most, ONNX's own operators only, few nodes in the loop; but for batches no other inside it."""
     problem = table_problem(seed=1, num_states=4, num_actions=3, gamma=1.0)
     files = table_files(problem.model)
     model = onnx.load_from_string(search_graph(files, SearchConfig(rule=rule), {"game": "none"}))
@@ -202,7 +255,7 @@ def test_the_graph_is_standard_and_lean(rule):
     assert {node.domain for node in nodes_of(model.graph)} == {""}
     assert {entry.key: entry.value for entry in model.metadata_props} == {"game": "none"}
     loops = [node for node in nodes_of(model.graph) if node.op_type in ("Loop", "Scan", "If")]
-    assert [node.op_type for node in loops] == ["Loop"]
+    assert [node.op_type for node in loops] == ["Loop", "If", "Loop"]
     network = len(onnx.load_from_string(files.recurrent).graph.node)
     assert len(loops[0].attribute[0].g.node) - network <= NODES[rule]
 

@@ -89,6 +89,8 @@ def test_the_server_has_every_file_of_the_page_and_nothing_else(with_runtime: No
             status, kind, body = ask(url, f"/{name}")
             assert (status, body) == (200, (PAGE / name).read_bytes())
             assert kind == TYPES[Path(name).suffix]
+        module = PAGE.parent / "numzero-agent" / "index.mjs"
+        assert ask(url, "/numzero-agent/index.mjs") == (200, TYPES[".mjs"], module.read_bytes())
         assert ask(url, "/?pace=0")[2] == (PAGE / "index.html").read_bytes()
         assert ask(url, "/agent.onnx")[2] == (AGENT / "agent.onnx").read_bytes()
         assert ask(url, f"/runtime/{web.RUNTIME_FILES[2]}")[:2] == (200, "application/wasm")

@@ -22,15 +22,16 @@ from numzero.games.turns import model_discount, turn_gamma
 from numzero.networks.config import network_config
 from numzero.networks.export import Exporter
 from numzero.networks.network import make_network
-from tests.hosts.toolchains import HOSTS, MISSING
+from tests.hosts.toolchains import HOSTS, MISSING, OLD
 from tests.shipped import MODELS, SHIPPED
 from tests.tiny import SEARCH
 
 AGENTS = sorted(path.parent.name for path in MODELS.glob("*/golden.json"))
-LONGEST_SAMPLE = 60
+LONGEST_SAMPLE = 64
 SAMPLES = {"python": "act.py", "node": "act.mjs", "cpp": "act.cpp", "web": "worker.mjs"}
 
 
+REFUSAL = "agent.onnx refuses the position: no action is legal, or a number in it is not finite"
 SCREEN = "tests.games.environments:Screen"
 PICTURES = "pictures"
 """An agent with random weights that sees SCREEN through a body for pictures; all others ship."""
@@ -91,6 +92,31 @@ def command(host: str, agent: Path, request: pytest.FixtureRequest) -> list[str]
     return [str(built / "act"), path, *map(str, golden(agent).shape)]
 
 
+@pytest.mark.parametrize("host", ["python", "node", "cpp"])
+def test_a_host_plays_a_file_from_before_batches_and_says_what_is_refused(
+    host: str, request: pytest.FixtureRequest
+) -> None:
+    """The old file's answers; of a new one an answer, then one sentence and exit code 1."""
+    if reason := MISSING[host]():
+        pytest.skip(reason)
+    agent = MODELS / "tictactoe"
+    cases = json.loads((OLD / "golden.json").read_text(encoding="utf-8"))["cases"]
+    for folder, asked in (
+        (OLD, "".join(map(line, cases))),
+        (agent, line(cases[0]) + f"4 {'0' * 9} {' '.join('1' * 27)}\n"),
+    ):
+        words = command(host, agent, request)
+        words = [str(folder / "agent.onnx") if word == str(agent / "agent.onnx") else word for word in words]
+        done = subprocess.run(words, input=asked, capture_output=True, text=True, timeout=300, check=False)
+        found = [[int(word) for word in answer.split()[2:]] for answer in done.stdout.splitlines()]
+        if folder == OLD:
+            assert (done.returncode, done.stderr) == (0, "")
+            assert found == [case["visit_counts"] for case in cases]
+        else:
+            assert (done.returncode, len(found)) == (1, 1)
+            assert done.stderr == f"{REFUSAL}\n"
+
+
 def line(case: dict[str, Any]) -> str:
     """A case as the samples read it."""
     legal = "".join("1" if allowed else "0" for allowed in case["legal"])
@@ -126,7 +152,7 @@ def test_every_agent_that_ships_has_a_graph_and_golden_cases() -> None:
 
 @pytest.mark.parametrize("host", sorted(SAMPLES))
 def test_a_sample_is_short_and_explained(host: str) -> None:
-    """At most 60 lines, each of which fits, and a README that says how to run it."""
+    """At most 64 lines, each of which fits, and a README that says how to run it."""
     lines = (HOSTS / host / SAMPLES[host]).read_text(encoding="utf-8").splitlines()
     assert len(lines) <= LONGEST_SAMPLE
     assert max(map(len, lines)) <= 120

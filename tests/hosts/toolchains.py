@@ -15,6 +15,8 @@ from tests.shipped import MODELS
 
 HOSTS = MODELS / "hosts"
 TESTS = Path(__file__).resolve().parent
+OLD = TESTS / "old"
+"""Has the agent.onnx of a tiny agent, and golden cases, made before agent.onnx took batches: one position a call."""
 SETUP = "run .ci/hosts to install it"
 
 

@@ -41,6 +41,7 @@ def chance_files(model: ChanceTableModel, *, tells_discount: bool = True) -> Mod
 def _afterstate(model: ChanceTableModel) -> bytes:
     graph = Graph()
     state = graph.input("previous_latent", FLOAT, ["batch", 1]).cast(INT64).reshaped([-1])
+    state = graph.op("Min", state, len(model.value) - 1)  # latents of rows that are no positions
     edge = state * model.num_actions + graph.input("action", INT32, ["batch"]).cast(INT64)
     after = graph.constant(model.after.ravel().astype(np.int64)).at(edge)
     logits, value = (graph.constant(table).at(after) for table in (model.outcome_logits, model.after_value))

@@ -52,6 +52,10 @@ int main(int argc, char **argv) {  // path of agent.onnx, then the shape of an o
     OrtValue *found[3] = {}; void *numbers[3];
     check(ort->Run(session, nullptr, inputs, fed, 4, outputs, 3, found));
     for (int i = 0; i < 3; i++) check(ort->GetTensorMutableData(found[i], &numbers[i]));
+    if (*static_cast<int *>(numbers[0]) < 0) {
+      std::fputs("agent.onnx refuses the position: no action is legal, or a number in it is not finite\n", stderr);
+      return 1;
+    }
     std::printf("%d %.5f", *static_cast<int *>(numbers[0]), *static_cast<float *>(numbers[2]));
     for (size_t i = 0; i < legal.size(); i++) std::printf(" %d", static_cast<int *>(numbers[1])[i]);
     std::puts("");

@@ -13,6 +13,8 @@ import numpy as np
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import: else the library reports to a Microsoft host
 import onnxruntime
 
+REFUSED = "agent.onnx refuses the position: no action is legal, or a number in it is not finite"
+
 
 class Agent:
     """Positions in, moves out."""
@@ -23,10 +25,10 @@ class Agent:
         self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         observation, legal, simulations, noise = self.session.get_inputs()
         self.names = [observation.name, legal.name, simulations.name, noise.name]
-        self.shape = observation.shape
+        self.shape = [1, *observation.shape[1:]]  # files made since they take batches have a free first dimension
 
     def act(self, observation: list[float], legal: list[bool], simulations: int) -> tuple[int, float, list[int]]:
-        """The action, the value of the position to the player to move, and the visits of each action."""
+        """The action, the value of the position to the player to move, the visits of each action; or ValueError."""
         inputs = [
             np.array(observation, np.float32).reshape(self.shape),
             np.array([legal], np.bool_),
@@ -35,6 +37,8 @@ class Agent:
         ]
         feeds = dict(zip(self.names, inputs, strict=True))
         action, visits, _, value = self.session.run(["action", "visit_counts", "q_values", "value"], feeds)
+        if action[0] < 0:
+            raise ValueError(REFUSED)
         return int(action[0]), float(value[0]), visits[0].tolist()
 
 
@@ -48,5 +52,8 @@ def positions(lines: Iterator[str]) -> Iterator[tuple[list[float], list[bool], i
 if __name__ == "__main__":
     agent = Agent(sys.argv[1])
     for position in positions(sys.stdin):
-        action, value, visits = agent.act(*position)
+        try:
+            action, value, visits = agent.act(*position)
+        except ValueError as error:
+            sys.exit(str(error))
         print(action, f"{value:.5f}", *visits)

@@ -1,0 +1,68 @@
+/** What the module needs of onnxruntime-node, onnxruntime-web or the like: pass the module itself. */
+export interface Runtime {
+  InferenceSession: { create(content: Uint8Array, options?: object): Promise<unknown> };
+  Tensor: new (type: any, data: any, dims: readonly number[]) => unknown;
+}
+
+export interface Options {
+  /** For each action whether it may be played, as booleans or 0 and 1; all may unless it is given. */
+  legal?: ArrayLike<boolean | number>;
+  /** Search budget: 0 plays the bare policy, more than `maxSimulations` is cut to it; the agent's own unless given. */
+  simulations?: number;
+  /** For each action: a draw of Gumbel noise, or of root noise where the agent searches by pUCT. None: the best move. */
+  noise?: ArrayLike<number>;
+}
+
+export interface BatchOptions {
+  /** For each position, as in `Options`. */
+  legal?: ReadonlyArray<ArrayLike<boolean | number>>;
+  /** One budget for all. */
+  simulations?: number;
+  /** For each position, as in `Options`. */
+  noise?: ReadonlyArray<ArrayLike<number>>;
+}
+
+export interface Decision {
+  /** The number of the action to play. */
+  action: number;
+  /** Of the position, to the player to move. */
+  value: number;
+  /** For each action how often the search tried it. */
+  visits: number[];
+  /** For each action what the search thinks it is worth; NaN where it never looked. */
+  q: number[];
+}
+
+/** What `act` throws where agent.onnx refuses a position: no action is legal, or a number in it is not finite. */
+export class RefusedError extends Error {}
+
+/** An agent: positions in, moves out. Questions wait for one another. */
+export class Agent {
+  /**
+   * @param ort the module onnxruntime-node or onnxruntime-web
+   * @param content the bytes of agent.onnx
+   * @param options of its `InferenceSession.create`
+   */
+  static load(ort: Runtime, content: Uint8Array | ArrayBuffer, options?: object): Promise<Agent>;
+  private constructor();
+  /** What the file says of itself: game, observation_layout, action_names and more. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Of one position; observations are given flat, row by row. */
+  readonly observationShape: readonly number[];
+  readonly numActions: number;
+  /** Its own budget. */
+  readonly simulations: number;
+  /** The largest budget of one call. */
+  readonly maxSimulations: number;
+  /** Whether the file searches many positions at once; older ones are asked one by one. */
+  readonly takesBatch: boolean;
+  /** The decision for one position. Throws RefusedError, and TypeError where sizes do not fit. */
+  act(observation: ArrayLike<number>, options?: Options): Promise<Decision>;
+  /** The decisions for many positions, searched side by side; null where a position is refused. */
+  actBatch(observations: ReadonlyArray<ArrayLike<number>>, options?: BatchOptions): Promise<Array<Decision | null>>;
+  /** Let go of the file's memory. */
+  release(): Promise<void>;
+}
+
+/** What an ONNX file says of itself. */
+export function readMetadata(bytes: Uint8Array): Record<string, string>;
