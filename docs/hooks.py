@@ -1,23 +1,21 @@
-"""What the site has beside the pages that are written: commands, settings and results, from the code and its files.
+"""What the site has beside the pages that are written: commands, settings and metrics, from the code.
 
 Knows MkDocs' hooks; what is listed is known to numzero.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
+from msgspec.structs import fields
 
 from numzero.commands import main
 from numzero.drawing.tables import table, words
-from numzero.studies.results import read_results
-from numzero.studies.table import results_table
+from numzero.metrics import Event
 from numzero.training.config import preset_names
-from numzero.training.explained import explain
+from numzero.training.explained import explain, meanings
 
-STUDIES = Path(__file__).resolve().parents[1] / "models" / "studies"
 WIDTH = 100
 
 
@@ -25,7 +23,7 @@ def on_files(files: Any, config: Any) -> Any:
     """Add the pages that are made."""
     from mkdocs.structure.files import File
 
-    for name, page in (("commands", commands_page), ("settings", settings_page), ("compare", compare_page)):
+    for name, page in (("commands", commands_page), ("settings", settings_page), ("metrics", metrics_page)):
         files.append(File.generated(config, f"{name}.md", content=page()))
     return files
 
@@ -72,17 +70,12 @@ def settings_page() -> str:
     )
 
 
-def compare_page() -> str:
-    """What the defaults learn, and others beside them: the table of README, from the same files."""
-    results = [read_results(path) for path in sorted(STUDIES.glob("*.json"))]
-    return "\n".join(
-        [
-            "# How it compares",
-            "",
-            "Final agents, never the best checkpoint. *Mean return* is that of 100 episodes; all figures but *worst* "
-            "are medians over seeds. Rivals are trained with the settings that rl-baselines3-zoo has for the task. "
-            "Below the table: the machine, and the command that made each line.",
-            "",
-            results_table(results),
-        ]
-    )
+def metrics_page() -> str:
+    """Every event of a run's metrics and every number in it, with what is written under its field."""
+    parts = ["# Metrics", "What a line of `metrics.jsonl` may be: see [a run's folder](run-folder.md)."]
+    for event in get_args(Event):
+        told = meanings(event)
+        rows = [[f"`{each.name}`", words(told.get(each.name, ""))] for each in fields(event)]
+        head = f"## {event.__struct_config__.tag}\n\n{words(told[''])}"
+        parts.append("\n".join([head, "", *table(["number", "what it says"], rows, num_words=2)]))
+    return "\n\n".join(parts) + "\n"

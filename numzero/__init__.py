@@ -16,7 +16,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before anything below bri
 if TYPE_CHECKING:
     from numzero.agent import Agent, AgentGame, AgentInfo, BatchDecision, Decision
     from numzero.errors import UserError
-    from numzero.listeners import KeepBest, Listener, StopAtThreshold, TensorBoardListener
+    from numzero.listeners import KeepBest, Listener, StopAtThreshold, TensorBoardListener, WandbListener
     from numzero.runs import Run, evaluate, export, inspect, play, resume, train
     from numzero.search import Search, SearchConfig, SearchResult
 
@@ -38,6 +38,7 @@ __all__ = [
     "Store",
     "TensorBoardListener",
     "UserError",
+    "WandbListener",
     "__version__",
     "evaluate",
     "export",
@@ -50,7 +51,7 @@ __all__ = [
 _HOMES = {
     "numzero.agent": ("Agent", "AgentGame", "AgentInfo", "BatchDecision", "Decision"),
     "numzero.errors": ("UserError",),
-    "numzero.listeners": ("KeepBest", "Listener", "StopAtThreshold", "TensorBoardListener"),
+    "numzero.listeners": ("KeepBest", "Listener", "StopAtThreshold", "TensorBoardListener", "WandbListener"),
     "numzero.runs": ("Run", "evaluate", "export", "inspect", "play", "resume", "train"),
     "numzero.stores": ("Store",),
     "numzero.search": ("Search", "SearchConfig", "SearchResult"),

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.files import generations, read_folder, refuse_strangers, write_folder
@@ -30,8 +32,9 @@ from numzero.metrics import (
     read_metrics,
 )
 from numzero.paths import explained
+from numzero.training.config import load_config
 
-__all__ = ["KeepBest", "Listener", "StopAtThreshold", "TensorBoardListener"]
+__all__ = ["Curves", "KeepBest", "Listener", "StopAtThreshold", "TensorBoardListener", "WandbListener"]
 
 Score = Callable[[Mapping[str, Any]], float]
 """One number of an evaluation's scores; more is better."""
@@ -179,12 +182,38 @@ def _judged(events: Iterable[Event]) -> list[Evaluated]:
     return [each for each in events if isinstance(each, Evaluated)]
 
 
-class TensorBoardListener(Listener):
-    """Writes curves for TensorBoard, by TensorBoard's own writer, over environment steps.
+class Curves(Listener):
+    """Passes what can be drawn over environment steps to a writer of curves; a base of those that follow.
 
     The tags are those of Stable-Baselines3 where it has the same: rollout/ep_rew_mean, rollout/ep_len_mean,
     eval/mean_reward, eval/mean_ep_length, time/fps, time/total_timesteps, train/learning_rate, train/loss,
     train/n_updates; others of ours stand beside them: train/policy_loss, eval/score.
+    """
+
+    def write(self, steps: int, scalars: Mapping[str, float]) -> None:
+        """Write values at so many environment steps."""
+        raise UserError(f"{type(self).__name__} needs a method write(steps, scalars). Write one.")
+
+    def on_progress(self, event: Progress) -> None:
+        """Returns, losses and speed."""
+        self.write(event.steps, progress_scalars(event))
+
+    def on_diagnosis(self, event: Diagnosed) -> None:
+        """The policy's entropy, and how often it is the search's."""
+        scalars = {"policy_entropy": event.policy_entropy, "search_agreement": event.search_agreement}
+        self.write(event.steps, {f"train/{name}": value for name, value in scalars.items()})
+
+    def on_random_play(self, event: RandomPlayed) -> None:
+        """What agents are to be better than."""
+        self.write(event.steps, {"eval/random_mean_reward": evaluation_score(event.scores)})
+
+    def on_evaluation(self, event: Evaluated) -> None:
+        """All numbers of the scores."""
+        self.write(event.steps, evaluation_scalars(event))
+
+
+class TensorBoardListener(Curves):
+    """Writes curves for TensorBoard, by TensorBoard's own writer.
 
     Args:
         folder: where; None: tensorboard/ in the run's folder.
@@ -195,7 +224,7 @@ class TensorBoardListener(Listener):
 
     def __init__(self, folder: str | Path | None = None) -> None:
         self._folder = None if folder is None else Path(folder)
-        self._make = _writer_class()
+        self._make = _library("tensorboard.summary", "curves for TensorBoard need it", "tensorboard").Writer
         self._writer: Any = None
         self._is_over = False
 
@@ -212,29 +241,13 @@ class TensorBoardListener(Listener):
             folder.mkdir(parents=True, exist_ok=True)
         self._writer = self._make(str(folder))
 
-    def on_progress(self, event: Progress) -> None:
-        """Returns, losses and speed."""
-        self._write(event.steps, progress_scalars(event))
-
-    def on_diagnosis(self, event: Diagnosed) -> None:
-        """The policy's entropy, and how often it is the search's."""
-        scalars = {"policy_entropy": event.policy_entropy, "search_agreement": event.search_agreement}
-        self._write(event.steps, {f"train/{name}": value for name, value in scalars.items()})
-
-    def on_random_play(self, event: RandomPlayed) -> None:
-        """What agents are to be better than."""
-        self._write(event.steps, {"eval/random_mean_reward": evaluation_score(event.scores)})
-
-    def on_evaluation(self, event: Evaluated) -> None:
-        """All numbers of the scores."""
-        self._write(event.steps, evaluation_scalars(event))
-
     def on_training_end(self, event: Finished) -> None:
         """Nothing stays open: what follows has a file of its own."""
         self._close()
         self._is_over = True
 
-    def _write(self, steps: int, scalars: Mapping[str, float]) -> None:
+    def write(self, steps: int, scalars: Mapping[str, float]) -> None:
+        """Write values at so many environment steps."""
         if self._writer is None:
             self._writer = self._make(str(self._folder or self.run / "tensorboard"))
         for tag, value in scalars.items():
@@ -249,12 +262,62 @@ class TensorBoardListener(Listener):
             self._writer = None
 
 
-def _writer_class() -> Any:
-    """TensorBoard's writer, which needs neither TensorFlow nor torch."""
+class WandbListener(Curves):
+    """Sends curves, settings and the name of a run to Weights & Biases, by its own library.
+
+    What goes there is decided by that library: WANDB_MODE=offline, or mode="offline" here, keeps all of it on this
+    machine, in wandb/ of the run's folder. A session that goes on with a run is a run of its own there, in one group.
+
+    Args:
+        project: there.
+        options: others of `wandb.init`, in place of those that are given to it.
+
+    Raises:
+        UserError: wandb is not installed.
+    """
+
+    def __init__(self, project: str = "numzero", **options: Any) -> None:
+        self._wandb = _library("wandb", "curves for Weights & Biases need its library", "wandb")
+        self._options = {"project": project} | options
+        self._session: Any = None
+        self._is_over = self._is_offline = False
+
+    def on_training_start(self, event: Started) -> None:
+        """A run there."""
+        self._close()
+        self._is_offline = event.offline
+        told = {"name": self.run.name, "group": self.run.name, "dir": str(self.run)}
+        config = msgspec.to_builtins(load_config(self.run / "config.toml")) | {"seed": event.seed}
+        self._session = self._wandb.init(**(told | {"config": config} | self._options))
+
+    def on_evaluation(self, event: Evaluated) -> None:
+        """All numbers of the scores; the last evaluation ends the session."""
+        super().on_evaluation(event)
+        if self._is_over:
+            self._close()
+
+    def on_training_end(self, event: Finished) -> None:
+        """End the session, but where a last evaluation follows."""
+        self._is_over = True
+        if event.reason != "finished" or self._is_offline:
+            self._close()
+
+    def write(self, steps: int, scalars: Mapping[str, float]) -> None:
+        """Send values at so many environment steps."""
+        self._session.log(dict(scalars), step=steps)
+
+    def _close(self) -> None:
+        self._is_over = False
+        if self._session is not None:
+            self._session.finish()
+            self._session = None
+
+
+def _library(module: str, need: str, extra: str) -> Any:
     try:
-        return importlib.import_module("tensorboard.summary").Writer
+        return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise UserError("curves for TensorBoard need it: pip install 'numzero[tensorboard]'.") from error
+        raise UserError(f"{need}: pip install 'numzero[{extra}]'.") from error
 
 
 def progress_scalars(event: Progress) -> dict[str, float]:

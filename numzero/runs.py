@@ -172,6 +172,7 @@ def train(
     seed: int = 0,
     workers: int | None = None,
     reanalyze_workers: int | None = None,
+    source: str | Path | Run | None = None,
     init: str | Path | Run | None = None,
     on_event: OnEvent | Iterable[OnEvent] = (),
     check: bool = True,
@@ -187,6 +188,8 @@ def train(
         seed: decides all that is drawn.
         workers: self-play processes; 0: everything in this one, bit for bit reproducible; None: as the preset says.
         reanalyze_workers: processes that search stored games again; None: as the preset says.
+        source: a run, a folder of self-play, a store's file or minari:NAME: learn from its games alone, offline, as
+            `train --from ... --offline` does; no environment is made, so that there are no scores.
         init: an agent's folder, or a run: its weights are begun from; None: from random ones.
         on_event: one or more that hear of every event.
         check: play the environment for a moment first, and say what is wrong with it.
@@ -210,6 +213,7 @@ def train(
         steps=steps,
         workers=0 if in_notebook else workers,
         reanalyze_workers=0 if in_notebook else reanalyze_workers,
+        source=None if source is None else _of(source)[0],
         init=None if init is None else _of(init)[0],
         overrides=_overrides(settings),
         check=check and not in_notebook,  # a process of its own makes what is checked

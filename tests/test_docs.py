@@ -8,17 +8,20 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import click
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import fields
 
 from numzero.commands import main
+from numzero.metrics import Event
 from numzero.training.explained import explain
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-MADE = {"commands.md", "compare.md", "settings.md"}
+MADE = {"commands.md", "metrics.md", "settings.md"}
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +59,14 @@ def test_the_reference_of_settings_has_every_setting(hooks: ModuleType) -> None:
     assert any(line.startswith("| `search.num_simulations` |") for line in rows)
 
 
-def test_the_comparison_has_what_readme_shows(hooks: ModuleType) -> None:
-    """The same table of the same files."""
-    readme = (ROOT / "README.md").read_text("utf-8")
-    table = re.findall(r"^\| [A-Za-z].*\|$", hooks.compare_page(), re.MULTILINE)
-    assert len(table) > 5
-    assert all(line in readme for line in table)
+def test_the_reference_of_metrics_has_every_number(hooks: ModuleType) -> None:
+    """A heading for each event, a row for each of its fields, and hardly one without words."""
+    page = hooks.metrics_page()
+    for event in get_args(Event):
+        assert re.search(rf"^## {event.__struct_config__.tag}$", page, re.MULTILINE)
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert len(rows) == sum(len(fields(event)) for event in get_args(Event))
+    assert "| `samples_per_step` | Learner samples per environment step so far" in page
 
 
 def test_the_picture_of_a_search_is_what_the_page_says_makes_it(tmp_path: Path) -> None:

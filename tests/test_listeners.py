@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -186,3 +187,56 @@ def test_a_folder_that_cannot_be_written_ends_a_run_before_it_begins(tmp_path: P
             **TINY,
         )
     nz.train(Corridor, tmp_path / "run", workers=0, check=False, **TINY | {"schedule.num_updates": 1})
+
+
+class FakeWandb(ModuleType):
+    """What `WandbListener` asks of the library: sessions, with what was logged in each."""
+
+    def __init__(self) -> None:
+        super().__init__("wandb")
+        self.sessions: list[dict[str, Any]] = []
+
+    def init(self, **options: Any) -> Any:
+        session: dict[str, Any] = {"options": options, "logged": [], "finished": 0}
+        self.sessions.append(session)
+        return SimpleNamespace(
+            log=lambda scalars, step: session["logged"].append((step, scalars)),
+            finish=lambda: session.__setitem__("finished", session["finished"] + 1),
+        )
+
+
+def test_wandb_is_told_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings, curves at their steps, the last evaluation too; each session is ended, of a stopped run too."""
+    fake = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+
+    class Stop(nz.Listener):
+        def on_evaluation(self, event: Evaluated) -> bool:
+            return event.updates == 4
+
+    listeners = [nz.WandbListener("mine", mode="offline"), Stop()]
+    run = nz.train(Corridor, tmp_path / "run", workers=0, check=False, on_event=listeners, seed=3, **TINY)
+    run.resume(on_event=listeners[0])
+    assert [session["finished"] for session in fake.sessions] == [1, 1]
+    options = fake.sessions[0]["options"]
+    assert {key: options[key] for key in ("project", "mode", "name", "group")} == {
+        "project": "mine", "mode": "offline", "name": "run", "group": "run",
+    }  # fmt: skip
+    assert (options["dir"], options["config"]["seed"]) == (str(run.folder.absolute()), 3)
+    assert options["config"]["search"]["num_simulations"] == 2
+    steps = [step for session in fake.sessions for step, _ in session["logged"]]
+    assert steps == sorted(steps)
+    logged = {
+        tag: value for session in fake.sessions for _, scalars in session["logged"] for tag, value in scalars.items()
+    }
+    assert logged["eval/mean_reward"] == run.scores["mean_return"]
+    assert logged["train/n_updates"] == 12
+
+
+def test_without_wandb_one_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is made."""
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    done = CliRunner().invoke(main, ["train", "tictactoe", "--run", str(tmp_path / "run"), "--wandb"])
+    assert done.exit_code == 2
+    assert "need its library: pip install 'numzero[wandb]'" in done.output
+    assert not (tmp_path / "run").exists()

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import venv
 from pathlib import Path
@@ -166,28 +167,36 @@ print(decision.action in range(9), batch.visit_counts.sum(axis=1).tolist() == [1
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_everything_and_needs_no_torch(tmp_path: Path) -> None:
-    """An installed copy has every module, preset and marker of the checkout, and plays without any extra."""
+def test_what_is_released_holds_everything_and_needs_no_torch(tmp_path: Path) -> None:
+    """A wheel made of the sdist has every module, preset and marker of the checkout, and plays without any extra."""
     source = tmp_path / "source"  # a copy: building leaves folders behind that would feed the next build
     source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("CHANGELOG.md", "LICENSE", "README.md", "cli.py", "mkdocs.yml", "pyproject.toml"):
         shutil.copy(ROOT / name, source)
-    for name in ("models", "numzero"):
+    for name in ("docs", "models", "numzero", "tests"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
-    run_python("-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(source), python=python)
+    run_python("-m", "pip", "install", "--quiet", "hatchling>=1.27", python=python)
+    run_python("-m", "hatchling", "build", "--target", "sdist", python=python, cwd=source)
+    (sdist,) = (source / "dist").glob("numzero-*.tar.gz")
+    with tarfile.open(sdist) as packed:
+        held = {Path(*Path(name).parts[1:]) for name in packed.getnames()}
+    wanted = {path.relative_to(source) for path in source.rglob("*") if path.is_file()} - {sdist.relative_to(source)}
+    assert sorted(map(str, wanted - held)) == []
+    run_python("-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(sdist), python=python)
     (wheel,) = tmp_path.glob("numzero-*.whl")
+    assert wheel.stat().st_size < 5 * 2**20
     run_python("-m", "pip", "install", "--quiet", str(wheel), python=python)
 
     code = "import pathlib, numzero, numzero.agent, numzero.commands; print(pathlib.Path(numzero.__file__).parent)"
     installed = Path(run_python("-c", code, python=python, cwd=tmp_path).strip())
     assert tmp_path in installed.parents
-    wanted = sorted(path.relative_to(source) for path in (source / "numzero").rglob("*") if path.is_file())
+    files = sorted(str(path.relative_to(source)) for path in (source / "numzero").rglob("*") if path.is_file())
     agents = [*map("models/{}".format, SHIPPED), "models/hosts/web"]
-    wanted += [f"numzero/{path.relative_to(source)}" for each in agents for path in (source / each).iterdir()]
+    files += [f"numzero/{path.relative_to(source)}" for each in agents for path in (source / each).iterdir()]
     assert not (installed.parent / "models").exists()
-    assert [str(path) for path in wanted if not (installed.parent / path).is_file()] == []
+    assert [path for path in files if not (installed.parent / path).is_file()] == []
     listed = run_python("-m", "pip", "list", python=python)
     assert "torch" not in listed
     assert "gymnasium" not in listed
@@ -197,6 +206,7 @@ def test_the_wheel_holds_everything_and_needs_no_torch(tmp_path: Path) -> None:
     def program(*words: str) -> str:
         return run_python(str(python.parent / "numzero"), *words, python=python, cwd=tmp_path)
 
+    assert program("--version").strip() == f"numzero, version {numzero.__version__}"
     assert program("describe", "tictactoe").startswith("tictactoe: an agent of version")
     assert json.loads(program("evaluate", "models/tictactoe", "--games", "4", "--json"))["losses"] == 0
     assert "A draw." in program("play", "tictactoe", "--watch")

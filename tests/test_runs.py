@@ -90,7 +90,9 @@ def test_every_public_name_has_an_example_that_is_run() -> None:
     pages = [page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md")]
     blocks = "\n".join(block for page in pages for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL))
     shown = set(re.findall(r"\bnz\.(\w+)", blocks))
-    assert set(nz.__all__) - shown - {"TensorBoardListener"} == set()  # its library need not be there
+    assert (
+        set(nz.__all__) - shown - {"TensorBoardListener", "WandbListener"} == set()
+    )  # their libraries need not be there
 
 
 def test_metrics_of_another_kind_are_refused(run: nz.Run) -> None:
@@ -110,6 +112,17 @@ def test_a_run_takes_as_many_steps_as_it_is_told(tmp_path: Path, monkeypatch: py
         nz.train(Corridor, steps=60, workers=0, check=False, **settings)
     with pytest.raises(UserError, match=r"learning offline plays no steps; set schedule\.num_updates"):
         nz.api.train(Corridor.__module__ + ":Corridor", tmp_path / "x", source=run.folder, steps=60)  # type: ignore[attr-defined]
+
+
+def test_a_run_learns_from_stored_games_alone(run: nz.Run, tmp_path: Path) -> None:
+    """Of a run or of its store, with no environment and so no scores; the agent is one as any other."""
+    settings = TINY | {"schedule.num_updates": 4}
+    for source in (run, run.folder / "replay.sqlite"):
+        offline = nz.train(Corridor, tmp_path / type(source).__name__, source=source, **settings)
+        assert offline.scores == {}
+        assert offline.metrics()["steps"][-1] == 0
+        assert offline.agent.info.model_version == 4
+        assert offline.evaluate(games=2)["games"] == 2
 
 
 def test_a_listener_ends_a_run_which_can_be_taken_up(tmp_path: Path) -> None:

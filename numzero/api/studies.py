@@ -14,7 +14,8 @@ from numzero.studies.over_tasks import TasksStudy
 from numzero.studies.report import Report, read_report
 from numzero.studies.study import Study, parse_variant
 from numzero.studies.tasks import named_tasks
-from numzero.studies.tuning import TrialResult, Tuning
+from numzero.studies.tuning import Tuning
+from numzero.studies.tuning_outcome import TrialResult
 from numzero.training.named import settings_of
 from numzero.training.pace import updates_of
 from numzero.training.ranges import parse_ranges
@@ -115,6 +116,7 @@ def tune(
     overrides: Sequence[str] = (),
     steps: int | None = None,
     seed: int = 0,
+    jobs: int = 1,
 ) -> list[TrialResult]:
     """Search for settings with Optuna; what came of each trial.
 
@@ -126,8 +128,10 @@ def tune(
         overrides: settings of all trials, as "path=value".
         steps: of the environment, of a trial; None: as the preset says.
         seed: of the first trial's run; each has the next.
+        jobs: trials at a time, a core each.
     """
-    return prepare_tune(preset, folder, ranges=ranges, overrides=overrides, steps=steps, seed=seed).run(trials)
+    search = prepare_tune(preset, folder, ranges=ranges, overrides=overrides, steps=steps, seed=seed)
+    return search.run(trials, jobs=jobs)
 
 
 def prepare_tune(

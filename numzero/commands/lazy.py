@@ -1,6 +1,6 @@
 """Commands that are imported when they are used: click's documented LazyGroup.
 
-Knows names, places and first sentences of commands, so that a list of them needs none; knows no command.
+Knows names and places of commands, and a line on each, so that a list of them needs none; knows no command.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class LazyCommand(NamedTuple):
 
     place: str
     """"module:name"."""
-    help: str
-    """The first sentence of its help, which a test compares."""
+    line: str
+    """Of the list of commands: what it does, short enough to be shown whole."""
 
 
 class LazyGroup(click.Group):
@@ -58,7 +58,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, self._listed(name).get_short_help_str(limit)) for name in names])
 
     def _listed(self, name: str) -> click.Command:
-        return click.Command(name, help=self._lazy[name].help) if name in self._lazy else self.commands[name]
+        return click.Command(name, help=self._lazy[name].line) if name in self._lazy else self.commands[name]
 
 
 def _adapt_help(command: click.Command) -> None:

@@ -99,75 +99,31 @@ def _was_named(filename: Any, words: Sequence[str]) -> bool:
     return any(path.is_relative_to(each) or each.is_relative_to(path) for each in named)
 
 
-def _command(place: str, help: str) -> LazyCommand:
-    return LazyCommand(f"numzero.commands.{place}", help)
+def _command(place: str, line: str) -> LazyCommand:
+    return LazyCommand(f"numzero.commands.{place}", line)
 
 
 _COMMANDS = {
     "bench": _command("bench:bench", "Measure speed on this machine, as ratios within one run."),
-    "check-env": _command(
-        "check_env:check_env",
-        "Play an ENVIRONMENT at random and say all that is wrong with it, what numzero makes of it, and what it costs.",
-    ),
-    "describe": _command(
-        "describe:describe",
-        "Say what the AGENT in a folder (or a run's newest agent) plays, sees and does, and verify its files.",
-    ),
-    "evaluate": _command(
-        "evaluate:evaluate", "Measure the AGENT in a folder (or a run's newest agent), without noise."
-    ),
-    "export": _command(
-        "export:export",
-        "Write the newest agent of a run (or copy an agent) to a folder of its own, with a card of what it can do.",
-    ),
-    "gtp": _command(
-        "gtp:gtp",
-        "Let the AGENT in a folder (or a run's newest agent) speak GTP 2 on stdin and stdout, "
-        "as programs that play Go do.",
-    ),
-    "inspect": _command(
-        "inspect:inspect",
-        "Show what the search of the AGENT in a folder (or of a run's newest agent) sees in one position.",
-    ),
-    "ladder": _command(
-        "ladder:ladder",
-        "Rate CONTESTANTS: everyone plays everyone, and Elo follows by maximum likelihood, with error bars.",
-    ),
-    "play": _command(
-        "play:play", "Play against the AGENT in a folder, here in the terminal or, with --web, in the browser."
-    ),
-    "presets": _command("presets:presets", "List the presets, or show every setting of the one NAMEd."),
-    "reanalyze": _command(
-        "reanalyze:reanalyze",
-        "Give all games of a RUN fresh policy targets and root values, searched by its newest (or another) agent.",
-    ),
-    "record": _command("record:record", "Film the AGENT in a folder (or a run's newest agent) at play."),
-    "report": _command(
-        "report:report",
-        "Say how the RUN in a folder learned, or why it did not, or how several compare: here, and as one HTML page.",
-    ),
-    "results": _command(
-        "results:results",
-        "Show the results.json FILES of studies as one Markdown table, with the machine and the command of each.",
-    ),
-    "resume": _command(
-        "train:resume", "Go on with a RUN that was stopped, by ^C, a crash or a power cut, from its newest checkpoint."
-    ),
-    "selfplay": _command(
-        "selfplay:selfplay", "Play games with an agent in many processes, until ^C, and store every finished one."
-    ),
-    "store": _command("store:store", "Look at the games that runs and self-play have stored, and put stores together."),
-    "study": _command(
-        "study:study",
-        "Train a PRESET (or a TOML file, or a GAME) from many seeds, judge the final agents, and write what came out.",
-    ),
-    "train": _command(
-        "train:train", "Train an agent by a PRESET (see `presets`), a TOML file with the same fields, or for any GAME."
-    ),
-    "tune": _command(
-        "tune:tune",
-        "Search for settings of a PRESET (or a TOML file, or a GAME): trials with other values, chosen by Optuna.",
-    ),
+    "check-env": _command("check_env:check_env", "Say what is wrong with an environment, and what it costs."),
+    "describe": _command("describe:describe", "Say what an agent plays, sees and does; verify its files."),
+    "evaluate": _command("evaluate:evaluate", "Measure an agent, alone or against opponents."),
+    "export": _command("export:export", "Write an agent to a folder of its own, for any language."),
+    "gtp": _command("gtp:gtp", "Let an agent speak GTP 2, as programs that play Go do."),
+    "inspect": _command("inspect:inspect", "Show what an agent's search sees in one position."),
+    "ladder": _command("ladder:ladder", "Everyone plays everyone: Elo with error bars."),
+    "play": _command("play:play", "Play against an agent, or watch it, here or in the browser."),
+    "presets": _command("presets:presets", "List presets; show and explain every setting."),
+    "reanalyze": _command("reanalyze:reanalyze", "Search a run's stored games again, for fresh targets."),
+    "record": _command("record:record", "Film an agent at play."),
+    "report": _command("report:report", "Say how runs learned, or why they did not; watch them."),
+    "results": _command("results:results", "Show studies as one Markdown table."),
+    "resume": _command("train:resume", "Go on with a run that was stopped, or make it longer."),
+    "selfplay": _command("selfplay:selfplay", "Play games in many processes, and keep them."),
+    "store": _command("store:store", "Look at stored games, verify them, put them together."),
+    "study": _command("study:study", "Train from many seeds, with variants side by side."),
+    "train": _command("train:train", "Train an agent by a preset, a TOML file, or for any game."),
+    "tune": _command("tune:tune", "Search for settings, by trials that Optuna chooses."),
 }
 
 

@@ -38,7 +38,7 @@ def results(files: tuple[Path, ...], into: Path | None, as_json: bool) -> None:
     \b
     Example:
       python cli.py results studies/cartpole/results.json
-      python cli.py results models/studies/*.json --into README.md
+      python cli.py results models/studies/*.json --into docs/compare.md
     """
     whole = [read_results(path) for path in files]
     over_tasks = [each for each in whole if isinstance(each, TasksResults)]

@@ -24,7 +24,7 @@ from numzero.drawing.words import duration, number, score_line
 from numzero.errors import UserError
 from numzero.games import Trust
 from numzero.judging.verdict import run_verdict
-from numzero.listeners import TensorBoardListener
+from numzero.listeners import Curves, TensorBoardListener, WandbListener
 from numzero.metrics import Evaluated, Event, Finished, Noted, Progress, RandomPlayed, Started
 from numzero.runtime.family import no_orphans
 from numzero.training.config import MOST_WORKERS
@@ -45,6 +45,13 @@ _takes_tensorboard = click.option(
     is_flag=False,
     flag_value=str(_IN_THE_RUN),
     help="Write curves for TensorBoard too, into this folder, or into tensorboard/ of the run.",
+)
+_takes_wandb = click.option(
+    "--wandb",
+    metavar="[PROJECT]",
+    is_flag=False,
+    flag_value="numzero",
+    help="Send curves and settings to Weights & Biases, by its library; WANDB_MODE=offline keeps them here.",
 )
 
 
@@ -95,6 +102,7 @@ class WorkersType(click.IntRange):
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a setting; may be repeated.")
 @click.option("--no-check", is_flag=True, help="Do not play the environment for a moment first; see check-env.")
 @_takes_tensorboard
+@_takes_wandb
 @click.option("--json", "as_json", is_flag=True, help="Print the final scores as one JSON object.")
 @no_orphans(ends_rest=True)
 def train(
@@ -112,6 +120,7 @@ def train(
     overrides: tuple[str, ...],
     no_check: bool,
     tensorboard: Path | None,
+    wandb: str | None,
     as_json: bool,
 ) -> None:
     """Train an agent by a PRESET (see `presets`), a TOML file with the same fields, or for any GAME.
@@ -126,6 +135,7 @@ def train(
       python cli.py train tictactoe --seed 0 --run runs/ttt
       python cli.py train CartPole-v1 --steps 5000
       python cli.py train cartpole --run runs/cp --tensorboard
+      python cli.py train cartpole --run runs/cp --wandb my-project
       python cli.py train cartpole --workers 1 --reanalyze-workers 1
       python cli.py train cartpole --workers 64 --runtime ray --address auto
       python cli.py train cartpole --from runs/cp --offline
@@ -151,7 +161,7 @@ def train(
                 on_event=on_event,
             ),
             as_json,
-            tensorboard,
+            _curves(tensorboard, wandb),
         )
 
 
@@ -176,6 +186,7 @@ def train(
     help="Another value of a setting from now on, if it is one that may change; may be repeated.",
 )
 @_takes_tensorboard
+@_takes_wandb
 @click.option("--json", "as_json", is_flag=True, help="Print the final scores as one JSON object.")
 @no_orphans(ends_rest=True)
 def resume(
@@ -187,6 +198,7 @@ def resume(
     steps: int | None,
     overrides: tuple[str, ...],
     tensorboard: Path | None,
+    wandb: str | None,
     as_json: bool,
 ) -> None:
     """Go on with a RUN that was stopped, by ^C, a crash or a power cut, from its newest checkpoint.
@@ -218,15 +230,24 @@ def resume(
             on_event=on_event,
         ),
         as_json,
-        tensorboard,
+        _curves(tensorboard, wandb),
     )
 
 
+def _curves(tensorboard: Path | None, wandb: str | None) -> list[Curves]:
+    """What draws curves elsewhere."""
+    asked: list[Curves] = []
+    if tensorboard is not None:
+        asked.append(TensorBoardListener(None if tensorboard == _IN_THE_RUN else tensorboard))
+    if wandb is not None:
+        asked.append(WandbListener(wandb))
+    return asked
+
+
 def _work(
-    folder: Path, make: Callable[[Callable[[Event], object]], TrainingRun], as_json: bool, tensorboard: Path | None
+    folder: Path, make: Callable[[Callable[[Event], object]], TrainingRun], as_json: bool, curves: Sequence[Curves]
 ) -> None:
     """Make a run, show how it goes, and say how it ended."""
-    curves = [] if tensorboard is None else [TensorBoardListener(None if tensorboard == _IN_THE_RUN else tensorboard)]
     with StatusDisplay(f"numzero: {folder}", quiet=as_json) as display:
         listeners: list[Callable[[Event], object]] = [_Shown(display).hear, *curves]
         run = make(lambda event: [listen(event) for listen in listeners])

@@ -15,7 +15,7 @@ from numzero.commands.display import echo
 from numzero.commands.environment import env_arg_option
 from numzero.drawing.words import number
 from numzero.runtime.family import no_orphans
-from numzero.studies.tuning import PAGE, TrialResult, shown
+from numzero.studies.tuning_outcome import PAGE, TrialResult, shown
 
 __all__ = ["tune"]
 
@@ -37,6 +37,9 @@ __all__ = ["tune"]
 @click.option("--steps", type=click.IntRange(min=1), help="Environment steps of a trial; default: as the preset says.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the first trial.")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a setting of all trials.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Trials at a time, a core each."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print all trials as one JSON object.")
 @no_orphans(ends_rest=True)
 def tune(
@@ -48,16 +51,19 @@ def tune(
     steps: int | None,
     seed: int,
     overrides: tuple[str, ...],
+    jobs: int,
     as_json: bool,
 ) -> None:
     """Search for settings of a PRESET (or a TOML file, or a GAME): trials with other values, chosen by Optuna.
 
     A trial whose evaluations stay below the median of those before it is ended early. Into the folder come tuning.md, a
-    table and a picture of all trials, and best.toml, the settings of the best, for `train`. Needs the extra `tune`.
+    table and a picture of all trials, and best.toml, the settings of the best, for `train`. A search that was stopped
+    goes on by the same command, and each trial that was under way from its checkpoint. Needs the extra `tune`.
 
     \b
     Example:
       python cli.py tune CartPole-v1 --trials 30 --steps 5000 --out tunings/cartpole
+      python cli.py tune cartpole --trials 40 --jobs 4 --out tunings/more
       python cli.py tune cartpole --trials 10 --out tunings/two --range learner.learning_rate=1e-4:1e-2:log
       python cli.py train tunings/cartpole/best.toml
     """
@@ -70,7 +76,7 @@ def tune(
             echo(f"trial {result.number} {result.state}:{score} {result.reason} ({values})", err=True)
 
     try:
-        results = search.run(trials, show)
+        results = search.run(trials, show, jobs=jobs)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("Stopped. To go on: the same command again.") from None
     if as_json:

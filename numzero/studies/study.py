@@ -7,16 +7,14 @@ finished seed is one file, so a study that was stopped goes on where it was.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -25,13 +23,10 @@ from numzero.errors import UserError
 from numzero.files import UNREADABLE, read_file, write_file
 from numzero.folders import SEED, STUDY, FolderLock, kind_of
 from numzero.games import is_solved, reward_threshold, trusted_name
-from numzero.interrupts import EXIT_CODE, Interrupts, hear_again
 from numzero.judging.evaluate import episodes, exhaustive, match
 from numzero.judging.measures import evaluation_score
 from numzero.judging.opponents import AgentPlayer, Player, RandomPlayer
 from numzero.paths import is_plain
-from numzero.runtime import family
-from numzero.runtime.begin import begin, new_process
 from numzero.studies.results import (
     MEAN_RETURN,
     PRESET,
@@ -42,6 +37,7 @@ from numzero.studies.results import (
     summarize,
     with_seconds,
 )
+from numzero.studies.trainers import Trainer, side_by_side
 from numzero.training.config import RunConfig, load_config, read_config, save_config
 from numzero.training.named import settings_for
 
@@ -52,9 +48,6 @@ FINAL_GAMES = 400
 FINAL_SEED = 2_000_003
 """Of the episodes and games that final agents are judged by; others than those of evaluations while training."""
 EXHAUSTIVE_SIMULATIONS = (0, 8)
-POLL_SECONDS = 0.2
-STOP_SECONDS = 10.0
-"""A trainer that has not ended this long after it was told to is killed; its seed is trained anew in any case."""
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,7 +204,7 @@ class Study:
     def _check_seed(self, folder: Path) -> None:
         """A seed's own files are what its study makes, no links, and its folder is no run of somebody's."""
         kind_of(folder, SEED)
-        for path in (_result_path(folder), folder.with_name(f"{folder.name}.log")):
+        for path in (_result_path(folder), _log_path(folder)):
             if os.path.lexists(path) and not is_plain(path):
                 raise UserError(f"{path} is not the file that a study makes there. Move it away.")
 
@@ -269,94 +262,41 @@ def train_all(waiting: Sequence[SeedJob], jobs: int, on_result: Callable[[SeedJo
 
 
 def _train_in_processes(waiting: list[SeedJob], jobs: int, on_result: Callable[[SeedJob, SeedResult], None]) -> None:
-    running, failed = dict[int, _Trainer](), list[str]()
-    cores, interrupts = _cores(), Interrupts()
-    with family.no_orphans(), interrupts.heard():
-        try:
-            while (waiting or running) and not interrupts.requested:
-                for place in range(min(jobs, len(running) + len(waiting))):
-                    if place not in running and waiting:
-                        running[place] = _Trainer(waiting.pop(0), cores[place % len(cores)] if cores else None)
-                time.sleep(POLL_SECONDS)
-                for place, trainer in [*running.items()]:
-                    if not trainer.ended():
-                        continue
-                    del running[place]
-                    if trainer.process.exitcode == 0:
-                        on_result(trainer.job, _read_result(trainer.job.folder))
-                    else:
-                        failed.append(_failure(trainer.job))
-        finally:
-            _stop([*running.values()])
-    if interrupts.requested:
-        raise KeyboardInterrupt
+    failed = list[str]()
+
+    def begin_next(core: int | None) -> _SeedTrainer | None:
+        return _SeedTrainer(waiting.pop(0), core) if waiting else None
+
+    def on_end(trainer: _SeedTrainer) -> None:
+        if trainer.exit_code == 0:
+            on_result(trainer.job, _read_result(trainer.job.folder))
+        else:
+            failed.append(_failure(trainer.job))
+
+    side_by_side(jobs, begin_next, on_end)
     if failed:
         raise UserError(f"training failed for {'; '.join(failed)}. The same command tries these again.")
 
 
 def _failure(job: SeedJob) -> str:
-    return f"{job.variant} seed {job.seed} (see {job.folder}.log)"
+    return f"{job.variant} seed {job.seed} (see {_log_path(job.folder)})"
 
 
-def _cores() -> list[int]:
-    """Those that this process may run on; none where a process cannot be kept on one."""
-    if sys.platform != "linux":
-        return []
-    return sorted(os.sched_getaffinity(0))
+def _log_path(run_folder: Path) -> Path:
+    return run_folder.with_name(f"{run_folder.name}.log")
 
 
-class _Trainer:
-    """A process that trains one seed, kept on a core if it has no workers, and ends with this one."""
+class _SeedTrainer(Trainer):
+    """A process that trains one seed, kept on a core if it has no workers."""
 
     def __init__(self, job: SeedJob, core: int | None) -> None:
         self.job = job
-        self._family = family.child_name()
-        context = multiprocessing.get_context("spawn")  # after a fork torch hangs
-        core = None if job.config.processes.several else core
-        work = save_config(job.config), job.folder, job.variant, job.seed, core
-        self.process = new_process(context, _job, (self._family, os.getpid(), *work))
-        begin(self.process)
-
-    def ended(self) -> bool:
-        """Whether it has, and then nothing of it is left."""
-        if self.process.exitcode is None:
-            return False
-        family.end(self._family)
-        return True
+        work = save_config(job.config), job.folder, job.variant, job.seed
+        super().__init__(_train_saved, work, _log_path(job.folder), None if job.config.processes.several else core)
 
 
-def _stop(trainers: Sequence[_Trainer]) -> None:
-    """End them, gently at first."""
-    for trainer in trainers:
-        trainer.process.terminate()
-    deadline = time.monotonic() + STOP_SECONDS
-    try:
-        for trainer in trainers:
-            trainer.process.join(max(0.0, deadline - time.monotonic()))
-    finally:
-        for trainer in trainers:
-            trainer.process.kill()
-            trainer.process.join()
-            trainer.ended()
-
-
-def _job(name: str, parent: int, *work: Any) -> None:
-    """A trainer's main function: does its work as a member of a family, until it is told to stop."""
-    family.join(name, parent)
-    try:
-        hear_again()
-        _train_on_core(*work)
-    except KeyboardInterrupt:
-        sys.exit(EXIT_CODE)
-
-
-def _train_on_core(config: bytes, folder: Path, variant: str, seed: int, core: int | None) -> None:
-    """One seed in this process, which says in a log what goes wrong."""
-    if sys.platform == "linux" and core is not None:
-        os.sched_setaffinity(0, {core})
-    with folder.with_name(f"{folder.name}.log").open("w", encoding="utf-8") as log:
-        sys.stderr = log
-        train_seed(read_config(config), folder, variant, seed)
+def _train_saved(config: bytes, folder: Path, variant: str, seed: int) -> None:
+    train_seed(read_config(config), folder, variant, seed)
 
 
 def rehearse(config: RunConfig) -> None:

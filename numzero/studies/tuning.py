@@ -1,8 +1,8 @@
 """A search for settings with Optuna: trials of a preset, each with other values, and what came of each.
 
-Knows trials, their runs and the files of the search; Optuna, an extra, says which values are tried next (TPE, Bergstra
-et al. 2011) and which trials end early, by their evaluations on the way (the median rule, Golovin et al. 2017). Every
-trial is written down as it goes, so a search that was stopped goes on, or gets more trials.
+Knows the order of trials and the files of the search; how one is trained: `trials`. Optuna, an extra, says which values
+are tried next (TPE, Bergstra et al. 2011) and which trials end early, by their evaluations on the way (the median rule,
+Golovin et al. 2017). Every trial is written down as it goes, so a search that was stopped goes on, or gets more trials.
 """
 
 from __future__ import annotations
@@ -11,48 +11,34 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from numzero.drawing.charts import Chart, Line, png
+from numzero.drawing.charts import png
 from numzero.drawing.pillow import has_pillow
-from numzero.drawing.tables import code, number, table, words
-from numzero.errors import DiskFullError, UserError
+from numzero.errors import UserError
 from numzero.files import write_file
 from numzero.folders import TUNING, FolderLock, kind_of
 from numzero.games import game_spec
-from numzero.judging.measures import evaluation_score
-from numzero.metrics import Evaluated, Event
 from numzero.networks.config import modern_path
-from numzero.text import plain
+from numzero.paths import explained, is_plain
+from numzero.studies.trainers import side_by_side
+from numzero.studies.trials import EARLY, FAILED, FINISHED, End, Judge, TrialJob, TrialTrainer, train_here
+from numzero.studies.tuning_outcome import BEST, PAGE, PICTURE, TrialResult, best_of, chart, tuning_page
 from numzero.training.config import RunConfig, save_config
 from numzero.training.named import settings_of
 from numzero.training.ranges import Range, ranges_for
 
-__all__ = ["BEST", "PAGE", "PICTURE", "TrialResult", "Tuning", "best_of", "shown", "tuning_page"]
+__all__ = ["Tuning"]
 
-JOURNAL, PAGE, PICTURE, BEST = "journal.log", "tuning.md", "tuning.png", "best.toml"
+JOURNAL = "journal.log"
 _NAME = "tuning"
-_BEGUN_AS = "begun as"
+_BEGUN_AS, _NUMBER = "begun as", "number"
 FREE_TRIALS = 4
 """End by themselves before any is ended early."""
 TELLING_TRIALS = 10
 """Finished ones, before it is said what settings account for."""
 EVALUATIONS = 5
 """In a trial, where the preset has fewer."""
-
-
-class TrialResult(NamedTuple):
-    """What came of a trial."""
-
-    number: int
-    values: dict[str, Any]
-    score: float | None
-    """Of its last evaluation; None where it failed."""
-    state: str
-    """"finished", "ended early" or "failed"."""
-    updates: int
-    reason: str = ""
-    """Why it failed."""
 
 
 class Tuning:
@@ -95,26 +81,36 @@ class Tuning:
         told = [Path(self.preset).name, self.overrides, {path: each.words() for path, each in self.ranges.items()}]
         return json.dumps([*told, self.seed])
 
-    def run(self, trials: int, show: Callable[[TrialResult], object] = lambda result: None) -> list[TrialResult]:
+    def run(
+        self, trials: int, show: Callable[[TrialResult], object] = lambda result: None, *, jobs: int = 1
+    ) -> list[TrialResult]:
         """Make trials until there are so many in all, and write what came out after each.
 
+        Args:
+            trials: in all.
+            show: hears of each that has ended.
+            jobs: at a time. One is trained in this process; several each in a process and on a core of its own.
+
         Raises:
-            UserError: the folder is another search's.
+            UserError: the folder is another search's, or a trial's process was ended by something else.
             KeyboardInterrupt: ^C; the same again goes on.
         """
         with FolderLock(self.folder, TUNING):
-            study = self._study()
-            while len(_results(study)) < trials:
-                show(self._try(study))
-                self._write(study)
-            self._write(study)
-            return _results(study)
+            study = _Search(self, self._study(), trials, show)
+            if jobs == 1:
+                while (job := study.next()) is not None:
+                    study.end(job, train_here(job))
+            else:
+                side_by_side(jobs, study.begin, study.take, TrialTrainer.watch)
+            study.write()
+            return study.results()
 
     def _study(self) -> Any:
         """Optuna's, with the trials so far."""
         journal = self._optuna.storages.journal
-        path = str(self.folder / JOURNAL)
-        backend = journal.JournalFileBackend(path, lock_obj=journal.JournalFileOpenLock(path))
+        path = self.folder / JOURNAL
+        _drop_half_a_line(path)
+        backend = journal.JournalFileBackend(str(path), lock_obj=_Held())
         try:
             storage = self._optuna.storages.JournalStorage(backend)  # reads it
         except (KeyError, TypeError, ValueError) as error:
@@ -138,65 +134,65 @@ class Tuning:
                 arguments=("out",),
             )
         study.set_user_attr(_BEGUN_AS, begun_as)
-        for trial in study.get_trials(states=[self._optuna.trial.TrialState.RUNNING]):
-            study.tell(trial.number, state=self._optuna.trial.TrialState.FAIL)  # it was stopped; its values once more
-            study.enqueue_trial(trial.params)
+        self._take_up(study)
         return study
 
-    def _try(self, study: Any) -> TrialResult:
-        """One trial."""
-        from numzero.training.run import TrainingRun  # torch, which all else can do without
+    def _take_up(self, study: Any) -> None:
+        """Have trials that were stopped tried again under their numbers, whose runs are there; none twice."""
+        states = self._optuna.trial.TrialState
+        waiting = {trial.user_attrs.get(_NUMBER) for trial in study.get_trials(states=[states.WAITING])}
+        for trial in study.get_trials(states=[states.RUNNING]):
+            if _number(trial) not in waiting:
+                study.enqueue_trial(trial.params, user_attrs={_NUMBER: _number(trial)})
+            study.tell(trial.number, state=states.FAIL)
 
-        done = len(study.trials)
+    def ask(self, study: Any) -> Any:
+        """A trial that Optuna wants made, with its values and its number."""
         study.sampler = self._optuna.samplers.TPESampler(
-            seed=(self.seed * 1_000_003 + done) % 2**32  # as numpy's seeds are bounded
+            seed=(self.seed * 1_000_003 + len(study.trials)) % 2**32  # as numpy's seeds are bounded
         )  # one that goes on draws anew
         trial = study.ask()
-        values = {path: _suggested(trial, path, each) for path, each in self.ranges.items()}
-        judge = _Judge(trial)
+        if _NUMBER not in trial.user_attrs:
+            others = (_number(each) for each in study.trials if each.number != trial.number)
+            trial.set_user_attr(_NUMBER, 1 + max(others, default=-1))
+        for path, each in self.ranges.items():
+            _suggest(trial, path, each)
+        return trial
+
+    def tell(self, study: Any, trial: Any, end: End, score: float) -> None:
+        """Say to Optuna how a trial ended."""
         states = self._optuna.trial.TrialState
-        try:
-            config = self._settings(values)
-            run = TrainingRun(
-                config,
-                self.folder / "runs" / f"{trial.number:04d}",
-                seed=self.seed + trial.number,
-                workers=config.processes.workers,
-                reanalyze_workers=config.processes.reanalyze_workers,
-                on_event=judge,
-                anew=True,
-            )
-            run.train()
-            study.tell(trial.number, judge.score)
-        except KeyboardInterrupt:
-            if not judge.ends_early:
-                raise
-            study.tell(trial.number, state=states.PRUNED)
-        except DiskFullError:
-            raise
-        except UserError as error:  # such values do not learn, or do not fit
-            trial.set_user_attr("reason", str(error))
-            study.tell(trial.number, state=states.FAIL)
-        return _results(study)[-1]
+        if end.state == FINISHED:
+            study.tell(trial, score)
+            return
+        if end.reason:
+            trial.set_user_attr("reason", end.reason)
+        study.tell(trial, state=states.PRUNED if end.state == EARLY else states.FAIL)
+
+    def job(self, trial: Any) -> TrialJob:
+        """The training that a trial is; UserError where its values are refused."""
+        number = _number(trial)
+        config = self._settings(trial.params)
+        return TrialJob(number, trial, Judge(trial), config, self.folder / "runs" / f"{number:04d}", self.seed + number)
 
     def _settings(self, values: Mapping[str, Any]) -> RunConfig:
         """The settings of a trial."""
         named = [f"{path}={json.dumps(value)}" for path, value in values.items()]
         return settings_of(self.preset, [*self.overrides, *named]).config
 
-    def _write(self, study: Any) -> None:
+    def write(self, study: Any) -> None:
         """Everything so far, for people; the best trial's settings for `train`."""
         results, drawn = _results(study), has_pillow()
         importance = self._importance(study)
         write_file(self.folder / PAGE, tuning_page(self.preset, self.ranges, results, importance, drawn).encode())
         if drawn and any(each.score is not None for each in results):
-            write_file(self.folder / PICTURE, png([_chart(results)]))
+            write_file(self.folder / PICTURE, png([chart(results)]))
         if (best := best_of(results)) is not None:
             write_file(self.folder / BEST, save_config(self._settings(best.values)))
 
     def _importance(self, study: Any) -> dict[str, float]:
         """How much of the difference between scores each setting accounts for (PED-ANOVA, Watanabe et al. 2023)."""
-        if sum(each.state == "finished" for each in _results(study)) < TELLING_TRIALS or len(self.ranges) < 2:
+        if sum(each.state == FINISHED for each in _results(study)) < TELLING_TRIALS or len(self.ranges) < 2:
             return {}
         found = self._optuna.importance.get_param_importances(
             study, evaluator=self._optuna.importance.PedAnovaImportanceEvaluator()
@@ -204,22 +200,84 @@ class Tuning:
         return {str(path): float(share) for path, share in found.items()}
 
 
-class _Judge:
-    """Hears of a trial's evaluations, and ends it where Optuna says so."""
+class _Search:
+    """A search under way: what is to be tried next, and what becomes of what was tried.
 
-    def __init__(self, trial: Any) -> None:
-        self._trial = trial
-        self.score = 0.0
-        self.ends_early = False
+    Args:
+        tuning: says how.
+        study: Optuna's.
+        trials: that there are to be in all.
+        show: hears of each that has ended.
+    """
 
-    def __call__(self, event: Event) -> bool:
-        if not isinstance(event, Evaluated) or self.ends_early:
-            return False
-        self.score = evaluation_score(event.scores)
-        self._trial.report(self.score, event.updates)
-        self._trial.set_user_attr("updates", event.updates)
-        self.ends_early = bool(self._trial.should_prune())
-        return self.ends_early
+    def __init__(self, tuning: Tuning, study: Any, trials: int, show: Callable[[TrialResult], object]) -> None:
+        self._tuning, self._study, self._trials, self._show = tuning, study, trials, show
+        self._num_under_way = 0
+
+    def results(self) -> list[TrialResult]:
+        """Of trials that have ended."""
+        return _results(self._study)
+
+    def write(self) -> None:
+        """Everything so far, for people."""
+        self._tuning.write(self._study)
+
+    def next(self) -> TrialJob | None:
+        """A trial to train, if there is to be one more; those whose values are refused have ended with that."""
+        while len(self.results()) + self._num_under_way < self._trials:
+            trial = self._tuning.ask(self._study)
+            self._num_under_way += 1
+            try:
+                return self._tuning.job(trial)
+            except UserError as error:
+                self._end(trial, End(FAILED, str(error)), 0.0)
+        return None
+
+    def end(self, job: TrialJob, how: End) -> None:
+        """Take in how a trial ended."""
+        self._end(job.trial, how, job.judge.score)
+
+    def _end(self, trial: Any, how: End, score: float) -> None:
+        self._num_under_way -= 1
+        self._tuning.tell(self._study, trial, how, score)
+        self._show(next(each for each in self.results() if each.number == _number(trial)))
+        self.write()
+
+    def begin(self, core: int | None) -> TrialTrainer | None:
+        """Start the next trial in a process."""
+        job = self.next()
+        return None if job is None else TrialTrainer(job, core)
+
+    def take(self, trainer: TrialTrainer) -> None:
+        """Take in how a trial's process ended."""
+        self.end(trainer.job, trainer.end())
+
+
+class _Held:
+    """In place of Optuna's own lock of the journal, which a killed search leaves behind: the folder's is held."""
+
+    def acquire(self) -> bool:
+        """It is."""
+        return True
+
+    def release(self) -> None:
+        """The folder's lock stays."""
+
+
+def _drop_half_a_line(journal: Path) -> None:
+    """What a crash left of the last one; Optuna reads whole lines alone."""
+    if not is_plain(journal):
+        return
+    with explained(journal), journal.open("r+b") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole and whole < len(content):
+            file.truncate(whole)
+
+
+def _number(trial: Any) -> int:
+    """Of a trial, and of its run: that of the first try, where it was stopped and is made once more."""
+    return int(trial.user_attrs.get(_NUMBER, trial.number))
 
 
 def _optuna() -> Any:
@@ -256,15 +314,16 @@ def _evaluated_often(config: RunConfig) -> list[str]:
     return [f"evaluation.interval={max(1, updates // EVALUATIONS)}"]
 
 
-def _suggested(trial: Any, path: str, each: Range) -> Any:
+def _suggest(trial: Any, path: str, each: Range) -> None:
     if each.choices:
-        return trial.suggest_categorical(path, each.choices)
-    if each.whole:
-        return trial.suggest_int(path, int(each.low), int(each.high), log=each.log)
-    return trial.suggest_float(path, each.low, each.high, log=each.log)
+        trial.suggest_categorical(path, each.choices)
+    elif each.whole:
+        trial.suggest_int(path, int(each.low), int(each.high), log=each.log)
+    else:
+        trial.suggest_float(path, each.low, each.high, log=each.log)
 
 
-_STATES = {"COMPLETE": "finished", "PRUNED": "ended early", "FAIL": "failed"}
+_STATES = {"COMPLETE": FINISHED, "PRUNED": EARLY, "FAIL": FAILED}
 
 
 def _results(study: Any) -> list[TrialResult]:
@@ -272,79 +331,15 @@ def _results(study: Any) -> list[TrialResult]:
     results = []
     for trial in study.trials:
         state, reason = _STATES.get(trial.state.name), trial.user_attrs.get("reason", "")
-        if state is None or (state == "failed" and not reason):
+        if state is None or (state == FAILED and not reason):
             continue
         score = (
             trial.value
-            if state == "finished"
+            if state == FINISHED
             else trial.intermediate_values.get(max(trial.intermediate_values, default=0))
         )
-        score = None if state == "failed" else score
+        score = None if state == FAILED else score
         results.append(
-            TrialResult(trial.number, trial.params, score, state, trial.user_attrs.get("updates", 0), reason)
+            TrialResult(_number(trial), trial.params, score, state, trial.user_attrs.get("updates", 0), reason)
         )
-    return results
-
-
-def best_of(results: Sequence[TrialResult]) -> TrialResult | None:
-    """The finished trial with the highest score, the first of equals."""
-    finished = [each for each in results if each.state == "finished" and each.score is not None]
-    return max(finished, key=lambda each: (each.score, -each.number), default=None)
-
-
-def tuning_page(
-    preset: str,
-    ranges: Mapping[str, Range],
-    results: Sequence[TrialResult],
-    importance: Mapping[str, float],
-    with_picture: bool,
-) -> str:
-    """All trials as Markdown, the best first; the ranges beside the settings."""
-    best = best_of(results)
-    lines = [f"# Settings for {words(Path(preset).name)}", ""]
-    if best is not None and best.score is not None:
-        lines += [f"The best of {len(results)} trials is number {best.number}, {number(best.score)}: {code(BEST)}.", ""]
-    head = ["setting", "tried", *(["best"] if best else []), *(["share of differences"] if importance else [])]
-    rows = [
-        [
-            code(path),
-            code(each.words()),
-            *([shown(best.values.get(path))] if best else []),
-            *([f"{importance.get(path, 0.0):.0%}"] if importance else []),
-        ]
-        for path, each in ranges.items()
-    ]
-    lines += [*table(head, rows, num_words=2), ""]
-    if with_picture:
-        lines += ["![Trials](tuning.png)", ""]
-    order = sorted(results, key=lambda each: (each.state != "finished", -(each.score or 0.0), each.number))
-    rows = [
-        [
-            str(each.number),
-            "" if each.score is None else number(each.score),
-            plain(each.state) + (f": {words(each.reason)}" if each.reason else ""),
-            f"{each.updates:,}",
-            *(shown(each.values.get(path)) for path in ranges),
-        ]
-        for each in order
-    ]
-    return "\n".join([*lines, *table(["trial", "score", "ended", "updates", *map(code, ranges)], rows), ""])
-
-
-def shown(value: Any) -> str:
-    """A value for people."""
-    return f"{value:.4g}" if isinstance(value, float) else words(str(value))
-
-
-def _chart(results: Sequence[TrialResult]) -> Chart:
-    """Each trial's score, and the best so far."""
-    scored = [each for each in results if each.score is not None]
-    best, scores = [], []
-    for each in scored:
-        assert each.score is not None
-        scores.append(each.score)
-        finished = [other.score for other in scored if other.state == "finished" and other.number <= each.number]
-        best.append(max((score for score in finished if score is not None), default=each.score))
-    x = [float(each.number) for each in scored]
-    notes = [f"{each.number}: {each.score:g}, {each.state}" for each in scored]
-    return Chart("trials", "trial", [Line("score", x, scores, dashed=True, notes=notes), Line("best so far", x, best)])
+    return sorted(results, key=lambda each: each.number)

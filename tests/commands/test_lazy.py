@@ -50,15 +50,16 @@ def test_one_command_loads_itself_alone() -> None:
     assert not {"numzero.commands.train", "numzero.commands.play", "numzero.api", "torch"} & set(found)
 
 
-def test_the_list_says_what_the_commands_say() -> None:
-    """The first sentence that is shown before a command is imported is its own."""
+def test_the_list_has_a_whole_line_for_each_command() -> None:
+    """At a terminal's 80 columns; each stands for the command of that name."""
     assert isinstance(main, LazyGroup)
-    context = click.Context(main)
+    context = click.Context(main, terminal_width=80)
+    listed = main.get_help(context)
     for name, lazy in main._lazy.items():
         command = main.get_command(context, name)
         assert command is not None
         assert command.name == name
-        assert " ".join(str(command.help).partition("\n\n")[0].split()) == lazy.help
+        assert re.search(rf"^  {name} +{re.escape(lazy.line)}$", listed, re.MULTILINE)
 
 
 def test_an_unknown_command_is_none() -> None:

@@ -1,4 +1,4 @@
-"""The command `results`, README's table that it makes, and the rivals that stand in it."""
+"""The command `results`, the table of docs/compare.md that it makes, and the rivals that stand in it."""
 
 from __future__ import annotations
 
@@ -125,10 +125,10 @@ def test_what_is_no_results_file_is_refused(files: list[Path], tmp_path: Path):
     assert page.read_text("utf-8") == f"{BEGIN}\n{END}\n"
 
 
-def test_readme_shows_the_studies_that_lie_in_models():
-    """Its table is what the command makes of them, to the letter: python cli.py results ... --into README.md."""
-    readme = (ROOT / "README.md").read_text("utf-8")
-    shown = readme.partition(f"{BEGIN}\n")[2].partition(END)[0]
+def test_the_comparison_shows_the_studies_that_lie_in_models():
+    """Its table is what the command makes of them, to the letter: python cli.py results ... --into docs/compare.md."""
+    page = (ROOT / "docs" / "compare.md").read_text("utf-8")
+    shown = page.partition(f"{BEGIN}\n")[2].partition(END)[0]
     assert shown.rstrip() == results_table([read_results(path) for path in STUDIES]).rstrip()
 
 

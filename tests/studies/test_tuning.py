@@ -6,8 +6,11 @@ import itertools
 import json
 import os
 import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,10 +20,15 @@ from numzero import api
 from numzero.commands import main
 from numzero.errors import UserError
 from numzero.folders import TUNING, FolderLock
-from numzero.studies.tuning import FREE_TRIALS, TrialResult, Tuning, best_of, tuning_page
+from numzero.judging.measures import evaluation_score
+from numzero.metrics import Evaluated, Event, Started, history, read_metrics
+from numzero.studies.trials import EARLY, FAILED, FINISHED, End, Judge, TrialJob, TrialTrainer
+from numzero.studies.tuning import FREE_TRIALS, Tuning
+from numzero.studies.tuning_outcome import TrialResult, best_of, tuning_page
 from numzero.training.config import load_config, load_preset, preset_names
 from numzero.training.explained import explain
 from numzero.training.ranges import RANGES, Range, parse_range, parse_ranges, ranges_for
+from tests import warm
 from tests.tiny import CORRIDOR, RUN
 
 SETS = [each for each in RUN if not each.startswith("search.num_simulations")]
@@ -132,9 +140,9 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[TrialRe
 
 
 def test_a_search_goes_on_and_says_what_came_out(search: tuple[Path, list[TrialResult]]) -> None:
-    """The stopped trial's values are tried again; the best settings can be trained by."""
+    """The stopped trial's values are tried again under its number; the best settings can be trained by."""
     folder, results = search
-    assert [each.number for each in results] == [0, 2, 3]
+    assert [each.number for each in results] == [0, 1, 2]
     assert len({json.dumps(each.values) for each in results}) == 3
     for each in results:
         assert 1e-4 <= each.values["learner.learning_rate"] <= 1e-2
@@ -151,6 +159,99 @@ def test_a_search_goes_on_and_says_what_came_out(search: tuple[Path, list[TrialR
     assert "# Settings for cartpole" in (folder / "tuning.md").read_text("utf-8")
 
 
+def test_what_a_crash_left_of_the_journal_is_no_matter(search: tuple[Path, list[TrialResult]]) -> None:
+    """Neither half a line, nor Optuna's own lock, which a killed search leaves behind."""
+    folder, results = search
+    with (folder / "journal.log").open("ab") as file:
+        file.write(b'{"op_code": 4, "worker')
+    (folder / "journal.log.lock").touch()
+    options: dict[str, Any] = {"ranges": RANGE, "overrides": [f"game='{CORRIDOR}'", *SETS]}
+    begun = time.monotonic()
+    assert api.tune("cartpole", folder, trials=3, **options) == results
+    assert time.monotonic() - begun < 20  # Optuna would wait 30 for that lock
+
+
+def test_a_stopped_trial_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what it was judged by before, and under its number."""
+    pytest.importorskip("optuna", reason="optuna is not installed")
+    options: dict[str, Any] = {"ranges": RANGE[:1], "overrides": [f"game='{CORRIDOR}'", *SETS]}
+
+    hears = Judge.__call__
+
+    def hear_and_stop(judge: Judge, event: Event) -> bool:
+        if isinstance(event, Evaluated):
+            os.kill(os.getpid(), signal.SIGINT)
+        return hears(judge, event)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Judge, "__call__", hear_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            api.tune("cartpole", tmp_path / "search", trials=1, **options)
+    run = tmp_path / "search" / "runs" / "0000"
+    stopped = [event for event in read_metrics(run / "metrics.jsonl") if isinstance(event, Evaluated)]
+    (result,) = api.tune("cartpole", tmp_path / "search", trials=1, **options)
+    assert (result.number, result.state, result.updates) == (0, FINISHED, 12)
+    events = read_metrics(run / "metrics.jsonl")
+    assert [event.resumed_at for event in events if isinstance(event, Started)] == [None, stopped[-1].updates]
+    judged = [event.updates for event in history(events) if isinstance(event, Evaluated)]
+    assert judged == [2, 4, 6, 8, 10, 12]
+    assert not (tmp_path / "search" / "runs" / "0001").exists()
+
+
+def test_trials_are_made_side_by_side(tmp_path: Path) -> None:
+    """Each in a process of its own; what was made so is gone on with one at a time."""
+    pytest.importorskip("optuna", reason="optuna is not installed")
+    options: dict[str, Any] = {"ranges": RANGE[:1], "overrides": [f"game='{CORRIDOR}'", *SETS]}
+    results = api.tune("cartpole", tmp_path / "search", trials=2, jobs=2, **options)
+    assert [(each.number, each.state, each.updates) for each in results] == [(0, FINISHED, 12), (1, FINISHED, 12)]
+    for each in results:
+        run = tmp_path / "search" / "runs" / f"{each.number:04d}"
+        judged = [event for event in read_metrics(run / "metrics.jsonl") if isinstance(event, Evaluated)]
+        assert each.score == evaluation_score(judged[-1].scores)
+        assert load_config(run / "config.toml").learner.learning_rate == each.values["learner.learning_rate"]
+    assert api.tune("cartpole", tmp_path / "search", trials=2, **options) == results
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="kills processes as Linux has them")
+def test_a_search_that_is_killed_loses_nothing(tmp_path: Path) -> None:
+    """SIGKILL in the middle of two trials, again and again: each trial goes on, and none is made twice."""
+    pytest.importorskip("optuna", reason="optuna is not installed")
+    out = tmp_path / "search"
+    sets = [f"game='{CORRIDOR}'", *SETS, "schedule.num_updates=400", "schedule.checkpoint_interval=20"]
+    words = ["tune", "cartpole", "--out", out, "--jobs", 2, "--trials", 3, "--range", RANGE[0], "--json"]
+    words += [word for each in sets for word in ("--set", each)]
+    for number in range(3):
+        with warm.Command(*words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline and process.poll() is None:
+                if sum(1 for _ in out.glob("runs/*/checkpoints/*/manifest.json")) > 1 + number:
+                    break
+                time.sleep(0.1)
+            process.kill()
+    found = json.loads(warm.run(*words, check=True).stdout)["trials"]
+    assert [(each["number"], each["state"]) for each in found] == [(0, FINISHED), (1, FINISHED), (2, FINISHED)]
+    begun = [read_metrics(path) for path in sorted(out.glob("runs/*/metrics.jsonl"))]
+    assert len(begun) == 3
+    assert any(isinstance(event, Started) and event.resumed_at for events in begun for event in events)
+
+
+def test_a_trial_that_something_else_ended_is_said(tmp_path: Path) -> None:
+    """With its log; the reason of one whose values are refused is the last line of that."""
+    trainer = TrialTrainer.__new__(TrialTrainer)
+    trainer.job = TrialJob(7, None, Judge(None), load_preset("cartpole"), tmp_path / "0007", 7)
+    trainer._is_told, trainer._log = False, tmp_path / "0007.log"
+    trainer._log.write_text("a warning\nlearner.x must be 1; got 2. Lower it.\n", encoding="utf-8")
+    for code, wanted in ((0, End(FINISHED)), (2, End(FAILED, "learner.x must be 1; got 2. Lower it."))):
+        trainer.process = SimpleNamespace(exitcode=code)
+        assert trainer.end() == wanted
+    trainer.process = SimpleNamespace(exitcode=-9)
+    with pytest.raises(UserError, match=r"trial 7 was ended by something else .* exit code -9 \(see .*0007\.log\)"):
+        trainer.end()
+    trainer._is_told = True
+    assert trainer.end() == End(EARLY)
+
+
 def test_another_search_is_refused_its_folder(search: tuple[Path, list[TrialResult]]) -> None:
     """Its trials were made with other settings."""
     with pytest.raises(UserError, match="was begun with other settings, ranges or another seed"):
@@ -161,7 +262,7 @@ def test_a_trial_that_falls_behind_ends_early(tmp_path: Path, monkeypatch: pytes
     """Below the median of those before it, at its first evaluation; some are let go on whatever they do."""
     pytest.importorskip("optuna", reason="optuna is not installed")
     scores = itertools.count(100, -1)  # each is worse than all before
-    monkeypatch.setattr("numzero.studies.tuning.evaluation_score", lambda _: float(next(scores)))
+    monkeypatch.setattr("numzero.studies.trials.evaluation_score", lambda _: float(next(scores)))
     ranges = dict([parse_range("learner.learning_rate=1e-4:1e-2:log")])
     search = Tuning("cartpole", tmp_path / "search", ranges=ranges, overrides=[f"game='{CORRIDOR}'", *SETS])
     results = search.run(FREE_TRIALS + 1)
