@@ -164,8 +164,8 @@ class ReplayableGame:
         self._log.clear()
         self._dropped = 0
         self._began = state["began"].copy()
-        generators, positions = iter(state["generators"].tolist()), iter(state["positions"])
-        vectors = iter(state.get("vectors", ()))
+        generators, positions = iter(state["generators"].tolist()), iter(state.get("positions", ()))
+        vectors = iter(state.get("vectors", ()))  # logs of before have neither
         for number, (kind, argument) in enumerate(zip(state["kinds"].tolist(), state["arguments"], strict=True)):
             entry = _Entry(kind, argument)
             if kind in (_RESET, _PLACED):

@@ -48,11 +48,13 @@ class Archive:
         return {"positions": self._positions.copy(), "next": np.array(self._next)}
 
     def restore(self, state: State) -> None:
-        """Take up where `state` was taken.
+        """Take up where `state` was taken; an empty one is of a run made before there was any.
 
         Raises:
             UserError: it is none of ours.
         """
+        if not state:
+            return
         positions, following = state["positions"], int(state["next"])
         if positions.dtype != np.uint8 or positions.ndim != 2 or not 0 <= following < MOST_POSITIONS >= len(positions):
             raise UserError(f"stored starts must be up to {MOST_POSITIONS:,} rows of bytes. Take another checkpoint.")
