@@ -71,7 +71,8 @@ _GENERATION = re.compile(r"\d{9,}", re.ASCII)
 _LEFTOVER = re.compile(r"\.(.+)\.\d+\.(tmp|old)", re.ASCII)
 # What folders of numzero hold: where a manifest is damaged, these are still known to be its own.
 _OWN_NAME = re.compile(
-    r"(initial|recurrent|agent)\.onnx|(agent|golden|state)\.json|card\.md|(learner|window|reanalyze|role-[\w-]+)\.npz"
+    r"(initial|recurrent|agent)\.onnx|(agent|game|golden|state)\.json|card\.md|rules\.mjs|"
+    r"(learner|window|reanalyze|role-[\w-]+)\.npz"
 )
 _SEAL = re.compile(rb"# sha256 ([0-9a-f]{64})\n\Z")
 _RETRY_SECONDS = 0.5

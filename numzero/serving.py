@@ -83,8 +83,8 @@ class LocalServer(http.server.ThreadingHTTPServer):
         """The file that is asked for by `path`; None: there is none."""
         raise NotImplementedError
 
-    def reply(self, question: bytes) -> Reply:
-        """The answer to a question."""
+    def reply(self, path: str, question: bytes) -> Reply:
+        """The answer to a question that was asked at `path`."""
         raise NotImplementedError
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -165,7 +165,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif length > asked.get(self.path, -1):
             self._refuse(HTTPStatus.NOT_FOUND, f"Ask {', '.join(asked) or 'nothing'}, briefly.")
         else:
-            self._answer(*self.server.reply(self.rfile.read(length)))
+            self._answer(*self.server.reply(self.path, self.rfile.read(length)))
 
     def _length(self) -> int | None:
         """Bytes of the body; None where it is sent in chunks, or its length is none that a question has."""

@@ -158,7 +158,7 @@ BAD_INPUT = {
         "evaluate AGENTS/cartpole --env-arg sise=1",
         "takes no argument 'sise'. Known: max_episode_steps",
     ),
-    "argument of a page": ("play AGENTS/tictactoe --web --env-arg size=1", "takes no arguments. Leave them out. See"),
+    "argument of a page": ("play AGENTS/tictactoe --web --env-arg size=1", "as it is, without arguments. See"),
     "unknown agent": ("evaluate AGENTS/nowhere", "neither an agent's folder"),
     "folder that is no run": ("evaluate AGENTS/empty", "neither an agent's folder"),
     "file for an agent": ("play AGENTS/file", "neither an agent's folder"),
@@ -308,7 +308,7 @@ def test_train_evaluate_export_play(tmp_path: Path) -> None:
     assert "ONNX against torch: largest error" in shown
     assert "30 positions: 100.00% of moves equal, 100.00% of visits" in shown
     networks = {"initial.onnx", "recurrent.onnx", "agent.onnx"}
-    assert set(read_folder(out)) == networks | {"agent.json", "card.md", "golden.json"}
+    assert set(read_folder(out)) == networks | {"agent.json", "card.md", "game.json", "golden.json", "rules.mjs"}
     card = (out / "card.md").read_text(encoding="utf-8")
     assert "updates: 12" in card
     assert "of 4,520" in card

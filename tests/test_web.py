@@ -161,7 +161,43 @@ def test_a_right_question_is_answered(url: str) -> None:
     for changes in ({}, {"legal": [True] * 9}, {"simulations": 10**9}, {"simulations": 0}, {"observation": [0.0] * 27}):
         status, kind, body = ask(url, "/act", question(**changes))
         assert (status, kind) == (200, "application/json")
-        assert set(json.loads(body)) == {"action", "visits", "q", "value"}
+        assert set(json.loads(body)) == {"action", "visits", "q", "value", "line"}
+
+
+WRONG_MOVES = {
+    "a cell that is taken": b'{"moves": [4, 4]}',
+    "no cell": b'{"moves": [9]}',
+    "below the first cell": b'{"moves": [-1]}',
+    "a move after the end": b'{"moves": [0, 3, 1, 4, 2, 5]}',
+    "a half": b'{"moves": [0.5]}',
+    "a word": b'{"moves": "0"}',
+    "huge": b'{"moves": [%s]}' % (b"9" * 5000),
+    "too many": b'{"moves": [%s]}' % b", ".join([b"0"] * (web.MOST_MOVES + 1)),
+    "no moves": b"{}",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("body", WRONG_MOVES.values(), ids=WRONG_MOVES.keys())
+def test_moves_that_cannot_be_played_are_refused(body: bytes, url: str) -> None:
+    """400 with one line that says why; the next question is answered from the start."""
+    status, _, reason = ask(url, "/position", body)
+    assert status == 400
+    assert reason.count(b"\n") == 1
+    assert json.loads(ask(url, "/position", b'{"moves": []}')[2])["cells"] == [0] * 9
+
+
+def test_moves_lead_where_the_rules_say(url: str) -> None:
+    """Cells, turn, what may be played, what the agent sees, who won."""
+    answer = json.loads(ask(url, "/position", b'{"moves": [4, 0]}')[2])
+    assert answer["cells"] == [2, 0, 0, 0, 1, 0, 0, 0, 0]
+    assert (answer["player"], answer["legal"]) == (0, [0, 1, 1, 1, 0, 1, 1, 1, 1])
+    assert answer["observation"] == [0, 0, 0, 0, 1, 0, 0, 0, 0, 1, *[0] * 8, 0, 1, 1, 1, 0, 1, 1, 1, 1]
+    assert answer["over"] is None
+    assert "X" in answer["text"]
+    ended = json.loads(ask(url, "/position", b'{"moves": [0, 3, 1, 4, 2]}')[2])
+    assert ended["over"] == {"winner": 0, "cells": []}
+    assert ended["legal"] == [0] * 9
 
 
 LENGTHS = ["-5", "1e3", "abc", "", " ", "+5", "0x10", "5, 5", "9" * 400, "9" * 5000, "\u0663", "1_0"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from numzero.agent import Agent, AgentInfo, agent_files
 from numzero.files import write_folder
 from numzero.frames import FrameStack, ObservationConfig
-from numzero.games import GameSpec, make_game
+from numzero.games import GameSpec, game_spec, make_game
 from numzero.games.turns import model_discount, turn_gamma
 from numzero.inference import ModelFiles
 from numzero.networks.config import network_config
@@ -62,9 +62,7 @@ def files_for(
 
 def make_agent(game: str = "tictactoe", seed: int = 0, search: SearchConfig = SEARCH) -> Agent:
     """An agent with random weights."""
-    made = make_game(game, 1)
-    info = AgentInfo(spec=made.spec, discount=GAMMA.get(game, 0.9), search=search, model_version=seed)
-    made.close()
+    info = AgentInfo(spec=game_spec(game), discount=GAMMA.get(game, 0.9), search=search, model_version=seed)
     return Agent(info, model_files(game, seed))
 
 

@@ -42,6 +42,7 @@ __all__ = ["export"]
     show_default=True,
     help="Of convolutions; int8 is faster on processors with VNNI, and is not written if it changes much.",
 )
+@click.option("--web", is_flag=True, help="Write the page to play on beside the agent, for any static server.")
 @takes_trust
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @no_orphans(ends_rest=True)
@@ -53,23 +54,25 @@ def export(
     check: bool,
     positions: int,
     precision: Precision,
+    web: bool,
     trust: Trust,
     as_json: bool,
 ) -> None:
     """Write the newest agent of a run (or copy an agent) to a folder of its own, with a card of what it can do.
 
     The folder holds initial.onnx and recurrent.onnx, the networks; agent.onnx, both and the whole search in one graph,
-    for any onnxruntime; golden.json, searches that a host can test itself by; agent.json, card.md and a manifest of
-    digests.
+    for any onnxruntime; golden.json, searches that a host can test itself by; of a board game.json and rules.mjs, for
+    pages; agent.json, card.md and a manifest of digests.
 
     \b
     Example:
       python cli.py export runs/ttt --out my-agent --check
       python cli.py export models/tictactoe --out my-copy --games 0 --json
       python cli.py export runs/c4 --out my-agent --precision int8 --check
+      python cli.py export models/tictactoe --out site --web
     """
     report = api.export(
-        source, out, games=games, seed=seed, check=check, positions=positions, precision=precision, trust=trust
+        source, out, games=games, seed=seed, check=check, positions=positions, precision=precision, trust=trust, web=web
     )
     echo(json.dumps(report) if as_json else "\n".join(_lines(report)))
 

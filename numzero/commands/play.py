@@ -38,7 +38,7 @@ __all__ = ["play"]
 @click.option("--second", is_flag=True, help="You move second.")
 @click.option("--watch", is_flag=True, help="The agent plays every move.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the episode; default: a new one.")
-@click.option("--web", is_flag=True, help="In the browser (tictactoe): serve a page on this machine until ^C.")
+@click.option("--web", is_flag=True, help="In the browser, games for two: serve a page on this machine until ^C.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the page; default: a free one.")
 @click.option("--no-open", is_flag=True, help="Do not open the browser.")
 @takes_trust
@@ -69,19 +69,20 @@ def play(
     """
     arguments = arguments_of(env_args)
     if web and arguments:
-        raise UserError("the page plays tictactoe, which takes no arguments. Leave them out.", arguments=("env_arg",))
-    if web:
-        side = "" if watch else "O" if second else "X"
-        _serve(WebServer(agent, port=port, simulations=simulations, side=side, trust=trust), open_browser=not no_open)
-        return
+        raise UserError("the page plays the agent's game as it is, without arguments.", arguments=("env_arg",))
     person = -1 if watch else int(second)
+    if web:
+        persons = [] if watch else [person]
+        made = WebServer(agent, port=port, simulations=simulations, persons=persons, trust=trust)
+        _serve(made, open_browser=not no_open)
+        return
     with no_orphans(ends_rest=True):
         _play(agent, simulations, person, seed, trust, arguments)
 
 
 def _serve(server: WebServer, *, open_browser: bool) -> None:
     """The page, until ^C."""
-    if server.config["engine"] == "server":
+    if server.config.engine == "server":
         echo("Preparing the agent (the first time on a machine takes some seconds).")
         server.prepare()
     serve_until_interrupted(server, f"Play at {server.url} (^C ends).{server.advice}", open_browser=open_browser)

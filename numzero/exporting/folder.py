@@ -21,6 +21,7 @@ from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.exporting.card import card, card_scores
 from numzero.exporting.embed import GOLDEN_FILE, Position, agent_graph, golden_cases, play_positions
+from numzero.exporting.pages import game_files, page_of
 from numzero.exporting.parity import CHECK_SIMULATIONS, Parity, check_agent
 from numzero.exporting.precision import Lighter, Precision, equal_moves, lighter, precision_of
 from numzero.files import refuse_strangers, write_folder
@@ -41,6 +42,7 @@ def export(
     positions: int = 1000,
     precision: Precision = "float32",
     trust: Trust = False,
+    web: bool = False,
 ) -> dict[str, Any]:
     """Write the newest agent of a run (or copy an agent) to a folder of its own, with a card of what it can do.
 
@@ -53,6 +55,7 @@ def export(
         positions: searched to compare.
         precision: of convolutions; int8 gives way to float32 where it changes too much, and an agent in int8 stays so.
         trust: see `trusted_name`.
+        web: write the page to play on beside the agent, so that any static server serves both.
 
     Returns:
         `out`; `bytes` of each file and `compressed_bytes` of graphs; `graph_seconds`, in which agent.onnx was made;
@@ -60,11 +63,12 @@ def export(
         for `int8`: how much it changes, why not, and of the positions searched to compare how many moves are equal.
 
     Raises:
-        UserError: the game is not trusted, `out` is another's, or what was compared differs.
+        UserError: the game is not trusted, `out` is another's, what was compared differs, or no page can be written.
     """
     agent = whole = Agent.load(source)
     trusted_name(agent.info.spec.name, f"the agent in {source}", trust)
     _check_out(out)
+    page = page_of(whole, source, trust) if web else game_files(whole, trust)
     place = Path(os.path.abspath(out))  # wherever an environment may go
     light = lighter(whole, seed, trust) if precision == "int8" else None
     agent = whole if light is None else light.agent
@@ -77,6 +81,7 @@ def export(
     files[AGENT_GRAPH] = graph
     files[GOLDEN_FILE] = golden_cases(agent.info, agent.files, seed, trust)
     scores = card_scores(agent, games, seed, trust) if games else {}
+    files |= page
     files["card.md"] = card(agent, scores, precision_of(agent.files)).encode()
     write_folder(place, files)
     return _report(out, files, seconds, parity) | _precision_report(whole, light, searched)

@@ -1,6 +1,6 @@
 // Plays with the page in Chromium and reports, as JSON on stdout, what went wrong in each scenario: { name: report },
-// report = { error, console, foreign, seconds, result }. Reads { chromium, played, fallback, static, agents, pictures } from stdin: the
-// browser, the addresses of three servers of the page, the agents with golden cases, and a folder for screenshots.
+// report = { error, console, foreign, seconds, result }. Reads { chromium, servers, agents, pictures, scenarios, lines } from
+// stdin: the browser, the addresses of servers of the page by name, the agents with golden cases, a folder for screenshots.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -12,21 +12,22 @@ FLAGS.push("--disable-background-networking", "--disable-sync", "--disable-dev-s
 const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
 const DESKTOP = { viewport: { width: 1100, height: 760 } };
 const ENDS = ["A draw.", "The agent wins."];
+const ALL_ENDS = [...ENDS, "You win!"];
 const browser = await chromium.launch({ executablePath: given.chromium, args: FLAGS });
 
 // ---------------------------------------------------------------------------------------------- what one sees and does
 
 const status = (page) => page.textContent("#status");
-const marks = (page) => page.$$eval(".cell", (cells) => cells.map((cell) => cell.dataset.mark || "."));
-const visits = (page) => page.$$eval(".visits:not([hidden]) span", (all) => all.map((each) => parseInt(each.firstChild.data)));
+const marks = (page) => page.$$eval("button.cell", (cells) => cells.map((cell) => ".XO"[Number(cell.dataset.stone)]));
+const visits = (page) => page.$$eval(".visits .many", (all) => all.map((each) => parseInt(each.textContent)));
 const free = async (page) => (await marks(page)).flatMap((mark, cell) => (mark === "." ? [cell] : []));
-const press = (page, cell) => page.locator(".cell").nth(cell).click();
+const press = (page, cell) => page.locator("button.cell").nth(cell).click();
 
 /** Until it is the person's move, or the game is over; the status line. */
 async function settled(page) {
   const found = await page.waitForFunction(() => {
     const text = document.getElementById("status").textContent;
-    return /Your move|draw|win|cannot think/.test(text) && text;
+    return /Your move|must pass|draw|win|cannot think/.test(text) && text;
   });
   return found.jsonValue();
 }
@@ -36,8 +37,35 @@ async function playOut(page, move = press, choose = (cells) => cells[0]) {
   for (;;) {
     const text = await settled(page);
     if (!text.includes("Your move")) return text;
+    const before = await page.locator("#record li").count();
     await move(page, choose(await free(page)));
-    await page.waitForFunction((before) => document.getElementById("status").textContent !== before, text);
+    await page.waitForFunction((before) => document.querySelectorAll("#record li").length > before, before);
+  }
+}
+
+/** Make random moves by mouse until the game is over; what the status line says then, and how many moves there were. */
+async function playOutAtRandom(page, seed) {
+  let random = seed;
+  const draw = (many) => (random = (random * 48271) % 2147483647) % many;
+  for (let moves = 0; ; moves++) {
+    const text = await settled(page);
+    if (!/Your move|must pass/.test(text)) return { text, moves };
+    const before = await page.locator("#record li").count();
+    const pressed = () => page.locator('button.cell[aria-disabled="false"]');
+    if ((await page.locator("#beside button:enabled").count()) && !(await pressed().count()))
+      await page.click("#beside button:enabled");
+    else {
+      await pressed()
+        .nth(draw(await pressed().count()))
+        .click();
+      if (await page.locator(".held").count()) {
+        const targets = page.locator('button.cell[aria-disabled="false"][aria-pressed="false"]');
+        const own = await page.$$eval(".last .target", (all) => all.length);
+        assert.ok(own > 0);
+        await targets.nth(draw(own)).click();
+      }
+    }
+    await page.waitForFunction((before) => document.querySelectorAll("#record li").length > before, before);
   }
 }
 
@@ -59,15 +87,16 @@ const scenarios = {
   },
 
   async touch(page) {
-    const tap = (_, cell) => page.locator(".cell").nth(cell).tap();
+    const tap = (_, cell) => page.locator("button.cell").nth(cell).tap();
     assert.ok(ENDS.includes(await playOut(page, tap, (cells) => cells.at(-1))));
     await page.locator("#back").tap();
     assert.match(await settled(page), /Your move/);
     await page.locator("#side label").nth(1).tap();
     await settled(page);
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= 360), "the page is wider than a phone");
-    const small = await page.$$eval("button:not([hidden]), .choices label", (all) =>
-      all.filter((each) => each.getBoundingClientRect().height < 40).map((each) => each.textContent));
+    const small = await page.$$eval(".buttons button:not([hidden]), .choices label", (all) =>
+      all.filter((each) => each.getBoundingClientRect().height < 40).map((each) => each.textContent),
+    );
     assert.deepEqual(small, [], "targets too small for a finger");
     await picture(page, "phone");
     await page.emulateMedia({ colorScheme: "dark" });
@@ -91,7 +120,11 @@ const scenarios = {
     assert.equal((await marks(page))[0], "X");
     await page.keyboard.press("u");
     assert.deepEqual(await free(page), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
-    const end = await playOut(page, (_, cell) => page.keyboard.press(String(cell + 1)), (cells) => cells[1] ?? cells[0]);
+    const end = await playOut(
+      page,
+      (_, cell) => page.keyboard.press(String(cell + 1)),
+      (cells) => cells[1] ?? cells[0],
+    );
     assert.ok(ENDS.includes(end), end);
     await page.keyboard.press("n");
     assert.equal((await free(page)).length, 9);
@@ -138,7 +171,7 @@ const scenarios = {
   async sides(page) {
     await settled(page);
     await choose(page, "side", "O, second");
-    assert.match(await settled(page), /^It took cell \d/);
+    assert.match(await settled(page), /^It played \d/);
     assert.equal((await free(page)).length, 8);
     assert.ok(ENDS.includes(await playOut(page)));
     await page.click("#new");
@@ -147,7 +180,7 @@ const scenarios = {
     await settled(page);
     assert.equal((await free(page)).length, 7);
     await page.click("#new");
-    await choose(page, "side", "Watch both");
+    await choose(page, "side", "Neither");
     assert.equal(await settled(page), "A draw.", "perfect play on both sides");
     await page.click("#back");
     assert.match(await status(page), /^Paused/);
@@ -157,31 +190,49 @@ const scenarios = {
 
   async thought(page) {
     await settled(page);
-    const seen = page.evaluate(() => new Promise((resolve) => {
-      const found = [];
-      new MutationObserver(() => {
-        const text = document.getElementById("judgement").textContent;
-        const shown = [...document.querySelectorAll(".visits:not([hidden]) span")];
-        const total = shown.reduce((all, each) => all + parseInt(each.firstChild.data), 0);
-        if (/^After/.test(text) && found.at(-1)?.[0] !== parseInt(text.slice(6))) found.push([parseInt(text.slice(6)), total]);
-        if (found.length === 5) resolve(found);
-      }).observe(document.getElementById("judgement"), { childList: true });
-    }));
+    const seen = page.evaluate(
+      () =>
+        new Promise((resolve) => {
+          const found = [];
+          new MutationObserver(() => {
+            const text = document.getElementById("judgement").textContent;
+            const shown = [...document.querySelectorAll(".visits .many")];
+            const total = shown.reduce((all, each) => all + parseInt(each.textContent), 0);
+            if (/^After/.test(text) && found.at(-1)?.[0] !== parseInt(text.slice(6)))
+              found.push([parseInt(text.slice(6)), total]);
+            if (found.length === 5) resolve(found);
+          }).observe(document.getElementById("judgement"), { childList: true });
+        }),
+    );
     await press(page, 4);
-    assert.deepEqual(await seen, [[1, 1], [2, 2], [4, 4], [8, 8], [16, 16]], "budgets grow, and the board shows all visits");
+    assert.deepEqual(
+      await seen,
+      [
+        [1, 1],
+        [2, 2],
+        [4, 4],
+        [8, 8],
+        [16, 16],
+      ],
+      "budgets grow, and the board shows all visits",
+    );
     await settled(page);
     assert.deepEqual(await visits(page), [], "on the person's move the board is the person's");
     await picture(page, "desktop");
     await page.click("#hint");
     await page.waitForFunction(() => {
-      const shown = [...document.querySelectorAll(".visits:not([hidden]) span")];
-      return shown.reduce((all, each) => all + parseInt(each.firstChild.data), 0) === 16;
+      const shown = [...document.querySelectorAll(".visits .many")];
+      return shown.reduce((all, each) => all + parseInt(each.textContent), 0) === 16;
     });
     await picture(page, "desktop-hint");
     await page.click("#hint");
     assert.deepEqual(await visits(page), []);
     const labels = await page.$$eval("button, input", (all) => all.filter((each) => !each.hidden).length);
     assert.ok(labels >= 20);
+    const unnamed = await page.$$eval("button, svg[role=img], [role=img], [role=grid], [role=meter]", (all) =>
+      all.filter((each) => !(each.ariaLabel || each.textContent.trim())).map((each) => each.outerHTML),
+    );
+    assert.deepEqual(unnamed, [], "all that is pressed or seen has a name");
     assert.match(await page.getAttribute("#balance", "aria-valuetext"), /No judgement|After|has won/);
     await choose(page, "strength", "0");
     await press(page, (await free(page))[0]);
@@ -214,35 +265,36 @@ const scenarios = {
   async lines(page) {
     const lost = await page.evaluate(async ({ budget, share }) => {
       const { makeEngine } = await import("./engine.mjs");
-      const rules = await import("./rules.mjs");
-      const ask = await makeEngine(await (await fetch("config.json")).json());
+      const { makePositions } = await import("./positions.mjs");
+      const config = await (await fetch("config.json")).json();
+      const rules = await makePositions(config, await (await fetch(`${config.agent}game.json`)).json());
+      const ask = await makeEngine({ ...config, agent: `${config.agent}agent.onnx` });
       const known = new Map(); // by position: transpositions are asked once
       const [lost, counts] = [[], { games: 0, asked: 0 }];
       let random = 1;
       const takes = () => (random = (random * 16807) % 2147483647) < share * 2147483647;
-      const answer = async (moves) => {
-        const key = rules.observation(moves).join("");
+      const answer = async ({ observation, legal }) => {
+        const key = observation.join("");
         if (!known.has(key)) {
           counts.asked++;
-          known.set(key, (await ask(rules.observation(moves), rules.legal(moves), budget)).action);
+          known.set(key, (await ask(observation, legal, budget)).action);
         }
         return known.get(key);
       };
-      const walk = async (moves, agent) => {
-        const over = rules.result(moves);
+      const walk = async (position, moves, agent) => {
+        const { over, player, legal } = position;
+        const go = async (cell) => walk(await rules.play(position, cell), [...moves, cell], agent);
         if (over) {
           counts.games++;
-          if (over.winner && over.winner !== agent) lost.push(moves);
-        } else if (rules.mover(moves) === agent) {
-          await walk([...moves, await answer(moves)], agent);
+          if (over.winner !== null && over.winner !== agent) lost.push(moves);
+        } else if (player === agent) {
+          await go(await answer(position));
         } else {
-          for (const [cell, allowed] of rules.legal(moves).entries()) {
-            if (allowed && (moves.length < 2 || takes())) await walk([...moves, cell], agent);
-          }
+          for (const [cell, allowed] of legal.entries()) if (allowed && (moves.length < 2 || takes())) await go(cell);
         }
       };
-      await walk([], "X");
-      await walk([], "O");
+      await walk(await rules.start(), [], 0);
+      await walk(await rules.start(), [], 1);
       return { lost, ...counts };
     }, given.lines);
     assert.deepEqual(lost.lost, [], "the agent must never lose");
@@ -254,18 +306,59 @@ const scenarios = {
     assert.equal(await settled(page), "Your move: you are X.");
     assert.match(await page.textContent("#where"), /program that serves/);
     assert.ok(ENDS.includes(await playOut(page)));
-    await choose(page, "side", "Watch both");
+    await choose(page, "side", "Neither");
     await page.click("#new");
     assert.equal(await settled(page), "A draw.");
   },
 
+  connectfour: (page) => played(page, "connectfour"),
+  othello: (page) => played(page, "othello"),
+  hex: (page) => played(page, "hex"),
+  go: (page) => played(page, "go"),
+  gomoku: (page) => played(page, "gomoku"),
+  breakthrough: (page) => played(page, "breakthrough"),
+  text: (page) => played(page, "text"),
 };
+
+/** A whole game at random, with pictures of its middle, of its end, of a thought and of a line, in both widths and colours. */
+async function played(page, name) {
+  await settled(page);
+  await choose(page, "amount", 8);
+  const { text, moves } = await playOutAtRandom(page, 1);
+  assert.ok(ALL_ENDS.includes(text), text);
+  const views = async (stage) => {
+    for (const width of [1280, 360]) {
+      await page.setViewportSize({ width, height: width === 360 ? 740 : 800 });
+      assert.ok(
+        await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth),
+        `${stage}: wider than ${width}`,
+      );
+      for (const colorScheme of ["light", "dark"]) {
+        await page.emulateMedia({ colorScheme });
+        await picture(page, `${name}-${stage}-${width}-${colorScheme}`);
+      }
+    }
+  };
+  await views("end");
+  for (let back = 0; back < moves / 2; back++) await page.click("#back");
+  await settled(page);
+  await choose(page, "amount", 50);
+  await page.click("#hint");
+  await page.waitForFunction(() => /After 50/.test(document.getElementById("judgement").textContent));
+  await views("visits");
+  await choose(page, "shown", "Line");
+  await views("line");
+  return { text, moves };
+}
 
 const SETTINGS = {
   touch: { context: PHONE },
   thought: { query: "?pace=60" },
   golden: { server: "static" },
   fallback: { server: "fallback" },
+  ...Object.fromEntries(
+    ["connectfour", "othello", "hex", "go", "gomoku", "breakthrough", "text"].map((name) => [name, { server: name }]),
+  ),
 };
 
 async function run(name, scenario) {
@@ -277,10 +370,10 @@ async function run(name, scenario) {
   const page = await opened.newPage();
   page.on("console", (message) => report.console.push(`${message.type()}: ${message.text()}`));
   page.on("pageerror", (error) => report.console.push(error.message));
-  const own = new URL(given[server]).origin;
+  const own = new URL(given.servers[server]).origin;
   opened.on("request", (request) => new URL(request.url()).origin === own || report.foreign.push(request.url()));
   try {
-    await page.goto(given[server] + query);
+    await page.goto(given.servers[server] + query);
     report.result = (await scenario(page)) ?? null;
   } catch (error) {
     report.error = error.message;

@@ -7,7 +7,6 @@ import functools
 import http.client
 import http.server
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,20 +19,25 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from numzero import web
+import numzero
+from numzero import page, web
 from numzero.agent import Agent
 from numzero.commands import main
 from numzero.errors import UserError
+from numzero.exporting.embed import agent_graph
+from numzero.exporting.pages import game_files
+from numzero.files import write_folder
 from numzero.games import TicTacToe
+from numzero.inference import AGENT_GRAPH
 from numzero.serving import TYPES
 from tests.hosts.test_programs import AGENTS
 from tests.hosts.toolchains import HOSTS, MISSING, TESTS, chromium
 from tests.shipped import MODELS
-from tests.tiny import write_agent
+from tests.tiny import make_agent, write_agent
 
 AGENT = MODELS / "tictactoe"
 PAGE = HOSTS / "web"
-SCENARIOS = ["mouse", "touch", "keyboard", "takeback", "sides", "thought", "golden", "lines", "fallback"]
+BOARDS = Path(numzero.__file__).parent / "games" / "boards"
 FEW_LINES = {"budget": 16, "share": 0.4}
 ALL_LINES = {"budget": 16, "share": 1.1}
 
@@ -52,22 +56,22 @@ def serving(server: http.server.HTTPServer) -> Iterator[str]:
 
 
 def page_server(folder: Path = AGENT, **changes: Any) -> web.WebServer:
-    return web.WebServer(folder, **{"port": 0, "simulations": None, "side": "X", **changes})
+    return web.WebServer(folder, **{"port": 0, "simulations": None, "persons": [0], **changes})
 
 
 @pytest.fixture
 def without_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine where npm never was."""
-    monkeypatch.setattr(web, "RUNTIME", Path("nowhere"))
+    monkeypatch.setattr(page, "RUNTIME", Path("nowhere"))
 
 
 @pytest.fixture
 def with_runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As where onnxruntime-web is installed, in spirit."""
     (tmp_path / "runtime").mkdir()
-    for name in web.RUNTIME_FILES:
+    for name in page.RUNTIME_FILES:
         (tmp_path / "runtime" / name).write_text(name)
-    monkeypatch.setattr(web, "RUNTIME", tmp_path / "runtime")
+    monkeypatch.setattr(page, "RUNTIME", tmp_path / "runtime")
 
 
 def ask(url: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str, bytes]:
@@ -84,22 +88,27 @@ def ask(url: str, path: str, body: bytes | None = None, **headers: str) -> tuple
 
 def test_the_server_has_every_file_of_the_page_and_nothing_else(with_runtime: None) -> None:
     """With the types that browsers ask for; what lies beside them is not served."""
-    with serving(page_server(simulations=50, side="O")) as url:
-        for name in web.PAGE_FILES:
+    with serving(page_server(simulations=50, persons=[1])) as url:
+        for name in page.PAGE_FILES:
             status, kind, body = ask(url, f"/{name}")
             assert (status, body) == (200, (PAGE / name).read_bytes())
             assert kind == TYPES[Path(name).suffix]
         module = PAGE.parent / "numzero-agent" / "index.mjs"
-        assert ask(url, "/numzero-agent/index.mjs") == (200, TYPES[".mjs"], module.read_bytes())
+        assert ask(url, "/numzero-agent.mjs") == (200, TYPES[".mjs"], module.read_bytes())
         assert ask(url, "/?pace=0")[2] == (PAGE / "index.html").read_bytes()
-        assert ask(url, "/agent.onnx")[2] == (AGENT / "agent.onnx").read_bytes()
-        assert ask(url, f"/runtime/{web.RUNTIME_FILES[2]}")[:2] == (200, "application/wasm")
+        assert ask(url, "/agent/agent.onnx")[2] == (AGENT / "agent.onnx").read_bytes()
+        about = json.loads(ask(url, "/agent/game.json")[2])
+        assert (about["title"], about["rules"], about["actions"][8]) == ("Tic-tac-toe", "rules.mjs", "9")
+        assert ask(url, "/agent/rules.mjs")[2] == (BOARDS / "gomoku.mjs").read_bytes()
+        assert ask(url, f"/runtime/{page.RUNTIME_FILES[2]}")[:2] == (200, "application/wasm")
         assert json.loads(ask(url, "/config.json")[2]) == {
             "engine": "worker",
-            "agent": "agent.onnx",
+            "rules": "module",
+            "agent": "agent/",
+            "module": "numzero-agent.mjs",
             "runtime": "runtime/",
             "simulations": 50,
-            "side": "O",
+            "side": [1],
         }
         for path in (
             "/package.json",
@@ -111,10 +120,16 @@ def test_the_server_has_every_file_of_the_page_and_nothing_else(with_runtime: No
             assert ask(url, path)[0] == 404
 
 
+def test_the_shipped_agent_has_its_game_for_pages() -> None:
+    """As `export` writes it now: write it again where a description or rules have changed."""
+    for name, content in game_files(Agent.load(AGENT)).items():
+        assert (AGENT / name).read_bytes() == content
+
+
 def test_every_file_that_the_page_names_is_served() -> None:
     """Modules, styles and icons: a forgotten one would be noticed in a browser only."""
     found = {path.name for path in PAGE.iterdir() if path.suffix in (".html", ".css", ".svg", ".mjs")}
-    assert found == set(web.PAGE_FILES)
+    assert found == set(page.PAGE_FILES)
 
 
 def test_the_server_answers_for_the_agent_where_the_browser_cannot(without_runtime: None) -> None:
@@ -178,7 +193,7 @@ def test_an_agent_without_a_graph_thinks_in_the_server(tmp_path: Path, with_runt
     """A run's newest agent can be played with in the browser too."""
     server = page_server(write_agent(tmp_path / "agents" / "000000003").parents[1])
     server.server_close()
-    assert server.config["engine"] == "server"
+    assert server.config.engine == "server"
     assert "no agent.onnx; `export` writes one" in server.advice
 
 
@@ -186,11 +201,11 @@ def test_what_the_page_cannot_play_is_refused(tmp_path: Path, monkeypatch: pytes
     """Another game, too long a search, a port that is taken, a page that is not there: one sentence each."""
     with pytest.raises(UserError, match="simulations must be at most 1023 in the browser; got 1024"):
         page_server(simulations=1024)
-    with pytest.raises(UserError, match=r"the page plays tictactoe only; the agent in .* plays CartPole-v1"):
+    with pytest.raises(UserError, match=r"the page plays games for two .* plays CartPole-v1, which is for one"):
         page_server(write_agent(tmp_path / "cartpole", "CartPole-v1"))
     with page_server() as first, pytest.raises(UserError, match=r"port \d+ cannot be used: "):
         page_server(port=first.server_port)
-    monkeypatch.setattr(web, "PAGE", tmp_path / "nowhere")
+    monkeypatch.setattr(page, "PAGE", tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"the page is not there: .* Install numzero again"):
         page_server()
 
@@ -198,15 +213,15 @@ def test_what_the_page_cannot_play_is_refused(tmp_path: Path, monkeypatch: pytes
 def test_the_command_opens_the_page_and_hands_it_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """--no-open leaves the browser alone; --second and --watch choose the side."""
     opened: list[str] = []
-    served: list[dict[str, Any]] = []
+    served: list[page.PageConfig] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
     monkeypatch.setattr(web.WebServer, "serve_forever", lambda self: served.append(self.config))
-    for words, side in (["--second"], "O"), (["--watch", "--no-open"], ""), (["--simulations", "50"], "X"):
+    for words, side in (["--second"], [1]), (["--watch", "--no-open"], []), (["--simulations", "50"], [0]):
         said = CliRunner().invoke(main, ["play", str(AGENT), "--web", *words], catch_exceptions=False)
         assert said.exit_code == 0
         assert "Play at http://127.0.0.1:" in said.stdout
-        assert served[-1]["side"] == side
-    assert served[-1]["simulations"] == 50
+        assert served[-1].side == tuple(side)
+    assert served[-1].simulations == 50
     assert len(opened) == 2
 
 
@@ -225,45 +240,6 @@ def test_an_interrupt_closes_the_page_cleanly() -> None:
         assert process.stderr.read() == ""
 
 
-# ---------------------------------------------------------------------------------------------------- the rules
-
-PLAY = """
-import * as rules from %s;
-const { observation, legal, result } = rules;
-const said = (moves) => ({ observation: observation(moves), legal: legal(moves), over: result(moves) });
-process.stdin.on("data", (text) => console.log(JSON.stringify(JSON.parse(text).map((moves) => said(moves)))));
-"""
-
-
-@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
-def test_the_page_knows_the_rules() -> None:
-    """Observations, legal moves and results of random games are those of the game itself."""
-    rng, games, expected = np.random.default_rng(0), [], []
-    for _ in range(30):
-        game, moves = TicTacToe(1), []
-        game.reset(np.ones(1, np.bool_), rng)
-        over: dict[str, str] | None = None
-        while over is None:
-            games.append(list(moves))
-            seen = {"observation": game.observation().ravel().tolist(), "legal": game.legal()[0].astype(int).tolist()}
-            expected.append({**seen, "over": None})
-            moves.append(int(rng.choice(np.flatnonzero(game.legal()[0]))))
-            step = game.step(np.array(moves[-1:], np.int32))
-            if step.terminated[0]:
-                over = {"winner": ("O" if len(moves) % 2 == 0 else "X") if step.reward[0] else ""}
-        games.append(list(moves))
-        seen = {"observation": game.observation().ravel().tolist(), "legal": [0] * 9}
-        expected.append({**seen, "over": over})
-    script = PLAY % json.dumps((PAGE / "rules.mjs").as_uri())
-    words = ["node", "--input-type=module", "-e", script]
-    done = subprocess.run(words, input=json.dumps(games), capture_output=True, text=True, timeout=60, check=True)
-    said = json.loads(done.stdout)
-    for each in said:
-        line = (each["over"] or {}).pop("line", [])
-        assert len(line) in (0, 3)
-    assert said == expected
-
-
 # ---------------------------------------------------------------------------------------------------- the browser
 
 
@@ -274,29 +250,23 @@ class QuietFiles(http.server.SimpleHTTPRequestHandler):
         """Nothing."""
 
 
-def drive(pictures: Path, scenarios: list[str], lines: dict[str, float]) -> dict[str, Any]:
+def drive(
+    pictures: Path, scenarios: list[str], lines: dict[str, float] | None = None, **servers: http.server.HTTPServer
+) -> dict[str, Any]:
     """What browser.mjs reports of the scenarios, each with its server."""
     if reason := MISSING["web"]():
         pytest.skip(reason)
-    files = functools.partial(QuietFiles, directory=str(MODELS))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(web, "RUNTIME", Path("nowhere"))
-        fallback = page_server()
-    with (
-        serving(page_server()) as played,
-        serving(fallback) as answering,
-        serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), files)) as static,
-    ):
+    with contextlib.ExitStack() as stack:
         given = {
             "chromium": chromium(),
-            "played": played,
-            "fallback": answering,
-            "static": f"{static}hosts/web/",
+            "servers": {name: stack.enter_context(serving(server)) for name, server in servers.items()},
             "agents": AGENTS,
             "pictures": str(pictures),
             "scenarios": scenarios,
             "lines": lines,
         }
+        if "static" in given["servers"]:
+            given["servers"]["static"] += "hosts/web/"
         words = ["node", str(TESTS / "browser.mjs")]
         done = subprocess.run(words, input=json.dumps(given), capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr
@@ -304,23 +274,63 @@ def drive(pictures: Path, scenarios: list[str], lines: dict[str, float]) -> dict
     return reports
 
 
-@pytest.fixture(scope="module")
-def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return drive(tmp_path_factory.mktemp("pictures"), SCENARIOS, FEW_LINES)
+def tiny_server(folder: Path, game: str, trust: bool = False) -> web.WebServer:
+    """Of an agent with random weights that thinks in the browser."""
+    agent = make_agent(game)
+    write_folder(folder, agent.folder_files() | {AGENT_GRAPH: agent_graph(agent.info, agent.files)})
+    return page_server(folder, trust=trust)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_the_page_in_a_browser(scenario: str, reports: dict[str, Any]) -> None:
+def assert_all_went_well(reports: dict[str, Any], scenarios: list[str]) -> None:
     """Nothing goes wrong, the console stays empty, and no request leaves for another place."""
-    report = reports[scenario]
-    assert report["error"] is None, report["error"]
-    assert report["console"] == []
-    assert report["foreign"] == []
+    assert list(reports) == scenarios
+    for name, report in reports.items():
+        assert report["error"] is None, (name, report["error"])
+        assert report["console"] == [], name
+        assert report["foreign"] == [], name
+
+
+def test_the_page_in_a_browser(tmp_path: Path) -> None:
+    """Games of tic-tac-toe by mouse, and one of Connect Four to its end."""
+    scenarios = ["mouse", "connectfour"]
+    four = tiny_server(tmp_path / "agent", "connectfour(rows=4, columns=5)")
+    assert_all_went_well(drive(tmp_path, scenarios, played=page_server(), connectfour=four), scenarios)
+
+
+@pytest.mark.slow
+def test_all_of_the_page_in_a_browser(tmp_path: Path) -> None:
+    """Keys, fingers, taking back, sides, thoughts; static files; an agent that thinks in the server."""
+    scenarios = ["touch", "keyboard", "takeback", "sides", "thought", "golden", "lines", "fallback"]
+    files = functools.partial(QuietFiles, directory=str(MODELS))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "RUNTIME", Path("nowhere"))
+        fallback = page_server()
+    static = http.server.ThreadingHTTPServer(("127.0.0.1", 0), files)
+    servers = {"played": page_server(), "fallback": fallback, "static": static}
+    assert_all_went_well(drive(tmp_path, scenarios, FEW_LINES, **servers), scenarios)
+
+
+GAMES = {
+    "connectfour": "connectfour",
+    "othello": "othello",
+    "hex": "hex(size=7, swap=true)",
+    "go": "go(size=5, komi=0.5)",
+    "gomoku": "gomoku(size=9)",
+    "breakthrough": "breakthrough(size=6)",
+    "text": "tests.games.heap:Heap",
+}
+
+
+@pytest.mark.slow
+def test_every_board_is_played_to_its_end_in_a_browser(tmp_path: Path) -> None:
+    """By an agent that knows nothing, at 1280 and 360 pixels, light and dark."""
+    servers = {name: tiny_server(tmp_path / name, game, trust=name == "text") for name, game in GAMES.items()}
+    assert_all_went_well(drive(tmp_path, list(GAMES), **servers), list(GAMES))
 
 
 @pytest.mark.slow
 def test_the_agent_in_the_browser_loses_no_line_of_play(tmp_path: Path) -> None:
     """Every sequence of moves that an opponent can choose, first and second."""
-    report = drive(tmp_path, ["lines"], ALL_LINES)["lines"]
+    report = drive(tmp_path, ["lines"], ALL_LINES, played=page_server())["lines"]
     assert report["error"] is None, report["error"]
     assert report["result"]["games"] > 500

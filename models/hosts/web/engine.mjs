@@ -1,10 +1,10 @@
 // What answers the page's questions: the worker, or the program that serves the page where the browser cannot.
 
-/** A function (observation, legal, simulations) => Promise of { action, visits, q, value }, ready to be asked. */
-export async function makeEngine({ engine, agent, runtime }) {
+/** A function (observation, legal, simulations) => Promise of { action, visits, q, value, line }, ready to be asked. */
+export async function makeEngine({ engine, agent, module, runtime }) {
   if (engine === "server") return askServer;
   const here = (path) => new URL(path, document.baseURI).href;
-  return askWorker({ agent: here(agent), runtime: here(runtime) });
+  return askWorker({ agent: here(agent), module: here(module), runtime: here(runtime) });
 }
 
 async function askWorker(addresses) {

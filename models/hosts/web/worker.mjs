@@ -1,11 +1,9 @@
-// Runs agent.onnx in a Web Worker with onnxruntime-web and numzero-agent, the module beside this folder.
+// Runs agent.onnx in a Web Worker with onnxruntime-web and numzero-agent.
 //
-// First message: { agent, runtime }, addresses of agent.onnx and of the folder with onnxruntime-web's files; it is
-// answered by { ready: true }. Every further message is a position
+// First message: { agent, module, runtime }, addresses of agent.onnx, of numzero-agent's index.mjs and of the folder with
+// onnxruntime-web's files; it is answered by { ready: true }. Every further message is a position
 // { id, observation, legal, simulations } and is answered by { id, action, visits, q, value }. A failure anywhere is
 // answered by { id, error }.
-
-import { Agent } from "../numzero-agent/index.mjs";
 
 let agent; // a promise, from the first message on
 
@@ -23,7 +21,8 @@ async function begin(addresses) {
   return { ready: true };
 }
 
-async function load({ agent: address, runtime }) {
+async function load({ agent: address, module, runtime }) {
+  const { Agent } = await import(module);
   const missing = () => Promise.reject(new Error(`onnxruntime-web is not in ${runtime}; npm install gets it`));
   const ort = await import(new URL("ort.wasm.min.mjs", runtime)).catch(missing);
   ort.env.wasm.wasmPaths = runtime;

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from numzero.compiled import search_kernel
 from numzero.errors import UserError
 from numzero.games.base import STAY, GameSpec, StepResult, Symmetries, require_legal, require_mask
+from numzero.games.boards.layout import BoardPage, Layout, cell_places
 from numzero.games.naming import shown_arguments
 
 __all__ = [
@@ -122,6 +123,21 @@ class Board:
     def render(self, row: int) -> str:
         """See `Game`: the board of copy `row`."""
         return drawn(self.cells(row), letters(self._shape[1]), range(1, self._shape[0] + 1))
+
+    def page(self) -> BoardPage | None:
+        """See `HasBoard`: plain cells, and no rules in JavaScript, unless a game says more."""
+        if self.largest_cell > 2 or len(self._shape) != 2:
+            return None
+        rows, columns = self._shape
+        return BoardPage(
+            Layout(
+                rows=rows,
+                columns=columns,
+                places=cell_places(rows * columns, self.spec.num_actions),
+                row_names=tuple(str(row + 1) for row in range(rows)),
+                column_names=tuple(letters(columns)),
+            )
+        )
 
     def cells(self, row: int) -> NDArray[np.int8]:
         """`[rows, columns]` what lies on the board of copy `row`."""

@@ -6,6 +6,7 @@ Knows the rules and the mirror symmetry; knows nothing of search, networks or gy
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from numzero.games.boards.base import (
     require_whole,
     symmetries_of_cells,
 )
+from numzero.games.boards.layout import BoardPage, Layout
 
 __all__ = ["Breakthrough"]
 
@@ -59,6 +61,23 @@ class Breakthrough(Board):
     def render(self, row: int) -> str:
         """See `Game`."""
         return drawn(self.cells(row), letters(self._shape[1]), range(self._shape[0], 0, -1))
+
+    def page(self) -> BoardPage:
+        """See `HasBoard`."""
+        rows, columns = self._shape
+        layout = Layout(
+            title="Breakthrough",
+            surface="chequered",
+            rows=rows,
+            columns=columns,
+            places=tuple(_moves(rows, columns)),
+            row_names=tuple(map(str, range(rows, 0, -1))),
+            column_names=tuple(letters(columns)),
+            players=("White", "Black"),
+            pieces="pawns",
+            colours=("white", "black"),
+        )
+        return BoardPage(layout, Path(__file__).with_suffix(".mjs"), {"rows": rows, "columns": columns})
 
 
 @functools.cache

@@ -6,6 +6,7 @@ Knows the rules and the mirror symmetry; knows nothing of search, networks or gy
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from numzero.games.boards.base import (
     symmetries_of_cells,
 )
 from numzero.games.boards.gomoku import longest_row
+from numzero.games.boards.layout import BoardPage, Layout
 
 __all__ = ["ConnectFour"]
 
@@ -49,6 +51,7 @@ class ConnectFour(Board):
     def __init__(self, batch_size: int, rows: int = 6, columns: int = 7, length: int = 4) -> None:
         require_whole("connectfour", 2, LARGEST_SIZE, rows=rows, columns=columns)
         require_whole("connectfour", 2, max(rows, columns), length=length)
+        self._arguments = {"rows": rows, "columns": columns, "length": length}
         symmetries = _symmetries(rows, columns)
         super().__init__(
             _spec(rows, columns, length), batch_size, _RULES, (rows, columns, length), symmetries=symmetries
@@ -60,6 +63,21 @@ class ConnectFour(Board):
         names = self.spec.action_names
         open_names = [name if cells[0, i] == EMPTY else " " * len(name) for i, name in enumerate(names)]
         return drawn(cells, names, [""] * len(cells)) + "\n" + " " + " ".join(open_names)
+
+    def page(self) -> BoardPage:
+        """See `HasBoard`."""
+        rows, columns = self._shape
+        layout = Layout(
+            title="Connect Four",
+            cells="columns",
+            rows=rows,
+            columns=columns,
+            places=tuple((column,) for column in range(columns)),
+            column_names=self.spec.action_names,
+            players=("Red", "Yellow"),
+            colours=("red", "yellow"),
+        )
+        return BoardPage(layout, Path(__file__).with_suffix(".mjs"), self._arguments)
 
 
 def _spec(rows: int, columns: int, length: int) -> GameSpec:

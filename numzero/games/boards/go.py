@@ -6,6 +6,7 @@ Knows the rules and symmetries; knows nothing of search, networks or gymnasium.
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from numzero.games.boards.base import (
     require_whole,
     symmetries_of_cells,
 )
+from numzero.games.boards.layout import BoardPage, Layout, cell_places
 
 __all__ = ["Go"]
 
@@ -82,6 +84,23 @@ class Go(Board):
         """See `Game`."""
         size = self._shape[0]
         return drawn(self.cells(row), letters(size, without="i"), range(size, 0, -1))
+
+    def page(self) -> BoardPage:
+        """See `HasBoard`."""
+        size = self._shape[0]
+        layout = Layout(
+            title="Go",
+            cells="points",
+            surface="wood",
+            rows=size,
+            columns=size,
+            places=cell_places(size**2, self.spec.num_actions),
+            row_names=tuple(map(str, range(size, 0, -1))),
+            column_names=tuple(letters(size, without="i")),
+            players=("Black", "White"),
+        )
+        arguments = {"size": size, "komi": self.settings[_TWICE_KOMI].item() / 2}
+        return BoardPage(layout, Path(__file__).with_suffix(".mjs"), arguments)
 
 
 def _is_komi(komi: float) -> bool:

@@ -6,6 +6,7 @@ Knows the rules and symmetries; knows nothing of search, networks or gymnasium.
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from numzero.games.boards.base import (
     require_whole,
     symmetries_of_cells,
 )
+from numzero.games.boards.layout import BoardPage, Layout, cell_places
 
 __all__ = ["RULES", "Gomoku", "longest_row"]
 
@@ -54,6 +56,7 @@ class Gomoku(Board):
         rows, columns = size if rows is None else rows, size if columns is None else columns
         require_whole("gomoku", 3, LARGEST_SIZE, size=size, rows=rows, columns=columns)
         require_whole("gomoku", 2, max(rows, columns), length=length)
+        self._arguments = {"rows": rows, "columns": columns, "length": length}
         symmetries = _symmetries(rows, columns)
         super().__init__(
             _spec(rows, columns, length), batch_size, RULES, (rows, columns, length), symmetries=symmetries
@@ -62,6 +65,22 @@ class Gomoku(Board):
     def render(self, row: int) -> str:
         """See `Game`."""
         return drawn(self.cells(row), letters(self._shape[1]), range(self._shape[0], 0, -1))
+
+    def page(self) -> BoardPage:
+        """See `HasBoard`."""
+        rows, columns = self._shape
+        layout = Layout(
+            title="Gomoku",
+            cells="points",
+            surface="wood",
+            rows=rows,
+            columns=columns,
+            places=cell_places(rows * columns, self.spec.num_actions),
+            row_names=tuple(map(str, range(rows, 0, -1))),
+            column_names=tuple(letters(columns)),
+            players=("Black", "White"),
+        )
+        return BoardPage(layout, Path(__file__).with_suffix(".mjs"), self._arguments)
 
 
 def _spec(rows: int, columns: int, length: int) -> GameSpec:

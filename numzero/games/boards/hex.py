@@ -6,6 +6,7 @@ Knows the rules and the half turn; knows nothing of search, networks or gymnasiu
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from numzero.games.boards.base import (
     require_whole,
     symmetries_of_cells,
 )
+from numzero.games.boards.layout import BoardPage, Layout, cell_places
 
 __all__ = ["Hex"]
 
@@ -61,6 +63,23 @@ class Hex(Board):
     def render(self, row: int) -> str:
         """See `Game`: X goes from the top to the bottom, O from the left to the right."""
         return drawn(self.cells(row), letters(self._shape[1]), range(1, self._shape[0] + 1), slant=1)
+
+    def page(self) -> BoardPage:
+        """See `HasBoard`."""
+        size = self._shape[0]
+        layout = Layout(
+            title="Hex",
+            cells="hexes",
+            rows=size,
+            columns=size,
+            places=cell_places(size**2, self.spec.num_actions),
+            row_names=tuple(map(str, range(1, size + 1))),
+            column_names=tuple(letters(size)),
+            players=("Red", "Blue"),
+            colours=("red", "blue"),
+        )
+        arguments = {"size": size, "swap": self.spec.num_actions > size**2}
+        return BoardPage(layout, Path(__file__).with_suffix(".mjs"), arguments)
 
 
 def _spec(size: int, swap: bool) -> GameSpec:

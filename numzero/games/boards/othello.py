@@ -6,6 +6,7 @@ Knows the rules and symmetries; knows nothing of search, networks or gymnasium.
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from numzero.games.boards.base import (
     require_whole,
     symmetries_of_cells,
 )
+from numzero.games.boards.layout import BoardPage, Layout, cell_places
 
 __all__ = ["Othello"]
 
@@ -57,6 +59,21 @@ class Othello(Board):
         start[half - 1 : half + 1, half - 1 : half + 1] = [[2, 1], [1, 2]]
         made = _spec(size), batch_size, _RULES, _settings(size)
         super().__init__(*made, start=start.ravel(), symmetries=_symmetries(size))
+
+    def page(self) -> BoardPage:
+        """See `HasBoard`."""
+        size = self._shape[0]
+        layout = Layout(
+            title="Othello",
+            surface="felt",
+            rows=size,
+            columns=size,
+            places=cell_places(size**2, self.spec.num_actions),
+            row_names=tuple(map(str, range(1, size + 1))),
+            column_names=tuple(letters(size)),
+            players=("Black", "White"),
+        )
+        return BoardPage(layout, Path(__file__).with_suffix(".mjs"), {"size": size})
 
 
 def _spec(size: int) -> GameSpec:

@@ -6,6 +6,7 @@ Knows the eight symmetries and the value of every position; knows nothing of sea
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from numzero.errors import UserError
 from numzero.games.base import GameSpec, SolvedPositions, Symmetries
 from numzero.games.boards.base import EMPTY, Board, cell_symmetries, read_only, symmetries_of_cells
 from numzero.games.boards.gomoku import RULES
+from numzero.games.boards.layout import BoardPage, Layout, cell_places
 
 __all__ = [
     "ILLEGAL",
@@ -73,6 +75,14 @@ class TicTacToe(Board):
             _SPEC.action_names[cell] if mark == EMPTY else " XO"[mark] for cell, mark in enumerate(self.board[row])
         ]
         return "\n---+---+---\n".join(" {} | {} | {}".format(*cells[start : start + 3]) for start in (0, 3, 6))
+
+    def page(self) -> BoardPage:
+        """See `HasBoard`."""
+        places = cell_places(NUM_CELLS, NUM_CELLS)
+        layout = Layout(
+            title="Tic-tac-toe", rows=3, columns=3, places=places, pieces="marks", colours=("orange", "blue")
+        )
+        return BoardPage(layout, Path(__file__).with_name("gomoku.mjs"), {"size": 3, "length": 3})
 
     def set_state(self, board: NDArray[np.int8], to_play: NDArray[np.int8]) -> None:
         """Put every copy into a state of play.
