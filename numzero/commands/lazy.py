@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from numzero.commands.helps import told
 from numzero.commands.program import in_words_of_the_user
 
 __all__ = ["LazyCommand", "LazyGroup"]
@@ -49,6 +50,14 @@ class LazyGroup(click.Group):
             _adapt_help(command)
             self.add_command(command, cmd_name)
         return super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; where all that is asked of a command is its help, that is told without it."""
+        if args[-1] in ctx.help_option_names and (command := told(args[:-1])) is not None:
+            return args[0], command, args[1:]
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands, as click writes it; imports nothing."""

@@ -20,7 +20,7 @@ PACKAGE = Path(numzero.__file__).parent
 COMMANDS = sorted((PACKAGE / "commands").glob("*.py"))
 LIBRARY = sorted(path for path in PACKAGE.rglob("*.py") if path.parent.name != "commands")
 HEAVY = ("numpy", "numba", "onnxruntime", "torch", "gymnasium", "rich", "msgspec")
-NEEDED = {"__init__", "answer", "main", "lazy", "program"}
+NEEDED = {"__init__", "answer", "helps", "main", "lazy", "program"}
 
 
 def loaded_after(*words: str) -> list[str]:
@@ -41,6 +41,12 @@ def test_help_loads_no_command_and_nothing_heavy() -> None:
     assert [name for name in HEAVY if name in found] == []
     commands = {name.rpartition(".")[2] for name in found if name.startswith("numzero.commands.")}
     assert commands <= NEEDED
+
+
+def test_help_of_a_command_loads_neither_it_nor_anything_heavy() -> None:
+    """As it is kept in a file."""
+    found = loaded_after("train", "--help")
+    assert [name for name in (*HEAVY, "numzero.commands.train") if name in found] == []
 
 
 def test_one_command_loads_itself_alone() -> None:
