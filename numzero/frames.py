@@ -128,6 +128,13 @@ class FrameStack:
         led = np.where(wanted > begin, action[np.maximum(wanted - 1, begin)], NO_ACTION)
         return self.join(frame, led)
 
+    def as_frames(self, observation: NDArray[Any]) -> NDArray[Any]:
+        """What games show, as frames are, `[B, *O]`: older agents see pictures `[H, W, C]` that are `[C, H, W]` now."""
+        channels, *sides = observation.shape[1:] or (0,)
+        if len(sides) == 2 and observation.shape[1:] != self.frame_shape == (*sides, channels):
+            return np.moveaxis(observation, 1, -1)
+        return observation
+
     def join(self, frame: NDArray[Any], led: NDArray[np.integer[Any]]) -> NDArray[Any]:
         """`[*P, *S]` of frames `[*P, F, *O]` and the actions that led to them, `[*P, F]`, `NO_ACTION` if none did."""
         rows = led.shape[:-1]
@@ -219,6 +226,7 @@ class History:
 
     def stack(self, observation: NDArray[Any]) -> NDArray[Any]:
         """`[B, *S]` where copies show `observation` `[B, *O]` now; the array itself where stacks are plain."""
+        observation = self.frames.as_frames(observation)
         if self.frames.is_plain:
             return observation
         num_past = self._past.shape[1]
@@ -235,7 +243,7 @@ class History:
             return
         if action.ndim == 2:
             action = np.where(np.isnan(action[:, 0]), NO_ACTION, 0)
-        moved = action != NO_ACTION
+        observation, moved = self.frames.as_frames(observation), action != NO_ACTION
         num_past = self._past.shape[1]
         if num_past:
             self._past[moved] = np.concatenate([self._past[moved, 1:], observation[moved, None]], axis=1)

@@ -131,6 +131,11 @@ class Diagnosed(msgspec.Struct, frozen=True, kw_only=True, tag="diagnosed"):
     before do not say."""
     latent_spread: float | None = None
     """The same of the encodings that the body makes of them."""
+    repeated: int = 0
+    """Situations, all that was seen and done since an episode began and what was done then, that games came to twice or
+    more; counted where the model knows of no chance."""
+    repeated_by_chance: int = 0
+    """Those of them that something else followed at another time."""
 
 
 class RandomPlayed(msgspec.Struct, frozen=True, kw_only=True, tag="random"):

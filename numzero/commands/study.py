@@ -97,7 +97,7 @@ def study(
             echo(f"{name}, seed {result.seed}: {scores} ({took}; {len(whole.missing())} to go)", err=True)
 
     try:
-        whole.run(jobs, report, report)
+        whole.run(jobs, report, report, lambda sentence: echo(sentence, err=True))
     except KeyboardInterrupt:
         raise KeyboardInterrupt("Stopped. To go on: the same command again.") from None
     echo((whole.folder / (RESULTS if as_json else PAGE)).read_text("utf-8"), nl=False)

@@ -76,7 +76,7 @@ def tune(
             echo(f"trial {result.number} {result.state}:{score} {result.reason} ({values})", err=True)
 
     try:
-        results = search.run(trials, show, jobs=jobs)
+        results = search.run(trials, show, lambda sentence: echo(sentence, err=True), jobs=jobs)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("Stopped. To go on: the same command again.") from None
     if as_json:

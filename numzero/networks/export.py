@@ -268,14 +268,15 @@ def _differences(
 ) -> list[float]:
     """Of the latent and of every head, of those `predicted`, that the file gives."""
     heads = network.heads | network.afterstate_heads
-    found = [_difference(exported["latent"], latent)]
+    found = [_difference(exported["latent"], latent, latent)]
     for name, logits in predicted.items():
         if (output := heads[name].output) in exported:
-            found.append(_difference(exported[output], network.decode(heads[name].scalar, logits)))
+            scalar = heads[name].scalar
+            expected, terms = network.decode(scalar, logits), network.terms(scalar, logits)
+            found.append(_difference(exported[output], expected, terms))
     return found
 
 
-def _difference(exported: NDArray[np.float32], expected: torch.Tensor) -> float:
-    """Relative to 1 + the largest number of its kind: those near 0 are sums of such, and no more exact."""
-    reference = expected.numpy()
-    return float(np.abs(exported - reference).max() / (1.0 + np.abs(reference).max()))
+def _difference(exported: NDArray[np.float32], expected: torch.Tensor, terms: torch.Tensor) -> float:
+    """Relative to 1 + the largest of its kind, or of their terms: those near 0 are sums of such, and no more exact."""
+    return float(np.abs(exported - expected.numpy()).max() / (1.0 + np.abs(terms.numpy()).max()))

@@ -127,6 +127,11 @@ class MuZeroNetwork(nn.Module):
         bins = self._bins.get(name)
         return logits if bins is None else logits.softmax(-1) @ bins.to(logits.dtype)
 
+    def terms(self, name: str, logits: torch.Tensor) -> torch.Tensor:
+        """How large the terms are that `decode` sums, `[N]`: it is exact to their rounding, and they may cancel."""
+        bins = self._bins.get(name)
+        return logits if bins is None else logits.softmax(-1) @ bins.abs().to(logits.dtype)
+
 
 def make_network(
     observation_shape: tuple[int, ...],

@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
+from numzero.games.checking.chance import ChanceSeen
 from numzero.judging.measures import evaluation_score
 from numzero.judging.verdict import Judged, Sample, judged, standing, verdict_of
 from numzero.metrics import Diagnosed, Evaluated, Event, Finished, Predicted, Progress, Started
@@ -28,6 +29,8 @@ ALIKE = 0.1
 """Latents that differ by less than this share of what observations do are all alike."""
 FEW_UPDATES, FEW_EPISODES = 1000, 20
 """A run of less is too short to be judged by what it came to."""
+MUCH_ERROR = 0.3
+"""Of a reward, beside a constant's, where the model misses what chance does."""
 TINY_SPREAD = 1e-3
 """Differences of less are lost on bins that are not fitted: those lie 0.1 apart and more. Errors of less are none."""
 
@@ -35,6 +38,7 @@ TINY_SPREAD = 1e-3
 Name = Literal[
     "age",
     "agreement",
+    "chance",
     "end",
     "latents",
     "policy",
@@ -75,7 +79,7 @@ def findings(events: Sequence[Event], config: RunConfig) -> list[Finding]:
     diagnosed = [event for event in events if isinstance(event, Diagnosed)]
     if diagnosed:
         last = diagnosed[-max(1, round(LAST_SHARE * len(diagnosed))) :]
-        for judge in (_value, _reward, _latents, _unroll, _policy, _search, _agreement):
+        for judge in (_value, _reward, _chance, _latents, _unroll, _policy, _search, _agreement):
             found += judge(last, config)
     else:
         found.append(
@@ -271,6 +275,28 @@ def _predicted(name: _Scalar, last: Sequence[Diagnosed], support: SupportConfig,
         return Finding("good", name, alike)
     said = f"The {name}'s error is {error:.0%} of what a constant would have"
     return Finding("good", name, f"{said}.") if error < 0.7 else Finding("look", name, f"{said}: {unknown}")
+
+
+def _chance(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
+    """Whether a model without chance is asked to tell what is by chance, and errs."""
+    seen = ChanceSeen(last[-1].repeated, last[-1].repeated_by_chance)
+    if config.network.chance != "none" or not seen.decides:
+        return
+    said = (
+        f"What follows an action is by chance in {seen.num_by_chance:,} of {seen.num_repeated:,} situations that came "
+        "again, and in this model an action leads to one position"
+    )
+    error = _mean(last, lambda event: relative_error(event.reward, 0))
+    if error is None or error < MUCH_ERROR:
+        yield Finding("note", "chance", f"{said}. It tells rewards all the same: chance nodes may not be needed.")
+    else:
+        yield Finding(
+            "look",
+            "chance",
+            f"{said}: its reward's error is {error:.0%} of what a constant would have, and longer training does not "
+            "mend that. See chance nodes: network.chance=auto, which takes outcomes that the game reports, or learned "
+            "codes.",
+        )
 
 
 def _latents(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:

@@ -76,20 +76,25 @@ class TasksStudy:
         jobs: int,
         on_result: Callable[[SeedResult, str], None],
         on_start: Callable[[], None] = lambda: None,
+        on_note: Callable[[str], object] = lambda sentence: None,
     ) -> None:
         """As `Study.run`; `on_result` is told the task's name too."""
         names = {study.folder: task.name for study, task in zip(self.studies, self.tasks, strict=True)}
-        with self._held():
+        with self._held(on_note):
             on_start()
             train_all(self.missing(), jobs, lambda job, result: on_result(result, names[job.folder.parents[2]]))
 
     @contextlib.contextmanager
-    def _held(self) -> Iterator[None]:
+    def _held(self, on_note: Callable[[str], object]) -> Iterator[None]:
         with FolderLock(self.folder, STUDIES), contextlib.ExitStack() as stack:
             (self.folder / "tasks").mkdir(exist_ok=True)
-            for study in self.studies:
-                stack.enter_context(study.held())
+            for task, study in zip(self.tasks, self.studies, strict=True):
+                stack.enter_context(study.held(_named(task.name, on_note)))
             yield
+
+
+def _named(task: str, on_note: Callable[[str], object]) -> Callable[[str], object]:
+    return lambda sentence: on_note(f"{task}: {sentence}")
 
 
 def _length(preset: str, task: Task, overrides: Sequence[str]) -> list[str]:

@@ -38,8 +38,10 @@ from numzero.studies.results import (
     with_seconds,
 )
 from numzero.studies.trainers import Trainer, side_by_side
+from numzero.training.chance import Decision, decide_chance, decision_of, with_chance
 from numzero.training.config import RunConfig, load_config, read_config, save_config
 from numzero.training.named import settings_for
+from numzero.training.plan import spec_of
 
 __all__ = ["SeedJob", "Study", "Variant", "final_scores", "parse_variant", "rehearse", "train_all", "train_seed"]
 
@@ -48,6 +50,9 @@ FINAL_GAMES = 400
 FINAL_SEED = 2_000_003
 """Of the episodes and games that final agents are judged by; others than those of evaluations while training."""
 EXHAUSTIVE_SIMULATIONS = (0, 8)
+BEGUN, DECIDED = "config.toml", "decided.toml"
+"""A variant's settings as they were asked for, and with what was decided of them for all seeds."""
+DECIDING_SEED = 0
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +114,7 @@ class Study:
         self.variants = (Variant(name=PRESET), *variants)
         self.seeds = seeds
         self.folder = Path(os.path.abspath(folder))  # wherever an environment may go
+        self._chance: dict[tuple[str, type], Decision] = {}
         names = [variant.name for variant in self.variants]
         if len(set(names)) < len(names):
             raise UserError(
@@ -150,49 +156,76 @@ class Study:
         )
 
     def run(
-        self, jobs: int, on_result: Callable[[SeedResult], None], on_start: Callable[[], None] = lambda: None
+        self,
+        jobs: int,
+        on_result: Callable[[SeedResult], None],
+        on_start: Callable[[], None] = lambda: None,
+        on_note: Callable[[str], object] = lambda sentence: None,
     ) -> None:
         """Train what is missing, `jobs` seeds at a time, each in a process on a core of its own if there are several.
 
-        Seeds that `processes` gives workers of their own share all cores. `on_start` is called once the folder is ours.
+        Seeds that `processes` gives workers of their own share all cores. `on_start` is called once the folder is ours,
+        `on_note` hears what was decided for all seeds.
 
         Raises:
             UserError: a process failed (results of others are kept), or another study runs in this folder.
             KeyboardInterrupt: it was asked to stop; nothing runs any more, and seeds under way are trained anew.
         """
-        with self.held():
+        with self.held(on_note):
             on_start()
             train_all(self.seed_jobs(), jobs, lambda _, result: on_result(result))
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, on_note: Callable[[str], object] = lambda sentence: None) -> Iterator[None]:
         """The folder is this study's alone, and says what each variant is; UserError where it is another's."""
         with FolderLock(self.folder, STUDY):
             self._check_folder()  # it may have become another's
             self._begin()
+            self._decide_chance(on_note)
             yield
 
     def seed_jobs(self) -> list[SeedJob]:
         """What is to be trained for the results that are missing."""
-        return [SeedJob(self.configs[name], self._run_folder(name, seed), name, seed) for name, seed in self.missing()]
+        return [SeedJob(self._decided(name), self._run_folder(name, seed), name, seed) for name, seed in self.missing()]
 
     def _begin(self) -> None:
         """Write down what each variant is."""
         for variant in self.variants:
-            path = self._variant_folder(variant.name) / "config.toml"
+            path = self._variant_folder(variant.name) / BEGUN
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists():
                 write_file(path, save_config(self.configs[variant.name]))
+
+    def _decide_chance(self, on_note: Callable[[str], object]) -> None:
+        """Decide what settings leave open, for all seeds, and write it down; alike for variants of the same game."""
+        for name, config in self.configs.items():
+            path = self._variant_folder(name) / DECIDED
+            if config.network.chance != "auto" or path.exists():
+                continue
+            key = config.game, type(config.network.body)
+            if key not in self._chance:
+                found, words = decide_chance(config, spec_of(config), DECIDING_SEED, offline=False)
+                self._chance[key] = decision_of(found)
+                on_note(words)
+            write_file(path, save_config(with_chance(config, self._chance[key])))
+
+    def _decided(self, name: str) -> RunConfig:
+        """The settings of a variant's seeds, as far as they were decided."""
+        path = self._variant_folder(name) / DECIDED
+        return (
+            load_config(path) if self.configs[name].network.chance == "auto" and path.exists() else self.configs[name]
+        )
 
     def _check_folder(self) -> None:
         """Nothing that was trained with other settings may be counted as this study's."""
         kind_of(self.folder, STUDY)
         for variant in self.variants:
-            path = self._variant_folder(variant.name) / "config.toml"
-            for each, is_right in ((path.parent, path.parent.is_dir()), (path, is_plain(path))):
+            folder, asked = self._variant_folder(variant.name), self.configs[variant.name]
+            path, decided = folder / BEGUN, folder / DECIDED
+            for each, is_right in ((folder, folder.is_dir()), (path, is_plain(path)), (decided, is_plain(decided))):
                 if os.path.lexists(each) and (each.is_symlink() or not is_right):
                     raise UserError(f"{each} is not what a study makes there, and no link is followed. Move it away.")
-            if path.exists() and load_config(path) != self.configs[variant.name]:
+            if (path.exists() and load_config(path) != asked) or (decided.exists() and not _follows(asked, decided)):
                 raise UserError(
                     f"variant {variant.name!r} was begun in {self.folder} with other settings. "
                     "Choose another folder, or another name for the variant.",
@@ -219,6 +252,12 @@ class Study:
 
     def _result_path(self, name: str, seed: int) -> Path:
         return _result_path(self._run_folder(name, seed))
+
+
+def _follows(asked: RunConfig, decided: Path) -> bool:
+    """Whether what is written there is a decision of these settings."""
+    found = load_config(decided)
+    return asked.network.chance == "auto" and found == with_chance(asked, decision_of(found))
 
 
 def _result_path(run_folder: Path) -> Path:
@@ -357,13 +396,23 @@ def final_scores(agent: Agent, simulations: int, game: str, max_steps: int = 0) 
     """
     spec = agent.info.spec
     if is_solved(trusted_name(spec.name, "the agent", game)):
-        found = {n: exhaustive(agent, simulations=n, trust=game)["optimal"] for n in EXHAUSTIVE_SIMULATIONS}
-        return {f"positions right, {n} simulations" if n else "positions right, bare policy": found[n] for n in found}
+        return _exhaustive_scores(agent, simulations, game)
     player = AgentPlayer(agent, simulations)
     if spec.num_players == 2:
         scores = match(game, player, RandomPlayer(), games=FINAL_GAMES, seed=FINAL_SEED, max_steps=max_steps)
         return {"score against random": evaluation_score(scores)}
     return {MEAN_RETURN: _mean_return(game, player, max_steps)}
+
+
+def _exhaustive_scores(agent: Agent, simulations: int, game: str) -> dict[str, float]:
+    """Positions right; where the game `RatesPlay`, and chance makes some count for more, also what play is worth."""
+    found = {n: exhaustive(agent, simulations=n, trust=game) for n in EXHAUSTIVE_SIMULATIONS}
+    rated = "play_value" in found[0]
+    if rated and simulations not in found:
+        found[simulations] = exhaustive(agent, simulations=simulations, trust=game)
+    names = {n: f"{n} simulations" if n else "bare policy" for n in found}
+    scores = {f"positions right, {names[n]}": found[n]["optimal"] for n in found}
+    return scores | ({f"worth of play, {names[n]}": found[n]["play_value"] for n in found} if rated else {})
 
 
 def random_return(num_players: int, game: str, max_steps: int = 0) -> float | None:

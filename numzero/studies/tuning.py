@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from numzero.drawing.charts import png
 from numzero.drawing.pillow import has_pillow
@@ -24,8 +24,10 @@ from numzero.paths import explained, is_plain
 from numzero.studies.trainers import side_by_side
 from numzero.studies.trials import EARLY, FAILED, FINISHED, End, Judge, TrialJob, TrialTrainer, train_here
 from numzero.studies.tuning_outcome import BEST, PAGE, PICTURE, TrialResult, best_of, chart, tuning_page
+from numzero.training.chance import Decision, decide_chance, decision_of
 from numzero.training.config import RunConfig, save_config
 from numzero.training.named import settings_of
+from numzero.training.plan import spec_of
 from numzero.training.ranges import Range, ranges_for
 
 __all__ = ["Tuning"]
@@ -33,6 +35,7 @@ __all__ = ["Tuning"]
 JOURNAL = "journal.log"
 _NAME = "tuning"
 _BEGUN_AS, _NUMBER = "begun as", "number"
+_CHANCE = "network.chance"
 FREE_TRIALS = 4
 """End by themselves before any is ended early."""
 TELLING_TRIALS = 10
@@ -72,6 +75,7 @@ class Tuning:
         spec = game_spec(config.game)
         self.ranges = _varied(ranges or {}, ranges_for(config, spec.num_players), overrides)
         self.overrides += _evaluated_often(config)
+        self._decided: list[str] = []
         self._settings({path: each.first for path, each in self.ranges.items()})  # UserError now, not in each trial
         kind_of(self.folder, TUNING)
 
@@ -82,13 +86,19 @@ class Tuning:
         return json.dumps([*told, self.seed])
 
     def run(
-        self, trials: int, show: Callable[[TrialResult], object] = lambda result: None, *, jobs: int = 1
+        self,
+        trials: int,
+        show: Callable[[TrialResult], object] = lambda result: None,
+        note: Callable[[str], object] = lambda sentence: None,
+        *,
+        jobs: int = 1,
     ) -> list[TrialResult]:
         """Make trials until there are so many in all, and write what came out after each.
 
         Args:
             trials: in all.
             show: hears of each that has ended.
+            note: hears what was decided for all of them.
             jobs: at a time. One is trained in this process; several each in a process and on a core of its own.
 
         Raises:
@@ -96,7 +106,9 @@ class Tuning:
             KeyboardInterrupt: ^C; the same again goes on.
         """
         with FolderLock(self.folder, TUNING):
-            study = _Search(self, self._study(), trials, show)
+            begun = self._study()
+            self._decide_chance(begun, note)
+            study = _Search(self, begun, trials, show)
             if jobs == 1:
                 while (job := study.next()) is not None:
                     study.end(job, train_here(job))
@@ -146,6 +158,21 @@ class Tuning:
                 study.enqueue_trial(trial.params, user_attrs={_NUMBER: _number(trial)})
             study.tell(trial.number, state=states.FAIL)
 
+    def _decide_chance(self, study: Any, note: Callable[[str], object]) -> None:
+        """Whether networks are to know of chance, where settings leave that open: once for all trials, and kept."""
+        config = settings_of(self.preset, self.overrides).config
+        if config.network.chance != "auto" or _CHANCE in self.ranges:
+            return
+        kept = study.user_attrs.get(_CHANCE)
+        if kept is None:
+            found, words = decide_chance(config, spec_of(config), self.seed, offline=False)
+            kept = decision_of(found)
+            study.set_user_attr(_CHANCE, kept)
+            note(words)
+        if kept not in get_args(Decision):
+            raise UserError(f"the journal of {self.folder} says {kept!r} of {_CHANCE}; it is damaged. Move it away.")
+        self._decided = [f"{_CHANCE}={kept}"]
+
     def ask(self, study: Any) -> Any:
         """A trial that Optuna wants made, with its values and its number."""
         study.sampler = self._optuna.samplers.TPESampler(
@@ -178,7 +205,7 @@ class Tuning:
     def _settings(self, values: Mapping[str, Any]) -> RunConfig:
         """The settings of a trial."""
         named = [f"{path}={json.dumps(value)}" for path, value in values.items()]
-        return settings_of(self.preset, [*self.overrides, *named]).config
+        return settings_of(self.preset, [*self.overrides, *named, *self._decided]).config
 
     def write(self, study: Any) -> None:
         """Everything so far, for people; the best trial's settings for `train`."""

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from numzero.agent import AgentInfo, agent_files
 from numzero.inference import ModelFiles
 from numzero.judging.evaluate import unfinished_words
@@ -26,6 +28,7 @@ from numzero.training.learning.learner import Update
 from numzero.training.memory import memory_of, pieces_of, window_bytes
 from numzero.training.plan import learner_threads
 from numzero.training.progress import Counts, Meter, as_episodes
+from numzero.training.repeated import RepeatedSituations
 from numzero.training.replayed import Replayed
 from numzero.training.trainer import Trainer
 
@@ -52,6 +55,7 @@ class Account:
         self.meter = Meter(config.schedule.num_updates, config.learner.batch_size, self._counts())
         self.meter.episodes.extend(state.episodes)
         self._replayed = Replayed()
+        self._repeated = RepeatedSituations() if config.network.chance == "none" else None
 
     @property
     def seconds(self) -> float:
@@ -71,6 +75,8 @@ class Account:
             state.random, done = scores, self._trainer.num_updates_done
             self._journal.emit(RandomPlayed(seconds=self.seconds, updates=done, steps=state.steps, scores=scores))
         self.meter.played(brought.games)
+        if self._repeated is not None:
+            self._repeated.add_all(brought.games)
         self.meter.episodes.extend(episodes)
         state.steps += brought.steps
         state.games += len(episodes)
@@ -174,7 +180,11 @@ class Account:
         learner, updates = self._trainer.learner, self._trainer.num_updates_done
         about = {"updates": updates, "steps": self._state.steps}
         found = diagnose(batch, update.outputs, learner.network.heads, **about, first_policy=update.policy)
-        self._journal.emit(with_spreads(found, *learner.encodings(batch)))
+        found = with_spreads(found, *learner.encodings(batch))
+        if self._repeated is not None:
+            seen = self._repeated.seen
+            found = replace(found, repeated=seen.num_repeated, repeated_by_chance=seen.num_by_chance)
+        self._journal.emit(found)
 
     def finished(self, reason: str) -> None:
         """The session ends."""

@@ -10,12 +10,16 @@ from typing import Literal
 
 from msgspec.structs import replace
 
+from numzero.errors import UserError
 from numzero.games import GameSpec, make_game
 from numzero.games.checking.chance import ChanceSeen, look_for_chance
 from numzero.networks.config import OutsideConfig
 from numzero.training.config import RunConfig
 
-__all__ = ["decide_chance"]
+__all__ = ["Decision", "decide_chance", "decision_of", "with_chance"]
+
+Decision = Literal["none", "known", "learned"]
+"""What `auto` may become."""
 
 
 def decide_chance(config: RunConfig, spec: GameSpec, seed: int, *, offline: bool) -> tuple[RunConfig, str]:
@@ -27,16 +31,25 @@ def decide_chance(config: RunConfig, spec: GameSpec, seed: int, *, offline: bool
     if config.network.chance != "auto":
         return config, ""
     if spec.num_outcomes:
-        return _with(config, "known"), f"the game reports {spec.num_outcomes} outcomes of chance: they are learned."
+        words = f"the game reports {spec.num_outcomes} outcomes of chance: they are learned."
+        return with_chance(config, "known"), words
     if problem := _not_played(config, spec, offline):
-        return _with(config, "none"), f"{problem}: no chance nodes are used (network.chance = none)."
+        return with_chance(config, "none"), f"{problem}: no chance nodes are used (network.chance = none)."
     with closing(make_game(config.game, 1)) as game:
         seen = look_for_chance(game, seed)
-    chosen: Literal["none", "learned"] = "learned" if seen.decides else "none"
-    return _with(config, chosen), _in_words(seen, config.network.num_codes)
+    chosen: Decision = "learned" if seen.decides else "none"
+    return with_chance(config, chosen), _in_words(seen, config.network.num_codes)
 
 
-def _with(config: RunConfig, chance: Literal["none", "known", "learned"]) -> RunConfig:
+def decision_of(config: RunConfig) -> Decision:
+    """What was decided; UserError where it was not."""
+    if config.network.chance == "auto":
+        raise UserError("network.chance must be decided, none, known or learned; got 'auto'. Move the file away.")
+    return config.network.chance
+
+
+def with_chance(config: RunConfig, chance: Decision) -> RunConfig:
+    """The settings as they are where that was decided."""
     return replace(config, network=replace(config.network, chance=chance))
 
 

@@ -178,6 +178,21 @@ def test_latents_that_are_all_alike_are_named(latents, seen, kind):
         assert "learner.learning_rate" in found.sentence
 
 
+@pytest.mark.parametrize(
+    ("by_chance", "error", "chance", "kind"),
+    [(40, 0.5, "none", "look"), (40, 0.1, "none", "note"), (3, 0.5, "none", None), (40, 0.5, "known", None)],
+)
+def test_a_model_without_chance_in_a_world_with_it_is_told(by_chance, error, chance, kind):
+    """Where its games show chance in one of ten situations; it is why rewards are missed, or it does no harm."""
+    event = diagnosis(reward=predicted(error=error, steps=5), repeated=120, repeated_by_chance=by_chance)
+    config = replace(CONFIG, network=replace(CONFIG.network, chance=chance))
+    said = [each for each in findings([event, FINISHED], config) if each.name == "chance"]
+    assert [each.kind for each in said] == ([] if kind is None else [kind])
+    if kind is not None:
+        assert "by chance in 40 of 120 situations" in said[0].sentence
+        assert ("network.chance=auto" in said[0].sentence) == (kind == "look")
+
+
 def test_how_a_run_ended_is_said():
     """Where it was stopped, and where nobody knows."""
     stopped = Finished(seconds=1.0, updates=7, steps=5, games=3, reason="interrupted")

@@ -152,6 +152,27 @@ def test_settings_that_changed_are_refused(tmp_path: Path):
     ]
 
 
+COIN = ("game='tests.games.coin:SilentCoin'", "network.chance=auto", "network.num_codes=2", *TINY[1:])
+
+
+def test_whether_there_is_chance_is_decided_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """For all seeds of all variants, also those that are added; another decision makes another study."""
+    notes = list[str]()
+    with Study("tictactoe", COIN, (FEW,), 1, tmp_path / "s").held(notes.append):
+        pass
+    (said,) = notes
+    assert "chance nodes with 2 learned codes are used" in said
+    monkeypatch.setattr(study_module, "decide_chance", lambda *_, **__: pytest.fail("it was decided"))
+    study = Study("tictactoe", COIN, (FEW,), 2, tmp_path / "s")
+    with study.held(notes.append):
+        assert [job.config.network.chance for job in study.seed_jobs()] == ["learned"] * 4
+    assert notes == [said]
+    decided = tmp_path / "s" / "runs" / "preset" / "decided.toml"
+    decided.write_bytes(decided.read_bytes().replace(b"num_codes = 2", b"num_codes = 3"))
+    with pytest.raises(UserError, match=r"variant .preset. was begun in .* with other settings"):
+        Study("tictactoe", COIN, (FEW,), 2, tmp_path / "s")
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path: Path):
     """Nothing is written between a person's files."""
     (tmp_path / "thesis.tex").write_text("x", encoding="utf-8")

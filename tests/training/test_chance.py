@@ -14,9 +14,10 @@ from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.games import check_game
 from numzero.inference import OnnxWithChance
-from numzero.metrics import Event, Noted
+from numzero.metrics import Diagnosed, Event, Noted, read_metrics
 from numzero.networks.config import OutsideConfig
 from numzero.replay import GameStore
+from numzero.studies.findings import findings
 from numzero.training.chance import decide_chance
 from numzero.training.config import RunConfig, load_config, load_general
 from numzero.training.run import TrainingRun
@@ -95,6 +96,10 @@ def test_a_model_without_chance_does_not(tmp_path: Path) -> None:
     assert choices(agent, 16) == [0, 0, 1]
     decision = agent.act(np.eye(4, dtype=np.float32)[0], simulations=64)
     assert decision.q_values[1] < SAFE
+    diagnosed = [event for event in read_metrics(tmp_path / "run" / "metrics.jsonl") if isinstance(event, Diagnosed)]
+    assert (diagnosed[-1].repeated, diagnosed[-1].repeated_by_chance) == (6, 1)
+    report = findings(read_metrics(tmp_path / "run" / "metrics.jsonl"), load_config(tmp_path / "run" / "config.toml"))
+    assert "chance" in {each.name for each in report}
 
 
 KNOWN = ("game='tests.games.coin:Coin'", "network.chance=known", "selfplay.stored_start_share=0.0")

@@ -10,15 +10,16 @@ from __future__ import annotations
 import hashlib
 import time
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numzero.errors import EnvironmentFault
 from numzero.games.base import STAY, Game
 from numzero.games.checking.play import only_row
 
-__all__ = ["ChanceSeen", "look_for_chance"]
+__all__ = ["SCRIPT_STEPS", "ChanceSeen", "Situations", "look_for_chance"]
 
 NUM_STEPS, SECONDS = 4000, 10.0
 NUM_SCRIPTS = 4
@@ -54,7 +55,7 @@ def look_for_chance(game: Game, seed: int, num_steps: int = NUM_STEPS, seconds: 
         num_steps: to play; a quarter of them where nothing comes again.
         seconds: after which no episode is begun.
     """
-    rng, found = np.random.default_rng([seed, 5]), _Situations()
+    rng, found = np.random.default_rng([seed, 5]), Situations()
     scripts = rng.random((NUM_SCRIPTS, SCRIPT_STEPS))
     deadline, episode = time.monotonic() + seconds, 0
     with suppress(EnvironmentFault):  # whoever trains in it will hear of it
@@ -66,43 +67,54 @@ def look_for_chance(game: Game, seed: int, num_steps: int = NUM_STEPS, seconds: 
     return found.seen()
 
 
-class _Situations:
+class Situations:
     """What followed each."""
 
     def __init__(self) -> None:
-        self._counts: dict[_Digest, int] = {}
-        self._followed: dict[_Digest, set[_Digest]] = {}
+        self._first: dict[_Digest, _Digest] = {}
+        self._repeated: set[_Digest] = set()
+        self._by_chance: set[_Digest] = set()
+        self._past = b""
         self.num_steps = 0
 
-    def add(self, situation: _Digest, then: _Digest) -> None:
+    def begin(self, observation: NDArray[Any], legal: NDArray[np.bool_]) -> None:
+        """An episode begins: `[*O]`, `[A]`."""
+        self._past = _hash(observation.tobytes(), legal.tobytes())
+
+    def follow(
+        self, action: bytes, reward: float, terminated: bool, observation: NDArray[Any], legal: NDArray[np.bool_]
+    ) -> None:
+        """What an action led to in the episode that was begun last: `[*O]`, `[A]`."""
+        situation = _hash(self._past, action)
+        earned = np.array([reward, terminated], np.float64).tobytes()
+        self._past = _hash(situation, earned, observation.tobytes(), legal.tobytes())
+        first = self._first.get(situation)
+        if first is None:
+            self._first[situation] = self._past
+        else:
+            self._repeated.add(situation)
+            if first != self._past:
+                self._by_chance.add(situation)
         self.num_steps += 1
-        self._counts[situation] = self._counts.get(situation, 0) + 1
-        self._followed.setdefault(situation, set()).add(then)
 
     def seen(self) -> ChanceSeen:
-        repeated = [situation for situation, count in self._counts.items() if count > 1]
-        return ChanceSeen(len(repeated), sum(len(self._followed[situation]) > 1 for situation in repeated))
+        """What came of it so far."""
+        return ChanceSeen(len(self._repeated), len(self._by_chance))
 
 
-def _play_script(game: Game, rng: np.random.Generator, script: list[float], found: _Situations) -> None:
+def _play_script(game: Game, rng: np.random.Generator, script: list[float], found: Situations) -> None:
     """One episode, or its beginning: number by number of the script, each of which chooses among the legal actions."""
     only = only_row(game, 0)
     game.reset(only, rng)
-    past = _digest(game, b"")
+    found.begin(game.observation()[0], game.legal()[0])
     for number in script:
         legal = np.flatnonzero(game.legal()[0])
         action = int(legal[int(number * len(legal))])
         result = game.step(np.where(only, action, STAY).astype(np.int32))
-        situation = _hash(past, action.to_bytes(8))
-        past = _digest(game, situation + np.array([result.reward[0], result.terminated[0]], np.float64).tobytes())
-        found.add(situation, past)
-        if result.terminated[0] or result.truncated[0]:
+        ended = bool(result.terminated[0])
+        found.follow(action.to_bytes(8), float(result.reward[0]), ended, game.observation()[0], game.legal()[0])
+        if ended or result.truncated[0]:
             return
-
-
-def _digest(game: Game, before: bytes) -> _Digest:
-    """Of all that was, and what is seen now."""
-    return _hash(before, game.observation()[0].tobytes(), game.legal()[0].tobytes())
 
 
 def _hash(*parts: bytes) -> _Digest:

@@ -210,3 +210,9 @@ class Recorder:
         if self._segment_steps or self._part[row] or ended == "cut":
             game_id += f"-{self._part[row]}"
         return Trajectory(game_id=game_id, ended=ended, lead_in=int(self._lead_in[row]), **steps)
+
+
+def begins_episode(game_id: str) -> bool:
+    """Whether a run's actor gave this id, SEED-ACTOR-NUMBER or SEED-ACTOR-NUMBER-PIECE, to the beginning of one."""
+    parts = game_id.split("-")
+    return len(parts) == 3 or (len(parts) == 4 and parts[3] == "0")
