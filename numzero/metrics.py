@@ -19,8 +19,8 @@ from numzero.errors import UserError
 from numzero.files import UNREADABLE, open_file, own_file
 from numzero.paths import explained
 
-__all__ = ["Diagnosed", "Evaluated", "Event", "Finished", "MetricsFile", "Noted", "Predicted", "Progress"]
-__all__ += ["RandomPlayed", "Started", "history", "read_metrics"]
+__all__ = ["Diagnosed", "Evaluated", "Event", "Finished", "Met", "MetricsFile", "Noted", "Predicted"]
+__all__ += ["Progress", "RandomPlayed", "Started", "history", "read_metrics"]
 
 LARGEST_FILE = 2**32
 LARGEST_LINE = 2**20
@@ -149,6 +149,16 @@ class RandomPlayed(msgspec.Struct, frozen=True, kw_only=True, tag="random"):
     """As those of an evaluation, and `games`, of how many."""
 
 
+class Met(msgspec.Struct, frozen=True, kw_only=True):
+    """What an agent came to against an earlier one of its run."""
+
+    updates: int
+    """Of the other."""
+    wins: int
+    draws: int
+    losses: int
+
+
 class Evaluated(msgspec.Struct, frozen=True, kw_only=True, tag="evaluated"):
     """How the current agent did."""
 
@@ -158,6 +168,8 @@ class Evaluated(msgspec.Struct, frozen=True, kw_only=True, tag="evaluated"):
     scores: dict[str, Any]
     games: int | None = None
     """Of how many; runs of before do not say."""
+    met: tuple[Met, ...] = ()
+    """Games against agents that were judged before, where the run rates its agents."""
 
 
 class Noted(msgspec.Struct, frozen=True, kw_only=True, tag="noted"):

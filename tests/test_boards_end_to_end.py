@@ -11,7 +11,9 @@ from click.testing import CliRunner
 
 from numzero import Agent
 from numzero.commands import main
-from numzero.games import make_game
+from numzero.games import game_spec, make_game
+from numzero.metrics import Evaluated, read_metrics
+from numzero.training.config import load_preset
 
 NAME = "connectfour(columns=5, rows=5)"
 TINY = (
@@ -40,8 +42,32 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of three updates, its board large enough for a convolution."""
     folder = tmp_path_factory.mktemp("boards") / "run"
     settings = [word for setting in TINY for word in ("--set", setting)]
-    run("train", NAME, "--run", folder, "--workers", 0, *settings)
+    rated = ("--set", "evaluation.interval=1", "--set", "evaluation.rated_games=2")
+    run("train", NAME, "--run", folder, "--workers", 0, *settings, *rated)
     return folder
+
+
+@pytest.mark.parametrize("preset", ["gomoku", "othello", "hex", "go9", "connectfour-large"])
+def test_presets_of_boards_train(preset: str, tmp_path: Path) -> None:
+    """A few updates of each, as its file has it but for its size; the agent plays its game."""
+    settings = [word for setting in TINY for word in ("--set", setting)]
+    run("train", preset, "--run", tmp_path / "run", "--workers", 0, *settings, "--set", "evaluation.interval=0")
+    agent = Agent.load(tmp_path / "run")
+    assert agent.info.spec == game_spec(load_preset(preset).game)
+    assert agent.info.training["updates"] == 3
+
+
+def test_a_run_rates_its_agents(trained: Path) -> None:
+    """Each met those before it, and the report draws their Elo."""
+    events = [each for each in read_metrics(trained / "metrics.jsonl") if isinstance(each, Evaluated)]
+    assert [(each.updates, [met.updates for met in each.met]) for each in events] == [
+        (1, [0]),  # the first, before any update
+        (2, [0, 1]),
+        (3, [0, 1, 2]),
+    ]
+    assert {met.wins + met.draws + met.losses for each in events for met in each.met} == {2}
+    run("report", trained)
+    assert "Elo of the run's agents" in (trained / "report.html").read_text("utf-8")
 
 
 def test_a_board_is_judged_by_random_play(trained: Path) -> None:

@@ -134,7 +134,12 @@ def test_all_subjects_have_a_command() -> None:
 
 BAD_INPUT = {
     "unknown preset": ("train tictactoo", "Did you mean 'tictactoe'?"),
-    "preset of nothing": ("presets nonsense", "connectfour, lunarlander, pendulum, pig, tictactoe."),
+    "preset of nothing": ("presets nonsense", "gomoku, hex, lunarlander, othello, pendulum, pig, tictactoe."),
+    "ratings of one player": (
+        "train cartpole --set evaluation.rated_games=2",
+        "is for games of two; CartPole-v1 has one",
+    ),
+    "odd ratings": ("train tictactoe --set evaluation.rated_games=3", "evaluation.rated_games must be even"),
     "unknown field": ("train tictactoe --set search.num_simulatons=3", "Did you mean 'search.num_simulations'?"),
     "setting without value": ("train tictactoe --set search", "path=value"),
     "value of another kind": ("train tictactoe --set schedule.num_updates=many", "num_updates"),

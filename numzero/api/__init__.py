@@ -7,7 +7,7 @@ with what was given is a `UserError`.
 
 from __future__ import annotations
 
-from numzero.api.agents import describe, evaluate, gtp_engine, inspect, load_agent, play, shipped_agent
+from numzero.api.agents import describe, evaluate, gtp_engine, inspect, load_agent, mistakes, play, shipped_agent
 from numzero.api.environments import check_environment
 from numzero.api.films import record
 from numzero.api.games import (
@@ -35,7 +35,7 @@ from numzero.api.training import free_folder, prepare_resume, prepare_train, res
 from numzero.exporting.folder import export
 
 __all__ = ["check_environment", "compare", "describe", "evaluate", "export", "free_folder", "gtp_engine"]
-__all__ += ["inspect", "load_agent", "play", "prepare_ladder", "prepare_reanalyze", "prepare_resume"]
+__all__ += ["inspect", "load_agent", "mistakes", "play", "prepare_ladder", "prepare_reanalyze", "prepare_resume"]
 __all__ += ["prepare_selfplay", "prepare_study", "prepare_tasks_study", "prepare_train", "prepare_tune"]
 __all__ += ["reanalyze", "record", "report", "resume", "selfplay", "shipped_agent", "store_export", "store_info"]
 __all__ += ["store_merge", "store_problems", "study", "study_tasks", "train", "tune"]

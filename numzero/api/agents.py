@@ -20,6 +20,7 @@ from numzero.games.naming import extended, parse_name
 from numzero.inference import AGENT_GRAPH
 from numzero.judging.evaluate import Progress, measure
 from numzero.judging.gtp import GtpEngine
+from numzero.judging.mistakes import read_sets, set_mistakes
 from numzero.judging.opponents import named_opponent, released
 from numzero.judging.play import play_episode
 from numzero.judging.positions import Sight, look
@@ -27,7 +28,7 @@ from numzero.onnx_reader import read_metadata
 from numzero.outside import leave_import
 from numzero.shipped import MODELS, shipped
 
-__all__ = ["describe", "evaluate", "gtp_engine", "inspect", "load_agent", "play", "shipped_agent"]
+__all__ = ["describe", "evaluate", "gtp_engine", "inspect", "load_agent", "mistakes", "play", "shipped_agent"]
 
 
 def load_agent(folder: Path, trust: Trust = False, game_arguments: Mapping[str, Any] | None = None) -> Agent:
@@ -123,6 +124,32 @@ def evaluate(
             progress=progress,
             trust=loaded.info.spec.name,
         )
+
+
+def mistakes(
+    agent: Path,
+    positions: Path | str,
+    *,
+    simulations: int | None = None,
+    game_arguments: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """How often an agent's move gives away the outcome, in positions where that is known.
+
+    Args:
+        agent: its folder, or a run's.
+        positions: a file of sets, or "connectfour" for those that come with numzero; see `judging.mistakes`.
+        simulations: per move, beside none; None: the agent's own.
+        game_arguments: see `load_agent`.
+        progress: called with (done, total).
+
+    Returns:
+        `game`, `simulations`, `seconds`, and `sets`: for each its `name`, how many `positions`, and `mistakes` by
+        simulations: how many and where their share lies at 95 %.
+    """
+    leave_import()
+    loaded, sets = load_agent(agent, False, game_arguments), read_sets(positions)
+    return set_mistakes(sets, loaded, simulations, progress)
 
 
 def play(

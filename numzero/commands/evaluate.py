@@ -18,6 +18,7 @@ from numzero.commands.display import echo
 from numzero.commands.environment import env_arg_option
 from numzero.commands.trust import takes_trust
 from numzero.drawing.words import duration, number, score_line
+from numzero.errors import UserError
 from numzero.games import Trust
 from numzero.judging.evaluate import Progress, scores_only, unfinished_words
 from numzero.judging.verdict import beside, cut_alike, interval, sample_of
@@ -52,6 +53,11 @@ __all__ = ["evaluate"]
     help="Random moves at the beginning of each game of two, the same for both colours; default: 2, none against "
     "random and exact play.",
 )
+@click.option(
+    "--positions",
+    help="Instead of games: how often the agent's move gives away the outcome, without search and with it, in the sets "
+    "of a file that says what each move is worth, or in those that come with numzero: connectfour.",
+)
 @click.option("--exhaustive", is_flag=True, help="Also judge every position of a solved game, as tictactoe is.")
 @takes_trust
 @env_arg_option
@@ -65,6 +71,7 @@ def evaluate(
     seed: int,
     max_steps: int | None,
     opening_moves: int | None,
+    positions: str | None,
     exhaustive: bool,
     trust: Trust,
     env_args: tuple[str, ...],
@@ -76,10 +83,16 @@ def evaluate(
     Example:
       python cli.py evaluate models/tictactoe --opponent exact --games 1000 --simulations 25
       python cli.py evaluate runs/c4 --opponent mcts:1000
+      python cli.py evaluate runs/c4 --positions connectfour --simulations 200
       python cli.py evaluate runs/go --opponent "gtp:gnugo --mode gtp --level 1 --never-resign"
       python cli.py evaluate models/cartpole --games 100 --json
       python cli.py evaluate models/cartpole --opponent random
     """
+    if positions is not None:
+        if opponent is not None or exhaustive:
+            raise UserError("positions are judged without games: ask for one of them.", arguments=("positions",))
+        _judge_positions(agent, positions, simulations, env_args, as_json=as_json)
+        return
     result = api.evaluate(
         agent,
         opponent,
@@ -111,6 +124,42 @@ def evaluate(
             f"{said['verdict']}; 95 % intervals of the means: {number(low)} to {number(high)}, "
             f"{number(least)} to {number(most)}"
         )
+
+
+def _judge_positions(
+    agent: Path, positions: str, simulations: int | None, env_args: tuple[str, ...], *, as_json: bool
+) -> None:
+    """Print how often the agent's move is a mistake, a line for each set."""
+    found = api.mistakes(
+        agent,
+        positions,
+        simulations=simulations,
+        game_arguments=arguments_of(env_args),
+        progress=_progress_line(),
+    )
+    if as_json:
+        echo(json.dumps(found))
+        return
+    echo(
+        f"{found['game']}, {duration(found['seconds'])}: mistakes in per cent, where another move has a better outcome "
+        "under best play; 95 % intervals"
+    )
+    rows = [("", "positions", *map(_searched, found["sets"][0]["mistakes"]))]
+    for each in found["sets"]:
+        shares = [_share(count, each["positions"]) for count in each["mistakes"].values()]
+        rows.append((each["name"], f"{each['positions']:,}", *shares))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, *cells in rows:
+        figures = "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
+        echo(f"{name:{widths[0]}}  {figures}")
+
+
+def _searched(simulations: str) -> str:
+    return "no search" if simulations == "0" else f"{simulations} simulations"
+
+
+def _share(found: Mapping[str, Any], positions: int) -> str:
+    return f"{found['count'] / positions:.1%} ({found['low']:.1%} to {found['high']:.1%})"
 
 
 def _beside_random(scores: Mapping[str, Any], chance: Mapping[str, Any], games: int) -> dict[str, Any]:

@@ -24,6 +24,7 @@ __all__ = [
     "Factored",
     "Game",
     "GameSpec",
+    "KnowsBestPlay",
     "ObservationPart",
     "Placeable",
     "PlaysRandomly",
@@ -364,15 +365,20 @@ class SolvedPositions(NamedTuple):
 
 
 @runtime_checkable
-class Solved(Protocol):
-    """A game whose best play is known, so that agents can be measured against it."""
-
-    def solved_positions(self) -> SolvedPositions:
-        """Every position of the game that is not over."""
-        ...
+class KnowsBestPlay(Protocol):
+    """A game whose best play is known, so that agents can play against it."""
 
     def optimal_actions(self) -> NDArray[np.bool_]:
         """`[B, A]` the actions that keep the value of the copies' states; none in a finished copy."""
+        ...
+
+
+@runtime_checkable
+class Solved(KnowsBestPlay, Protocol):
+    """A game of which every position is known, so that agents can be measured in all of them."""
+
+    def solved_positions(self) -> SolvedPositions:
+        """Every position of the game that is not over."""
         ...
 
 

@@ -44,6 +44,9 @@ EXHAUSTIVE_BATCH_SIZE = 565
 OPENING_MOVES = 2
 """Against another agent, a tree search or a program every game starts with so many random moves, the same for both
 colours: two greedy players else repeat one game."""
+NO_OPENING = np.zeros((0, 0))
+_OF_OPENINGS = 1
+"""Parts their numbers from others of the same seed."""
 _OPENED = AgentPlayer | RolloutPlayer | OpenSpielPlayer | GtpPlayer
 MAX_STEPS = 10_000
 """Where the game does not say how long an episode may be, one that has not ended after so many steps is cut off."""
@@ -117,8 +120,8 @@ def evaluate(
     max_steps = step_limit(spec, max_steps, agent.info.training)
     if spec.num_players == 2:
         against = opponent or RandomPlayer()
-        bounds = {"max_steps": max_steps, "opening_moves": opening_moves}
-        return match(name, player, against, games=games, seed=seed, progress=progress, **bounds)
+        how = partial(match, max_steps=max_steps, opening_moves=opening_moves, progress=progress)
+        return how(name, player, against, games=games, seed=seed)
     if opening_moves:
         raise UserError(f"openings are for games of two; {spec.name} has one player.", arguments=("opening_moves",))
     play = partial(episodes, name, games=games, seed=seed, max_steps=max_steps, progress=progress)
@@ -135,12 +138,14 @@ def match(
     seed: int,
     max_steps: int | None = None,
     opening_moves: int | None = None,
+    first_pair: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Wins, draws and losses of `player`, who moves first in half of the games (the larger half).
 
     Each game begins with `opening_moves` random ones, the same for both colours; None: OPENING_MOVES
-    against an agent, a tree search or a program, else none.
+    against an agent, a tree search or a program, else none. Pairs of games that begin alike are numbered from
+    `first_pair` on: with the same seed a pair of that number begins so in every match.
     """
     if opening_moves is None:
         opening_moves = OPENING_MOVES if isinstance(opponent, _OPENED) else 0
@@ -149,13 +154,15 @@ def match(
     for side, count in enumerate((games - games // 2, games // 2)):
         outcomes = np.zeros(0)
         while len(outcomes) < count:
-            rng = np.random.default_rng([seed, len(outcomes)])  # the same openings for both sides
-            size = min(most, count - len(outcomes))
+            size, pair_number = min(most, count - len(outcomes)), first_pair + len(outcomes)
+            rng = np.random.default_rng([seed, pair_number])
+            rngs = [np.random.default_rng([seed, pair_number + n, _OF_OPENINGS]) for n in range(size)]  # of both sides
+            opening = np.stack([each.random(opening_moves) for each in rngs])
             pair = (player, opponent) if side == 0 else (opponent, player)
             done = side * (games - games // 2) + len(outcomes)
             moved = partial(progress or _unheard, done, games)
             try:
-                played = _play(game_name, pair, size, rng, opening_moves, max_steps, moved)
+                played = _play(game_name, pair, size, rng, opening, max_steps, moved)
             except CopyRefused as refused:  # when it was made: nothing was drawn yet
                 most = _fewer(refused, size)
                 continue
@@ -199,18 +206,18 @@ def _play(
     players: Sequence[Player],
     size: int,
     rng: np.random.Generator,
-    opening_moves: int,
+    opening: NDArray[np.float64],
     max_steps: int | None,
     moved: Callable[[], None],
 ) -> Played:
     """One game in each of `size` copies.
 
-    players: one, or the two in the order in which they move.
+    players: one, or the two in the order in which they move; opening: see `play_together`.
     """
     game = make_game(game_name, size)
     try:
         limit = step_limit(game.spec, max_steps)
-        playing = play_together(game, players, rng, opening_moves=opening_moves, limit=limit)
+        playing = play_together(game, players, rng, opening=opening, limit=limit)
         while True:
             try:
                 next(playing)
@@ -223,11 +230,17 @@ def _play(
 
 
 def play_together(
-    game: Game, players: Sequence[Player], rng: np.random.Generator, *, opening_moves: int = 0, limit: int
+    game: Game,
+    players: Sequence[Player],
+    rng: np.random.Generator,
+    *,
+    opening: NDArray[np.float64] = NO_OPENING,
+    limit: int,
 ) -> Generator[None, bool | None, Played]:
     """One game in each copy of `game`, which is reset; yields after each move, and is sent True to cut all off.
 
-    players: one, or the two in the order in which they move. limit: of steps. The first `opening_moves` are random.
+    players: one, or the two in the order in which they move. opening: `[B, M]` numbers from 0 to below 1, which choose
+    the first M moves among the legal ones. limit: of steps.
     """
     size = game.batch_size
     game.reset(np.ones(size, np.bool_), rng)
@@ -239,7 +252,7 @@ def play_together(
         action = staying(game.spec.actions, size)
         for side, player in enumerate(players):
             if (mine := playing & (to_play == side)).any():
-                mover = RandomPlayer() if num_moves < opening_moves else player
+                mover = _Opening(opening[:, num_moves]) if num_moves < opening.shape[1] else player
                 action[mine] = mover.choose(game, rng)[mine]
         if game.spec.vectors is None:  # who plays by vectors does not give up
             total -= for_first_player(given_up := (action == RESIGN).astype(np.float64), to_play)
@@ -256,6 +269,20 @@ def play_together(
         if (yield):
             limit = num_moves
     return Played(total, length, truncated, playing, limit)
+
+
+class _Opening(RandomPlayer):
+    """Plays the legal action at `number` `[B]` in [0, 1) of all legal ones; vectors as drawn."""
+
+    def __init__(self, number: NDArray[np.float64]) -> None:
+        self._number = number
+
+    def choose(self, game: Game, rng: np.random.Generator) -> NDArray[Any]:
+        if game.spec.vectors is not None:
+            return super().choose(game, rng)
+        legal = game.legal()
+        rank = (self._number * legal.sum(axis=1)).astype(np.int64)
+        return np.asarray((legal.cumsum(axis=1) > rank[:, None]).argmax(axis=1))
 
 
 def episodes(
@@ -275,7 +302,7 @@ def episodes(
         size = min(most, games - done)
         moved = partial(progress or _unheard, done, games)
         try:
-            played.append(_play(game_name, (player,), size, rng, 0, max_steps, moved))
+            played.append(_play(game_name, (player,), size, rng, NO_OPENING, max_steps, moved))
         except CopyRefused as refused:  # when it was made: nothing was drawn yet
             most = _fewer(refused, size)
             continue

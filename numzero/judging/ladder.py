@@ -198,14 +198,14 @@ class Ladder:
 
     def _play(self, one: _Contestant, other: _Contestant, first_game: int, count: int) -> Meeting:
         conditions = self.record.conditions
-        seeds = np.random.SeedSequence([conditions.seed, first_game])  # the same openings for all pairs
         scores = match(
             self._spec.name,
             one.player,
             other.player,
             games=count,
-            seed=int(seeds.generate_state(1)[0]),
+            seed=conditions.seed,
             opening_moves=conditions.opening_moves,
+            first_pair=first_game // 2,  # the same openings for all contestants, also for those that come later
         )
         counts = {name: scores[name] for name in ("wins", "draws", "losses")}
         return Meeting(one=one.name, other=other.name, first_game=first_game, **counts)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["evaluation_score", "points_interval"]
+__all__ = ["evaluation_score", "points_interval", "share_interval"]
 
 CONFIDENCE = 1.96
 """Standard errors to either side, of a 95 % interval."""
@@ -24,13 +24,17 @@ def evaluation_score(scores: Mapping[str, Any]) -> float:
 
 
 def points_interval(scores: Mapping[str, Any]) -> tuple[float, float]:
-    """Where the share of points in very many games lies, at 95 %: Wilson's interval, which holds for few games too.
+    """Where the share of points in very many games lies, at 95 %.
 
     A draw counts as half a win, which makes the interval a little too wide, never too narrow; so does that games in
     pairs begin alike.
     """
-    games, share = sum(int(scores[name]) for name in ("wins", "draws", "losses")), evaluation_score(scores)
-    weight = CONFIDENCE**2 / games
+    return share_interval(evaluation_score(scores), sum(int(scores[name]) for name in ("wins", "draws", "losses")))
+
+
+def share_interval(share: float, count: int) -> tuple[float, float]:
+    """Where a share that was found in `count` cases lies, at 95 %: Wilson's interval, which holds for few too."""
+    weight = CONFIDENCE**2 / count
     middle = (share + weight / 2) / (1 + weight)
-    half = CONFIDENCE * math.sqrt(share * (1 - share) / games + weight / (4 * games)) / (1 + weight)
+    half = CONFIDENCE * math.sqrt(share * (1 - share) / count + weight / (4 * count)) / (1 + weight)
     return max(0.0, middle - half), min(1.0, middle + half)

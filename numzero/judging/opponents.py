@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from numzero.agent import Agent
 from numzero.errors import UserError
-from numzero.games import STAY, Game, GameSpec, Solved
+from numzero.games import STAY, Game, GameSpec, KnowsBestPlay
 from numzero.games.boards.base import Board
 from numzero.judging.programs import GtpPlayer, GtpProgram
 from numzero.judging.rollouts import search_by_rollouts
@@ -71,11 +71,11 @@ class RandomPlayer:
 
 
 class ExactPlayer:
-    """Plays a solved game perfectly: uniformly among the moves of highest exact value."""
+    """Plays perfectly where best play is known: uniformly among the moves of highest exact value."""
 
     def choose(self, game: Game, rng: np.random.Generator) -> NDArray[np.int32]:
         """See `Player`."""
-        if not isinstance(game, Solved):
+        if not isinstance(game, KnowsBestPlay):
             raise UserError(
                 f"exact play needs a solved game, such as tictactoe; {game.spec.name} is none. Play random."
             )

@@ -14,6 +14,7 @@ from numzero.drawing.words import duration, score_line
 from numzero.errors import UserError, unfit_explained
 from numzero.files import read_file, write_file
 from numzero.folders import RUN, SEED, kind_of
+from numzero.judging.ladder import Meeting, standings
 from numzero.judging.verdict import Judged, Sample, Verdict, interval, judged, score_words, verdict_of
 from numzero.metrics import (
     Diagnosed,
@@ -197,6 +198,7 @@ def _sections(report: Report) -> list[tuple[str, str, list[Chart]]]:
             "side. Returns in training lag behind.",
             _score_charts(report, progress),
         ),
+        *_ratings(report.events),
         (
             "The model along its unroll",
             "Errors of value and reward over those of a constant: 1 says nothing, 0 is exact. Lines that part mean a "
@@ -214,6 +216,37 @@ def _sections(report: Report) -> list[tuple[str, str, list[Chart]]]:
         ),
         ("Losses", "As weighted in the total, means since the line before.", _loss_charts(progress)),
         ("Speed", "Where the time goes, and what is learned from how often.", _speed_charts(progress)),
+    ]
+
+
+def _ratings(events: Sequence[Event]) -> list[tuple[str, str, list[Chart]]]:
+    """The section on Elo; none where the run does not rate its agents."""
+    evaluated = {str(event.updates): event for event in reversed(events) if isinstance(event, Evaluated)}
+    meetings = [
+        Meeting(one=name, other=str(met.updates), first_game=0, wins=met.wins, draws=met.draws, losses=met.losses)
+        for name, event in evaluated.items()
+        for met in event.met
+    ]
+    found = sorted((each for each in standings(meetings) if each.name in evaluated), key=lambda each: int(each.name))
+    if not found:
+        return []
+    steps = [float(evaluated[each.name].steps) for each in found]
+    notes = [
+        f"{at}: {each.elo:+.0f} ± {each.error:.0f}, {each.games:,} games"
+        for at, each in zip(_ats([evaluated[each.name] for each in found]), found, strict=True)
+    ]
+    line = Line("", steps, [each.elo for each in found], notes=notes)
+    low, high = ([each.elo + sign * each.error for each in found] for sign in (-1.0, 1.0))
+    explanation = (
+        "Each agent played those that were judged before it. Ratings are those under which all results are most "
+        "likely, their mean 0; the band holds them with 95 % confidence."
+    )
+    return [
+        (
+            "Elo",
+            explanation,
+            [Chart("Elo of the run's agents", "environment steps", [line], [Band(0, steps, low, high)])],
+        )
     ]
 
 

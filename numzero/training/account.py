@@ -6,7 +6,7 @@ Knows the run's counts, its clock and its journal; knows nothing of how any of i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from numzero.agent import AgentInfo, agent_files
 from numzero.inference import ModelFiles
 from numzero.judging.evaluate import unfinished_words
-from numzero.metrics import Evaluated, Finished, RandomPlayed, Started
+from numzero.metrics import Evaluated, Finished, Met, RandomPlayed, Started
 from numzero.replay import MEBIBYTE
 from numzero.runtime.base import WorkerStatus
 from numzero.targets import Batch
@@ -81,8 +81,8 @@ class Account:
         state.steps += brought.steps
         state.games += len(episodes)
         state.reanalyzed += brought.positions
-        for updates, steps, scores in brought.evaluations:
-            self.evaluated(updates, steps, scores)
+        for evaluation in brought.evaluations:
+            self.evaluated(*evaluation)
         for sentence in self._replayed.add(*brought.replayed):
             self._journal.note("resumed", sentence)
         for updates, why in brought.unjudged:
@@ -90,8 +90,8 @@ class Account:
         for notice in brought.notices:
             self._journal.note(notice.kind, notice.message)
 
-    def evaluated(self, updates: int, steps: int, scores: dict[str, Any]) -> None:
-        """The agent of so many updates, after so many steps, was judged."""
+    def evaluated(self, updates: int, steps: int, scores: dict[str, Any], met: Sequence[Mapping[str, int]]) -> None:
+        """The agent of so many updates, after so many steps, was judged, and met earlier ones (fields of `Met`)."""
         self._state.evaluated = updates
         self._journal.emit(
             Evaluated(
@@ -100,6 +100,7 @@ class Account:
                 steps=steps,
                 scores=scores,
                 games=self._config.evaluation.games,
+                met=tuple(Met(**each) for each in met),
             )
         )
         if words := unfinished_words(scores, self._config.evaluation.games):

@@ -186,10 +186,14 @@ class EvaluationConfig(msgspec.Struct, frozen=True, kw_only=True):
     random_steps: int = 5000
     """Steps of a random policy, played once as the run begins and before any episode that is learned from, so that
     agents can be told from it; games of two need none, since two random players win alike. 0: none."""
+    rated_games: int = 0
+    """Games, an even number, that each agent plays against each of the three that were judged before it, with the same
+    simulations; from all of them follow Elo ratings of the run's agents, which `report` draws. Of games of two; 0:
+    none."""
 
     def check(self) -> list[str]:
         """All that is wrong with the settings, one sentence each."""
-        return beyond(
+        problems = beyond(
             self,
             "evaluation",
             games=at_least(1),
@@ -197,7 +201,11 @@ class EvaluationConfig(msgspec.Struct, frozen=True, kw_only=True):
             num_simulations=at_least(0, LARGEST_BUDGET),
             max_steps=at_least(0),
             random_steps=at_least(0),
+            rated_games=at_least(0, LARGEST_BUDGET),
         )
+        if not problems and self.rated_games % 2:
+            return [f"evaluation.rated_games must be even, half with each colour; got {self.rated_games}."]
+        return problems
 
 
 class ScheduleConfig(msgspec.Struct, frozen=True, kw_only=True):

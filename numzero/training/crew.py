@@ -5,6 +5,7 @@ Knows every role and its task; knows nothing of how much they may do, nor where 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -38,8 +39,9 @@ class Brought(NamedTuple):
     """Finished."""
     positions: int
     """Searched again, allowances that lapsed included."""
-    evaluations: list[tuple[int, int, dict[str, Any]]]
-    """Updates and environment steps of agents that were judged, and their scores."""
+    evaluations: list[tuple[int, int, dict[str, Any], list[dict[str, int]]]]
+    """Updates and environment steps of agents that were judged, their scores, and what they came to against earlier
+    agents."""
     random: list[dict[str, Any]]
     """What a random policy got, once in a run."""
     unjudged: list[tuple[int, str]]
@@ -49,10 +51,18 @@ class Brought(NamedTuple):
     """Steps of running episodes that were played again, how many there are in all (told once), and episodes dropped."""
 
 
-def evaluation_task(config: RunConfig) -> EvaluationTask:
-    """How a run's agents are judged, wherever that is."""
+def evaluation_task(config: RunConfig, earlier: Sequence[dict[str, bytes]]) -> EvaluationTask:
+    """How a run's agents are judged, wherever that is; earlier: files of its agents so far, the newest last."""
     how = config.evaluation
-    return EvaluationTask(config.game, how.games, how.num_simulations, EVALUATION_SEED, how.max_steps)
+    return EvaluationTask(
+        config.game,
+        how.games,
+        how.num_simulations,
+        EVALUATION_SEED,
+        how.max_steps,
+        how.rated_games,
+        tuple(earlier),
+    )
 
 
 def random_task(config: RunConfig) -> RandomTask:
@@ -79,7 +89,15 @@ class Crew:
         self._first_steps = steps
         self._first_positions = positions
 
-    def start(self, model: ModelFiles, window_steps: int, *, evaluates: bool, measures_random: bool) -> None:
+    def start(
+        self,
+        model: ModelFiles,
+        window_steps: int,
+        *,
+        evaluates: bool,
+        measures_random: bool,
+        earlier: Sequence[dict[str, bytes]] = (),
+    ) -> None:
         """Start all roles.
 
         Args:
@@ -87,6 +105,7 @@ class Crew:
             window_steps: what the window holds.
             evaluates: whether one of them evaluates.
             measures_random: whether a random policy is yet to be measured.
+            earlier: the files of the run's agents so far, which those to be judged may meet.
         """
         if not self._plan.offline:
             tasks = self._selfplay_tasks()
@@ -97,7 +116,7 @@ class Crew:
         if self._plan.reanalyze_workers:
             self._runtime.start(reanalyze, self._reanalyze_tasks(window_steps), unit="positions")
         if evaluates:
-            task = evaluation_task(self._config)
+            task = evaluation_task(self._config, earlier)
             self._runtime.start(evaluation, [task], unit="updates", patience_seconds=EVALUATION_PATIENCE_SECONDS)
 
     def _selfplay_tasks(self) -> list[SelfPlayTask]:

@@ -16,7 +16,7 @@ from numzero.training.config import RunConfig
 from numzero.training.crew import Crew, evaluation_task
 from numzero.training.pace import Pace
 from numzero.training.publisher import Publisher
-from numzero.training.roles.evaluation import StoppedError, judge
+from numzero.training.roles.evaluation import Judge, StoppedError
 
 __all__ = ["Evaluations"]
 
@@ -51,6 +51,7 @@ class Evaluations:
         self._account = account
         self._state = state
         self._stopping = stopping
+        self._judge: Judge | None = None
 
     def at_interval(self, updates: int) -> None:
         """After so many updates, if it is time to; one that a stop cuts short is made up when the run goes on."""
@@ -71,10 +72,16 @@ class Evaluations:
         except CannotBeMade as error:
             self._account.not_evaluated(updates, str(error))
 
+    def earlier(self) -> list[dict[str, bytes]]:
+        """The files of agents that those to be judged will meet, where the run rates its agents."""
+        return self._publisher.kept_agents() if self._config.evaluation.rated_games else []
+
     def now(self, stopping: Callable[[], bool] = lambda: False) -> dict[str, Any]:
         """Judge the agent so far, and say how it did; raises StoppedError as soon as it is stopping."""
         agent = self._publisher.agent()
         with self._account.meter.at("evaluation"):
-            scores = judge(agent, evaluation_task(self._config), stopping)
-        self._account.evaluated(agent.info.model_version, self._state.steps, scores)
+            if self._judge is None:  # from here on it knows the agents that it judged
+                self._judge = Judge(evaluation_task(self._config, self.earlier()))
+            scores, met = self._judge(agent, stopping)
+        self._account.evaluated(agent.info.model_version, self._state.steps, scores, met)
         return scores

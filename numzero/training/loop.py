@@ -109,6 +109,7 @@ class Loop:
                 window_steps,
                 evaluates=self._pace.evaluates_beside,
                 measures_random=self._pace.measures_random(self._state.random),
+                earlier=self._evaluations.earlier(),
             )
 
     def _feed(self) -> None:

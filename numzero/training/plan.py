@@ -66,6 +66,11 @@ def check_plan(config: RunConfig, plan: RunPlan) -> None:
             "reanalyze workers have nothing to do at reanalyze.fraction 0. Set it to 1.",
             arguments=("reanalyze_workers", "overrides"),
         )
+    if config.evaluation.rated_games and plan.spec.num_players != 2:
+        raise UserError(
+            f"evaluation.rated_games is for games of two; {plan.spec.name} has one player. Set it to 0.",
+            arguments=("overrides",),
+        )
     if plan.spec.vectors is not None:
         _check_vectors(config, plan)
     here = (0, 0) if config.runtime.is_elsewhere else (plan.workers, plan.reanalyze_workers)

@@ -5,6 +5,7 @@ Knows the names of files, the lock and what waits for room on a full disk; knows
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +16,16 @@ import msgspec
 from msgspec.structs import replace
 
 from numzero.errors import UserError
-from numzero.files import clear, read_sealed, tidy, write_generation, write_sealed
+from numzero.files import (
+    DamagedFilesError,
+    clear,
+    generations,
+    read_folder,
+    read_sealed,
+    tidy,
+    write_generation,
+    write_sealed,
+)
 from numzero.folders import RUN, SEED, STORE_NAME, FolderLock, Kind, kind_of
 from numzero.games import GameSpec, Trust, trusted_address, trusted_code, trusted_name
 from numzero.metrics import Event
@@ -177,6 +187,14 @@ class RunFolder:
         """Keep an agent as the newest."""
         agents = self.path / "agents"
         self.journal.write(lambda: write_generation(agents, updates, files, keep=GENERATIONS))
+
+    def agents(self) -> list[dict[str, bytes]]:
+        """The files of the agents that are kept, the newest last; those that do not verify are left out."""
+        found = []
+        for _, path in generations(self.path / "agents"):
+            with contextlib.suppress(DamagedFilesError):
+                found.append(read_folder(path))
+        return found
 
     def save_checkpoint(self, updates: int, checkpoint: Checkpoint, watch: Callable[[], None]) -> None:
         """Write a checkpoint, after all games that it refers to; `watch` sees to others while the store is busy."""

@@ -17,6 +17,7 @@ from numzero.commands import main
 from numzero.errors import UserError
 from numzero.judging.elo import ELO, PRIOR_GAMES, rate
 from numzero.judging.ladder import Ladder, Meeting, standings
+from numzero.judging.opponents import RolloutPlayer
 from tests.reference import elo as reference
 from tests.tiny import write_agent
 
@@ -85,6 +86,27 @@ def ladder(folder: Path, *contestants: str, games: int = 4, **changes: Any) -> L
     return api.prepare_ladder(contestants, folder, **({"game": "tictactoe", "games": games} | changes))
 
 
+def test_newcomers_and_more_games_begin_as_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Game by game the same board after the opening, for each pair and colour, whenever it was played."""
+    begun: dict[str, list[list[int]]] = {}
+
+    class Watching(RolloutPlayer):
+        """Notes the boards after the opening of two moves, under who looks."""
+
+        def choose(self, game: Any, rng: Any) -> Any:
+            if (game.board != 0).sum() == 2 * game.batch_size:
+                begun.setdefault(f"{self._num_simulations}", []).extend(game.board.tolist())
+            return super().choose(game, rng)
+
+    monkeypatch.setattr("numzero.judging.opponents.RolloutPlayer", Watching)
+    ladder(tmp_path / "a", "mcts:1", "mcts:2", games=4).run()
+    ladder(tmp_path / "a", "mcts:1", "mcts:2", games=8).run()
+    ladder(tmp_path / "a", "mcts:1", "mcts:2", "mcts:3", games=8).run()
+    before, more, newcomer = begun["1"][:2], begun["1"][2:4], begun["1"][4:]
+    assert before + more == newcomer
+    assert before != more
+
+
 def test_a_game_is_played_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ladder that was stopped goes on, with more games and contestants too, and comes to the same results."""
     monkeypatch.setattr("numzero.judging.ladder.AT_A_TIME", 4)
@@ -111,7 +133,7 @@ def test_a_game_is_played_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     again = ladder(tmp_path / "stopped", "exact", "random", games=6)
     again.run(lambda meeting, left: pytest.fail("all was played"))
     assert again.record.meetings == whole.record.meetings
-    assert again.standings()[-1].name == "random"
+    assert again.standings()[0].name == "exact"
 
 
 def test_conditions_are_those_of_the_folder(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Connect Four on a board of any size.
 
-Knows the rules and the mirror symmetry; knows nothing of search, networks or gymnasium.
+Knows the rules, the mirror symmetry, and who solves it; knows nothing of search, networks or gymnasium.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.compiled import search_kernel
+from numzero.errors import UserError
 from numzero.games.base import GameSpec, Symmetries
 from numzero.games.boards.base import (
     EMPTY,
@@ -24,6 +25,7 @@ from numzero.games.boards.base import (
     require_whole,
     symmetries_of_cells,
 )
+from numzero.games.boards.connectfour_solver import LENGTH, Solver
 from numzero.games.boards.gomoku import longest_row
 from numzero.games.boards.layout import BoardPage, Layout
 
@@ -56,6 +58,7 @@ class ConnectFour(Board):
         super().__init__(
             _spec(rows, columns, length), batch_size, _RULES, (rows, columns, length), symmetries=symmetries
         )
+        self._solver: Solver | None = None
 
     def render(self, row: int) -> str:
         """See `Game`: columns above which nothing more falls have no name."""
@@ -78,6 +81,30 @@ class ConnectFour(Board):
             colours=("red", "yellow"),
         )
         return BoardPage(layout, Path(__file__).with_suffix(".mjs"), self._arguments)
+
+    def optimal_actions(self) -> NDArray[np.bool_]:
+        """See `KnowsBestPlay`: win, draw or loss, however late; with few stones on a large board it takes minutes.
+
+        Raises:
+          UserError: lines that win are not of four, or the board is too large; see `Solver`.
+        """
+        values = np.where(self.legal(), self._outcomes(), -2)
+        return np.asarray(self.legal() & (values == values.max(axis=1, keepdims=True)))
+
+    def _outcomes(self) -> NDArray[np.int8]:
+        """`[B, A]` what each move is worth; see `Solver`."""
+        rows, columns, length = (int(each) for each in self.settings)
+        if length != LENGTH:
+            raise UserError(
+                f"exact play of connectfour is known for {LENGTH} in a row; got {length}. Play mcts:1000 instead.",
+                arguments=("opponent",),
+            )
+        if self._solver is None:
+            self._solver = Solver(rows, columns)
+        values = np.full((self.batch_size, columns), -1, np.int8)
+        running = self.running()
+        values[running] = self._solver.outcomes(self.board[running], self.to_play()[running])
+        return values
 
 
 def _spec(rows: int, columns: int, length: int) -> GameSpec:

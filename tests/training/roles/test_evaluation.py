@@ -40,7 +40,7 @@ def agent_at(updates: int, game: str = "tictactoe") -> dict[str, bytes]:
     return agent_files(msgspec.structs.replace(agent.info, model_version=updates, training=training), agent.files)
 
 
-def judged(runtime: InlineRuntime, polls: int = 3) -> list[tuple[int, int, dict[str, Any]]]:
+def judged(runtime: InlineRuntime, polls: int = 3) -> list[tuple[int, int, dict[str, Any], list[dict[str, int]]]]:
     """What is said of agents in some turns."""
     for _ in range(polls):
         runtime.poll(0.0)
@@ -52,14 +52,30 @@ def test_the_newest_agent_is_judged_when_it_may_be(runtime: InlineRuntime) -> No
     runtime.publish(10, agent_at(10), AGENTS)
     assert judged(runtime) == []
     runtime.allow("evaluation", 10)
-    ((updates, steps, scores),) = judged(runtime)
-    assert (updates, steps) == (10, 100)
+    ((updates, steps, scores, met),) = judged(runtime)
+    assert (updates, steps, met) == (10, 100, [])
     assert scores["wins"] + scores["draws"] + scores["losses"] == 4
     for number in (20, 30):
         runtime.publish(number, agent_at(number), AGENTS)
         runtime.allow("evaluation", number)
     assert [each[0] for each in judged(runtime)] == [30]
     assert judged(runtime) == []
+
+
+def test_agents_that_are_rated_meet_those_before_them() -> None:
+    """The last three, those of an earlier session included, in as many games each; never themselves."""
+    runtime, met = InlineRuntime(), []
+    task = TASK._replace(rated_games=6, earlier=(agent_at(5), agent_at(7)))
+    runtime.start(evaluation, [task], unit="updates")
+    for updates in (10, 20, 20, 30):
+        runtime.publish(updates, agent_at(updates), AGENTS)
+        runtime.allow("evaluation", updates)
+        met += judged(runtime)
+    runtime.close()
+    opponents = [[each["updates"] for each in found] for *_, found in met]
+    assert opponents == [[5, 7], [5, 7, 10], [7, 10, 20]]
+    for *_, found in met:
+        assert [each["wins"] + each["draws"] + each["losses"] for each in found] == [6] * len(found)
 
 
 def test_weights_of_roles_are_not_judged(runtime: InlineRuntime) -> None:
@@ -115,5 +131,6 @@ def test_a_stop_is_not_held_up_by_an_evaluation(runtime: InlineRuntime, monkeypa
 
 def test_a_task_travels_as_plain_values() -> None:
     """It names no place: the role may be on another machine."""
-    assert {type(value) for value in TASK} <= {str, int}
-    assert TASK._fields == ("game", "games", "num_simulations", "seed", "max_steps")
+    assert {type(value) for value in TASK[:6]} <= {str, int}
+    assert TASK._fields[:5] == ("game", "games", "num_simulations", "seed", "max_steps")
+    assert TASK._fields[5:] == ("rated_games", "earlier")
