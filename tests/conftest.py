@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -34,6 +36,18 @@ def hear_signals() -> None:
 
 hear_signals()
 compile_in_turns()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def workers_are_forked_by_one_server() -> Iterator[None]:
+    """The first test that starts workers starts it, all others of this process find it."""
+    if sys.platform != "linux":
+        yield
+        return
+    from numzero.runtime import forkserver  # here: whoever only hands out tests needs none of it
+
+    with forkserver.servers().kept():
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -42,8 +42,9 @@ def new_process(context: Any, target: Callable[..., object], args: tuple[Any, ..
 
 
 def begin(process: Any) -> None:
-    """Start what `new_process` made."""
-    with held_back(), _program_hidden():
+    """Start what `new_process` made. What is forked elsewhere has the signals of its parent there."""
+    held = contextlib.nullcontext() if process._start_method == "forkserver" else held_back()
+    with held, _program_hidden():
         process.start()
 
 

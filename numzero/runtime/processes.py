@@ -1,4 +1,4 @@
-"""Roles in processes of this machine: spawned, watched, replaced when they die or hang, and ended with their parent.
+"""Roles in processes of this machine: started, watched, replaced when they die or hang, and ended with their parent.
 
 Knows processes, one pipe each, one board for each role, the store's file and the weights' folder; knows nothing of what
 roles do. Pipes carry only small messages one way; games go through SQLite and weights through files, which a killed
@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from numzero import crash_context
@@ -29,6 +29,9 @@ from numzero.runtime.channels import Channels
 from numzero.runtime.supervision import SHARE_OF_PATIENCE, STOP_SECONDS, Notices, Restarts
 from numzero.runtime.worker import WorkerStart, work
 from numzero.usage import cpu_ticks
+
+if sys.platform == "linux":
+    from numzero.runtime import forkserver
 
 __all__ = ["ProcessRuntime"]
 
@@ -57,7 +60,7 @@ class ProcessRuntime:
         self._config = place.config
         self._first_life = place.first_life
         self._channels = Channels(place.weights)
-        self._context = multiprocessing.get_context("spawn")
+        self._starter = _Starter()
         self._boards: dict[str, Board] = {}
         self._allowed: dict[str, int] = {}
         self._workers: list[_Worker] = []
@@ -77,18 +80,19 @@ class ProcessRuntime:
         """See `Runtime`."""
         name = role.__name__
         assert name not in self._boards, f"role {name} was started before"
-        board = self._boards[name] = Board(len(tasks), self._context)
+        board = self._boards[name] = Board(len(tasks), self._starter.context)
         board.allow(self._allowed.get(name, 0))
         patience = self._config.patience_seconds if patience_seconds is None else patience_seconds
         if not self._workers:
             self._watched.enter_context(family.no_orphans())
+            self._watched.enter_context(self._starter.kept())
             self._family = family.child_name()
         place = self._store_path, self._weights, os.getpid(), self._family
         for row, task in enumerate(tasks):
             start = WorkerStart(role, task, unit, self._first_life, {}, row, *place)
             worker = _Worker(f"numzero-{name}-{row}", start, board, patience)
             self._workers.append(worker)
-            worker.start(self._context, self._heard)
+            worker.start(self._starter, self._heard)
 
     def publish(self, version: int, files: Mapping[str, bytes], channel: str = WEIGHTS) -> None:
         """See `Runtime`."""
@@ -116,7 +120,7 @@ class ProcessRuntime:
                 if self._stopping:
                     worker.finished = True
                 elif now >= worker.due:
-                    worker.start(self._context, self._heard)
+                    worker.start(self._starter, self._heard)
                     self._notices.add(Notice(worker.name, "replaced", f"worker {worker.name} was replaced."))
             elif worker.gone(now):
                 self._replace_later(worker, now)
@@ -230,6 +234,39 @@ class ProcessRuntime:
             raise
 
 
+class _Starter:
+    """Starts processes of workers: forks them where that can be done."""
+
+    def __init__(self) -> None:
+        self.context = multiprocessing.get_context("spawn")
+        self._servers: Any = None
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Processes are started, and run, inside."""
+        if sys.platform == "linux":
+            self._servers = forkserver.servers()
+            with self._servers.kept():
+                yield
+        else:
+            yield
+
+    def begun(self, name: str, start: WorkerStart, board: Board, pipe: Any) -> Any:
+        """A process that is at work from now on."""
+        server = None if self._servers is None else self._servers.server()
+        if server is not None:
+            role = start.role.__module__
+            modules = [role] if role.startswith("numzero.") else []  # others may be changed until they are imported
+            options = {"name": name, "daemon": True, "modules": modules}
+            process = new_process(server, work, (start._replace(parent=server.pid), board, pipe), **options)
+            with contextlib.suppress(ConnectionError):  # somebody killed the server
+                begin(process)
+                return process
+        process = new_process(self.context, work, (start, board, pipe), name=name, daemon=True)
+        begin(process)
+        return process
+
+
 class _Worker:
     """One task through all its lives: the process that does it now, and what is known of it."""
 
@@ -263,7 +300,7 @@ class _Worker:
         """The name of its present life's family."""
         return self._start.family
 
-    def start(self, context: Any, heard: queue.SimpleQueue[Any]) -> None:
+    def start(self, starter: _Starter, heard: queue.SimpleQueue[Any]) -> None:
         """Begin the next life."""
         life = self._start.life + 1
         within = self._all_family and f"{self._all_family}.{self.name}-{life}"
@@ -271,10 +308,9 @@ class _Worker:
         self._board.begin(start.row, int(self._told.get(start.unit, 0)))
         self.silent, self.fault, self._hung, self._ended = False, "", False, None
         self._signs, self._without_sign, self._starting, self._started = 0, 0.0, 0.0, time.monotonic()
-        ours, theirs = context.Pipe(duplex=False)
-        self.process = new_process(context, work, (start, self._board, theirs), name=self.name, daemon=True)
-        begin(self.process)
-        theirs.close()
+        ours, theirs = starter.context.Pipe(duplex=False)
+        with theirs:
+            self.process = starter.begun(self.name, start, self._board, theirs)
         # A thread, so that a process that is stopped in the middle of a message holds up nobody.
         threading.Thread(target=_forward, args=(ours, self, start.life, heard), daemon=True).start()
 

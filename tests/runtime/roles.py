@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -253,3 +254,23 @@ def watch_agents(task: Task, mailbox: Mailbox) -> Iterator[None]:
                 mailbox.report({channel: [news[0]]})
         mailbox.wait()
         yield
+
+
+def look_around(task: Task, mailbox: Mailbox) -> Iterator[None]:
+    """Say how one finds one's process, and wait."""
+    print("looked around", flush=True)  # as environments do
+    found = {
+        "pid": os.getpid(),
+        "parent": os.getppid(),
+        "environment": {name: os.environ.get(name) for name in ("OF_AN_ENVIRONMENT", "PATH")},
+        "folder": os.getcwd(),
+        "path": list(sys.path),
+        "arguments": list(sys.argv),
+        "threads": len(os.listdir("/proc/self/task")),
+        "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
+        "has_torch": "torch" in sys.modules,
+        "numpy": np.random.random(),  # noqa: NPY002 - what an environment may do
+        "random": random.random(),
+    }
+    mailbox.report({"found": [found]})
+    yield from idle(task, mailbox)

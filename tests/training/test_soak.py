@@ -70,7 +70,7 @@ def test_nothing_grows(tmp_path: Path, seconds: int) -> None:
     finally:
         program.kill()
         program.wait()
-    assert len(samples) == 4, "trainer, tracker, actor and reanalyzer, the same ones to the end"
+    assert len(samples) == 5, "trainer, tracker, who forks, actor and reanalyzer, the same ones to the end"
     for name, rows in samples.items():
         kept = np.array(rows, float)[int(WARM_UP_SHARE * len(rows)) :]
         slope = np.polyfit(kept[:, 0], kept[:, 1], 1)[0] * 3600 / MEBIBYTE

@@ -1,0 +1,147 @@
+"""Workers that are forked: by whom, with what, and what a new process has all the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos import await_all, descendants, is_alive
+from tests.runtime import roles
+from tests.runtime.roles import Task
+from tests.runtime.test_runtimes import Bench
+
+if sys.platform != "linux":
+    pytest.skip("elsewhere workers are spawned", allow_module_level=True)
+
+from numzero.runtime import forkserver
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    """Starts workers that say how they find their process, and waits until they have."""
+    made: list[Bench] = []
+
+    def make(count: int = 1) -> Bench:
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        bench = Bench("processes", folder)
+        made.append(bench)
+        bench.start(roles.look_around, *(Task(str(number)) for number in range(count)))
+        bench.poll(lambda: len(bench.counts.get("found", ())) == count)
+        return bench
+
+    yield make
+    for each in made:
+        each.runtime.close()
+
+
+def only(bench: Bench) -> dict[str, Any]:
+    (found,) = bench.counts["found"]
+    return dict(found)
+
+
+def test_workers_are_forked_by_a_process_that_has_imported(start: Callable[..., Bench]) -> None:
+    """One server for all, a child of this process."""
+    first, second = start(2), start(1)
+    found = [*first.counts["found"], *second.counts["found"]]
+    (server,) = {each["parent"] for each in found}
+    assert server in descendants(os.getpid())
+    assert len({each["pid"] for each in found}) == 3
+
+
+def test_the_server_goes_when_nobody_needs_it(start: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the runtime that needed it last."""
+    servers = forkserver.Servers()
+    monkeypatch.setattr(forkserver, "servers", lambda: servers)
+    with servers.kept():
+        bench = start()
+        server = only(bench)["parent"]
+        bench.runtime.close()
+        assert is_alive(server)
+    await_all([server])
+
+
+def test_a_worker_finds_what_a_new_process_would_find(
+    start: Callable[..., Bench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Environment, folder, path and streams of the moment, not of the server's beginning; one thread, signals heard."""
+    start()
+    monkeypatch.setenv("OF_AN_ENVIRONMENT", "\udcff set later")
+    monkeypatch.delenv("PATH")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = only(start())
+    assert found["environment"] == {name: os.environ.get(name) for name in ("OF_AN_ENVIRONMENT", "PATH")}
+    assert found["folder"] == str(tmp_path)
+    assert found["path"][0] == str(tmp_path)
+    assert found["threads"] == 1
+    assert found["blocked"] == []
+    assert found["arguments"] == sys.argv
+    assert not found["has_torch"]
+    assert capfd.readouterr().out.count("looked around\n") == 2
+
+
+def test_workers_do_not_draw_alike(start: Callable[..., Bench]) -> None:
+    """Of environments that draw from NumPy's or Python's own generators, each has numbers of its own."""
+    found = start(2).counts["found"]
+    for name in ("numpy", "random"):
+        assert found[0][name] != found[1][name]
+
+
+def test_variables_that_are_read_once_ask_for_a_new_process(
+    start: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Python or a library has read already would be the server's."""
+    server = only(start())["parent"]
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert only(start())["parent"] == os.getpid()
+    monkeypatch.undo()
+    assert only(start())["parent"] == server
+
+
+def test_a_killed_server_is_replaced_with_its_workers(start: Callable[..., Bench]) -> None:
+    """They end with it, whatever they do, and begin anew."""
+    bench = start(2)
+    server = bench.counts["found"][0]["parent"]
+    pids = [each["pid"] for each in bench.counts["found"]]
+    os.kill(server, signal.SIGKILL)
+    await_all(pids)
+    bench.poll(lambda: len(bench.counts["found"]) == 4)
+    assert sorted(notice.kind for notice in bench.notices) == ["died", "died", "replaced", "replaced"]
+    assert {each["parent"] for each in bench.counts["found"][2:]} != {server}
+
+
+def test_signals_do_not_end_the_server(start: Callable[..., Bench]) -> None:
+    """^C and a terminal that closes reach it too; it is its parent's to end."""
+    bench = start()
+    server = only(bench)["parent"]
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(server, number)
+    os.kill(only(bench)["pid"], signal.SIGKILL)
+    bench.poll(lambda: len(bench.counts["found"]) == 2)
+    assert bench.counts["found"][1]["parent"] == server
+
+
+def test_a_process_with_threads_of_a_library_is_not_forked(
+    start: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """onnxruntime has one where it may report its use; nothing is tried twice, and workers are spawned."""
+    monkeypatch.setattr(forkserver, "servers", forkserver.Servers)
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    assert only(start())["parent"] == os.getpid()
+
+
+def test_no_room_for_a_process_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the number of the system's error, which the parent raises."""
+
+    def full() -> int:
+        raise BlockingIOError(11, "full")
+
+    monkeypatch.setattr(os, "fork", full)
+    assert forkserver._forked() == -11
