@@ -55,8 +55,10 @@ class ReplayableGame:
         self._dropped = 0  # entries that no running episode needs any more
         self._began = np.zeros(game.batch_size, np.int64)  # number of the entry that began each copy's episode
         if isinstance(game, PlaysRandomly):
+            self._play_on_randomly = game.play_randomly
             self.play_randomly = self._play_randomly
         if isinstance(game, Placeable):
+            self._place_there = game.place
             self.positions = game.positions
             self.place = self._place
 
@@ -98,15 +100,13 @@ class ReplayableGame:
 
     def _play_randomly(self, num_moves: NDArray[np.int64], rng: np.random.Generator) -> None:
         """See `PlaysRandomly`."""
-        assert isinstance(self._game, PlaysRandomly)
         self._log.append(_Entry(_RANDOM, num_moves.astype(np.int64), json.dumps(rng.bit_generator.state)))
-        self._game.play_randomly(num_moves, rng)
+        self._play_on_randomly(num_moves, rng)
 
     def _place(self, which: NDArray[np.bool_], positions: NDArray[np.uint8]) -> None:
         """See `Placeable`."""
-        assert isinstance(self._game, Placeable)
         self._log.append(_Entry(_PLACED, which.copy(), positions=positions.copy()))
-        self._game.place(which, positions)
+        self._place_there(which, positions)
 
     def observation(self) -> NDArray[np.uint8] | NDArray[np.float32]:
         """See `Game`."""
@@ -191,17 +191,15 @@ class ReplayableGame:
         """Do what an entry other than moves says."""
         game, rng = self._game, np.random.default_rng()
         if entry.kind == _PLACED:
-            assert isinstance(game, Placeable)
-            game.place(entry.argument, entry.positions)
+            self._place_there(entry.argument, entry.positions)
             return
         rng.bit_generator.state = json.loads(entry.rng)
         if entry.kind == _RESET:
             game.reset(entry.argument, rng)
         else:
-            assert isinstance(game, PlaysRandomly)
             if not 0 <= entry.argument.min() <= entry.argument.max() <= MOST_RANDOM_MOVES:
                 raise UserError(f"random moves in the log of a game must be 0 to {MOST_RANDOM_MOVES:,}.")
-            game.play_randomly(entry.argument, rng)
+            self._play_on_randomly(entry.argument, rng)
 
 
 def _moving(vectors: NDArray[np.float32], action: NDArray[np.int32]) -> NDArray[np.float32]:

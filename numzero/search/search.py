@@ -216,6 +216,7 @@ class Search:
             raise UserError(" ".join(problems))
         self.config = config
         self._model: Model | None = None
+        self._given: Model | ProposingModel | None = None
         self.model = model
         model = self.model
         _require_room(config, batch_size, model)
@@ -245,6 +246,9 @@ class Search:
 
     @model.setter
     def model(self, model: Model | ProposingModel) -> None:
+        if model is self._given:  # before most moves; what protocols a model has takes as long as a small search
+            return
+        self._given = model
         if isinstance(model, SampledActions) or not isinstance(model, Proposes):
             self._model = model
         elif not isinstance(self._model, SampledActions) or self._model.model is not model:

@@ -6,6 +6,7 @@ Knows columns and when an episode is cut; knows nothing of games, search or who 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -175,7 +176,7 @@ class Recorder:
         is_full = self._length - self._lead_in >= self._piece_steps
         self._length[is_full & ~self._active] = 0  # nobody asks for these
         full = np.flatnonzero(is_full & self._active).tolist()
-        pieces = [self.trajectory(row, observation, legal, to_play, value, "cut") for row in full]
+        pieces = self.trajectories(full, observation, legal, to_play, value, ["cut"] * len(full))
         for row in full:
             self._keep_lead_in(row)
         self._part[full] += 1
@@ -190,22 +191,34 @@ class Recorder:
             array[:count] = array[length - count : length].copy()
         self._length[row] = self._lead_in[row] = count
 
-    def trajectory(
+    def trajectories(
         self,
-        row: int,
+        rows: Sequence[int],
         observation: NDArray[Any],
         legal: NDArray[np.bool_],
         to_play: NDArray[np.int8],
         value: NDArray[np.float32],
-        ended: Ended,
-    ) -> Trajectory:
-        """What was recorded of one copy, closed by its final position and the value that it bootstraps from."""
-        length = int(self._length[row])
+        ends: Sequence[Ended],
+    ) -> list[Trajectory]:
+        """What was recorded of these copies, closed by their final positions and the values to bootstrap from."""
+        if not rows:
+            return []
+        length = self._length[rows]
         final = {"observation": observation, "legal": legal, "to_play": to_play, "root_value": value}
         for name, array in final.items():
-            getattr(self._columns, name)[row, length] = array[row]
+            getattr(self._columns, name)[rows, length] = array[rows]
+        longest = int(length.max()) + 1
+        taken = {name: getattr(self._columns, name)[rows, :longest] for name in COLUMNS}  # copies, all rows at a time
+        return [
+            self._trajectory(row, index, taken, ended)
+            for index, (row, ended) in enumerate(zip(rows, ends, strict=True))
+        ]
+
+    def _trajectory(self, row: int, index: int, taken: dict[str, NDArray[Any]], ended: Ended) -> Trajectory:
+        """Of one copy, whose steps are `taken` at that index."""
+        length = int(self._length[row])
         ends = {"step": length, "position": length + 1}
-        steps = {name: getattr(self._columns, name)[row, : ends[column.at]].copy() for name, column in COLUMNS.items()}
+        steps = {name: taken[name][index, : ends[column.at]] for name, column in COLUMNS.items()}
         game_id = f"{self._name}-{self._game_number[row]}"
         if self._segment_steps or self._part[row] or ended == "cut":
             game_id += f"-{self._part[row]}"
