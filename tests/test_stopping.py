@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +202,7 @@ def test_compiling_is_broken_off_at_once(start: Callable[..., Command], tmp_path
     assert generations(run / "checkpoints")
 
 
-@pytest.mark.parametrize("number", [TERM, HUP, KILL])
+@pytest.mark.parametrize("number", [TERM, KILL, pytest.param(HUP, marks=pytest.mark.slow)])
 def test_many_workers_that_are_being_started_are_no_obstacle(
     number: int, start: Callable[..., Command], tmp_path: Path
 ) -> None:
@@ -218,8 +218,19 @@ def test_many_workers_that_are_being_started_are_no_obstacle(
 # ---------------------------------------------------------------------------------------------------- studies
 
 
+SLOW = pytest.mark.slow
+
+
 @pytest.mark.parametrize(
-    ("number", "workers", "seeds"), [(KILL, 0, 2), (KILL, 1, 2), (TERM, 1, 1), (HUP, 0, 1), (signal.SIGINT, 0, 1)]
+    ("number", "workers", "seeds"),
+    [
+        (KILL, 1, 2),
+        (TERM, 0, 1),
+        *(
+            pytest.param(*values, marks=SLOW)
+            for values in ((KILL, 0, 2), (TERM, 1, 1), (HUP, 0, 1), (signal.SIGINT, 0, 1))
+        ),
+    ],
 )
 def test_trainers_of_a_study_end_with_it(
     number: int, workers: int, seeds: int, start: Callable[..., Command], tmp_path: Path
@@ -272,8 +283,22 @@ def num_refreshed(folder: Path) -> int:
         return len(store.read_statistics_after(0, 1000)[1])
 
 
-@pytest.mark.parametrize("number", [TERM, HUP, signal.SIGINT])
-@pytest.mark.parametrize("what", ["evaluate", "play", "bench", "export", "web"])
+ENDS = (TERM, HUP, signal.SIGINT)
+OTHERS = ("evaluate", "play", "bench", "export", "web")
+IN_SHORT = {
+    "evaluate": ENDS,
+    "play": (signal.SIGINT,),
+    "bench": (TERM,),
+    "export": (HUP,),
+    "web": (TERM, signal.SIGINT),
+}
+"""Of each command one signal or more; what one of them means is said once, in `interrupts`."""
+
+
+@pytest.mark.parametrize(
+    ("what", "number"),
+    [pytest.param(w, n, marks=() if n in IN_SHORT[w] else SLOW) for w in OTHERS for n in ENDS],
+)
 def test_other_commands_end_with_a_sentence(
     what: str, number: int, start: Callable[..., Command], tmp_path: Path
 ) -> None:
@@ -314,12 +339,21 @@ def is_ours(pid: int) -> bool:
     return found is not None and bool(int(found[1], 16) >> (TERM - 1) & 1)
 
 
-@pytest.mark.parametrize("words", [("--help",), ("train", "tictactoe")], ids=["help", "train"])
+@pytest.mark.parametrize(
+    ("words", "moments"),
+    [
+        (("--help",), (0, 1, 3)),
+        (("train", "tictactoe"), (0, 3, 6)),
+        pytest.param(("--help",), range(10), marks=SLOW),
+        pytest.param(("train", "tictactoe"), range(10), marks=SLOW),
+    ],
+    ids=["help", "train", "help-all", "train-all"],
+)
 def test_an_interrupt_in_the_first_second_shows_no_traceback(
-    words: tuple[str, ...], start: Callable[..., Command], tmp_path: Path
+    words: tuple[str, ...], moments: Sequence[int], start: Callable[..., Command], tmp_path: Path
 ) -> None:
-    """At ten moments of the time in which Python imports; before our first line Python itself may show one."""
-    for moment in range(10):
+    """At some moments of the time in which Python imports; before our first line Python itself may show one."""
+    for moment in moments:
         more = () if words == ("--help",) else ("--run", tmp_path / str(moment), *tiny(*ENDLESS))
         command = start(*words, *more, forked=False)
         with contextlib.suppress(AssertionError):

@@ -56,7 +56,7 @@ def test_cartpole_is_learned(tmp_path: Path) -> None:
     assert after["mean_return"] > 70
 
 
-@pytest.mark.parametrize("size", [1e-3, 1e3])
+@pytest.mark.parametrize("size", [1e3, pytest.param(1e-3, marks=pytest.mark.slow)])
 def test_general_learns_rewards_of_any_size_where_observations_follow_by_chance(size: float, tmp_path: Path) -> None:
     """1,500 updates, and nothing about the task but its name: all that can be earned, whatever its unit.
 
