@@ -11,12 +11,14 @@ import click
 from msgspec.structs import fields
 
 from numzero.commands import main
-from numzero.drawing.tables import table, words
+from numzero.drawing.tables import code, table, words
 from numzero.metrics import Event
 from numzero.training.config import preset_names
 from numzero.training.explained import explain, meanings
 
 WIDTH = 100
+WIDE = {"compare.md", "environments.md", "settings.md"}
+"""Pages with tables that need the room of the list of headings."""
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -26,6 +28,12 @@ def on_files(files: Any, config: Any) -> Any:
     for name, page in (("commands", commands_page), ("settings", settings_page), ("metrics", metrics_page)):
         files.append(File.generated(config, f"{name}.md", content=page()))
     return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> None:
+    """Give wide tables room."""
+    if page.file.src_uri in WIDE:
+        page.meta["hide"] = ["toc"]
 
 
 def commands_page() -> str:
@@ -47,12 +55,17 @@ def _helps(command: click.Command, name: str, parent: click.Context, heading: st
     return "\n\n".join(parts)
 
 
+def _marked(text: str) -> str:
+    """A docstring as Markdown: what stands between backquotes is code, all else text."""
+    return "".join(code(each) if i % 2 else words(each) for i, each in enumerate(text.split("`")))
+
+
 def settings_page() -> str:
     """Every setting: what it means, what it may be, its default."""
     rows = [
         [
             f"`{each.path}`",
-            words(each.meaning),
+            _marked(each.meaning),
             words(", ".join(filter(None, (each.kind, each.bounds)))),
             f"`{each.default}`",
         ]
@@ -75,7 +88,7 @@ def metrics_page() -> str:
     parts = ["# Metrics", "What a line of `metrics.jsonl` may be: see [a run's folder](run-folder.md)."]
     for event in get_args(Event):
         told = meanings(event)
-        rows = [[f"`{each.name}`", words(told.get(each.name, ""))] for each in fields(event)]
+        rows = [[f"`{each.name}`", _marked(told.get(each.name, ""))] for each in fields(event)]
         head = f"## {event.__struct_config__.tag}\n\n{words(told[''])}"
         parts.append("\n".join([head, "", *table(["number", "what it says"], rows, num_words=2)]))
     return "\n\n".join(parts) + "\n"
