@@ -136,9 +136,11 @@ def _failed_way_out(judgement: Judged, events: Sequence[Event], config: RunConfi
             "met. Then give rewards on the way, or an easier task first, and more random moves "
             "(selfplay.random_move_probability)."
         )
+    memory = "" if config.observation.frames > 1 else "what was seen earlier may count (observation.frames), and "
     return (
         "Look at what is said below of reward, value, search and latents, in this order; `check-env` says whether the "
-        "environment is sound, and longer runs (schedule.num_updates) or a wider network (network.body.width) may do."
+        f"environment is sound, {memory}longer runs (schedule.num_updates) or a wider network (network.body.width) "
+        "may do."
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from numzero.frames import ObservationConfig
 from numzero.metrics import Diagnosed, Evaluated, Event, Finished, Predicted, Progress, RandomPlayed, Started
 from numzero.networks.support import bin_values
 from numzero.studies.findings import Finding, findings, relative_error
@@ -272,6 +273,14 @@ def test_a_run_that_forgot_all_has_failed():
     failed = findings([started(), random_played(), LONG, diagnosis(), *scores, FINISHED], CONFIG)[0]
     assert (failed.name, failed.kind) == ("random", "failed")
     assert "forgot" in failed.sentence
+
+
+def test_a_run_that_saw_one_observation_at_a_time_is_told_of_frames():
+    """What was seen earlier may be what counts; a network that is given several observations is not told again."""
+    events = [started(), random_played(), LONG, diagnosis(), evaluated(3000, 22.0, 10.0), FINISHED]
+    frames = replace(CONFIG, observation=ObservationConfig(frames=4))
+    assert "observation.frames" in findings(events, CONFIG)[0].sentence
+    assert "observation.frames" not in findings(events, frames)[0].sentence
 
 
 @pytest.mark.parametrize(
