@@ -70,6 +70,8 @@ LONGEST_REASON = 600
 """Characters of what onnxruntime says, which quotes names from the file."""
 AGENT_INPUTS = [("observation", "float"), ("legal", "bool"), ("num_simulations", "int64")]
 AGENT_OUTPUTS = [("action", "int32"), ("visit_counts", "int32"), ("q_values", "float"), ("value", "float")]
+AGENT_LINE, AGENT_MARGIN = ("line", "int32"), ("margin", "double")
+"""Of files that have them: not those from before lines were read out, and those that were asked to tell margins."""
 LARGEST_UNIT = 1e30
 """Of a typical reward."""
 LONGEST_VERSION = 18
@@ -124,6 +126,8 @@ class FoundMove(NamedTuple):
     """`[A]`, NaN where unvisited."""
     value: float
     """NaN where the position is refused."""
+    line: list[int]
+    """The most visited moves from `action` on, up to 8; `action` alone where the file is older than lines are."""
     margin: float
     """The smallest lead of any choice, where the graph was built to tell; else NaN."""
 
@@ -145,9 +149,13 @@ class OnnxSearch:
         noise = inputs[3:]
         if inputs[:3] != _tensors(AGENT_INPUTS) or len(noise) != 1 or noise[0][1] != "tensor(float)":
             raise UserError(f"agent.onnx must be a search as `export` writes it; it takes {_names(about.inputs)}.")
-        if outputs not in (_tensors(AGENT_OUTPUTS), _tensors([*AGENT_OUTPUTS, ("margin", "double")])):
+        further = [
+            value for value in outputs[len(AGENT_OUTPUTS) :] if value not in _tensors([AGENT_LINE, AGENT_MARGIN])
+        ]
+        if outputs[: len(AGENT_OUTPUTS)] != _tensors(AGENT_OUTPUTS) or further:
             raise UserError(f"agent.onnx must be a search as `export` writes it; it makes {_names(about.outputs)}.")
         self._noise = noise[0][0]
+        self._outputs = [name for name, _ in outputs]
         self._takes_one = about.inputs[0].shape[:1] == (1,)  # as before agents took batches
         self.metadata = about.metadata
 
@@ -186,18 +194,22 @@ class OnnxSearch:
     ) -> list[FoundMove]:
         budget = np.array([num_simulations], np.int64)
         inputs = {"observation": observation, "legal": legal, "num_simulations": budget, self._noise: noise}
-        found = _call(lambda: self._session.run(None, inputs), "agent")
+        answers = _call(lambda: self._session.run(None, inputs), "agent")
         rows, shape = legal.shape[:1], legal.shape
-        if [array.shape for array in found] != [rows, shape, shape, rows, rows][: len(found)]:
+        if [array.shape for array in answers[: len(AGENT_OUTPUTS)]] != [rows, shape, shape, rows]:
             raise UserError(
-                f"agent.onnx must make numbers for {shape[1]} actions; it made {[array.shape for array in found]}. "
+                f"agent.onnx must make numbers for {shape[1]} actions; it made {[array.shape for array in answers]}. "
                 "Export it again."
             )
-        action, visits, q_values, value, *margin = found
-        lead = margin[0] if margin else np.full(rows, np.nan)
-        return [
-            FoundMove(int(action[b]), visits[b], q_values[b], float(value[b]), float(lead[b])) for b in range(rows[0])
-        ]
+        found = dict(zip(self._outputs, answers, strict=True))
+        columns = [found[name] for name, _ in AGENT_OUTPUTS]
+        columns += [found.get("line", found["action"][:, None]), found.get("margin", np.full(rows, np.nan))]
+        return [_found_move(*row) for row in zip(*columns, strict=True)]
+
+
+def _found_move(action: Any, visits: Any, q_values: Any, value: Any, line: Any, margin: Any) -> FoundMove:
+    moves = [int(move) for move in line if move >= 0]
+    return FoundMove(int(action), visits, q_values, float(value), moves, float(margin))
 
 
 class _Layers(NamedTuple):

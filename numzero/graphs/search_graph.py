@@ -31,13 +31,15 @@ from numzero.inference import ModelFiles, require_whole, reward_unit
 from numzero.search import SearchConfig
 from numzero.search.rules import EPSILON, GUMBEL, PARENT_SIBLINGS, RULES, TINY
 
-__all__ = ["max_simulations", "search_graph"]
+__all__ = ["LONGEST_LINE", "max_simulations", "search_graph"]
 
 NUM_JUMPS = 10
 """Each doubles the longest path that selection can follow; more are made where the agent's own budget needs them."""
 
 BATCH = "batch"
 """The free first dimension of inputs and outputs, B."""
+LONGEST_LINE = 8
+"""Moves of the line that is read out."""
 Outputs = dict[str, tuple[Value, Sequence[int | str]]]
 
 
@@ -180,9 +182,9 @@ def search_graph(
     Inputs: `observation` float32 `[B, *O]`; `legal` bool `[B, A]`, one at least; `num_simulations` int64 `[1]`, cut to
     0 and `max_simulations`; and noise float32 `[B, A]`, zeros for none: `gumbel`, or for pUCT `root_noise`, a draw from
     a Dirichlet distribution over the legal actions. Outputs: `action` int32 `[B]`; `visit_counts` int32 `[B, A]`;
-    `q_values` float32 `[B, A]`, NaN where unvisited; `value` float32 `[B]`; all as in `SearchResult`. A position with
-    no legal action, or a number that is not finite, or of which the network makes none, is refused: action -1, no
-    visits, NaN.
+    `q_values` float32 `[B, A]`, NaN where unvisited; `value` float32 `[B]`; all as in `SearchResult`; `line` int32
+    `[B, 8]`, the most visited moves from `action` on, -1 behind the last. A position with no legal action, or a number
+    that is not finite, or of which the network makes none, is refused: action -1, no visits, NaN.
 
     Args:
         files: the networks; `recurrent` names its discount.
@@ -674,8 +676,23 @@ def _read_out(rule: GraphRule, tree: GraphTree, sound: Value) -> Outputs:
         "visit_counts": (_of_actions(rule, where(sound, visits, 0.0)).cast(INT32), [BATCH, rule.num_actions]),
         "q_values": (_of_actions(rule, where(sound, q, math.nan)).cast(FLOAT), [BATCH, rule.num_actions]),
         "value": (value.reshaped([-1]).cast(FLOAT), [BATCH]),
+        "line": (where(sound, _line(rule, tree, scores, action), -1).cast(INT32), [BATCH, LONGEST_LINE]),
     }
     if tree.margin is not None:
         last = _lead(preferred) if rule.kind == GUMBEL else math.inf
         outputs["margin"] = (graph.op("Min", tree.margin, last), [BATCH])
     return outputs
+
+
+def _line(rule: GraphRule, tree: GraphTree, scores: Scores, action: Value) -> Value:
+    """`[B, 8]` the most visited moves from the roots' `action` `[B, 1]` on, -1 behind: `search.principal_variation`."""
+    graph = action.graph
+    preferred = graph.op("ArgMax", scores.visits, axis=1, keepdims=1)
+    behind = graph.op("GatherElements", tree.child, preferred, axis=1).reshaped([-1])  # [n B] itself where it ends
+    move = where(scores.visits.reduced("Max", 1) > 0.0, preferred, -1)  # [n B, 1]
+    node = graph.op("GatherElements", _of_roots(rule, tree.child), action, axis=1).reshaped([-1])  # [B]
+    line = [action]
+    while len(line) < LONGEST_LINE:
+        line.append(move.at(node))
+        node = behind.at(node)
+    return graph.op("Concat", *line, axis=1)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from numzero.errors import UserError
 from numzero.exporting.embed import agent_graph
-from numzero.graphs.search_graph import max_simulations, search_graph
+from numzero.graphs.search_graph import LONGEST_LINE, max_simulations, search_graph
 from numzero.inference import FoundMove, OnnxSearch
-from numzero.search import SearchConfig, SearchResult
+from numzero.search import SearchConfig, SearchResult, principal_variation
 from tests.reference.tables import chance_files, table_files
 from tests.search.problems import RULES, Problem, configs, random_problem
 from tests.search.test_chance import chance_problems
@@ -54,6 +54,7 @@ def assert_same(found: FoundMove, expected: SearchResult, row: int = 0) -> None:
     assert found.action == expected.action[row]
     np.testing.assert_allclose(found.q_values, expected.q_values[row], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(found.value, expected.root_value[row], rtol=1e-5, atol=1e-5)
+    assert found.line == principal_variation(expected.tree, row, found.action)[:LONGEST_LINE]
 
 
 def assert_batch_is_searched(search: OnnxSearch, problem: Problem, config: SearchConfig, budgets: list[int]) -> None:

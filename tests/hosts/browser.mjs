@@ -59,10 +59,8 @@ async function playOutAtRandom(page, seed) {
         .nth(draw(await pressed().count()))
         .click();
       if (await page.locator(".held").count()) {
-        const targets = page.locator('button.cell[aria-disabled="false"][aria-pressed="false"]');
-        const own = await page.$$eval(".last .target", (all) => all.length);
-        assert.ok(own > 0);
-        await targets.nth(draw(own)).click();
+        const targets = page.locator("button.cell.target");
+        await targets.nth(draw(await targets.count())).click();
       }
     }
     await page.waitForFunction((before) => document.querySelectorAll("#record li").length > before, before);
@@ -129,7 +127,7 @@ const scenarios = {
     await page.keyboard.press("n");
     assert.equal((await free(page)).length, 9);
     await page.keyboard.press("Tab");
-    for (let i = 0; i < 3; i++) await page.keyboard.press("Tab"); // take back is disabled: hint, new game, side, strength
+    for (let i = 0; i < 4; i++) await page.keyboard.press("Tab"); // take back is disabled: hint, new game, side, unit, strength
     await page.keyboard.press("ArrowRight");
     assert.equal(await page.evaluate(() => document.activeElement.value), "50");
     await page.keyboard.press("8"); // in a group of choices numbers are not moves
@@ -225,6 +223,14 @@ const scenarios = {
       return shown.reduce((all, each) => all + parseInt(each.textContent), 0) === 16;
     });
     await picture(page, "desktop-hint");
+    await choose(page, "shown", "Line");
+    const ghosts = await page.$$eval(".ghost .number", (all) => all.map((each) => Number(each.textContent)));
+    assert.ok(ghosts.length >= 2 && ghosts.every((number, step) => number === step + 1), `ghosts ${ghosts}`);
+    assert.match(await page.textContent("#line"), /^It expects \d( \d)+\.$/);
+    await picture(page, "desktop-line");
+    await page.keyboard.press("v"); // nothing
+    assert.deepEqual([...(await visits(page)), await page.locator(".ghost").count()], [0]);
+    await page.keyboard.press("v"); // visits
     await page.click("#hint");
     assert.deepEqual(await visits(page), []);
     const labels = await page.$$eval("button, input", (all) => all.filter((each) => !each.hidden).length);

@@ -31,6 +31,8 @@ export interface Decision {
   visits: number[];
   /** For each action what the search thinks it is worth; NaN where it never looked. */
   q: number[];
+  /** The line that it expects, from `action` on, up to 8 moves; of an older file `action` alone. */
+  line: number[];
 }
 
 /** What `act` throws where agent.onnx refuses a position: no action is legal, or a number in it is not finite. */

@@ -44,7 +44,11 @@ export class Agent {
   /** The decision for one position; throws RefusedError. */
   async act(observation, options = {}) {
     const { legal, noise } = options;
-    const [decision] = await this.actBatch([observation], { ...options, legal: legal && [legal], noise: noise && [noise] });
+    const [decision] = await this.actBatch([observation], {
+      ...options,
+      legal: legal && [legal],
+      noise: noise && [noise],
+    });
     if (decision === null) throw new RefusedError();
     return decision;
   }
@@ -53,7 +57,11 @@ export class Agent {
   async actBatch(observations, { legal, noise, simulations = this.simulations } = {}) {
     const every = Array(this.numActions).fill(1);
     const positions = observations.map((observation, row) => ({
-      observation: checked("observation", observation, this.observationShape.reduce((one, other) => one * other, 1)),
+      observation: checked(
+        "observation",
+        observation,
+        this.observationShape.reduce((one, other) => one * other, 1),
+      ),
       legal: checked("legal", legal?.[row] ?? every, this.numActions),
       noise: checked("noise", noise?.[row] ?? Array(this.numActions).fill(0), this.numActions),
     }));
@@ -88,10 +96,19 @@ export class Agent {
     return batch.map((_, row) => this.#decision(found, row));
   }
 
-  #decision({ action, visit_counts, q_values, value }, row) {
+  #decision(
+    { action, visit_counts, q_values, value, line = { data: action.data, dims: [action.data.length, 1] } },
+    row,
+  ) {
     if (action.data[row] < 0) return null;
-    const ofRow = ({ data }) => Array.from(data.subarray(row * this.numActions, (row + 1) * this.numActions));
-    return { action: action.data[row], value: value.data[row], visits: ofRow(visit_counts), q: ofRow(q_values) };
+    const ofRow = ({ data }, count = this.numActions) => Array.from(data.subarray(row * count, (row + 1) * count));
+    const decision = {
+      action: action.data[row],
+      value: value.data[row],
+      visits: ofRow(visit_counts),
+      q: ofRow(q_values),
+    };
+    return { ...decision, line: ofRow(line, line.dims[1]).filter((move) => move >= 0) };
   }
 }
 
@@ -127,7 +144,7 @@ function* fields(bytes) {
   while (at < bytes.length) {
     const tag = varint();
     const kind = tag % 8;
-    const size = kind === 2 ? varint() : { 1: 8, 5: 4 }[kind] ?? 0;
+    const size = kind === 2 ? varint() : ({ 1: 8, 5: 4 }[kind] ?? 0);
     if (kind === 0) varint();
     else if (kind > 5 || at + size > bytes.length) throw new RangeError("agent.onnx is no ONNX file");
     yield { field: Math.floor(tag / 8), content: bytes.subarray(at, at + size) };

@@ -172,7 +172,7 @@ export function makeBoard(root, layout, names, onAction) {
     const total = Math.max(1, sum(visits));
     const looked = [...visits.keys()].filter((action) => (visits[action] || action === best) && cellsOf(action).length);
     looked.sort((one, other) => visits[one] - visits[other] || (one === best) - (other === best));
-    const told = new Set([best, ...looked.slice(-Math.max(4, Math.round((rows * columns) / 12)))]);
+    const told = new Set([best, ...(isDense ? looked.slice(-Math.round((rows * columns) / 12)) : looked)]);
     return looked.map((action) => {
       const share = visits[action] / total;
       const at = landing(action);
@@ -211,6 +211,7 @@ export function makeBoard(root, layout, names, onAction) {
     button.dataset.stone = view.cells[cell] || "";
     button.ariaLabel = `${cellName(cell)}: ${stone}${view.last.includes(cell) ? ", last move" : ""}${visits.join("")}${line.join("")}`;
     const isTarget = from !== null && actionsAt(from).some((action) => cellsOf(action)[1] === cell);
+    button.classList.toggle("target", isTarget);
     button.setAttribute("aria-disabled", String(!isTarget && !actionsAt(cell).length));
     if (isMove) button.ariaPressed = String(cell === from);
     button.parentNode.ariaSelected = isMove ? String(cell === from) : null;

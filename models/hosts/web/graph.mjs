@@ -24,7 +24,7 @@ export function drawGraph(root, values, names) {
   root.innerHTML =
     `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img">` +
     `<path class="zero" d="M0 ${HEIGHT / 2}H${WIDTH}" />` +
-    (area ? half("first", 0) + half("second", HEIGHT / 2) + `<path class="curve" d="M${points.join("L")}" />` : "") +
+    (area ? half("above", 0) + half("below", HEIGHT / 2) + `<path class="curve" d="M${points.join("L")}" />` : "") +
     `${spots.join("")}</svg><div class="ends" aria-hidden="true"><span></span><span></span></div>`;
   root.firstChild.ariaLabel = label;
   const [above, below] = root.querySelectorAll(".ends span");

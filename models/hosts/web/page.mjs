@@ -188,11 +188,11 @@ function statusLine() {
   if (!isPersons()) return "The agent is thinking …";
   if (game.persons.length === 2) return `${nameOf(player)} to move.`;
   const last = game.moves.at(-1);
+  if (last === undefined) return `Your move: you are ${nameOf(player)}.`;
   const must = now().legal.indexOf(1);
-  const only =
-    now().legal.lastIndexOf(1) === must && !(about.layout.places[must] ?? []).length && about.actions[must] === "pass";
-  const order = only ? "You must pass." : "Your move.";
-  return last === undefined ? `Your move: you are ${nameOf(player)}.` : `It played ${about.actions[last]}. ${order}`;
+  const mustPass = now().legal.lastIndexOf(1) === must && about.actions[must] === "pass";
+  const done = about.actions[last] === "pass" ? "It passed." : `It played ${about.actions[last]}.`;
+  return `${done} ${mustPass ? "You must pass." : "Your move."}`;
 }
 
 function renderPlayers() {
@@ -406,9 +406,10 @@ function listen() {
   $("shown").addEventListener("change", (event) => show(event.target.value));
   const keys = { u: "back", n: "new", h: "hint", p: "pause" };
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.altKey || event.metaKey || event.target instanceof HTMLInputElement) return;
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
     const key = event.key.toLowerCase();
-    if (about.actions.includes(key)) playAsPerson(about.actions.indexOf(key));
+    const isChoosing = event.target instanceof HTMLInputElement; // where numbers are not moves
+    if (about.actions.includes(key) && !isChoosing) playAsPerson(about.actions.indexOf(key));
     else if (key === "v") show(SHOWN[(SHOWN.indexOf(game.shown) + 1) % SHOWN.length]);
     const button = $(keys[key] ?? "");
     if (button && !button.hidden) button.click(); // a disabled button ignores it
@@ -439,7 +440,7 @@ async function start() {
       : "The agent runs in the program that serves this page, on this machine.";
   about.layout ??= {
     cells: "none",
-    players: ["First", "Second"],
+    players: ["Player 1", "Player 2"],
     colours: ["orange", "blue"],
     pieces: "discs",
     places: [],
