@@ -1,7 +1,8 @@
 """An agent and a run that version 0.1.0 wrote in its first days, as they were left: they load, play and go on.
 
 `kept/agent` is the first CartPole agent that shipped (commit 3036deb). `kept/run` was made with the code of f860b46,
-the first that could go on with a run, and stopped by ^C.
+the first that could go on with a run, and stopped by ^C. `kept/pictures` is an agent with random weights, of the code
+before 7dc558d, to which pictures were `[H, W, C]`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -36,6 +38,19 @@ def test_commands_take_a_run_of_the_first_days(words: list[str], run: nz.Run) ->
     """Whatever they read of it."""
     done = CliRunner().invoke(main, [*words, str(run.folder)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
+
+
+def test_an_agent_to_which_pictures_were_channels_last_plays(tmp_path: Path) -> None:
+    """It is shown them as it knows them, wherever it plays, and takes them so from an app."""
+    agent = nz.Agent.load(KEPT / "pictures")
+    assert agent.info.spec.observation_shape == (2, 3, 1)
+    assert agent.act(np.zeros((2, 3, 1), np.uint8)).visit_counts.sum() == 4
+    judged = nz.evaluate(KEPT / "pictures", games=2, trust=True)
+    assert 0 < judged["mean_length"] <= 10
+    nz.export(KEPT / "pictures", tmp_path / "out", trust=True)
+    shown = np.random.default_rng(0).integers(0, 256, (5, 2, 3, 1), np.uint8)
+    turned = np.ascontiguousarray(shown.transpose(0, 3, 1, 2))  # as games show it now
+    np.testing.assert_array_equal(agent.history(5).stack(turned), shown)
 
 
 def test_a_run_of_the_first_days_goes_on(run: nz.Run) -> None:
