@@ -30,7 +30,7 @@ ALIKE = 0.1
 FEW_UPDATES, FEW_EPISODES = 1000, 20
 """A run of less is too short to be judged by what it came to."""
 MUCH_ERROR = 0.3
-"""Of a reward, beside a constant's, where the model misses what chance does."""
+"""Beside a constant's, where the model misses what chance does."""
 TINY_SPREAD = 1e-3
 """Differences of less are lost on bins that are not fitted: those lie 0.1 apart and more. Errors of less are none."""
 
@@ -288,16 +288,18 @@ def _chance(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
         f"What follows an action is by chance in {seen.num_by_chance:,} of {seen.num_repeated:,} situations that came "
         "again, and in this model an action leads to one position"
     )
-    error = _mean(last, lambda event: relative_error(event.reward, 0))
+    error, what = _mean(last, lambda event: relative_error(event.reward, 0)), "reward"
+    if error is None:  # a reward so rare that it is the same nearly everywhere
+        error, what = _mean(last, lambda event: relative_error(event.value, 1)), "value one step ahead"
     if error is None or error < MUCH_ERROR:
-        yield Finding("note", "chance", f"{said}. It tells rewards all the same: chance nodes may not be needed.")
+        yield Finding("note", "chance", f"{said}. It does no harm: the {what} is told all the same.")
     else:
         yield Finding(
             "look",
             "chance",
-            f"{said}: its reward's error is {error:.0%} of what a constant would have, and longer training does not "
-            "mend that. See chance nodes: network.chance=auto, which takes outcomes that the game reports, or learned "
-            "codes.",
+            f"{said}: the {what} has {error:.0%} of the error that a constant would have, and longer training does not "
+            "mend what is by chance. See chance nodes: network.chance=auto, which takes outcomes that the game "
+            "reports, or learned codes.",
         )
 
 

@@ -53,6 +53,7 @@ def everything() -> list[Finding]:
         ([started(threshold=475.0), random_played(), LONG, diagnosis(value=SMALL, reward=SMALL), *falling], CONFIG),
         ([started(threshold=475.0), random_played(), LONG, *falling[::-1], FINISHED], CONFIG),
         ([started(), random_played(), progress(updates=9), evaluated(9, 9.0), stopped], CONFIG),
+        ([diagnosis(reward=predicted(error=0.8, steps=5), repeated=10, repeated_by_chance=5)], CONFIG),
         (
             [diagnosis(policy_entropy=0.001), Evaluated(seconds=1.0, updates=1, steps=1, scores={"mean_return": 1.0})],
             CONFIG,
