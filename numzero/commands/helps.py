@@ -51,7 +51,7 @@ def told(words: Sequence[str]) -> click.Command | None:
 
 def _stand_in(name: str, said: Mapping[str, Any]) -> click.Command:
     kind = _Group if said["commands"] else _Command
-    options = [_Option(f"--x{i}", record) for i, record in enumerate(said["options"])]
+    options: list[click.Parameter] = [_Option(f"--x{i}", record) for i, record in enumerate(said["options"])]
     made = kind(name, help=in_words_of_the_user(said["help"]), params=options)
     made.pieces = said["usage"]
     for inner, more in said["commands"].items():
