@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from numzero.errors import UserError, alone
 from numzero.files import UNREADABLE, generations, read_folder, read_newest
 from numzero.frames import FrameStack, History, ObservationConfig, stack_shape
-from numzero.games.actions import require_vectors
+from numzero.games.actions import Box, require_vectors
 from numzero.games.base import GameSpec, spec_problems
 from numzero.inference import AnyOnnxModel, ModelFiles, onnx_model
 from numzero.limits import LARGEST_BUDGET, seen
@@ -252,7 +252,8 @@ class Agent:
         Args:
             observation: `[*O]` as the game's spec says, from the view of the player to move; a stack of frames where
                 the networks see several (see `history`; `game` keeps one itself).
-            legal: `[A]` bool, or integers 0 and 1; None allows every action.
+            legal: `[A]` bool, or integers 0 and 1; None allows every action. Where actions are vectors of choices
+                `[C]`, of each factor's one at least.
             simulations: search budget; None takes the agent's own; 0 plays the bare policy.
             time_limit_ms: stop searching after the simulation in hand once this much time has passed.
             temperature: 0 plays the best move; above, moves are drawn from the search's policy.
@@ -320,7 +321,7 @@ class Agent:
         """The question about one position as one about a batch of one."""
         mask = None if legal is None else _array("legal", legal)
         if mask is not None:
-            _refuse_indices(mask, self.info.spec.num_actions)
+            _refuse_indices(mask, self.info.spec.num_legal)
         return self._check(
             _array("an observation", observation)[None], None if mask is None else mask[None], simulations
         )
@@ -334,17 +335,13 @@ class Agent:
         batch_size = len(observation)
         if batch_size == 0:
             raise UserError("act_batch needs one position or more; got none.")
-        mask = np.ones((batch_size, spec.num_actions), np.bool_) if legal is None else _array("legal", legal)
-        if spec.vectors is not None and mask.shape == (
-            batch_size,
-            1,
-        ):  # as games of vectors have it: a copy runs, or not
-            mask = np.repeat(mask, spec.num_actions, axis=1)
-        if mask.shape != (batch_size, spec.num_actions):
-            raise UserError(
-                f"legal must have one truth value for each of {spec.num_actions} actions; got {mask.shape}."
-            )
-        if mask.dtype.kind in "biuf" and not mask.any(axis=1).all():
+        mask = np.ones((batch_size, spec.num_legal), np.bool_) if legal is None else _array("legal", legal)
+        if isinstance(spec.actions, Box) and mask.shape == (batch_size, 1):  # as its game has it: a copy runs, or not
+            mask = np.repeat(mask, spec.num_legal, axis=1)
+        if mask.shape != (batch_size, spec.num_legal):
+            of = "choices of all factors" if spec.num_choices else "actions"
+            raise UserError(f"legal must have one truth value for each of {spec.num_legal} {of}; got {mask.shape}.")
+        if mask.dtype.kind in "biuf" and not _allows(spec, mask).all():
             raise UserError("legal must allow at least one action. Do not ask for a move in a finished game.")
         return (
             observation,
@@ -419,10 +416,11 @@ class AgentGame:
 
     def advance(self, action: Any) -> None:
         """Tell the game that `action` was played, by whomever. Call it for every move, the agent's own included."""
-        if (vectors := self._agent.info.spec.vectors) is not None:
+        spec = self._agent.info.spec
+        if (vectors := spec.vectors) is not None:
             played = _array("an action", action)[None]
             played = played.astype(np.float32) if played.dtype.kind in "iu" else played
-            require_vectors(played, vectors, np.ones(1, np.bool_), self._agent.info.spec.name)
+            require_vectors(played, vectors, np.ones((1, max(1, spec.num_choices)), np.bool_), spec.name)
             with alone(self._lock, "an AgentGame"):
                 self._remember(np.zeros(1, np.int32))  # stacks are told that a move was made, and not which
             return
@@ -513,6 +511,12 @@ def _check_numbers(observation: NDArray[Any]) -> None:
             f"an observation must hold finite numbers; got {observation.dtype} with others, or with numbers that "
             f"float32 does not have, above {LARGEST_FLOAT:.2g}."
         )
+
+
+def _allows(spec: GameSpec, legal: NDArray[Any]) -> NDArray[np.bool_]:
+    """`[B]` whether there is an action to be played."""
+    may = legal != 0
+    return may.any(axis=1) if spec.vectors is None else spec.vectors.proposal.allows(may)
 
 
 def _refuse_indices(legal: NDArray[Any], num_actions: int) -> None:

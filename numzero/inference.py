@@ -506,32 +506,53 @@ class OnnxChance(OnnxModel):
 
 
 class OnnxVectors(OnnxModel):
-    """A `search.ProposingModel`: as `OnnxModel`, of files whose actions are vectors; onnxruntime runs all of it."""
+    """A `search.ProposingModel`: as `OnnxModel`, of files whose actions are vectors."""
 
     _types: Mapping[str, str] = {}
 
-    def __init__(self, files: ModelFiles) -> None:
-        super().__init__(files, kernels=False)
-
     def _introduce(self) -> None:
         """Read first what actions are."""
-        self.proposal = _proposal(self.files)
-        self._action_shape = (self.proposal.size,)
+        self._use(_proposal(self.files))
         super()._introduce()
         if self.num_actions != self.proposal.num_parameters:
             raise UserError(
                 f"recurrent.onnx must give {self.proposal.num_parameters} parameters for its action vectors; it gives "
                 f"{self.num_actions}. Export it again."
             )
+
+    def _use(self, proposal: Proposal) -> None:
+        self.proposal = proposal
+        self._action_shape = (proposal.size,)
+
+    def _continues(self, earlier: OnnxModel) -> bool:
+        if not isinstance(earlier, OnnxVectors) or _proposal(self.files) != earlier.proposal:
+            return False
+        self._use(earlier.proposal)
+        return super()._continues(earlier)
+
+    def _shapes(self) -> NetworkShapes:
+        return super()._shapes()._replace(proposal=self.proposal)
+
+    @functools.cached_property
+    def _function(self) -> _Function:
         session, latent = self._recurrent_session, self.latent_shape
         shapes = {"latent": latent, "policy_logits": (self.num_actions,), "value": (), "reward": ()}
-        shapes |= _told_discount(session)
-        self._function = _Function(session, "recurrent", latent, "action", shapes, self._action_shape)
+        return _Function(session, "recurrent", latent, "action", shapes | _told_discount(session), self._action_shape)
 
     def recurrent(self, latent: NDArray[np.float32], action: NDArray[Any], /) -> RecurrentOutput:
         """See `search.ProposingModel`."""
         discount = np.full(len(action), self.discount, np.float32)
         return RecurrentOutput(**({"discount": discount} | self._function(latent, action)))
+
+    def _step_agrees(self, form: str, dense: DenseModel) -> bool:
+        """Kernels are given vectors behind latents, and which of them."""
+        rng = np.random.default_rng(0)
+        latent = rng.normal(size=(TRIALS, *self.latent_shape)).astype(np.float32)
+        vectors = self.proposal.uniform(rng, (TRIALS, TRIALS))
+        which = rng.integers(TRIALS, size=TRIALS, dtype=np.int32)
+        expected = self.recurrent(latent, vectors[np.arange(TRIALS), which])
+        found = _try_out(dense, np.concatenate([latent, vectors.reshape(TRIALS, -1)], axis=1), which, expected)
+        return found is not None and _agree(expected, found)
 
 
 def _proposal(files: ModelFiles) -> Proposal:
@@ -634,7 +655,7 @@ def onnx_model(files: ModelFiles, earlier: AnyOnnxModel | None = None) -> AnyOnn
     if files.has_chance:
         return OnnxWithChance(files, earlier=earlier if isinstance(earlier, OnnxWithChance) else None)
     if takes_vectors(files):
-        return OnnxVectors(files)
+        return OnnxVectors(files, earlier=earlier if isinstance(earlier, OnnxVectors) else None)
     return OnnxModel(files, earlier=earlier if isinstance(earlier, OnnxModel) else None)
 
 

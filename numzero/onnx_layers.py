@@ -23,10 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.onnx_reader import OnnxGraph, OnnxNode
+from numzero.search import Proposal
 from numzero.search.plain.dense import (
     DENSE,
     DENSE_ACTION,
     DENSE_RESIDUAL,
+    DENSE_VECTOR,
     LATENT,
     MINMAX,
     RELU,
@@ -54,6 +56,8 @@ FORMS = {
 """Inputs, logits and scalars of each function; the last two are those of a model with chance."""
 SYMLOG_OPS = ("Sign", "Abs", "Add", "Log", "Mul")
 MINMAX_OPS = ("ReduceMin", "ReduceMax", "Sub", "Sub", "Max", "Div")
+TO_FLOAT = 1
+"""What Cast calls float32."""
 LAST_AXIS = (1, -1)
 """Both name the same axis of `[batch, n]`."""
 
@@ -66,6 +70,8 @@ class NetworkShapes(NamedTuple):
     num_actions: int
     num_outcomes: int = 0
     """Of chance."""
+    proposal: Proposal | None = None
+    """What actions are, if they are vectors, whose parameters are told in place of `num_actions` logits."""
 
 
 def plain_layers(
@@ -104,6 +110,7 @@ class _Chain:
         self._latent_size, self._edge = shapes.latent[0], inputs[-1]
         self._num_edges = shapes.num_outcomes if self._edge == "outcome" else shapes.num_actions
         self._num_logits = shapes.num_outcomes if self._logits == "outcome_logits" else shapes.num_actions
+        self._proposal = shapes.proposal
         self._room = max_weights
         self._weights = graph.initializers
         self._nodes = list(graph.nodes)
@@ -113,18 +120,24 @@ class _Chain:
         self._shape = shapes.latent if recurrent else shapes.observation
         """Of what came before, without the batch."""
         self._tables: dict[str, NDArray[np.float32]] = {}
+        self._vector = "action"
+        """What stands for the action vector."""
 
     def build(self, discount: float) -> DenseModel:
         """All layers, then the heads; ValueError where the graph is not such a chain."""
         while self._nodes[0].op != "Split":
             self._layer(self._nodes.pop(0))
-        dense = self._builder.finish(self._heads(), self._num_logits, discount, NORM_EPSILON)
+        proposal = self._proposal if self._recurrent else None
+        dense = self._builder.finish(self._heads(), self._num_logits, discount, NORM_EPSILON, proposal)
         check_dense(dense, self._num_inputs, self._latent_size, self._num_edges, self._num_logits)
         return dense
 
     def _layer(self, node: OnnxNode) -> None:
         if node.op == "Gather":
-            self._table(node)
+            (self._table if self._proposal is None else self._choices)(node)
+            return
+        if node.op == "MatMul":
+            self._vector_table(node)
             return
         if node.op == "Sign":
             self._symlog(node)
@@ -170,6 +183,33 @@ class _Chain:
             raise ValueError("Gather along another axis")
         self._tables[node.outputs[0]] = table
 
+    def _choices(self, node: OnnxNode) -> None:
+        """Gather, Equal, Cast: a 1 for the choice that each factor of the action vector is."""
+        proposal, equal, cast = self._proposal, self._nodes.pop(0), self._nodes.pop(0)
+        assert proposal is not None, "actions are vectors"
+        index, choice = self._weights[node.inputs[1]], self._weight(equal.inputs[1], 1)
+        if not proposal.factors or index.dtype != np.int64 or index.tolist() != proposal.factor_of().tolist():
+            raise ValueError("Gather of other numbers than the factors'")
+        if choice.tolist() != proposal.choice_of().tolist() or self._attributes(cast, to=TO_FLOAT) != {"to": TO_FLOAT}:
+            raise ValueError("Equal or Cast of another form")
+        if self._attributes(node, axis=0) != {"axis": 1} or not self._recurrent or node.inputs[0] != "action":
+            raise ValueError("Gather of something else")
+        found = [(equal.op, equal.inputs[0], equal.attributes, len(equal.outputs)), (cast.op, cast.inputs)]
+        if found != [("Equal", node.outputs[0], {}, 1), ("Cast", equal.outputs)]:
+            raise ValueError("no choices")
+        self._vector = cast.outputs[0]
+
+    def _vector_table(self, node: OnnxNode) -> None:
+        """What an action vector adds to a layer: its numbers times a table."""
+        if not self._recurrent or self._proposal is None or node.inputs[0] != self._vector or node.attributes:
+            raise ValueError("MatMul of something else than an action vector")
+        if bool(self._proposal.factors) != (self._vector != "action"):
+            raise ValueError("MatMul of another kind of action vectors")
+        table = self._weight(node.inputs[1], 2)
+        if len(table) != self._proposal.num_inputs or len(node.outputs) != 1:
+            raise ValueError("a table of other rows than an action vector's")
+        self._tables[node.outputs[0]] = table
+
     def _flatten(self, node: OnnxNode) -> None:
         """Of the observation, or of what is flat already: kernels see it flat."""
         if node.inputs != (self._x,) or self._attributes(node, axis=1) != {"axis": 1}:
@@ -188,7 +228,9 @@ class _Chain:
         if x != self._x or weight.shape[1] != self._size:
             raise ValueError("Gemm does not fit what came before")
         if summand in self._tables:
-            op, bias = DENSE_ACTION, self._fitting(self._tables[summand], (self._num_edges, num_outputs))
+            table = self._tables[summand]
+            op = DENSE_ACTION if self._proposal is None else DENSE_VECTOR
+            bias = self._fitting(table, (len(table), num_outputs))
         elif summand == "previous_latent" and self._recurrent and num_outputs == self._num_inputs:
             op, bias = DENSE_RESIDUAL, None
         else:

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from numzero.agent import Agent
 from numzero.errors import UserError
-from numzero.inference import ModelFiles, OnnxChance, OnnxModel, OnnxWithChance
+from numzero.inference import ModelFiles, OnnxChance, OnnxModel, OnnxVectors, OnnxWithChance
 from numzero.networks.config import network_config
 from numzero.networks.export import Exporter
 from numzero.networks.network import MuZeroNetwork, make_network
 from numzero.onnx_layers import NetworkShapes, plain_layers
 from numzero.onnx_reader import read_graph
-from numzero.search import RecurrentOutput, Search, SearchConfig
+from numzero.search import Proposal, RecurrentOutput, Search, SearchConfig, check_invariants
 from numzero.search.plain.dense import DenseModel
 from numzero.search.plain.kernels import evaluate_dense
 from tests.shipped import MODELS, SHIPPED
@@ -124,6 +124,80 @@ def test_a_search_with_chance_grows_the_same_trees_inside_the_kernels(
         tree = alone.run(observation[b : b + 1], legal[:1]).tree
         for one, all_rows in zip(tree, found.tree, strict=True):
             assert one[0].tobytes() == all_rows[b].tobytes()
+
+
+SPACES = {"numbers": Proposal(2), "one number": Proposal(1), "choices": Proposal(3, (3, 2, 4))}
+
+
+def vector_files(proposal: Proposal, seed: int = 3, **settings: Any) -> ModelFiles:
+    config = network_config(
+        **{"head_scale": 1.0, "width": 24, "latent_size": 10, "latent_scaling": "layernorm"} | settings
+    )
+    made = make_network(SHAPE, 0, config, seed=seed, proposal=proposal)
+    return Exporter(made, 0.9).files(made, 0)
+
+
+@pytest.mark.parametrize("proposal", SPACES.values(), ids=SPACES)
+@pytest.mark.parametrize("settings", [{}, {"activation": "silu", "hidden_norm": True, "dynamics_layers": 2}])
+def test_kernels_give_what_onnxruntime_gives_of_action_vectors(proposal: Proposal, settings: dict[str, Any]) -> None:
+    """Vectors lie behind latents, and actions say which; parameters of proposals are told as logits are."""
+    exported = vector_files(proposal, **settings)
+    model, slow = OnnxVectors(exported), OnnxVectors(exported, kernels=False)
+    dense, rng = model.dense(), np.random.default_rng(0)
+    assert dense is not None
+    assert slow.dense() is None
+    assert_alike(model.initial(np.ones((2, *SHAPE))), slow.initial(np.ones((2, *SHAPE))))
+    latent = rng.normal(size=(37, 10)).astype(np.float32)
+    vectors, which = proposal.uniform(rng, (37, 5)), rng.integers(5, size=37, dtype=np.int32)
+    expected = slow.recurrent(latent, vectors[np.arange(37), which])
+    found = RecurrentOutput(*(np.full_like(array, 9.0) for array in expected))
+    evaluate_dense(dense, np.concatenate([latent, vectors.reshape(37, -1)], axis=1), which, found)
+    assert_alike(found, expected)
+
+
+@pytest.mark.parametrize("proposal", SPACES.values(), ids=SPACES)
+@pytest.mark.parametrize("rule", ["paper", "gumbel"])
+def test_a_search_of_action_vectors_grows_the_same_trees_inside_the_kernels(
+    proposal: Proposal, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As through onnxruntime, which is not asked, with other noise each time; a row as if it were alone."""
+    exported = vector_files(proposal, value={"num_bins": 5, "limit": 2.0})
+    config = SearchConfig(rule=rule, num_simulations=40, inner_candidates=3)  # type: ignore[arg-type]
+    observation = np.random.default_rng(0).normal(size=(35, *SHAPE))
+    legal = np.ones((35, proposal.num_inputs if proposal.factors else 16), np.bool_)
+    model = OnnxVectors(exported)
+    assert model.dense() is not None
+    monkeypatch.setattr(model, "recurrent", lambda *_: pytest.fail("onnxruntime was asked"))
+    slow, fast = Search(OnnxVectors(exported, kernels=False), config, 35), Search(model, config, 35)
+    for seed in (0, 1):
+        expected = slow.run(observation, legal, candidates_rng=np.random.default_rng(seed))
+        found = fast.run(observation, legal, candidates_rng=np.random.default_rng(seed))
+        alike = (found.visit_counts == expected.visit_counts).all(axis=1)
+        assert alike.mean() > 0.9, "a candidate on the edge of two choices may be another"
+        np.testing.assert_allclose(found.root_value[alike], expected.root_value[alike], rtol=1e-3, atol=1e-4)
+        assert found.candidates is not None
+        assert expected.candidates is not None
+        np.testing.assert_allclose(found.candidates[alike], expected.candidates[alike], rtol=1e-3, atol=1e-4)
+    check_invariants(found.tree)
+    together = fast.run(observation, legal)
+    alone = Search(model, config, 1)
+    for b in (0, 17, 34):
+        tree = alone.run(observation[b : b + 1], legal[:1]).tree
+        for one, all_rows in zip(tree, together.tree, strict=True):
+            assert one[0].tobytes() == all_rows[b].tobytes()
+
+
+def test_newer_weights_of_action_vectors_need_no_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But those of other vectors do."""
+    older, newer = vector_files(Proposal(2)), vector_files(Proposal(2), seed=4)
+    earlier = OnnxVectors(older)
+    assert earlier.dense() is not None
+    other = OnnxVectors(vector_files(Proposal(1)), earlier=earlier)
+    assert other.proposal == Proposal(1)
+    monkeypatch.setattr("numzero.inference._make_session", lambda *_: pytest.fail("a session was made"))
+    model = OnnxVectors(newer, earlier=earlier)
+    assert model.proposal == Proposal(2)
+    assert model.dense() is not None
 
 
 def test_newer_weights_with_chance_need_no_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:

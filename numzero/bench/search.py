@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 
 from numzero.bench.clock import median_times
 from numzero.inference import AnyOnnxModel, onnx_model
-from numzero.search import HasChance, InitialOutput, Model, RecurrentOutput, Search, SearchConfig, memory_bytes
+from numzero.search import (
+    HasChance,
+    InitialOutput,
+    Model,
+    Proposal,
+    Proposes,
+    RecurrentOutput,
+    Search,
+    SearchConfig,
+    memory_bytes,
+)
 
 __all__ = ["WORKLOADS", "StubModel", "Workload", "bench_search", "workload_model"]
 
@@ -33,10 +43,13 @@ class Workload(NamedTuple):
     """Of its convolutions."""
     num_outcomes: int = 0
     """Of chance; 0: there is none."""
+    vectors: str = ""
+    """What actions are where they are vectors, as `Proposal.text` says it; `num_actions` then are candidates."""
 
 
 _HEADS = {"value": {"num_bins": 21, "limit": 10.0}, "reward": {"num_bins": 21, "limit": 10.0}, "head_scale": 1.0}
 _MLP = {"body": "mlp", "latent_size": 64, "width": 64, "latent_scaling": "layernorm", **_HEADS}
+_WIDE = {**_MLP, "width": 128}
 _CONV = {"body": "conv", "channels": 64, "blocks": 2, "width": 64, "latent_scaling": "layernorm", **_HEADS}
 _SMALL_CONV = {**_CONV, "channels": 32, "blocks": 3}
 WORKLOADS = (
@@ -47,6 +60,9 @@ WORKLOADS = (
     Workload("W4", (3, 6, 7), 7, 32, -1.0, _SMALL_CONV),
     Workload("W4 int8", (3, 6, 7), 7, 32, -1.0, _SMALL_CONV, "int8"),
     Workload("C1", (4,), 2, 50, 0.997, {"chance": "known", **_MLP}, num_outcomes=32),
+    Workload("L16", (4,), 16, 16, 0.997, _WIDE),
+    Workload("V1", (4,), 16, 16, 0.997, _WIDE, vectors="box 1"),
+    Workload("V6", (4,), 16, 16, 0.997, _WIDE, vectors="box 6"),
     Workload("S1", (4,), 2, 50, 0.997, None),
     Workload("S2", (4,), 362, 200, -1.0, None),
     Workload("S3", (4,), 2, 800, 0.997, None),
@@ -137,13 +153,14 @@ def bench_search(workload: Workload, batch_size: int, rule: str, seconds: float)
     tree_search = Search(stub, config, batch_size)
     simulations = batch_size * workload.num_simulations
     tree_only = lambda: tree_search.run(observation, legal)  # noqa: E731  (named for the symmetry of the two timings)
+    generator = np.random.default_rng(0) if workload.vectors else None  # as self-play: candidates are drawn each time
     if model is None:
         (tree_seconds,) = median_times([tree_only], seconds)
         search_seconds, network_seconds = tree_seconds, None
     else:
         search = Search(model, config, batch_size)
         calls = _network_calls(model, observation, workload.num_simulations)
-        timed = [lambda: search.run(observation, legal), calls, tree_only]
+        timed = [lambda: search.run(observation, legal, candidates_rng=generator), calls, tree_only]
         search_seconds, network_seconds, tree_seconds = median_times(timed, seconds)
     return {
         "workload": workload.name,
@@ -172,7 +189,8 @@ def workload_model(workload: Workload) -> AnyOnnxModel | None:
 
     config = network_config(**workload.network)
     sizes = workload.observation_shape, workload.num_actions
-    network = make_network(*sizes, config, seed=0, num_known=workload.num_outcomes)
+    proposal = Proposal.parsed(workload.vectors) if workload.vectors else None
+    network = make_network(*sizes, config, seed=0, num_known=workload.num_outcomes, proposal=proposal)
     files = Exporter(network, workload.discount).files(network, 0)
     if workload.precision == "int8":
         seen = np.random.default_rng(0).normal(size=(CALIBRATED_ON, *workload.observation_shape)).astype(np.float32)
@@ -183,7 +201,9 @@ def workload_model(workload: Workload) -> AnyOnnxModel | None:
 def _network_calls(model: Model, observation: NDArray[np.float32], num_simulations: int) -> Callable[[], object]:
     """The network calls that one search makes, without a tree; with chance, every other one is of afterstates."""
     latent = np.zeros((len(observation), *model.latent_shape), np.float32)
-    action = np.zeros(len(observation), np.int32)
+    action: NDArray[Any] = np.zeros(len(observation), np.int32)
+    if isinstance(model, Proposes):
+        action = np.zeros((len(observation), model.proposal.size), np.float32)
     has_chance = isinstance(model, HasChance)  # not inside: asked of a protocol, it takes as long as a small network
 
     def run() -> None:

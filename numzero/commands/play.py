@@ -135,12 +135,18 @@ def _ask(game: Game, decision: Decision) -> Any:
             return decision.action
         if answer == "hint":
             _hint(game, decision)
-        elif (action := game.spec.read_action(answer)) is not None and (game.spec.vectors or legal[action]):
+        elif (action := game.spec.read_action(answer)) is not None and _may_play(game, action):
             return action
         elif game.spec.vectors is not None:
-            echo(f"{answer!r} is no action; give {game.spec.vectors.text}, parted by spaces.")
+            echo(f"{answer!r} is no legal action; give {game.spec.vectors.text}, parted by spaces.")
         else:
             echo(f"{answer!r} is not a legal move; legal are {', '.join(np.asarray(names)[legal])}.")
+
+
+def _may_play(game: Game, action: Any) -> bool:
+    """Whether an action that can be written down is legal now."""
+    legal, vectors = game.legal(), game.spec.vectors
+    return bool(legal[0, action]) if vectors is None else not vectors.refusal(action[None], legal)
 
 
 def _hint(game: Game, decision: Decision) -> None:

@@ -70,8 +70,12 @@ class Box(msgspec.Struct, frozen=True, tag_field="kind", tag="box"):
             return [f"{rule}; got {str(self.low)[:80]} and {str(self.high)[:80]}."]
         return []
 
-    def refusal(self, action: _Float32Array) -> str:
-        """What is wrong with vectors `[N, D]` in the environment's units; "" if nothing is."""
+    def refusal(self, action: _Float32Array, legal: NDArray[np.bool_] | None = None) -> str:
+        """What is wrong with vectors `[N, D]` in the environment's units; "" if nothing is.
+
+        legal: `[N, C]` which choices of factors may be made; None: all. There is nothing to be said of numbers.
+        """
+        del legal
         low, high = self.bounds()
         outside = ~((action >= low) & (action <= high))
         return f"lie in {self.text}; got {action[outside.any(axis=1)][0].tolist()}" if outside.any() else ""
@@ -111,10 +115,14 @@ class Factored(msgspec.Struct, frozen=True, tag_field="kind", tag="factored"):
             ]
         return []
 
-    def refusal(self, action: _Float32Array) -> str:
+    def refusal(self, action: _Float32Array, legal: NDArray[np.bool_] | None = None) -> str:
         """See `Box`."""
         outside = ~((action >= 0) & (action < np.array(self.sizes)) & (action == np.floor(action)))
-        return f"be {self.text}; got {action[outside.any(axis=1)][0].tolist()}" if outside.any() else ""
+        if outside.any():
+            return f"be {self.text}; got {action[outside.any(axis=1)][0].tolist()}"
+        if legal is not None and not (may := self.proposal.permits(action, legal)).all():
+            return f"be of choices that the mask allows; got {action[~may][0].tolist()}"
+        return ""
 
     @property
     def text(self) -> str:
@@ -140,19 +148,20 @@ def moved(action: NDArray[Any]) -> NDArray[np.bool_]:
     return action >= 0 if action.ndim == 1 else ~np.isnan(action[:, 0])
 
 
-def require_vectors(action: object, actions: Box | Factored, running: NDArray[np.bool_], name: str) -> None:
+def require_vectors(action: object, actions: Box | Factored, legal: NDArray[np.bool_], name: str) -> None:
     """Refuse vectors that cannot be played, before anything has moved.
 
     Args:
       action: `[B, D]` floats in the environment's units; a row of NaN is always possible.
       actions: what they must be.
-      running: `[B]` which copies are.
+      legal: `[B, C]` which choices of factors may be made, of numbers `[B, 1]`; none at all in a copy that is not
+        running.
       name: the game, for the message.
 
     Raises:
-      UserError: the shape or dtype is wrong, a copy is not running, or a number is out of bounds.
+      UserError: the shape or dtype is wrong, a copy is not running, or a number is out of bounds or not legal.
     """
-    shape = len(running), actions.proposal.size
+    running, shape = legal.any(axis=1), (len(legal), actions.proposal.size)
     if not isinstance(action, np.ndarray) or action.shape != shape or action.dtype.kind != "f":
         seen = f"{action.dtype} of shape {action.shape}" if isinstance(action, np.ndarray) else type(action).__name__
         raise UserError(
@@ -162,5 +171,5 @@ def require_vectors(action: object, actions: Box | Factored, running: NDArray[np
     if (moves & ~running).any():
         row = int(np.argmax(moves & ~running))
         raise UserError(f"every copy must be running to be stepped; copy {row} of {name!r} is not. Reset it first.")
-    if moves.any() and (refusal := actions.refusal(action[moves])):
+    if moves.any() and (refusal := actions.refusal(action[moves], legal[moves])):
         raise UserError(f"action of {name!r} must {refusal}. Choose within the space.")

@@ -163,6 +163,16 @@ class GameSpec(msgspec.Struct, frozen=True, kw_only=True):
         """D, the numbers of an action vector; 0 where actions are numbers of a list."""
         return 0 if self.vectors is None else self.vectors.proposal.size
 
+    @property
+    def num_choices(self) -> int:
+        """C, the choices of all factors where actions are vectors of such, whose masks are of them; else 0."""
+        return sum(self.actions.sizes) if isinstance(self.actions, Factored) else 0
+
+    @property
+    def num_legal(self) -> int:
+        """Columns of masks: A, or C."""
+        return self.num_choices or self.num_actions
+
     def action_text(self, action: Any) -> str:
         """An action in words, for people: its name, or the numbers of a vector `[D]` under theirs."""
         if self.vectors is None:
@@ -300,7 +310,9 @@ class Game(Protocol):
     def legal(self) -> NDArray[np.bool_]:
         """`[B, A]` bool: which actions may be played; at least one in a running copy, or none in a finished one.
 
-        `[B, 1]` where actions are vectors, of which all may be played: whether the copy is running.
+        `[B, 1]` where actions are vectors of numbers, of which all may be played: whether the copy is running. `[B, C]`
+        where they are choices: which may be made, those of all factors one behind the other, of each factor one or more
+        in a running copy.
         """
         ...
 
@@ -413,7 +425,7 @@ def require_legal(action: NDArray[Any], legal: NDArray[np.bool_], name: str, act
       UserError: the shape or dtype is wrong, a copy is not running, or an action is not legal in its copy.
     """
     if not isinstance(actions, Discrete):
-        require_vectors(action, actions, legal[:, 0], name)
+        require_vectors(action, actions, legal, name)
         return
     rows, num_actions = legal.shape
     if action.shape != (rows,) or not np.issubdtype(action.dtype, np.integer):

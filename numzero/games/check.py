@@ -180,7 +180,7 @@ def _play(game: Game, seed: int, num_steps: int) -> _Record:
 def _draw_actions(game: Game, legal: NDArray[np.bool_], choice: np.random.Generator) -> NDArray[Any]:
     """`[B]` int32, or vectors `[B, D]`, each uniform among the legal ones."""
     if (vectors := game.spec.vectors) is not None:
-        return vectors.in_units(vectors.proposal.uniform(choice, (game.batch_size,)))
+        return vectors.in_units(vectors.proposal.uniform(choice, (game.batch_size,), legal))
     chances = np.where(legal, choice.random(legal.shape), -1.0)
     return np.asarray(chances.argmax(axis=1), np.int32)
 
@@ -196,7 +196,7 @@ def _look(game: Game, step: int, running: NDArray[np.bool_]) -> _View:
     spec, size = game.spec, game.batch_size
     observation, legal, to_play = game.observation(), game.legal(), game.to_play()
     _check_array(game, step, "observation", observation, (size, *spec.observation_shape), spec.observation_dtype)
-    _check_array(game, step, "legal", legal, (size, spec.num_actions), "bool")
+    _check_array(game, step, "legal", legal, (size, spec.num_legal), "bool")
     _check_array(game, step, "to_play", to_play, (size,), "int8")
     view = _View(observation.copy(), legal.copy(), to_play.copy())
     if not (np.abs(observation.astype(np.float64)) <= LARGEST_OBSERVATION).all():
@@ -204,7 +204,7 @@ def _look(game: Game, step: int, running: NDArray[np.bool_]) -> _View:
         flat = observation.ravel()
         worst = flat[np.argmax(np.nan_to_num(np.abs(flat), nan=np.inf))]
         _fail(game, step, rule, f"{worst}", "Scale or clip it in the game.")
-    stuck = running & ~legal.any(axis=1)
+    stuck = running & ~(legal.any(axis=1) if spec.vectors is None else spec.vectors.proposal.allows(legal))
     if stuck.any():
         seen = f"none in copy {np.argmax(stuck)}"
         _fail(

@@ -42,7 +42,7 @@ class StillGame:
 
     def legal(self) -> NDArray[np.bool_]:
         """`[B, A]` everything."""
-        return np.ones((self.batch_size, self.spec.num_actions), np.bool_)
+        return np.ones((self.batch_size, self.spec.num_legal), np.bool_)
 
     def to_play(self) -> NDArray[np.int8]:
         """`[B]` the one, then the other, of two players."""

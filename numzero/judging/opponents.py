@@ -66,7 +66,7 @@ class RandomPlayer:
     def choose(self, game: Game, rng: np.random.Generator) -> NDArray[Any]:
         """See `Player`."""
         if (vectors := game.spec.vectors) is not None:
-            return vectors.in_units(vectors.proposal.uniform(rng, (game.batch_size,)))
+            return vectors.in_units(vectors.proposal.uniform(rng, (game.batch_size,), game.legal()))
         return sample_action(_open(game.legal()).astype(np.float32), 1.0, rng)
 
 
@@ -157,7 +157,7 @@ class AgentPlayer:
         """See `Player`."""
         del rng
         seen = self._history.stack(game.observation())
-        legal = None if game.spec.vectors is not None else _open(game.legal())
+        legal = _open(game.legal())
         return self.agent.act_batch(seen, legal, simulations=self._simulations).action
 
 

@@ -47,8 +47,7 @@ def play_episode(
     while not ended and steps != max_steps:
         mover = int(game.to_play()[0])
         seen = history.stack(game.observation())[0]
-        legal = game.legal()[0] if game.spec.vectors is None else None
-        action = choose(mover, agent.act(seen, legal, simulations=simulations))
+        action = choose(mover, agent.act(seen, game.legal()[0], simulations=simulations))
         if action is None:
             return None
         played = np.array([action], np.int32 if game.spec.vectors is None else np.float32)

@@ -68,8 +68,7 @@ def look(
     with closing(make_game(trusted_name(spec.name, "the agent", trust), 1)) as game:
         history = agent.history(1)
         _play(game, history, moves, seed)
-        legal = game.legal() if spec.vectors is None else None
-        result = agent.search(history.stack(game.observation()), legal, simulations=simulations)
+        result = agent.search(history.stack(game.observation()), game.legal(), simulations=simulations)
         line = principal_variation(result.tree, 0, int(result.action[0]))
         outcomes = outcome_names(agent.num_outcomes, spec.outcome_names)
         names: Sequence[str] | Callable[[int], Sequence[str]] = game.spec.action_names
@@ -128,6 +127,8 @@ def _step(game: Game, history: History, number: int, move: str) -> bool:
             f"moves must be vectors of {spec.vectors.text}, their numbers parted by /; move {number} is {move!r}.",
             arguments=("moves",),
         )
+    if spec.vectors is not None and (refusal := spec.vectors.refusal(choice[None], legal[None])):
+        raise UserError(f"moves must be legal one after the other; move {number} must {refusal}.", arguments=("moves",))
     if choice is None or (spec.vectors is None and not legal[choice]):
         raise UserError(
             f"moves must be legal one after the other; move {number}, {move!r}, is not one of the legal ones in "

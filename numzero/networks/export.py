@@ -185,11 +185,8 @@ def check_parity(network: MuZeroNetwork, files: ModelFiles, *, num_rows: int = N
         ParityError: it is above `PARITY_TOLERANCE`.
     """
     observation, action, outcome = _trial_inputs(network, num_rows)
-    model: OnnxModel | OnnxVectors
-    if network.proposal is not None:
-        model = OnnxVectors(files)
-    else:
-        model = (OnnxChance if files.has_chance else OnnxModel)(files, kernels=False)
+    kind = OnnxModel if network.proposal is None else OnnxVectors
+    model = (OnnxChance if files.has_chance else kind)(files, kernels=False)
     root = model.initial(observation)
     latent = network.represent(torch.from_numpy(observation))
     differences = _differences(network, root._asdict(), latent, network.predict(latent))

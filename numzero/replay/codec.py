@@ -69,6 +69,12 @@ class _PieceHeader(_Header, frozen=True, array_like=True):
     action_size: int = 0
 
 
+class _ChoicesHeader(_PieceHeader, frozen=True, array_like=True):
+    """Of a game whose masks are of the choices of action vectors; all others are written as ever."""
+
+    num_choices: int = 0
+
+
 class _StatisticsHeader(msgspec.Struct, frozen=True, array_like=True):
     game_id: str
     agent: str
@@ -83,7 +89,7 @@ class _VectorStatisticsHeader(_StatisticsHeader, frozen=True, array_like=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_header_decoder = msgspec.msgpack.Decoder(_PieceHeader)
+_header_decoder = msgspec.msgpack.Decoder(_ChoicesHeader)
 _statistics_decoder = msgspec.msgpack.Decoder(_VectorStatisticsHeader)
 
 
@@ -95,15 +101,17 @@ def encode_trajectory(trajectory: Trajectory) -> bytes:
         "game_id": trajectory.game_id,
         "ended": trajectory.ended,
         "num_steps": trajectory.num_steps,
-        "num_actions": trajectory.legal.shape[1],
+        "num_actions": trajectory.num_actions,
         "observation_dtype": "u1" if observation.dtype == np.uint8 else "f4",
         "observation_shape": observation.shape[1:],
     }
-    sized = {"has_outcomes": has_outcomes(trajectory), "action_size": trajectory.action_size}
+    sized: dict[str, Any] = {"has_outcomes": has_outcomes(trajectory), "action_size": trajectory.action_size}
     more: dict[str, Any] = {"lead_in": trajectory.lead_in, **sized}
     header = _PieceHeader(**about, **more) if any(more.values()) else _Header(**about)
-    sizes = trajectory.num_steps, trajectory.legal.shape[1], observation.shape[1:], observation.dtype
-    return _seal(_MAGIC, header, trajectory, layout(*sizes, **sized))
+    if choices := trajectory.num_choices:
+        header = _ChoicesHeader(**about, **more, num_choices=choices)
+    sizes = trajectory.num_steps, trajectory.num_actions, observation.shape[1:], observation.dtype
+    return _seal(_MAGIC, header, trajectory, layout(*sizes, **sized, num_choices=choices))
 
 
 def decode_trajectory(payload: bytes) -> Trajectory:
@@ -116,9 +124,12 @@ def decode_trajectory(payload: bytes) -> Trajectory:
         dtype = OBSERVATION_DTYPES[header.observation_dtype]
     except KeyError as error:
         raise DamagedData(f"A stored game must have a readable header; got {error}. Discard it.") from error
-    _check_sizes(header.num_steps, header.num_actions, *header.observation_shape, header.action_size)
+    _check_sizes(
+        header.num_steps, header.num_actions, *header.observation_shape, header.action_size, header.num_choices
+    )
     sizes = header.num_steps, header.num_actions, header.observation_shape, dtype
-    fields = layout(*sizes, has_outcomes=header.has_outcomes, action_size=header.action_size)
+    about: dict[str, Any] = {"action_size": header.action_size, "num_choices": header.num_choices}
+    fields = layout(*sizes, has_outcomes=header.has_outcomes, **about)
     arrays = _split(payload, offset, fields)
     with _unsound_explained():
         trajectory = Trajectory(game_id=header.game_id, ended=header.ended, lead_in=header.lead_in, **arrays)

@@ -33,9 +33,9 @@ class Column(NamedTuple):
     """As NumPy spells it, or "observation" for the game's own."""
     at: Literal["step", "position"]
     """One entry for each of T steps, or for each of T + 1 positions."""
-    entry: Literal["number", "actions", "observation", "outcome", "vector", "candidates"] = "number"
-    """Shape of an entry: none, `[A]`, `[*O]`, or `[1]`, of games that say nothing of chance `[0]`; of action vectors
-    `[D]` and `[A, D]`, D being 0 where actions are numbers of a list."""
+    entry: Literal["number", "actions", "legal", "observation", "outcome", "vector", "candidates"] = "number"
+    """Shape of an entry: none, `[A]`, `[A]` or `[C]`, `[*O]`, or `[1]`, of games that say nothing of chance `[0]`; of
+    action vectors `[D]` and `[A, D]`, D being 0 where actions are numbers of a list."""
     is_statistic: bool = False
     """Whether it says what a search thought: a later search may say it anew."""
 
@@ -55,8 +55,8 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """`[T]` float32, seen from the player who moved at t."""
     discount: Annotated[npt.NDArray[np.float32], Column("<f4", "step")]
     """`[T]` float32, of the edge t to t+1: gamma, -gamma where the turn passes to the opponent, 0 at termination."""
-    legal: Annotated[npt.NDArray[np.bool_], Column("?", "position", "actions")]
-    """`[T+1, A]` bool."""
+    legal: Annotated[npt.NDArray[np.bool_], Column("?", "position", "legal")]
+    """`[T+1, A]` bool; `[T+1, C]` where actions are vectors of choices, C of all factors."""
     to_play: Annotated[npt.NDArray[np.int8], Column("i1", "position")]
     """`[T+1]` int8, the player to move."""
     policy_target: Annotated[npt.NDArray[np.float32], Column("<f4", "step", "actions", is_statistic=True)]
@@ -105,6 +105,17 @@ class Trajectory(Columns, frozen=True, kw_only=True, eq=False):
     def num_steps(self) -> int:
         """T, the number of actions taken."""
         return len(self.action)
+
+    @property
+    def num_actions(self) -> int:
+        """A, or as many as there are candidates."""
+        of = self.candidates if self.vector.shape[1] else self.legal
+        return int(of.shape[1])
+
+    @property
+    def num_choices(self) -> int:
+        """C, of all factors of action vectors, where these have other masks than candidates would have; else 0."""
+        return int(self.legal.shape[1]) if self.legal.shape[1] != self.num_actions else 0
 
     @property
     def action_size(self) -> int:
@@ -181,10 +192,12 @@ def _field(
     dtype: npt.DTypeLike,
     has_outcomes: bool,
     action_size: int,
+    num_choices: int,
 ) -> Field:
     """A column of `lead` entries."""
     column = COLUMNS[name]
     entries = {"number": (), "actions": (num_actions,), "observation": observation_shape}
+    entries |= {"legal": (num_choices or num_actions,)}
     entries |= {"outcome": (int(has_outcomes),), "vector": (action_size,), "candidates": (num_actions, action_size)}
     entry = entries[column.entry]
     return Field(name, np.dtype(dtype if column.dtype == "observation" else column.dtype), (*lead, *entry))
@@ -199,16 +212,15 @@ def layout(
     *,
     has_outcomes: bool = False,
     action_size: int = 0,
+    num_choices: int = 0,
 ) -> tuple[Field, ...]:
     """The arrays of a trajectory in the order of their bytes; `has_outcomes`: of a game that reports them.
 
-    action_size: D of action vectors; 0 where actions are numbers of a list.
+    action_size: D of action vectors; 0 where actions are numbers of a list. num_choices: C, where these are of choices.
     """
+    sizes = num_actions, observation_shape, observation_dtype, has_outcomes, action_size, num_choices
     lead = {"step": (num_steps,), "position": (num_steps + 1,)}
-    return tuple(
-        _field(name, lead[column.at], num_actions, observation_shape, observation_dtype, has_outcomes, action_size)
-        for name, column in COLUMNS.items()
-    )
+    return tuple(_field(name, lead[column.at], *sizes) for name, column in COLUMNS.items())
 
 
 def statistics_layout(num_steps: int, num_actions: int, action_size: int = 0) -> tuple[Field, ...]:
@@ -236,9 +248,10 @@ def zero_columns(
     *,
     has_outcomes: bool = False,
     action_size: int = 0,
+    num_choices: int = 0,
 ) -> Columns:
-    """Columns of zeros with `lead` entries each, those of steps too."""
-    sizes = num_actions, observation_shape, observation_dtype, has_outcomes, action_size
+    """Columns of zeros with `lead` entries each, those of steps too; see `layout`."""
+    sizes = num_actions, observation_shape, observation_dtype, has_outcomes, action_size, num_choices
     fields = (_field(name, lead, *sizes) for name in COLUMNS)
     return Columns(**{field.name: np.zeros(field.shape, field.dtype) for field in fields})
 
@@ -286,8 +299,12 @@ def _checked_layout(trajectory: Trajectory) -> tuple[Field, ...]:
     vector = trajectory.vector
     if not isinstance(vector, np.ndarray) or vector.ndim != 2:
         raise UserError(f"Trajectory.vector must be [T, D], or [T, 0] of a list; got {_described(vector)}.")
-    sizes = len(action), legal.shape[1], observation.shape[1:], observation.dtype
-    return layout(*sizes, has_outcomes=has_outcomes(trajectory), action_size=vector.shape[1])
+    candidates = trajectory.candidates
+    if vector.shape[1] and (not isinstance(candidates, np.ndarray) or candidates.ndim != 3):
+        raise UserError(f"Trajectory.candidates must be [T, A, D] of action vectors; got {_described(candidates)}.")
+    sizes = len(action), trajectory.num_actions, observation.shape[1:], observation.dtype
+    about = {"action_size": vector.shape[1], "num_choices": trajectory.num_choices}
+    return layout(*sizes, has_outcomes=has_outcomes(trajectory), **about)
 
 
 def has_outcomes(columns: Columns) -> bool:
@@ -315,7 +332,7 @@ def _check_meaning(trajectory: Trajectory) -> None:
         )
     if trajectory.to_play.min() < 0 or trajectory.to_play.max() > 1:
         raise UserError(f"Trajectory.to_play must be 0 or 1; got {np.unique(trajectory.to_play)[:4].tolist()}.")
-    num_actions = trajectory.legal.shape[1]
+    num_actions = trajectory.num_actions
     lowest, highest = int(trajectory.action.min()), int(trajectory.action.max())
     if lowest < 0 or highest >= num_actions:
         wrong = lowest if lowest < 0 else highest

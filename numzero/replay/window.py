@@ -87,6 +87,7 @@ def slot_bytes(
     *,
     num_outcomes: int = 0,
     action_size: int = 0,
+    num_choices: int = 0,
 ) -> int:
     """Most that one slot of a window takes, its share of a game's objects included (a game has two slots or more)."""
     small, large = (
@@ -98,6 +99,7 @@ def slot_bytes(
             priority_exponent=priority_exponent,
             num_outcomes=num_outcomes,
             action_size=action_size,
+            num_choices=num_choices,
         )
         for slots in (2, 4)
     )
@@ -114,6 +116,7 @@ def window_slots(
     *,
     num_outcomes: int = 0,
     action_size: int = 0,
+    num_choices: int = 0,
     reserved: int = 0,
 ) -> int:
     """Slots of a window that keeps both bounds, `capacity_steps` and `memory_mb`, of which bytes may be reserved.
@@ -122,7 +125,8 @@ def window_slots(
         UserError: not even two fit.
     """
     shape = observation_shape, observation_dtype, num_actions
-    size = slot_bytes(*shape, config.priority_exponent, num_outcomes=num_outcomes, action_size=action_size)
+    about: dict[str, Any] = {"num_outcomes": num_outcomes, "action_size": action_size, "num_choices": num_choices}
+    size = slot_bytes(*shape, config.priority_exponent, **about)
     affordable = (config.memory_mb * MEBIBYTE - reserved) // size
     if affordable < 2:
         raise UserError(f"replay.memory_mb must hold two positions of {size} bytes at least; got {config.memory_mb}.")
@@ -169,11 +173,13 @@ class Window:
         freshest_of: int = 1,
         num_outcomes: int = 0,
         action_size: int = 0,
+        num_choices: int = 0,
     ) -> None:
         """Allocate everything at once; exponents and `freshest_of` are those of `ReplayConfig`.
 
         num_outcomes: how many outcomes of chance the game reports.
         action_size: D of action vectors; 0 where actions are numbers of a list.
+        num_choices: C, where these are of choices; 0: masks are of actions.
         """
         config = ReplayConfig(
             capacity_steps=capacity_steps,
@@ -190,6 +196,7 @@ class Window:
         # Zeros, not ones: the system hands out a page of zeros only when it is first written.
         shape = num_actions, observation_shape, observation_dtype
         about: dict[str, Any] = {"has_outcomes": num_outcomes > 0, "action_size": action_size}
+        about |= {"num_choices": num_choices}
         self.columns = zero_columns((capacity_steps,), *shape, **about)
         self.action_size = action_size
         self.num_outcomes = num_outcomes

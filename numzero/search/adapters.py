@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.search.model import ChanceModel, InitialOutput, ProposingModel, RecurrentOutput
-from numzero.search.proposals import log_density, propose
+from numzero.search.plain.dense import DenseNetwork, HasDense, NodeCandidates
+from numzero.search.proposals import log_density
+from numzero.search.sampling import propose
 
 __all__ = ["Candidates", "SampledActions", "WithChance"]
 
@@ -82,6 +84,11 @@ class WithChance:
         return np.zeros((num_rows, max(self.num_actions, self.num_outcomes)), np.float32)
 
 
+def _same(vectors: Float32Array) -> BoolArray:
+    """`[B, K, K]` which of candidates `[B, K, D]` are the same."""
+    return np.asarray((vectors[:, :, None] == vectors[:, None]).all(axis=-1))
+
+
 def _flat(latent: Float32Array) -> Float32Array:
     return latent.reshape(len(latent), math.prod(latent.shape[1:]))
 
@@ -110,7 +117,7 @@ class Candidates(NamedTuple):
     wide_scale: float
     priors: Literal["uniform", "corrected"]
     """"uniform": all alike. "corrected": (share of the draws) / beta * pi (Hubert et al. 2021, section 4), where beta
-    is what was drawn from; candidates that are the same stay edges of their own, whose priors add up to it."""
+    is what was drawn from. Of candidates that are the same one is searched; its prior counts for all of them."""
 
     @property
     def num_candidates(self) -> int:
@@ -129,6 +136,10 @@ class SampledActions:
     below the root all but the first few are zeros, and so are their priors. The first candidate is the middle of the
     network's distribution, the others are made of noise that `draw` has drawn beforehand: a search is a function of it.
 
+    The order of draws: first the root's, `[B, K, D]`, then those of the node of simulation 0, 1, ..., `[S, B, k, D]`,
+    row by row, candidate by candidate, number by number; of the first candidate of each node a draw is made, too, and
+    not looked at. Without a generator B is 1, and all rows have the same.
+
     Args:
         model: proposes and evaluates.
         candidates: how many, and from where.
@@ -141,9 +152,14 @@ class SampledActions:
         self._inner_size = math.prod(model.latent_shape)
         self.latent_shape: tuple[int, ...] = (self._inner_size + self.num_actions * self.proposal.size,)
         self.reward_unit = float(getattr(model, "reward_unit", 1.0))
-        self._root_noise = self._inner_noise = np.zeros((0, 0, 0), np.float32)
+        self._root_noise = np.zeros((0, self.num_actions, self.proposal.size), np.float32)
+        self._inner_noise = np.zeros((0, 0, candidates.num_inner, self.proposal.size), np.float32)
+        self._is_fixed = False  # what was drawn is what is drawn without a generator
+        self._choices: BoolArray | None = None
         self._num_expanded = 0
+        self._scale = np.ones(candidates.num_inner, np.float32)
         self._output: RecurrentOutput | None = None
+        self._network: DenseNetwork | None = None
 
     def draw(self, rng: np.random.Generator | None, batch_size: int, num_simulations: int) -> None:
         """Draw what the candidates of a search are made of: afresh for each row, or the same for all and ever if None.
@@ -151,19 +167,51 @@ class SampledActions:
         That of a node does not depend on how many simulations follow.
         """
         rows = 1 if rng is None else batch_size
-        rng = np.random.default_rng(0) if rng is None else rng
-        self._root_noise = self.proposal.noise(rng, (rows, self.num_actions))
-        self._inner_noise = self.proposal.noise(rng, (num_simulations, rows, self.candidates.num_inner))
+        shape = num_simulations, rows, *self._inner_noise.shape[2:]
+        if self._inner_noise.shape != shape or len(self._root_noise) != rows:
+            self._root_noise = np.empty((rows, *self._root_noise.shape[1:]), np.float32)
+            self._inner_noise = np.empty(shape, np.float32)
+            self._is_fixed, self._network = False, None
+        if rng is None and self._is_fixed:
+            return
+        drawing = np.random.default_rng(0) if rng is None else rng
+        self.proposal.fill_noise(drawing, self._root_noise)
+        self.proposal.fill_noise(drawing, self._inner_noise)
+        self._is_fixed = rng is None
+
+    def allow(self, legal: BoolArray) -> None:
+        """Say which choices of factors may be made at the roots of the next search, `[B, C]`; of numbers nothing.
+
+        Raises:
+            ValueError: a factor has none, or there are more or fewer columns.
+        """
+        self._choices = None
+        if self.proposal.factors:
+            if legal.shape[1:] != (self.proposal.num_inputs,):
+                raise ValueError(f"legal must be [B, {self.proposal.num_inputs}], of all choices; got {legal.shape}.")
+            if not (allowed := self.proposal.allows(legal)).all():
+                rows = np.flatnonzero(~allowed).tolist()
+                raise ValueError(
+                    f"every factor needs a legal choice; rows {rows} have none. Do not search ended games."
+                )
+            self._choices = legal
+
+    def legal_candidates(self, legal: BoolArray, latent: Float32Array) -> BoolArray:
+        """`[B, K]` which candidates of roots are searched: of those that are the same the first, of numbers all."""
+        if not self.proposal.factors:
+            return legal
+        return np.asarray(_same(self.vectors(latent)).argmax(axis=2) == np.arange(self.num_actions))
 
     def initial(self, observation: NDArray[np.generic], /) -> InitialOutput:
         """See `Model`."""
         self._num_expanded = 0
         root, scales = self.model.initial(observation), self.candidates.scales()
         num_rows = len(root.value)
+        if self._choices is not None and not self._choices.all():
+            root = root._replace(policy_logits=np.where(self._choices, root.policy_logits, -np.inf).astype(np.float32))
         if len(self._root_noise) not in (1, num_rows):
             raise ValueError(f"draw must come before a search of {num_rows} rows; it was of {len(self._root_noise)}.")
-        noise = np.broadcast_to(self._root_noise, (num_rows, *self._root_noise.shape[1:]))
-        vectors = propose(self.proposal, root.policy_logits, noise, scales)
+        vectors = propose(self.proposal, root.policy_logits, self._root_noise, scales)
         latent = np.empty((num_rows, *self.latent_shape), np.float32)
         latent[:, : self._inner_size] = _flat(root.latent)
         latent[:, self._inner_size :] = vectors.reshape(num_rows, -1)
@@ -177,8 +225,7 @@ class SampledActions:
         after = self.model.recurrent(inner, chosen)
         noise = self._inner_noise[min(self._num_expanded, len(self._inner_noise) - 1)]
         self._num_expanded += 1
-        noise = np.broadcast_to(noise, (num_rows, *noise.shape[1:]))
-        vectors = propose(self.proposal, after.policy_logits, noise, np.ones(num_inner, np.float32))
+        vectors = propose(self.proposal, after.policy_logits, noise, self._scale)
         output = self._buffers(num_rows)
         output.latent[:, : self._inner_size] = _flat(after.latent)
         output.latent[:, self._inner_size : self._inner_size + num_inner * self.proposal.size] = vectors.reshape(
@@ -191,6 +238,16 @@ class SampledActions:
         ):
             to[:] = array
         return output  # priors are alike either way: beta is pi, so what is left of pi is how often each was drawn
+
+    def dense(self) -> DenseNetwork | None:
+        """See `HasDense`: the model's own function, and what candidates are made of; the same object until `draw`."""
+        inner = self.model.dense() if isinstance(self.model, HasDense) else None
+        if inner is None or isinstance(inner, DenseNetwork) or not len(self._inner_noise):
+            return None
+        if self._network is None or self._network.actions is not inner:
+            nodes = NodeCandidates(self._inner_noise, self._scale, NO_CANDIDATE)
+            self._network = DenseNetwork(inner, inner, nodes)
+        return self._network
 
     def vectors(self, latent: Float32Array) -> Float32Array:
         """`[N, K, D]` the candidates that latents `[N, H]` carry."""
@@ -205,7 +262,10 @@ class SampledActions:
         count = np.array([self.candidates.num_policy, self.candidates.num_wide], np.float64)
         with np.errstate(divide="ignore"):  # none of a kind has a share of 0
             share = np.log(count / count.sum())
-        return np.asarray(own - np.logaddexp(share[0] + own, share[1] + wide), np.float32)
+        prior = own - np.logaddexp(share[0] + own, share[1] + wide)
+        if self.proposal.factors:
+            prior += np.log(_same(vectors).sum(axis=2))
+        return np.asarray(prior, np.float32)
 
     def _buffers(self, num_rows: int) -> RecurrentOutput:
         """What is returned, the same arrays at each call: the search binds them once."""

@@ -305,7 +305,7 @@ def _simulate_dense(
         for _ in range(num_simulations):
             for b in range(first, last):
                 _select_in(tree, rule, b, parent, action, latent)
-            evaluate_block(network, latent, action, output, first, last)
+            evaluate_block(network, latent, action, output, first, last, tree.node_visits[first, ROOT] - 1)
             for b in range(first, last):
                 bad = _expand_and_backup_in(tree, b, parent[b], action[b], output)
                 if bad:

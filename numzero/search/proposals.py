@@ -1,6 +1,7 @@
 """Action vectors, as networks see and propose them: a squashed normal for each number, or categories for each factor.
 
-Knows parameters, draws and densities, on arrays; knows nothing of trees, of games or of an environment's units.
+Knows parameters and densities, on arrays; knows nothing of trees, of games or of an environment's units. What
+noise makes of parameters: `sampling.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ __all__ = [
     "Proposal",
     "log_density",
     "normals",
-    "propose",
     "unsquashed",
 ]
 
@@ -75,16 +75,40 @@ class Proposal(NamedTuple):
             f"a space of action vectors must be 'box' and a size or 'factors' and sizes; got {text[:40]!r}"
         )
 
-    def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> _Float32Array:
-        """`[*shape, D]` what candidates are made of: standard normals, or numbers from 0 to 1 of each factor."""
-        shape = (*shape, self.size)
-        return rng.random(shape, np.float32) if self.factors else rng.standard_normal(shape, np.float32)
+    def fill_noise(self, rng: np.random.Generator, noise: _Float32Array) -> None:
+        """Draw what candidates `[..., D]` are made of: standard normals, or numbers from 0 to 1 of each factor."""
+        if self.factors:
+            rng.random(dtype=np.float32, out=noise)
+        else:
+            rng.standard_normal(dtype=np.float32, out=noise)
 
-    def uniform(self, rng: np.random.Generator, shape: tuple[int, ...]) -> _Float32Array:
-        """`[*shape, D]` vectors, each as likely."""
+    def uniform(
+        self, rng: np.random.Generator, shape: tuple[int, ...], legal: NDArray[np.bool_] | None = None
+    ) -> _Float32Array:
+        """`[*shape, D]` vectors, each as likely; of choices those that are `legal` `[*shape, C]`, None: all of them.
+
+        Where a row has no legal choice at all, its vector is none that may be played.
+        """
         if not self.factors:
             return np.asarray(rng.uniform(-1.0, 1.0, (*shape, self.size)), np.float32)
-        return np.asarray(rng.integers(np.array(self.factors), size=(*shape, self.size)), np.float32)
+        if legal is None or legal.all():
+            return np.asarray(rng.integers(np.array(self.factors), size=(*shape, self.size)), np.float32)
+        chances = np.where(legal, rng.random(legal.shape), -1.0)
+        parts = np.split(chances, self.begins()[1:], axis=-1)
+        return np.stack([part.argmax(axis=-1) for part in parts], axis=-1).astype(np.float32)
+
+    def permits(self, vectors: _Float32Array, legal: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """`[...]` whether vectors `[..., D]` are of choices that are `legal` `[..., C]`; of numbers all are."""
+        if not self.factors:
+            return np.ones(vectors.shape[:-1], np.bool_)
+        chosen = vectors.astype(np.int64) + np.array(self.begins())
+        return np.asarray(np.take_along_axis(legal, chosen, axis=-1).all(axis=-1))
+
+    def allows(self, legal: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """`[...]` whether each factor has a choice among those that are `legal` `[..., C]`; of numbers `[..., 1]`."""
+        if not self.factors:
+            return np.asarray(legal[..., 0])
+        return np.asarray(np.logical_or.reduceat(legal, self.begins(), axis=-1).all(axis=-1))
 
     def inputs(self, vectors: _Float32Array) -> _Float32Array:
         """`[..., num_inputs]` what a network is given for vectors `[..., D]`."""
@@ -124,33 +148,6 @@ def unsquashed(vectors: _Float32Array) -> _Float32Array:
     return np.arctanh(np.clip(vectors, -LARGEST_VECTOR, LARGEST_VECTOR))
 
 
-def propose(proposal: Proposal, parameters: _Float32Array, noise: _Float32Array, scale: _Float32Array) -> _Float32Array:
-    """`[N, k, D]` candidates: the first is the middle of the distribution, the others are drawn.
-
-    parameters: `[N, P]`. noise: `[N, k, D]`, of which the first row is not looked at. scale: `[k]` how many times as
-    wide as the network's each candidate's distribution is: of spreads, or what logits are divided by.
-    """
-    if proposal.factors:
-        return _choose(proposal, parameters, noise, scale)
-    mean, spread = normals(parameters)
-    around = noise * scale[:, None]
-    around[:, 0] = 0.0
-    vectors = np.tanh(mean[:, None] + spread[:, None] * around)
-    return np.clip(vectors, -LARGEST_VECTOR, LARGEST_VECTOR, out=vectors)
-
-
-def _choose(proposal: Proposal, parameters: _Float32Array, noise: _Float32Array, scale: _Float32Array) -> _Float32Array:
-    """Of factors: what the inverse of the cumulative distribution makes of noise from 0 to 1."""
-    vectors = np.empty(noise.shape, np.float32)
-    for f, (begin, count) in enumerate(zip(proposal.begins(), proposal.factors, strict=True)):
-        logits = parameters[:, begin : begin + count]
-        share = _softmax(logits[:, None] / scale[:, None])  # [N, k, n]
-        below = np.cumsum(share, axis=-1)[..., :-1] <= noise[..., f, None]
-        vectors[..., f] = below.sum(axis=-1)
-        vectors[:, 0, f] = logits.argmax(axis=-1)
-    return vectors
-
-
 def log_density(
     proposal: Proposal, parameters: _Float32Array, vectors: _Float32Array, scale: float | _Float32Array = 1.0
 ) -> NDArray[np.float64]:
@@ -171,8 +168,3 @@ def log_density(
         share = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
         total += np.take_along_axis(share, vectors[..., f, None].astype(np.int64), axis=-1)[..., 0]
     return total
-
-
-def _softmax(logits: NDArray[Any]) -> NDArray[Any]:
-    power = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(power / power.sum(axis=-1, keepdims=True))

@@ -269,7 +269,8 @@ class Search:
 
         Args:
             observation: `[B, *O]`.
-            legal: `[B, A]` bool, at least one action in each row.
+            legal: `[B, A]` bool, at least one action in each row; of action vectors `[B, K]` candidates, or where
+                they are of choices `[B, C]` which of these may be made at the root, one of each factor at least.
             rng: draws the root noise, afresh for every root; None searches without noise.
             gumbel: `[B, A]` noise to use in place of drawn noise (rule `gumbel`).
             time_limit_ms: stop after the simulation in hand once this much time has passed.
@@ -285,6 +286,7 @@ class Search:
             if isinstance(self.model, SampledActions):
                 drawing = rng if candidates_rng is None else candidates_rng
                 self.model.draw(drawing, self.batch_size, self.config.num_simulations)
+                self.model.allow(legal)
             return self._run(observation, legal, rng, gumbel, time_limit_ms)
 
     def _run(
@@ -303,6 +305,8 @@ class Search:
         if rule.num_outcomes:
             legal, gumbel = self._widened(legal), None if gumbel is None else self._widened(gumbel)
         root = self.model.initial(observation)
+        if isinstance(self.model, SampledActions):
+            legal = self.model.legal_candidates(legal, root.latent)
         if self._resumes:
             steps.keep_subtree(tree, np.full(self.batch_size, -1, np.int32), legal, self._number)
             steps.resume(tree, root, legal, rule)
@@ -375,8 +379,8 @@ class Search:
             network = None if dense is None else as_network(dense)
             if network is not None:
                 num_actions, num_outcomes = self.rule.num_actions, self.rule.num_outcomes
-                latent_size = self._flat_latent.shape[1] - (num_outcomes > 0)  # without the mark of afterstates
-                check_network(network, latent_size, num_actions, num_outcomes)
+                behind = int(num_outcomes > 0) + num_actions * network.actions.vector_size  # a mark, or candidates
+                check_network(network, self._flat_latent.shape[1] - behind, num_actions, num_outcomes)
             self._dense, self._network = dense, network
         return self._network
 

@@ -144,7 +144,8 @@ class Stepper:
         """`num_simulations` times select, evaluate, expand and backup, without leaving compiled code.
 
         Args:
-            network: plain; `check_network` has looked at it. With chance its latents have one number more.
+            network: plain; `check_network` has looked at it. With chance its latents have one number more, and where
+                actions are vectors so many as K of them have.
             output: work space for the network's outputs, with latents `[B, H]`; the same at every call.
             num_simulations: how many.
 

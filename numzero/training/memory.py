@@ -76,6 +76,7 @@ def position_bytes(spec: GameSpec) -> int:
     """Of one position of a running episode."""
     shape = spec.num_actions, spec.observation_shape, spec.observation_dtype
     about: dict[str, Any] = {"has_outcomes": spec.num_outcomes > 0, "action_size": spec.action_size}
+    about |= {"num_choices": spec.num_choices}
     columns = zero_columns((1,), *shape, **about)
     return sum(getattr(columns, name).nbytes for name in COLUMNS)
 
@@ -84,6 +85,7 @@ def window_slots_beside(config: RunConfig, spec: GameSpec, running: int) -> int:
     """Of the window, beside running episodes of so many bytes."""
     shape = spec.observation_shape, spec.observation_dtype, spec.num_actions
     about: dict[str, Any] = {"num_outcomes": spec.num_outcomes, "action_size": spec.action_size}
+    about |= {"num_choices": spec.num_choices}
     return window_slots(config.replay, *shape, **about, reserved=running)
 
 
@@ -154,6 +156,7 @@ def window_bytes(config: RunConfig, spec: GameSpec, slots: int) -> int:
     exponent = config.replay.priority_exponent
     shape = spec.observation_shape, spec.observation_dtype, spec.num_actions
     about: dict[str, Any] = {"num_outcomes": spec.num_outcomes, "action_size": spec.action_size}
+    about |= {"num_choices": spec.num_choices}
     return slots * slot_bytes(*shape, exponent, **about)
 
 

@@ -69,9 +69,10 @@ def decode_spec(note: bytes, file: Path) -> GameSpec:
 
 def fitting(game: Trajectory, spec: GameSpec) -> Trajectory:
     """The game, if it can be one of the spec's; else DamagedData."""
-    seen = game.observation.shape[1:], game.observation.dtype.name, game.legal.shape[1], game.outcome.shape[1] > 0
+    seen = game.observation.shape[1:], game.observation.dtype.name, game.num_actions, game.outcome.shape[1] > 0
     fitting = spec.observation_shape, spec.observation_dtype, spec.num_actions, spec.num_outcomes > 0
-    if seen != fitting or game.action_size != spec.action_size:
+    of_vectors = game.action_size, game.legal.shape[1]
+    if seen != fitting or of_vectors != (spec.action_size, spec.num_legal):
         raise DamagedData(f"a game of {spec.name} must fit its spec; {game.game_id!r} has {seen}. Discard it.")
     return game
 

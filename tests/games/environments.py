@@ -358,6 +358,25 @@ class Matching(gymnasium.Env[Any, Any]):
         return self.observe(), reward, False, self.steps >= 4, {}
 
 
+class MaskedMatching(Matching):
+    """Choices that are wrong may be forbidden, which info says: a mask for each choice, one behind the other."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        observation, _ = super().reset(seed=seed)
+        return observation, self.info()
+
+    def info(self) -> dict[str, Any]:
+        mask = self.np_random.random((8, 3)) < 0.5
+        mask[np.arange(8), self.goal] = True
+        self.mask = mask.astype(np.int8)
+        return {"action_mask": self.mask.ravel()}
+
+    def step(self, action: Any) -> Any:
+        assert self.mask[np.arange(8), action - 1].all(), "a choice that is forbidden"
+        observation, reward, *ended, _ = super().step(action)
+        return observation, reward, *ended, self.info()
+
+
 class SequenceObservations(Corridor):
     observation_space = Dict({"a": Sequence(Discrete(2))})  # type: ignore[assignment]
 

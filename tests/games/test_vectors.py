@@ -22,6 +22,7 @@ from numzero.games.base import spec_problems
 from numzero.games.replayable import ReplayableGame
 
 POINTER, MATCHING = "tests.games.environments:Pointer", "tests.games.environments:Matching"
+MASKED = "tests.games.environments:MaskedMatching"
 
 bounds = st.tuples(st.floats(-100, 100, width=32), st.floats(0.5, 100, width=32)).map(lambda b: (b[0], b[0] + b[1]))
 some_spaces: st.SearchStrategy[Space[Any]] = st.one_of(
@@ -70,7 +71,7 @@ def test_numbers_lie_between_their_bounds_evenly_and_beyond_bounds_that_are_miss
     np.testing.assert_allclose(units[:, 3], [-1 - np.exp(-2 * z), -2, -1 - np.exp(2 * z)], rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", [POINTER, MATCHING])
+@pytest.mark.parametrize("name", [POINTER, MATCHING, MASKED])
 def test_environments_of_vectors_keep_the_contract(name: str) -> None:
     """Random play of several copies finds nothing, and neither does the check for people."""
     game = make_game(name, 3)
@@ -99,10 +100,38 @@ def test_what_is_no_action_is_refused_before_anything_moves() -> None:
     game.close()
 
 
-def test_masks_of_vectors_are_refused() -> None:
-    """All may be played."""
-    with pytest.raises(Misfit):
+def test_masks_of_numbers_are_refused_and_of_choices_read() -> None:
+    """All numbers may be played; of choices a mask for each, in a tuple or one behind the other."""
+    with pytest.raises(Misfit, match="be left out where actions are numbers"):
         actions_of(Box(-1, 1, (2,)), "environment 'mine'").mask([1, 1])
+    read = actions_of(MultiDiscrete([40, 41]), "environment 'mine'").mask
+    mask = np.arange(81) % 3 == 0
+    for form in (mask, (mask[:40], mask[40:])):
+        np.testing.assert_array_equal(read(form), mask)
+    for wrong in (mask[:80], np.arange(81) < 40, "all"):
+        with pytest.raises(Misfit, match="action_mask"):
+            read(wrong)
+    binary = actions_of(MultiBinary(11), "environment 'mine'").mask
+    np.testing.assert_array_equal(binary([0, 1, 2] + [2] * 8), [1, 0, 0, 1] + [1] * 18)
+
+
+def test_choices_that_a_mask_forbids_are_refused_before_anything_moves() -> None:
+    """Self-play and evaluation only play what is legal; so must others."""
+    game = make_game(MASKED, 2)
+    game.reset(np.ones(2, np.bool_), np.random.default_rng(0))
+    legal, shown = game.legal().copy(), game.observation().copy()
+    assert legal.shape == (2, 24)
+    assert not legal.all()
+    proposal = Factored((3,) * 8).proposal
+    played = proposal.uniform(np.random.default_rng(1), (2,), legal)
+    factor = int(np.flatnonzero(~legal[1])[0])
+    wrong = played.copy()
+    wrong[1, factor // 3] = factor % 3
+    with pytest.raises(UserError, match="of choices that the mask allows"):
+        game.step(wrong)
+    np.testing.assert_array_equal(game.observation(), shown)
+    game.step(played)
+    game.close()
 
 
 def test_running_episodes_of_vectors_are_led_back_to_where_they_were() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 
-def forward(layers: list[tuple[str, Any]], latent: Any, action: int, bins: list[Any], num_actions: int) -> Any:
+def forward(layers: list[tuple[str, Any]], latent: Any, action: Any, bins: list[Any], num_actions: int) -> Any:
     """(new latent, policy logits, value, reward, ...) of layers (name, parameters) in order; a scalar for each bins."""
     x = np.asarray(latent, np.float64)
     new_latent = None
@@ -16,6 +16,8 @@ def forward(layers: list[tuple[str, Any]], latent: Any, action: int, bins: list[
             x = parameters[0] @ x + parameters[1]
         elif name == "action":
             x = parameters[0] @ x + parameters[1][action]
+        elif name == "vector":  # the action is what stands for a vector: its numbers, or a 1 for each choice
+            x = parameters[0] @ x + action @ parameters[1]
         elif name == "residual":
             x = parameters[0] @ x + latent
         elif name == "norm":

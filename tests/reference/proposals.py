@@ -28,6 +28,11 @@ def distributions(proposal: Proposal, parameters: Sequence[float], scale: float)
     return found
 
 
+def masked(parameters: Sequence[float], legal: Sequence[bool]) -> list[float]:
+    """Logits of choices, those that may not be made far below all others."""
+    return [x if may else -1e30 for x, may in zip(parameters, legal, strict=True)]
+
+
 def candidate(
     proposal: Proposal, parameters: Sequence[float], noise: Sequence[float], scale: float, is_first: bool
 ) -> list[float]:

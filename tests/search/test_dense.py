@@ -9,11 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numzero.search import InitialOutput, NonFiniteOutputError, RecurrentOutput, Search, SearchConfig, check_invariants
+from numzero.search import (
+    InitialOutput,
+    NonFiniteOutputError,
+    Proposal,
+    RecurrentOutput,
+    Search,
+    SearchConfig,
+    check_invariants,
+)
 from numzero.search.plain.dense import (
     DENSE,
     DENSE_ACTION,
     DENSE_RESIDUAL,
+    DENSE_VECTOR,
     LATENT,
     MINMAX,
     RELU,
@@ -23,6 +32,7 @@ from numzero.search.plain.dense import (
     DenseBuilder,
     DenseModel,
     DenseNetwork,
+    NodeCandidates,
     check_dense,
     check_network,
 )
@@ -58,11 +68,15 @@ def random_layers(
 
 
 def build(
-    layers: list[tuple[str, Any]], bins: list[Any], discount: float = -1.0, num_logits: int = NUM_ACTIONS
+    layers: list[tuple[str, Any]],
+    bins: list[Any],
+    discount: float = -1.0,
+    num_logits: int = NUM_ACTIONS,
+    proposal: Proposal | None = None,
 ) -> DenseModel:
     """The same for kernels."""
     builder, size = DenseBuilder(), LATENT_SIZE
-    products = {"dense": DENSE, "action": DENSE_ACTION, "residual": DENSE_RESIDUAL}
+    products = {"dense": DENSE, "action": DENSE_ACTION, "residual": DENSE_RESIDUAL, "vector": DENSE_VECTOR}
     elementwise = {"relu": RELU, "silu": SILU, "minmax": MINMAX, "latent": LATENT, "symlog": SYMLOG}
     for name, parameters in layers:
         if name in products:
@@ -74,7 +88,7 @@ def build(
             builder.affine(*parameters)
         else:
             builder.elementwise(elementwise[name], size)
-    return builder.finish(bins, num_logits, discount, 1e-5)
+    return builder.finish(bins, num_logits, discount, 1e-5, proposal)
 
 
 def random_bins(rng: np.random.Generator, num_discounts: int = 0) -> list[Any]:
@@ -189,6 +203,97 @@ def test_with_chance_each_row_is_evaluated_by_the_function_of_its_kind(seed: int
             np.testing.assert_allclose(one, other, rtol=2e-4, atol=2e-4)
         assert not output.policy_logits[b, edges:].any()
         assert output.latent[b, -1] == 1 - mark[b]
+
+
+SPACES = [Proposal(2), Proposal(3, (2, 1, 3))]
+
+
+class LayeredVectors:
+    """A proposing model that is plain layers, for kernels or, through `recurrent`, for the twin."""
+
+    latent_shape = (LATENT_SIZE,)
+
+    def __init__(self, seed: int, proposal: Proposal, *, is_plain: bool = True) -> None:
+        rng = np.random.default_rng(seed)
+        self.proposal, self.bins, self.is_plain = proposal, random_bins(rng), is_plain
+        size, heads = LATENT_SIZE, proposal.num_parameters + NUM_VALUES + NUM_REWARDS
+        table, mixed = rng.normal(size=(proposal.num_inputs, size)), rng.normal(size=(heads, size))
+        product = ("vector", (np.float32(rng.normal(size=(size, size)) / 3), np.float32(table)))
+        norm = ("norm", (np.ones(size, np.float32), np.zeros(size, np.float32)))
+        self.layers: Layers = [product, norm, ("latent", None)]
+        self.layers.append(("dense", (np.float32(mixed / 3), np.zeros(heads, np.float32))))
+        self._dense = build(self.layers, self.bins, 0.9, proposal.num_parameters, proposal)
+
+    def initial(self, observation: Any, /) -> InitialOutput:
+        latent = np.float32(np.sin(observation[:, None] * np.arange(1, LATENT_SIZE + 1)))
+        logits = np.float32(np.cos(observation[:, None] * np.arange(1, self.proposal.num_parameters + 1)))
+        return InitialOutput(latent, logits, np.zeros(len(latent), np.float32))
+
+    def recurrent(self, latent: Any, action: Any, /) -> RecurrentOutput:
+        assert not self.is_plain, "kernels evaluate it"
+        sizes, pairs = (self.bins, self.proposal.num_parameters), zip(latent, self.proposal.inputs(action), strict=True)
+        rows = [forward(self.layers, one, vector, *sizes) for one, vector in pairs]
+        new, logits, value, reward = (np.array(column, np.float32) for column in zip(*rows, strict=True))
+        return RecurrentOutput(new, reward, np.full(len(action), 0.9, np.float32), logits, value)
+
+    def dense(self) -> DenseModel | None:
+        return self._dense if self.is_plain else None
+
+
+@given(st.sampled_from(SPACES), st.integers(0, 2**32 - 1), st.integers(1, ROWS + 3))
+def test_kernels_evaluate_action_vectors_as_the_formulas_say(proposal: Proposal, seed: int, rows: int) -> None:
+    """Vectors lie behind latents, and actions say which; what is told are parameters of the next proposals."""
+    model, rng = LayeredVectors(seed, proposal), np.random.default_rng(seed)
+    latent = rng.normal(size=(rows, LATENT_SIZE)).astype(np.float32)
+    vectors, which = proposal.uniform(rng, (rows, 4)), rng.integers(4, size=rows, dtype=np.int32)
+    output = dense_output(latent, proposal.num_parameters)
+    evaluate_dense(model._dense, np.concatenate([latent, vectors.reshape(rows, -1)], axis=1), which, output)
+    expected = LayeredVectors(seed, proposal, is_plain=False).recurrent(latent, vectors[np.arange(rows), which])
+    for one, other in zip(output, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("proposal", SPACES, ids=["numbers", "choices"])
+@pytest.mark.parametrize("rule", ["paper", "gumbel"])
+def test_a_search_of_vectors_inside_the_kernels_grows_the_trees_of_one_outside(rule: str, proposal: Proposal) -> None:
+    """Nodes get candidates of the same noise; two rows in a hundred may differ, where rounding decides."""
+    config = SearchConfig(rule=rule, num_simulations=20, inner_candidates=3)  # type: ignore[arg-type]
+    roots = np.linspace(-3, 3, 2 * ROWS + 1)
+    legal = np.ones((len(roots), proposal.num_inputs if proposal.factors else 16), np.bool_)
+    searches = [Search(LayeredVectors(7, proposal, is_plain=plain), config, len(roots)) for plain in (True, False)]
+    for seed in (0, 1):
+        found, expected = (each.run(roots, legal, candidates_rng=np.random.default_rng(seed)) for each in searches)
+        alike = (found.visit_counts == expected.visit_counts).all(axis=1)
+        assert alike.mean() > 0.9
+        np.testing.assert_allclose(found.root_value[alike], expected.root_value[alike], rtol=1e-3, atol=1e-3)
+        latents = found.tree.latent[alike][:, :3], expected.tree.latent[alike][:, :3]
+        np.testing.assert_allclose(*latents, rtol=1e-3, atol=1e-3)
+        check_invariants(found.tree)
+
+
+def test_networks_of_vectors_that_would_leave_their_arrays_are_refused() -> None:
+    """What is behind latents, made of noise, of parameters, and of tables of as many rows."""
+    numbers, choices = (LayeredVectors(0, proposal)._dense for proposal in SPACES)
+
+    def nodes(*shape: int, count: int = 2) -> NodeCandidates:
+        return NodeCandidates(np.zeros(shape, np.float32), np.ones(count, np.float32), np.float32(-1))
+
+    check_network(DenseNetwork(numbers, numbers, nodes(5, 1, 2, 2)), LATENT_SIZE, 4, 0)
+    check_network(DenseNetwork(choices, choices, nodes(5, 3, 2, 3)), LATENT_SIZE, 4, 0)
+    for dense, candidates, message in (
+        (numbers, nodes(5, 1, 2, 3), "is not of up to 4 vectors of 2 numbers"),
+        (numbers, nodes(5, 1, 3, 2), "is not of up to 4 vectors"),
+        (numbers, nodes(5, 1, 5, 2, count=5), "is not of up to 4 vectors"),
+        (numbers, nodes(0, 1, 2, 2), "is not of up to 4 vectors"),
+        (numbers._replace(num_logits=3), nodes(5, 1, 2, 2), "3 parameters are told, not 4"),
+        (numbers._replace(factors=np.ones(3, np.int32)), nodes(5, 1, 2, 2), "factors must be as many as numbers"),
+        (numbers._replace(vector_size=10**6), nodes(5, 1, 2, 10**6), "reads parameters"),
+        (choices._replace(factors=np.array([2, 0, 3], np.int32)), nodes(5, 1, 2, 3), "each of one choice or more"),
+        (choices._replace(factors=np.array([2, 99, 3], np.int32)), nodes(5, 1, 2, 3), "reads parameters"),
+        (plain()._replace(vector_size=2), nodes(5, 1, 2, 2), "takes actions of another kind"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_network(DenseNetwork(dense, dense, candidates), LATENT_SIZE, 4, 0)
 
 
 @pytest.mark.parametrize("rule", ["paper", "gumbel"])

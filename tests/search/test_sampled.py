@@ -23,7 +23,8 @@ from numzero.search import (
     check_invariants,
     expected_vectors,
 )
-from numzero.search.proposals import log_density, propose
+from numzero.search.proposals import log_density
+from numzero.search.sampling import propose
 from numzero.search.tree import ROOT
 from tests.reference import proposals as reference
 from tests.reference.search import TableModel, Twin
@@ -86,7 +87,8 @@ def test_candidates_and_densities_are_those_of_the_twin(proposal: Proposal, seed
     """The first is the middle of the distribution, the others are what noise makes of it."""
     rng = np.random.default_rng(seed)
     parameters = rng.normal(scale=2.0, size=(3, proposal.num_parameters)).astype(np.float32)
-    noise = proposal.noise(rng, (3, 4))
+    noise = np.empty((3, 4, proposal.size), np.float32)
+    proposal.fill_noise(rng, noise)
     scales = np.array([scale] * 4, np.float32)
     vectors = propose(proposal, parameters, noise, scales)
     density = log_density(proposal, parameters, vectors, scale)
@@ -99,6 +101,64 @@ def test_candidates_and_densities_are_those_of_the_twin(proposal: Proposal, seed
             assert density[n, k] == pytest.approx(expected, rel=1e-3, abs=1e-3)
 
 
+def some_legal(proposal: Proposal, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Masks of choices, of each factor one at least; of numbers one truth value."""
+    if not proposal.factors:
+        return np.ones((*shape, 1), np.bool_)
+    parts = [rng.random((*shape, count)) for count in proposal.factors]
+    return np.concatenate([part >= np.minimum(0.6, part.max(axis=-1, keepdims=True)) for part in parts], axis=-1)
+
+
+@given(proposals, st.integers(0, 2**32 - 1), st.sampled_from([1.0, 3.0, 1e9]))
+def test_only_legal_choices_are_proposed_and_as_the_twin_has_it(proposal: Proposal, seed: int, scale: float) -> None:
+    """Also by noise that is all but 1, which rounding takes beyond the last share; numbers are never masked."""
+    rng = np.random.default_rng(seed)
+    legal = some_legal(proposal, rng, (3,))
+    parameters = rng.normal(scale=2.0, size=(3, proposal.num_parameters)).astype(np.float32)
+    noise = np.empty((3, 6, proposal.size), np.float32)
+    proposal.fill_noise(rng, noise)
+    if proposal.factors:
+        noise[:, 5] = np.nextafter(np.float32(1.0), np.float32(0.0))
+    masked = np.where(legal, parameters, -np.inf).astype(np.float32) if proposal.factors else parameters
+    vectors = propose(proposal, masked, noise, np.full(6, scale, np.float32))
+    assert proposal.permits(vectors, np.repeat(legal[:, None], 6, axis=1)).all()
+    drawn = proposal.uniform(rng, (3,), legal)
+    assert proposal.permits(drawn, legal).all()
+    assert proposal.allows(legal).all()
+    if proposal.factors:
+        for n in range(3):
+            row = reference.masked(parameters[n].tolist(), legal[n].tolist())
+            for k in range(5):
+                expected = reference.candidate(proposal, row, noise[n, k].tolist(), scale, k == 0)
+                np.testing.assert_array_equal(vectors[n, k], expected)
+
+
+@given(proposals, configs(), st.integers(0, 2**32 - 1), st.sampled_from(["uniform", "corrected"]))
+def test_roots_are_searched_by_legal_candidates_each_once(
+    proposal: Proposal, config: SearchConfig, seed: int, priors: str
+) -> None:
+    """Of candidates that are the same one is searched, so that none is visited twice; what is played is legal."""
+    rng = np.random.default_rng(seed)
+    config = dataclasses.replace(config, policy_candidates=2, wide_candidates=4, candidate_priors=priors)
+    legal = some_legal(proposal, rng, (3,)) if proposal.factors else np.ones((3, 6), np.bool_)
+    result = Search(Smooth(proposal), config, 3).run(rng.normal(size=(3, 2)), legal, rng)
+    check_invariants(result.tree)
+    assert result.candidates is not None
+    for b in range(3):
+        seen = [tuple(vector) for vector in result.candidates[b, result.visit_counts[b] > 0].tolist()]
+        assert len(seen) == len(set(seen)) or not proposal.factors
+        assert proposal.permits(result.candidates[b], np.repeat(legal[b : b + 1], 6, axis=0)).all()
+        if proposal.factors:
+            distinct = {tuple(vector) for vector in result.candidates[b].tolist()}
+            assert (result.policy_target[b] > 0).sum() <= len(distinct)
+    if proposal.factors:
+        legal[1, : proposal.factors[0]] = False
+        with pytest.raises(ValueError, match=r"every factor needs a legal choice; rows \[1\]"):
+            Search(Smooth(proposal), config, 3).run(rng.normal(size=(3, 2)), legal)
+        with pytest.raises(ValueError, match="legal must be"):
+            Search(Smooth(proposal), config, 3).run(rng.normal(size=(3, 2)), np.ones((3, 99), np.bool_))
+
+
 @given(proposals, st.integers(0, 2**32 - 1), st.integers(0, 3), st.integers(0, 3))
 def test_corrected_priors_are_those_of_the_twin(proposal: Proposal, seed: int, num_policy: int, num_wide: int) -> None:
     """What was drawn often because of how it was drawn weighs less."""
@@ -108,9 +168,13 @@ def test_corrected_priors_are_those_of_the_twin(proposal: Proposal, seed: int, n
     model.draw(rng, 2, 1)
     latent, logits, _ = model.initial(rng.normal(size=(2, 2)))
     parameters, vectors = Smooth(proposal).initial(latent[:, :2]).policy_logits, model.vectors(latent)
+    legal = model.legal_candidates(np.ones((2, counts.num_candidates), np.bool_), latent)
     for n in range(2):
-        expected = reference.corrected_priors(proposal, parameters[n].tolist(), vectors[n].tolist(), counts)
-        np.testing.assert_allclose(reference.softmax(logits[n].tolist()), expected, rtol=1e-3, atol=1e-4)
+        expected = np.array(reference.corrected_priors(proposal, parameters[n].tolist(), vectors[n].tolist(), counts))
+        if proposal.factors:  # that of those that are the same is theirs together
+            same = (vectors[n, :, None] == vectors[n, None]).all(axis=-1)
+            expected = (same * expected).sum(axis=1)[legal[n]]
+        np.testing.assert_allclose(reference.softmax(logits[n, legal[n]].tolist()), expected, rtol=1e-3, atol=1e-4)
 
 
 @given(configs(), st.integers(0, 2**32 - 1), st.integers(1, 5))
@@ -142,7 +206,7 @@ def test_trees_of_candidates_are_sound(proposal: Proposal, config: SearchConfig,
     """Nodes below the root have edges for their own few candidates only; a generator decides all that is drawn."""
     config = dataclasses.replace(config, policy_candidates=2, wide_candidates=3, candidate_priors=priors)
     rng = np.random.default_rng(seed)
-    roots, legal = rng.normal(size=(3, 2)), np.ones((3, 5), np.bool_)
+    roots, legal = rng.normal(size=(3, 2)), np.ones((3, proposal.num_inputs if proposal.factors else 5), np.bool_)
     search = Search(Smooth(proposal), config, 3)
     result = search.run(roots, legal, candidates_rng=np.random.default_rng(seed))
     check_invariants(result.tree)
@@ -159,7 +223,7 @@ def test_trees_of_candidates_are_sound(proposal: Proposal, config: SearchConfig,
 def test_without_a_generator_a_row_is_searched_as_alone(proposal: Proposal, seed: int) -> None:
     """Candidates are then made of the same noise in each row and each search."""
     rng, config = np.random.default_rng(seed), SearchConfig(rule="gumbel", num_simulations=9)
-    roots, legal = rng.normal(size=(3, 2)), np.ones((3, 16), np.bool_)
+    roots, legal = rng.normal(size=(3, 2)), np.ones((3, proposal.num_inputs if proposal.factors else 16), np.bool_)
     together = Search(Smooth(proposal), config, 3).run(roots, legal)
     alone = Search(Smooth(proposal), config, 1).run(roots[1:2], legal[:1])
     assert together.candidates is not None

@@ -45,6 +45,16 @@ VARIANTS = {
     ),
     "chance": ("cartpole", ("game='tests.games.coin:Coin'", "network.chance=known", *REANALYZED)),
     "codes": ("cartpole", ("game='tests.games.coin:SilentCoin'", "network.chance=learned", *REANALYZED)),
+    "numbers": (
+        "cartpole",
+        (
+            "game='tests.games.environments:Pointer'",
+            "selfplay.explore_share=0.5",
+            "selfplay.segment_steps=7",
+            *REANALYZED,
+        ),
+    ),
+    "choices": ("cartpole", ("game='tests.games.environments:MaskedMatching'", "reanalyze.order=sweep", *REANALYZED)),
     "whole episodes": ("cartpole", (f"game='{CORRIDOR}'", "selfplay.segment_steps=0", "replay.freshest_of=2")),
 }
 

@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium import spaces
 
 from numzero.errors import UserError
-from numzero.games.actions import ActionSpec, Discrete
+from numzero.games.actions import ActionSpec, Box, Discrete
 from numzero.games.adapters.reading import Misfit, as_array, shown
 from numzero.games.adapters.vectors import vector_of
 from numzero.games.base import MOST_ACTIONS
@@ -66,7 +66,9 @@ def actions_of(space: object, whose: str, names: Sequence[str] = ()) -> Actions:
         vector = vector_of(space, whose)
         if vector is None:
             raise _refusal(space, whose)
-        return Actions(vector.names, vector.write, _refuse_mask, vector.actions)
+        if isinstance(vector.actions, Box):
+            return Actions(vector.names, vector.write, _refuse_mask, vector.actions)
+        return Actions(vector.names, vector.write, _factor_mask_reader(space, vector.actions.sizes), vector.actions)
     choice = _choice(space, whose)
     own = tuple(str(name) for name in names)
     if len(own) == len(set(own)) == len(choice.names) and all(name.strip() for name in own):
@@ -111,7 +113,7 @@ def _count(space: object) -> int:
 
 
 def _refuse_mask(raw: object) -> object:
-    raise Misfit("action_mask", "be left out where actions are vectors, all of which may be played", shown(raw))
+    raise Misfit("action_mask", "be left out where actions are numbers, all of which may be played", shown(raw))
 
 
 def _refusal(space: object, whose: str) -> UserError:
@@ -164,21 +166,38 @@ def _mask_reader(space: object, choice: _Choice) -> Callable[[object], object]:
     """How a mask is read: of a list as it is; else a mask for each choice, of which all combinations are legal."""
     if isinstance(space, spaces.Discrete):
         return lambda raw: raw
-    sizes = choice.sizes
-    forms = f"have a mask for each of the choices, {list(sizes)} numbers long, in a tuple or one behind the other"
 
     def read(raw: object) -> object:
-        masks = _masks_of(raw, sizes)
-        if masks is None and isinstance(space, spaces.MultiBinary):
-            masks = _binary_masks(raw, len(sizes))
-        if masks is None:
-            raise Misfit("action_mask", forms, shown(raw))
-        legal = masks[0]
-        for mask in masks[1:]:
+        legal, *masks = _masks_read(raw, space, choice.sizes)
+        for mask in masks:
             legal = np.multiply.outer(legal, mask).ravel()
         return legal
 
     return read
+
+
+def _factor_mask_reader(space: object, sizes: tuple[int, ...]) -> Callable[[object], object]:
+    """How a mask is read where actions are vectors of choices: one behind the other, each of which allows something."""
+
+    def read(raw: object) -> object:
+        masks = _masks_read(raw, space, sizes)
+        if not all(mask.any() for mask in masks):
+            raise Misfit("action_mask", "allow one of each of the choices at least", shown(raw))
+        return np.concatenate(masks)
+
+    return read
+
+
+def _masks_read(raw: object, space: object, sizes: tuple[int, ...]) -> list[np.ndarray[Any, Any]]:
+    """A mask for each choice; raises Misfit."""
+    masks = _masks_of(raw, sizes)
+    if masks is None and isinstance(space, spaces.MultiBinary):
+        masks = _binary_masks(raw, len(sizes))
+    if masks is None:
+        listed = str(list(sizes))[:80]
+        forms = f"have a mask for each of the choices, {listed} numbers long, in a tuple or one behind the other"
+        raise Misfit("action_mask", forms, shown(raw))
+    return masks
 
 
 def _masks_of(raw: object, sizes: tuple[int, ...]) -> list[np.ndarray[Any, Any]] | None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from numzero import crash_context
 from numzero.errors import CopyRefused, UserError, nearest
-from numzero.games.actions import Discrete
+from numzero.games.actions import Box, Discrete, Factored
 from numzero.games.adapters.actions import Actions, actions_of
 from numzero.games.adapters.plugins import register_plugins
 from numzero.games.adapters.reading import Misfit
@@ -339,8 +339,10 @@ def _reward_threshold(name: GameName, env: _Environment) -> float | None:
 
 
 def _legal_rule(env: _Environment, actions: Actions) -> str:
-    if not isinstance(actions.spec, Discrete):
+    if isinstance(actions.spec, Box):
         return f"Every vector of {actions.spec.text}, in every state."
+    if isinstance(actions.spec, Factored):
+        return f"Every vector of {actions.spec.text}; where info has an 'action_mask', of choices that it allows."
     names = _documented(env, "Action Space", len(actions.names))
     meanings = ": " + ", ".join(f"{i} {name}" for i, name in enumerate(names)) if names else ""
     if _mask_method(env) is not None:

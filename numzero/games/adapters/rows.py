@@ -162,7 +162,7 @@ class RowsGame:
         self.guests = [Guest() for _ in rows] if guests is None else guests
         self.read = self._read_array if read is None else read
         self._observation = np.zeros((self.batch_size, *spec.observation_shape), spec.observation_dtype)
-        self._legal = np.zeros((self.batch_size, spec.num_actions), np.bool_)
+        self._legal = np.zeros((self.batch_size, spec.num_legal), np.bool_)
         self._to_play = np.zeros(self.batch_size, np.int8)
         self._num_steps = [0] * self.batch_size  # since the reset; numbers of Python's, which are read one by one
         self._stepped: set[int] = set()  # the copies that were ever stepped
@@ -190,7 +190,7 @@ class RowsGame:
         return self._observation
 
     def legal(self) -> NDArray[np.bool_]:
-        """`[B, A]` bool: what the environment allows in running copies, nothing in finished ones."""
+        """`[B, A]` bool, or `[B, C]`: what the environment allows in running copies, nothing in finished ones."""
         return self._legal
 
     def to_play(self) -> NDArray[np.int8]:
@@ -244,7 +244,7 @@ class RowsGame:
         if over:
             self._legal[row] = False
         elif seen.legal is not None:
-            self._legal[row] = read_mask(seen.legal, self.spec.num_actions, "action_mask")
+            self._legal[row] = read_mask(seen.legal, self.spec.num_legal, "action_mask")
         elif not self._allows_all[row]:
             self._legal[row] = True
         self._allows_all[row] = allows_all

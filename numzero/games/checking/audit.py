@@ -171,8 +171,8 @@ class _Audit:
             self._fault("info", "be a dict", type(returned[-1]).__name__)
 
     def _legal(self, seen: Seen) -> NDArray[np.bool_] | None:
-        """`[A]` what may be played; None where the mask cannot be read."""
-        count = self._game.spec.num_actions
+        """`[A]` or `[C]` what may be played; None where the mask cannot be read."""
+        count = self._game.spec.num_legal
         if seen.legal is None:
             return np.ones(count, np.bool_)
         mask: NDArray[np.bool_] | None = self._read(lambda: read_mask(seen.legal, count, "action_mask"))
@@ -180,10 +180,10 @@ class _Audit:
 
     def _choose(self, seen: Seen) -> Any:
         """A legal action: half of the time one that was never tried, if there is any; of vectors any."""
-        if (vectors := self._game.spec.vectors) is not None:
-            return vectors.in_units(vectors.proposal.uniform(self._rng, ()))
         legal = self._legal(seen)
         assert legal is not None, "an episode ends where its mask cannot be read"
+        if (vectors := self._game.spec.vectors) is not None:
+            return vectors.in_units(vectors.proposal.uniform(self._rng, (), legal))
         untried = legal & self._untried
         among = untried if untried.any() and self._rng.random() < 0.5 else legal
         action = int(self._rng.choice(np.flatnonzero(among)))

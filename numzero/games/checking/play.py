@@ -88,7 +88,7 @@ def only_row(game: Game, row: int) -> NDArray[np.bool_]:
 def draw_action(game: Game, row: int, rng: np.random.Generator) -> Any:
     """One of the row's legal actions, each as likely: its number, or a vector `[D]` in the environment's units."""
     if (vectors := game.spec.vectors) is not None:
-        return vectors.in_units(vectors.proposal.uniform(rng, ()))
+        return vectors.in_units(vectors.proposal.uniform(rng, (), game.legal()[row]))
     return int(rng.choice(np.flatnonzero(game.legal()[row])))
 
 

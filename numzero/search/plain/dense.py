@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.search.plain.tiles import LANES
+from numzero.search.proposals import Proposal
 
-__all__ = ["AFFINE", "DENSE", "DENSE_ACTION", "DENSE_RESIDUAL", "LATENT", "MINMAX", "NORM", "RELU", "ROWS", "SILU"]
-__all__ += ["SYMLOG", "DenseBuilder", "DenseModel", "DenseNetwork", "HasDense", "as_network", "check_dense"]
-__all__ += ["check_network"]
+__all__ = ["AFFINE", "DENSE", "DENSE_ACTION", "DENSE_RESIDUAL", "DENSE_VECTOR", "LATENT", "MINMAX", "NORM", "RELU"]
+__all__ += ["ROWS", "SILU", "SYMLOG", "DenseBuilder", "DenseModel", "DenseNetwork", "HasDense"]
+__all__ += ["NodeCandidates", "as_network", "check_dense", "check_network"]
 
 DENSE = 0
 """x <- x W + b."""
@@ -24,22 +25,27 @@ DENSE_ACTION = 1
 """x <- x W + row `action` of a table."""
 DENSE_RESIDUAL = 2
 """x <- x W + the latent that came in."""
-NORM = 3
+DENSE_VECTOR = 3
+"""x <- x W + the action vector times a table; of factors, the row of each choice. The last that has a matrix."""
+NORM = 4
 """LayerNorm with scale and bias."""
-RELU = 4
-SILU = 5
-MINMAX = 6
+RELU = 5
+SILU = 6
+MINMAX = 7
 """x <- (x - min) / max(max - min, floor)."""
-LATENT = 7
+LATENT = 8
 """x is the new latent."""
-SYMLOG = 8
+SYMLOG = 9
 """x <- sign(x) log(1 + |x|)."""
-AFFINE = 9
+AFFINE = 10
 """x <- (x - bias) scale, number by number."""
 
 
 ROWS = 16
 """Positions that go through a layer together, so that its weights are read once for all of them."""
+
+
+NO_FACTORS = np.zeros(0, np.int32)
 
 
 class DenseModel(NamedTuple):
@@ -70,6 +76,25 @@ class DenseModel(NamedTuple):
     """`[2, ROWS, widest]` the vectors in hand and the next ones."""
     rows: NDArray[np.int32]
     """`[ROWS]` work space: which positions these are of."""
+    vector_size: int = 0
+    """D where actions are vectors, which lie behind latents, candidate by candidate; 0: they are of a list."""
+    factors: NDArray[np.int32] = NO_FACTORS
+    """`[D]` the sizes of factors where vectors are choices; `[0]`: they are numbers, or there are none."""
+
+
+class NodeCandidates(NamedTuple):
+    """What nodes behind a root get in place of logits, where actions are vectors."""
+
+    noise: NDArray[np.float32]
+    """`[S, B or 1, k, D]` what the k candidates of the node that is evaluated in each of S simulations are made of; S
+    is 0 where there are none, and the parameters of their distribution are told instead."""
+    scale: NDArray[np.float32]
+    """`[k]` ones."""
+    other: np.float32
+    """Logit of the edges that such a node does not have."""
+
+
+NO_CANDIDATES = NodeCandidates(np.zeros((0, 0, 0, 0), np.float32), np.zeros(0, np.float32), np.float32(0.0))
 
 
 class DenseNetwork(NamedTuple):
@@ -79,6 +104,8 @@ class DenseNetwork(NamedTuple):
     """Behind an action: the recurrent function, or that to afterstates."""
     outcomes: DenseModel
     """Behind an outcome of chance, where latents have one number more (see `adapters.WithChance`); else never asked."""
+    candidates: NodeCandidates = NO_CANDIDATES
+    """Of nodes behind roots, in searches of action vectors."""
 
 
 @runtime_checkable
@@ -105,7 +132,10 @@ class DenseBuilder:
         self._widest = 1
 
     def product(self, op: int, weight: NDArray[np.float32], bias: NDArray[np.float32] | None) -> None:
-        """Add x W + b: `weight` `[outputs, inputs]`; `bias` `[outputs]`, a table `[A, outputs]`, or None (residual)."""
+        """Add x W + b: `weight` `[outputs, inputs]`; `bias` `[outputs]`, a table `[A, outputs]`, or None (residual).
+
+        Of DENSE_VECTOR the table is `[numbers that stand for a vector, outputs]`.
+        """
         num_outputs, num_inputs = weight.shape
         padded = _padded(num_outputs)
         matrix = np.zeros((num_inputs, padded), np.float32)
@@ -133,11 +163,17 @@ class DenseBuilder:
         self._add(op, size, size, 0, 0)
 
     def finish(
-        self, bins: Sequence[NDArray[np.float32]], num_logits: int, discount: float, epsilon: float
+        self,
+        bins: Sequence[NDArray[np.float32]],
+        num_logits: int,
+        discount: float,
+        epsilon: float,
+        proposal: Proposal | None = None,
     ) -> DenseModel:
         """The model; its last layer makes logits of edges, value, reward and discount side by side.
 
         bins: of value, reward and discount, as far as it has them, the value's at least. num_logits: of the edges.
+        proposal: what actions are, if they are vectors.
         """
         # Copies: of one type for Numba, whoever owned the numbers.
         value_bins, reward_bins, discount_bins = (
@@ -154,6 +190,8 @@ class DenseBuilder:
             epsilon=float(epsilon),
             work=np.zeros((2, ROWS, self._widest), np.float32),
             rows=np.zeros(ROWS, np.int32),
+            vector_size=0 if proposal is None else proposal.size,
+            factors=np.array(() if proposal is None else proposal.factors, np.int32),
         )
 
     def _append(self, array: NDArray[np.float32]) -> int:
@@ -168,11 +206,28 @@ class DenseBuilder:
 
 
 def check_network(network: DenseNetwork, latent_size: int, num_actions: int, num_outcomes: int) -> None:
-    """As `check_dense`, of both functions; latents are those that the network makes. 0 outcomes: there is no chance."""
+    """As `check_dense`, of both functions; latents are those that the network makes. 0 outcomes: there is no chance.
+
+    Where actions are vectors `num_actions` is K, and behind latents lie so many vectors.
+    """
     sizes = latent_size, latent_size
+    if size := network.actions.vector_size:
+        check_dense(network.actions, *sizes, num_actions, network.actions.num_logits)
+        _check_candidates(network, num_actions, size)
+        return
     check_dense(network.actions, *sizes, num_actions, num_outcomes or num_actions)
     if num_outcomes:
         check_dense(network.outcomes, *sizes, num_outcomes, num_actions)
+
+
+def _check_candidates(network: DenseNetwork, num_actions: int, size: int) -> None:
+    """That a node's candidates, made of the parameters that the function tells, fit behind its latent."""
+    noise, scale, _ = network.candidates
+    proposal = Proposal(size, tuple(network.actions.factors.tolist()))
+    if network.actions.num_logits != proposal.num_parameters:
+        raise ValueError(f"{network.actions.num_logits} parameters are told, not {proposal.num_parameters}")
+    if noise.shape[2:] != (len(scale), size) or not 1 <= len(scale) <= num_actions or not len(noise):
+        raise ValueError(f"noise of shape {noise.shape} is not of up to {num_actions} vectors of {size} numbers")
 
 
 def check_dense(
@@ -195,7 +250,7 @@ def check_dense(
     if not 1 <= size <= width:
         raise ValueError(f"a row of {size} numbers does not fit a work space of {width}")
     for number, (op, layer_inputs, num_outputs, weights, bias) in enumerate(dense.program.tolist()):
-        if layer_inputs != size or num_outputs < 1 or (op > DENSE_RESIDUAL and num_outputs != size):
+        if layer_inputs != size or num_outputs < 1 or (op > DENSE_VECTOR and num_outputs != size):
             raise ValueError(f"layer {number} takes {layer_inputs} numbers of {size} and makes {num_outputs}")
         if op == DENSE_RESIDUAL and num_outputs != num_inputs:
             raise ValueError(f"layer {number} adds {num_inputs} numbers that came in to {num_outputs}")
@@ -203,10 +258,13 @@ def check_dense(
             raise ValueError(f"layer {number} writes a latent of {num_outputs} numbers, not {latent_size}")
         num_latents += op == LATENT
         size = num_outputs
-        for start, count in _reads(op, layer_inputs, num_outputs, num_actions, weights, bias):
+        if op in (DENSE_ACTION, DENSE_VECTOR) and (op == DENSE_VECTOR) != (dense.vector_size > 0):
+            raise ValueError(f"layer {number} takes actions of another kind")
+        num_rows = sum(dense.factors.tolist()) or dense.vector_size or num_actions
+        for start, count in _reads(op, layer_inputs, num_outputs, num_rows, weights, bias):
             if not 0 <= start <= dense.weights.size - count:
                 raise ValueError(f"layer {number} reads parameters {start} to {start + count} of {dense.weights.size}")
-        if op <= DENSE_RESIDUAL and _padded(num_outputs) > width:
+        if op <= DENSE_VECTOR and _padded(num_outputs) > width:
             raise ValueError(f"layer {number} makes {num_outputs} numbers in a work space of {width}")
     edges = num_actions if num_logits is None else num_logits
     expected = edges + dense.value_bins.size + dense.reward_bins.size + dense.discount_bins.size
@@ -216,15 +274,13 @@ def check_dense(
         raise ValueError(f"{dense.num_logits} logits are of edges, not {edges}")
 
 
-def _reads(
-    op: int, num_inputs: int, num_outputs: int, num_actions: int, weights: int, bias: int
-) -> list[tuple[int, int]]:
-    """Where a layer reads parameters, and how many."""
+def _reads(op: int, num_inputs: int, num_outputs: int, num_rows: int, weights: int, bias: int) -> list[tuple[int, int]]:
+    """Where a layer reads parameters, and how many; tables of actions have `num_rows`."""
     matrix = (weights, DenseBuilder.product_size(num_outputs, num_inputs))
     if op == DENSE:
         return [matrix, (bias, num_outputs)]
-    if op == DENSE_ACTION:
-        return [matrix, (bias, num_actions * num_outputs)]
+    if op in (DENSE_ACTION, DENSE_VECTOR):
+        return [matrix, (bias, num_rows * num_outputs)]
     if op == DENSE_RESIDUAL:
         return [matrix]
     if op in (NORM, AFFINE):
@@ -237,13 +293,16 @@ def _reads(
 def _check_arrays(dense: DenseModel) -> None:
     """Element types, ranks and order in memory: kernels are compiled for any, but count rows as these lie."""
     ranks = {"program": 2, "weights": 1, "value_bins": 1, "reward_bins": 1, "discount_bins": 1, "work": 3, "rows": 1}
+    ranks |= {"factors": 1}
     for name, rank in ranks.items():
         array = getattr(dense, name)
-        kind = np.int32 if name in ("program", "rows") else np.float32
+        kind = np.int32 if name in ("program", "rows", "factors") else np.float32
         if array.dtype != kind or array.ndim != rank or not array.flags.c_contiguous:
             raise ValueError(f"{name} must be {np.dtype(kind)} of rank {rank}, row by row")
     if dense.program.shape[1] != 5 or dense.work.shape[:2] != (2, ROWS) or dense.rows.shape != (ROWS,):
         raise ValueError("program must be [L, 5], work [2, ROWS, widest], rows [ROWS]")
+    if dense.factors.size not in (0, dense.vector_size) or dense.factors.min(initial=1) < 1:
+        raise ValueError("factors must be as many as numbers of a vector, each of one choice or more")
     if not dense.value_bins.size:
         raise ValueError("there must be bins of the value")
 

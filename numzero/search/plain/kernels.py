@@ -17,6 +17,7 @@ from numzero.search.plain.dense import (
     AFFINE,
     DENSE_ACTION,
     DENSE_RESIDUAL,
+    DENSE_VECTOR,
     LATENT,
     NORM,
     RELU,
@@ -25,9 +26,11 @@ from numzero.search.plain.dense import (
     SYMLOG,
     DenseModel,
     DenseNetwork,
+    NodeCandidates,
     as_network,
 )
 from numzero.search.plain.tiles import LANES, add_product
+from numzero.search.sampling import propose_row
 from numzero.search.vectors import ONE, ZERO, exp, largest_of, sum_of_squares, total_of
 
 __all__ = ["dense_output", "evaluate_block", "evaluate_dense"]
@@ -49,7 +52,8 @@ def evaluate_dense(
 ) -> None:
     """The network alone, which `check_dense` has looked at: fills `output` for latents `[B, H]` and actions `[B]`.
 
-    With chance, and latents `[B, H + 1]`, for actions in positions and outcomes in afterstates.
+    With chance, and latents `[B, H + 1]`, for actions in positions and outcomes in afterstates. Of action vectors
+    latents are `[B, H + k D]`, k vectors behind, of which actions are the numbers; logits are parameters of proposals.
     """
     _evaluate_dense(as_network(dense), latent, action, output)
 
@@ -57,19 +61,27 @@ def evaluate_dense(
 @search_kernel
 def _evaluate_dense(network: DenseNetwork, latent: Float32Array, action: Int32Array, output: RecurrentOutput) -> None:
     for first in range(0, action.shape[0], ROWS):
-        evaluate_block(network, latent, action, output, first, min(first + ROWS, action.shape[0]))
+        evaluate_block(network, latent, action, output, first, min(first + ROWS, action.shape[0]), 0)
 
 
 @search_kernel
 def evaluate_block(
-    network: DenseNetwork, latent: Float32Array, action: Int32Array, output: RecurrentOutput, first: int, last: int
+    network: DenseNetwork,
+    latent: Float32Array,
+    action: Int32Array,
+    output: RecurrentOutput,
+    first: int,
+    last: int,
+    number: int,
 ) -> None:
     """The network for rows `first` to before `last`, at most `ROWS`: afterstates together, and all others together.
+
+    number: of the simulation, whose noise candidates of action vectors are made of.
 
     Not inlined: compiled into both of its callers it took the first move of all a third longer, and was no faster.
     """
     mark = network.actions.program[0, 1]  # behind the numbers of a latent, where there is chance
-    has_chance = mark < latent.shape[1]
+    has_chance = network.actions.vector_size == 0 and mark < latent.shape[1]
     num_actions, num_outcomes = 0, 0
     for b in range(first, last):
         if has_chance and latent[b, mark] > ZERO:
@@ -82,14 +94,20 @@ def evaluate_block(
             if has_chance:
                 output.latent[b, mark] = ONE
     if num_actions > 0:
-        _evaluate_rows(network.actions, latent, action, output, num_actions)
+        _evaluate_rows(network.actions, latent, action, output, num_actions, network.candidates, number)
     if num_outcomes > 0:
-        _evaluate_rows(network.outcomes, latent, action, output, num_outcomes)
+        _evaluate_rows(network.outcomes, latent, action, output, num_outcomes, network.candidates, number)
 
 
 @search_kernel
 def _evaluate_rows(
-    dense: DenseModel, latent: Float32Array, action: Int32Array, output: RecurrentOutput, num_rows: int
+    dense: DenseModel,
+    latent: Float32Array,
+    action: Int32Array,
+    output: RecurrentOutput,
+    num_rows: int,
+    candidates: NodeCandidates,
+    number: int,
 ) -> None:
     """A function for the first of its `rows`, layer by layer: weights are read once."""
     x, y = 0, 1
@@ -99,7 +117,7 @@ def _evaluate_rows(
             dense.work[x, r, i] = latent[b, i]
     for layer in range(dense.program.shape[0]):
         op, size = dense.program[layer, 0], dense.program[layer, 2]
-        if op <= DENSE_RESIDUAL:
+        if op <= DENSE_VECTOR:
             for r in range(num_rows):
                 b = dense.rows[r]
                 _write_summand(dense, layer, dense.work[y, r], latent[b], action[b])
@@ -115,6 +133,8 @@ def _evaluate_rows(
                 _activate(dense, layer, dense.work[x, r, :size])
     for r in range(num_rows):
         _read_heads(dense, dense.work[x, r], output, dense.rows[r])
+        if candidates.noise.shape[0] > 0:
+            _write_candidates(dense, dense.work[x, r], output, dense.rows[r], candidates, number)
 
 
 @search_inline
@@ -124,10 +144,30 @@ def _write_summand(dense: DenseModel, layer: int, y: Float32Array, latent: Float
     if op == DENSE_RESIDUAL:
         for j in range(size):
             y[j] = latent[j]
+    elif op == DENSE_VECTOR:
+        _write_vector_summand(dense, layer, y, latent, action)
     else:
         row = bias + (action * size if op == DENSE_ACTION else 0)
         for j in range(size):
             y[j] = dense.weights[row + j]
+
+
+@search_inline
+def _write_vector_summand(dense: DenseModel, layer: int, y: Float32Array, latent: Float32Array, action: int) -> None:
+    """The action's vector, which lies behind the latent, times a table: of factors, the sum of their choices' rows."""
+    size, row = dense.program[layer, 2], dense.program[layer, 4]
+    begin = dense.program[0, 1] + action * dense.vector_size
+    for j in range(size):
+        y[j] = ZERO
+    for d in range(dense.vector_size):
+        number, start = latent[begin + d], row
+        if dense.factors.shape[0] > 0:
+            number, start = ONE, row + np.int64(latent[begin + d]) * size
+            row += dense.factors[d] * size
+        else:
+            row += size
+        for j in range(size):
+            y[j] += number * dense.weights[start + j]
 
 
 @search_inline
@@ -196,7 +236,7 @@ def _scale_range(dense: DenseModel, x: Float32Array) -> None:
 def _read_heads(dense: DenseModel, logits: Float32Array, output: RecurrentOutput, b: int) -> None:
     """Logits of edges, and the scalars that the other logits stand for."""
     num_edges, num_values = dense.num_logits, dense.value_bins.shape[0]
-    for a in range(num_edges):
+    for a in range(min(num_edges, output.policy_logits.shape[1])):
         output.policy_logits[b, a] = logits[a]
     for a in range(num_edges, output.policy_logits.shape[1]):
         output.policy_logits[b, a] = ZERO
@@ -206,6 +246,23 @@ def _read_heads(dense: DenseModel, logits: Float32Array, output: RecurrentOutput
     output.reward[b] = _expectation(logits[begin:end], dense.reward_bins) if begin < end else 0.0
     begin, end = end, end + dense.discount_bins.shape[0]
     output.discount[b] = _expectation(logits[begin:end], dense.discount_bins) if begin < end else dense.discount
+
+
+@search_inline
+def _write_candidates(
+    dense: DenseModel,
+    parameters: Float32Array,
+    output: RecurrentOutput,
+    b: int,
+    candidates: NodeCandidates,
+    number: int,
+) -> None:
+    """In place of parameters: the vectors behind the new latent, and logits that are alike."""
+    step, row = min(number, candidates.noise.shape[0] - 1), min(b, candidates.noise.shape[1] - 1)
+    behind = output.latent[b, dense.program[0, 1] :]
+    propose_row(dense.factors, parameters, candidates.noise[step, row], candidates.scale, behind)
+    for a in range(output.policy_logits.shape[1]):
+        output.policy_logits[b, a] = ZERO if a < candidates.scale.shape[0] else candidates.other
 
 
 @search_kernel

@@ -69,6 +69,7 @@ class Recorder:
         length = int(min(self._most_positions, min(spec.max_steps or 128, 128) + num_before + 1))
         shape = spec.num_actions, spec.observation_shape, spec.observation_dtype
         about: dict[str, Any] = {"has_outcomes": spec.num_outcomes > 0, "action_size": spec.action_size}
+        about |= {"num_choices": spec.num_choices}
         self._columns = zero_columns((batch_size, length), *shape, **about)
 
     def begin(self, rows: NDArray[np.int64], recorded: NDArray[np.bool_]) -> None:

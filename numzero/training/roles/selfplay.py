@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from numzero.errors import unfit_explained
 from numzero.frames import FrameStack, History, ObservationConfig
 from numzero.games import Game, Placeable, PlaysRandomly, make_game, rehearsal_game
-from numzero.games.actions import staying
+from numzero.games.actions import Box, staying
 from numzero.games.replayable import ReplayableGame
 from numzero.games.turns import edge_discounts, require_alternation
 from numzero.inference import ModelFiles, onnx_model, shared_model
@@ -60,7 +60,8 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
     explore_share: float = 0.0
     """Share of episodes that go where least was tried, by a table of the positions that were met, in games of one
-    player whose positions come back; elsewhere none do. 0: off, as in MuZero. These moves cut value targets too."""
+    player whose positions come back; elsewhere none do. Where actions are vectors, a share of stretches of 100 moves is
+    played at random, each action kept for a while. 0: off, as in MuZero. These moves cut value targets too."""
     stored_start_share: float = 0.0
     """Share of episodes that begin at a position of an earlier one, each of an actor's newest 10,000 as likely; only in
     games that can be placed. 0: off. Go-Exploit (Trudeau and Bowling 2023) starts all but a few so."""
@@ -355,15 +356,15 @@ class Actor:
         return delivered
 
     def _legal(self) -> NDArray[np.bool_]:
-        """`[B, A]` what the search may look at: of action vectors every candidate, while a copy is running."""
+        """`[B, A]` what the search may look at: of numbers every candidate, while a copy runs; of choices these."""
         legal = self._game.legal()
-        return legal if self._spec.vectors is None else np.repeat(legal, self._spec.num_actions, axis=1)
+        return np.repeat(legal, self._spec.num_actions, axis=1) if isinstance(self._spec.actions, Box) else legal
 
     def _choose(self, result: SearchResult, legal: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """The moves to play `[B]`, or vectors `[B, D]` as networks see them, and which of them are random."""
         action = self._chosen(result)
         if result.candidates is not None:
-            return self._perturbed(result.candidates[np.arange(len(action)), action])
+            return self._perturbed(result.candidates[np.arange(len(action)), action], legal)
         config, rng = self._task.config, self._rng
         exploratory = rng.random(len(action)) < config.random_move_probability
         if exploratory.any() or self._wandering.wanders.any():
@@ -385,15 +386,17 @@ class Actor:
             temperature[self._recorder.episode_steps >= config.temperature_moves] = 0.0
         return sample_action(result.policy_target, temperature, self._rng)
 
-    def _perturbed(self, vector: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def _perturbed(
+        self, vector: NDArray[np.float32], legal: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """As `_choose`, of the vectors `[B, D]` that the search would play."""
         exploratory = self._rng.random(len(vector)) < self._task.config.random_move_probability
         if exploratory.any() or self._wandering.wanders.any():
             assert self._spec.vectors is not None, "a search of vectors is of a game of such"
-            drawn = self._spec.vectors.proposal.uniform(self._rng, (len(vector),))
+            drawn = self._spec.vectors.proposal.uniform(self._rng, (len(vector),), legal)
             if self._wandering.wanders.any():
                 exploratory |= self._wandering.wanders
-                drawn = np.where(self._wandering.wanders[:, None], self._wandering.vectors(self._rng), drawn)
+                drawn = np.where(self._wandering.wanders[:, None], self._wandering.vectors(legal, self._rng), drawn)
             vector = np.where(exploratory[:, None], drawn, vector)
         return vector, exploratory
 
@@ -446,7 +449,7 @@ class Actor:
             if (vectors := game.spec.vectors) is None:
                 action[moving] = sample_action(game.legal()[moving].astype(np.float32), 1.0, rng)
             else:
-                action[moving] = vectors.in_units(vectors.proposal.uniform(rng, (len(moving),)))
+                action[moving] = vectors.in_units(vectors.proposal.uniform(rng, (len(moving),), game.legal()[moving]))
             step = game.step(action)
             left[moving] -= 1
             if (ended := step.terminated | step.truncated).any():

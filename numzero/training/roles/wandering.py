@@ -46,7 +46,7 @@ class Wandering:
         num_actions: A.
         share: of episodes that wander while there is nothing to go by; 0: none.
         counted_share: of episodes that wander at other times, where positions come back; 0: none.
-        proposal: what actions are, if they are vectors, of which none comes back.
+        proposal: what actions are, if they are vectors; what comes back is not looked at then, `counted_share` wanders.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Wandering:
         counted_share: float = 0.0,
         proposal: Proposal | None = None,
     ) -> None:
-        self._share, self._counted_share = share, counted_share if proposal is None else 0.0
+        self._share, self._counted_share = share, counted_share
         self._recent: deque[float] = deque(maxlen=NUM_RECENT)
         self._least = np.inf
         self.wanders = np.zeros(batch_size, np.bool_)
@@ -95,7 +95,9 @@ class Wandering:
         self.wanders[rows] = False
         self._moves[rows] = 0
         comes_back = self._visits is not None and self._visits.comes_back
-        share = self._share if self.is_lost else self._counted_share if comes_back else 0.0
+        share = (
+            self._share if self.is_lost else self._counted_share if comes_back or self._proposal is not None else 0.0
+        )
         if share > 0.0:  # else nothing is drawn: what never wanders is played as without it
             self.wanders[rows] = rng.random(len(rows)) < share
             self._left[rows] = 0
@@ -140,12 +142,12 @@ class Wandering:
         kept[drawing] = drawn[drawing]
         self._left[drawing] = rng.zipf(EXPONENT, size=len(drawing))[drawing]
 
-    def vectors(self, rng: np.random.Generator) -> NDArray[np.float32]:
-        """`[B, D]` as `actions`, where these are vectors."""
+    def vectors(self, legal: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float32]:
+        """`[B, D]` as `actions`, where these are vectors; `legal` `[B, C]` of choices, of numbers all may be played."""
         assert self._proposal is not None, "actions are of a list"
-        drawing = self.wanders & (self._left <= 0)
+        drawing = self.wanders & ((self._left <= 0) | ~self._proposal.permits(self._vector, legal))
         if drawing.any():
-            self._keep(drawing, self._vector, self._proposal.uniform(rng, (len(drawing),)), rng)
+            self._keep(drawing, self._vector, self._proposal.uniform(rng, (len(drawing),), legal), rng)
         self._left -= 1
         return self._vector
 

@@ -12,7 +12,7 @@ from numzero.inference import OnnxModel
 from numzero.networks.config import network_config
 from numzero.networks.export import Exporter
 from numzero.networks.network import make_network
-from numzero.search import SearchConfig
+from numzero.search import Proposal, SearchConfig
 from numzero.training.roles.selfplay import Actor, SelfPlayConfig, SelfPlayTask
 from numzero.training.roles.wandering import FEWEST, Wandering
 
@@ -53,6 +53,24 @@ def test_a_share_of_new_episodes_wanders() -> None:
         wandering.begin(np.arange(4), rng)
         assert not wandering.wanders.any()
         assert rng.random() == np.random.default_rng(0).random()
+
+
+def test_of_vectors_a_share_wanders_at_any_time_and_keeps_what_is_legal() -> None:
+    """Whatever recent episodes earned; a vector that is kept gives way where one of its choices is no longer legal."""
+    proposal, rng = Proposal(2, (3, 2)), np.random.default_rng(0)
+    wandering = Wandering(1000, 16, 0.0, 0.25, proposal)
+    wandering.ended([1.0, 2.0, 3.0] * 5)
+    wandering.begin(np.arange(1000), rng)
+    assert 0.2 < wandering.wanders.mean() < 0.3
+    legal = np.ones((1000, 5), np.bool_)
+    before, kept = wandering.vectors(legal, rng).copy(), 0
+    for step in range(20):
+        legal = np.array([step % 2, step % 3, 1, 1, step % 2], np.bool_) | np.zeros((1000, 1), np.bool_)
+        drawn = wandering.vectors(legal, rng)
+        assert proposal.permits(drawn[wandering.wanders], legal[wandering.wanders]).all()
+        kept += (drawn == before).all(axis=1)[wandering.wanders].sum()
+        before = drawn.copy()
+    assert kept > 5 * wandering.wanders.sum()
 
 
 def test_actions_are_kept_for_a_while() -> None:
