@@ -134,7 +134,7 @@ def test_all_subjects_have_a_command() -> None:
 
 BAD_INPUT = {
     "unknown preset": ("train tictactoo", "Did you mean 'tictactoe'?"),
-    "preset of nothing": ("presets nonsense", "gomoku, hex, lunarlander, othello, pendulum, pig, tictactoe, twenty48."),
+    "preset of nothing": ("presets nonsense", "mountaincar-continuous, othello, pendulum, pig, tictactoe, twenty48."),
     "ratings of one player": (
         "train cartpole --set evaluation.rated_games=2",
         "is for games of two; CartPole-v1 has one",
