@@ -68,7 +68,8 @@ async function playOutAtRandom(page, seed) {
 }
 
 const choose = (page, group, label) => page.locator(`#${group} label`, { hasText: new RegExp(`^${label}$`) }).click();
-const picture = (page, name) => page.screenshot({ path: `${given.pictures}/${name}.png`, fullPage: true });
+const picture = async (page, name) =>
+  given.pictures && page.screenshot({ path: `${given.pictures}/${name}.png`, fullPage: true });
 
 // ---------------------------------------------------------------------------------------------- scenarios
 
@@ -244,6 +245,14 @@ const scenarios = {
     await press(page, (await free(page))[0]);
     await settled(page);
     assert.match(await page.textContent("#judgement"), /^After 0 simulations/);
+    await choose(page, "unit", "By seconds");
+    await choose(page, "amount", "0.2 s");
+    if (/Your move/.test(await settled(page))) {
+      await press(page, (await free(page))[0]);
+      await settled(page);
+    }
+    const simulations = () => page.textContent("#judgement").then((text) => Number(/After (\d+)/.exec(text)?.[1] ?? 1));
+    assert.ok((await simulations()) >= 1);
     await playOut(page);
     await picture(page, "desktop-end");
   },
@@ -308,6 +317,22 @@ const scenarios = {
     return lost;
   },
 
+  async refused(page) {
+    const text = await (
+      await page.waitForFunction(() => {
+        const text = document.getElementById("status").textContent;
+        return !text.startsWith("Loading") && text;
+      })
+    ).jsonValue();
+    assert.match(text, /^.*no rules for pages; play --web asks the program that serves the page\.$/);
+  },
+
+  async exported(page) {
+    assert.equal(await settled(page), "Your move: you are Black.");
+    const { text } = await playOutAtRandom(page, 3);
+    assert.ok(ALL_ENDS.includes(text), text);
+  },
+
   async fallback(page) {
     assert.equal(await settled(page), "Your move: you are X.");
     assert.match(await page.textContent("#where"), /program that serves/);
@@ -362,6 +387,8 @@ const SETTINGS = {
   thought: { query: "?pace=60" },
   golden: { server: "static" },
   fallback: { server: "fallback" },
+  exported: { server: "exported" },
+  refused: { server: "refused" },
   ...Object.fromEntries(
     ["connectfour", "othello", "hex", "go", "gomoku", "breakthrough", "text"].map((name) => [name, { server: name }]),
   ),

@@ -7,6 +7,7 @@ import functools
 import http.client
 import http.server
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from numzero.agent import Agent
 from numzero.commands import main
 from numzero.errors import UserError
 from numzero.exporting.embed import agent_graph
+from numzero.exporting.folder import export
 from numzero.exporting.pages import game_files
 from numzero.files import write_folder
 from numzero.games import TicTacToe
@@ -240,6 +242,37 @@ def test_an_interrupt_closes_the_page_cleanly() -> None:
         assert process.stderr.read() == ""
 
 
+# ---------------------------------------------------------------------------------------------------- static files
+
+
+def test_an_exported_page_has_all_that_it_needs(tmp_path: Path, with_runtime: None) -> None:
+    """Page, runtime, numzero-agent, rules and the agent side by side, and a configuration that finds them there."""
+    export(write_agent(tmp_path / "agent"), tmp_path / "site", games=0, web=True)
+    files = {path.name for path in (tmp_path / "site").iterdir()}
+    assert files >= {*page.PAGE_FILES, *page.RUNTIME_FILES, page.AGENT_MODULE, "agent.onnx", "game.json", "rules.mjs"}
+    config = json.loads((tmp_path / "site" / "config.json").read_bytes())
+    assert (config["engine"], config["rules"], config["agent"], config["runtime"]) == ("worker", "module", "", "./")
+    assert config["module"] in files
+    assert Agent.load(tmp_path / "site").info.spec.name == "tictactoe"
+
+
+def test_a_static_page_that_could_not_play_is_not_written(tmp_path: Path, with_runtime: None) -> None:
+    """One sentence: a game for one, one without rules in JavaScript, no onnxruntime-web."""
+    one, bare, board = (
+        write_agent(tmp_path / name, game)
+        for name, game in {"one": "CartPole-v1", "bare": "tests.games.heap:Heap", "board": "tictactoe"}.items()
+    )
+    with pytest.raises(UserError, match="the page plays games for two"):
+        export(one, tmp_path / "site", games=0, web=True)
+    with pytest.raises(UserError, match=r"needs rules in JavaScript, which .*Heap has not"):
+        export(bare, tmp_path / "site", games=0, web=True, trust=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "RUNTIME", Path("nowhere"))
+        with pytest.raises(UserError, match="needs onnxruntime-web; `npm install` in"):
+            export(board, tmp_path / "site", games=0, web=True)
+    assert not (tmp_path / "site").exists()
+
+
 # ---------------------------------------------------------------------------------------------------- the browser
 
 
@@ -251,7 +284,10 @@ class QuietFiles(http.server.SimpleHTTPRequestHandler):
 
 
 def drive(
-    pictures: Path, scenarios: list[str], lines: dict[str, float] | None = None, **servers: http.server.HTTPServer
+    pictures: Path | None,
+    scenarios: list[str],
+    lines: dict[str, float] | None = None,
+    **servers: http.server.HTTPServer,
 ) -> dict[str, Any]:
     """What browser.mjs reports of the scenarios, each with its server."""
     if reason := MISSING["web"]():
@@ -261,7 +297,7 @@ def drive(
             "chromium": chromium(),
             "servers": {name: stack.enter_context(serving(server)) for name, server in servers.items()},
             "agents": AGENTS,
-            "pictures": str(pictures),
+            "pictures": pictures and str(pictures),
             "scenarios": scenarios,
             "lines": lines,
         }
@@ -294,7 +330,7 @@ def test_the_page_in_a_browser(tmp_path: Path) -> None:
     """Games of tic-tac-toe by mouse, and one of Connect Four to its end."""
     scenarios = ["mouse", "connectfour"]
     four = tiny_server(tmp_path / "agent", "connectfour(rows=4, columns=5)")
-    assert_all_went_well(drive(tmp_path, scenarios, played=page_server(), connectfour=four), scenarios)
+    assert_all_went_well(drive(None, scenarios, played=page_server(), connectfour=four), scenarios)
 
 
 @pytest.mark.slow
@@ -308,6 +344,23 @@ def test_all_of_the_page_in_a_browser(tmp_path: Path) -> None:
     static = http.server.ThreadingHTTPServer(("127.0.0.1", 0), files)
     servers = {"played": page_server(), "fallback": fallback, "static": static}
     assert_all_went_well(drive(tmp_path, scenarios, FEW_LINES, **servers), scenarios)
+
+
+@pytest.mark.slow
+def test_an_exported_page_plays_on_any_static_server(tmp_path: Path) -> None:
+    """Othello to its end; where the agent's folder has no rules the page says so in a sentence."""
+    if reason := MISSING["web"]():
+        pytest.skip(reason)
+    site = tmp_path / "site"
+    export(write_agent(tmp_path / "agent", "othello(size=4)"), site, games=0, web=True)
+    shutil.copytree(site, tmp_path / "without")
+    about = json.loads((site / "game.json").read_bytes())
+    (tmp_path / "without" / "game.json").write_text(json.dumps(about | {"rules": None}))
+    servers = {
+        name: http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietFiles, directory=str(folder)))
+        for name, folder in {"exported": site, "refused": tmp_path / "without"}.items()
+    }
+    assert_all_went_well(drive(None, ["exported", "refused"], **servers), ["exported", "refused"])
 
 
 GAMES = {

@@ -159,7 +159,7 @@ function fail(error) {
 // ------------------------------------------------------------------------------------------------- what is shown
 
 function render() {
-  const status = failure ? `The agent cannot think: ${failure}` : statusLine();
+  const status = failure ? (ask ? `The agent cannot think: ${failure}` : `${failure}.`) : statusLine();
   if ($("status").textContent !== status) $("status").textContent = status; // screen readers repeat what is set
   $("status").classList.toggle("failed", failure !== "");
   if (!game.positions.length) return;
