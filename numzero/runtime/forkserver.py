@@ -48,9 +48,9 @@ READ_ONCE = ("GLIBC_", "KMP_", "LANG", "LC_", "LD_", "MALLOC_", "MKL_", "NUMBA_"
 """How the names of variables begin that Python or a library reads when it begins, and never again."""
 IMPORTS = ("numzero.inference", "numzero.runtime.worker")
 """What every worker needs; its role's module is imported when the first of them is asked for."""
-READY_SECONDS = 30.0
+READY_SECONDS = 120.0
 """So long a server may import, before workers are spawned instead."""
-FORK_SECONDS = 20.0
+FORK_SECONDS = 60.0
 """So long a ready one may take for a fork, its imports included, before it is given up."""
 LOOK_SECONDS = 0.2
 """While something is awaited of the server, so often we look whether somebody stopped it."""
@@ -179,8 +179,10 @@ class _Popen(popen_forkserver.Popen):
         ours = write, self.sentinel  # it sees by `write` whether this process lives
         self.finalizer = util.Finalize(self, util.close_fds, ours)  # type: ignore[attr-defined]
         try:
-            tracker = resource_tracker.getfd()
-            self._server.fork(self._modules, [end, read, tracker or 0, 0, 1, 2, *self._fds])
+            with open(os.devnull, "r+b", buffering=0) as nowhere:
+                streams = [number if _is_open(number) else nowhere.fileno() for number in range(3)]
+                tracker = resource_tracker.getfd()
+                self._server.fork(self._modules, [end, read, tracker or 0, *streams, *self._fds])
         finally:
             os.close(read)
             os.close(end)
@@ -220,6 +222,15 @@ class _Popen(popen_forkserver.Popen):
         if self.returncode is None and timeout is None:
             self._server.await_word(self.sentinel, math.inf)
         return super().wait(timeout)
+
+
+def _is_open(descriptor: int) -> bool:
+    """A program may have been started without a stream, or have closed it."""
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 class Servers:

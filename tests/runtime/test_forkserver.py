@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests import warm
 from tests.chaos import await_all, descendants, is_alive
 from tests.runtime import roles
 from tests.runtime.roles import Task
@@ -85,6 +86,28 @@ def test_a_worker_finds_what_a_new_process_would_find(
     assert found["arguments"] == sys.argv
     assert not found["has_torch"]
     assert capfd.readouterr().out.count("looked around\n") == 2
+
+
+CLOSED = """
+import os, sys
+from pathlib import Path
+from tests.runtime import roles
+from tests.runtime.test_runtimes import Bench
+
+if __name__ == "__main__":
+    os.close(0)
+    bench = Bench("processes", Path(sys.argv[1]))
+    bench.start(roles.look_around, roles.Task("a"))
+    bench.poll(lambda: "found" in bench.counts)
+    forked = bench.counts["found"][0]["parent"] != os.getpid()
+    bench.runtime.close()
+    sys.exit(0 if forked else 1)
+"""
+
+
+def test_a_program_without_a_stream_has_workers_all_the_same(tmp_path: Path) -> None:
+    """As a daemon may be started."""
+    assert warm.run(tmp_path, code=CLOSED).returncode == 0
 
 
 def test_workers_do_not_draw_alike(start: Callable[..., Bench]) -> None:
