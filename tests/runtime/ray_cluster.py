@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from ray.cluster_utils import Cluster
 
@@ -14,19 +15,34 @@ HEALTH = {
 }
 """A dead machine is noticed within ten seconds; a slow one is not taken for dead."""
 SMALL = {"object_store_memory": 100_000_000}
+TRIES = 3
+"""Ray gives a machine 30 s to begin, which a busy computer does not always have for it."""
+
+
+def started(cluster: Cluster, arguments: dict[str, Any]) -> Any:
+    """Another machine, the first being the head; what a failed try began ends with this program."""
+    for left in reversed(range(TRIES)):
+        try:
+            return cluster.add_node(**arguments)
+        except Exception as error:
+            if not left:
+                raise
+            print(f"tried again: {error}", file=sys.stderr, flush=True)
+    raise AssertionError
 
 
 def main() -> None:
     """Say the address; then a word for each word on standard input, until there is another."""
     head = {"num_cpus": 1, "include_dashboard": False, "_system_config": HEALTH, **SMALL}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    other = cluster.add_node(num_cpus=2, **SMALL)
+    cluster = Cluster()
+    started(cluster, head)
+    other = started(cluster, {"num_cpus": 2, **SMALL})
     print(cluster.address, flush=True)
     for word in sys.stdin:
         if word == "lose\n":
             cluster.remove_node(other, allow_graceful=False)
         elif word == "gain\n":
-            other = cluster.add_node(num_cpus=2, **SMALL)
+            other = started(cluster, {"num_cpus": 2, **SMALL})
         else:
             break
         print("done", flush=True)
