@@ -177,7 +177,7 @@ def tell(what: str, seen: Counter[str]) -> None:
         sys.stdout.write(f"  {kind}: {seen[kind]}\n")
 
 
-@pytest.mark.parametrize("count", [150, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.slow)])
 def test_a_flipped_bit_in_any_file_is_noticed_or_harmless(run: Path, count: int) -> None:
     """Harmless are the white space of a manifest and unused bytes of the database: what is read is what was written."""
     seen = damaged(run, flip, count, seed=count)
@@ -186,7 +186,7 @@ def test_a_flipped_bit_in_any_file_is_noticed_or_harmless(run: Path, count: int)
     assert harmless <= {"manifest.json harmless", "replay.sqlite harmless"}
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [25, pytest.param(200, marks=pytest.mark.slow)])
 def test_a_truncation_of_any_file_is_noticed(run: Path, count: int) -> None:
     """To any length: unsaid may go a manifest's last newline, unused bytes of the database, whole lines of a log."""
     seen = damaged(run, truncate, count, seed=count)

@@ -35,7 +35,7 @@ from numzero.training.run import TrainingRun
 from tests.tiny import run_config, write_agent
 
 MOST_SECONDS = 60.0
-"""Of one reading; most take some milliseconds, compiling aside."""
+"""Of the processor, for one reading; most take some milliseconds, compiling aside. What hangs meets pytest's limit."""
 MOST_BYTES = 2**30
 """That the process may grow by, kernels that are compiled meanwhile included."""
 
@@ -134,7 +134,7 @@ def run_command(*arguments: object) -> str:
 
 def bounded(read: Callable[[], str], what: str) -> str:
     """What comes of a reading, in bounded time and memory; a UserError is a refusal, anything else a fault."""
-    started, before = time.perf_counter(), memory()
+    started, before = time.process_time(), memory()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         try:
@@ -144,7 +144,7 @@ def bounded(read: Callable[[], str], what: str) -> str:
         except BaseException as error:
             error.add_note(what)
             raise
-    assert time.perf_counter() - started < MOST_SECONDS, what
+    assert time.process_time() - started < MOST_SECONDS, what
     assert memory() - before < MOST_BYTES, what
     return outcome
 
@@ -165,7 +165,7 @@ def tell(what: str, seen: Counter[str]) -> None:
 # ---------------------------------------------------------------------------------------------------- agents
 
 
-@pytest.mark.parametrize("count", [120, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [30, pytest.param(3000, marks=pytest.mark.slow)])
 def test_any_agent_json_is_refused_or_plays(tmp_path: Path, count: int) -> None:
     """Its structure changed in one place, digests right: a sentence, or an agent that moves and is described."""
     folder = write_agent(tmp_path / "agent")
@@ -184,7 +184,7 @@ def test_any_agent_json_is_refused_or_plays(tmp_path: Path, count: int) -> None:
     assert min(seen["taken"], seen["refused"]) > 0
 
 
-@pytest.mark.parametrize("count", [200, pytest.param(5000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [80, pytest.param(5000, marks=pytest.mark.slow)])
 def test_any_manifest_is_refused_or_harmless(tmp_path: Path, count: int) -> None:
     """Names, digests and sizes of any kind: what is read is what was written, and nothing outside is."""
     folder = write_agent(tmp_path / "agent")
@@ -258,7 +258,7 @@ def resume_changed(finished: Path, run: Path, change: Callable[[dict[str, bytes]
     return seen
 
 
-@pytest.mark.parametrize("count", [25, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [12, pytest.param(500, marks=pytest.mark.slow)])
 def test_any_state_of_a_run_is_refused_or_gone_on_from(finished: Path, run: Path, count: int) -> None:
     """state.json changed in one place, digests right."""
     rng = random.Random(count)
@@ -291,7 +291,7 @@ ARRAYS: list[Callable[[Any], Any]] = [
 ]
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [15, pytest.param(1000, marks=pytest.mark.slow)])
 def test_any_arrays_of_a_checkpoint_are_refused_or_gone_on_from(finished: Path, run: Path, count: int) -> None:
     """One array of one file of other size, kind or numbers, left out or twice there; digests right."""
     from tests.training.test_checkpoint import npz, unpacked
@@ -317,7 +317,7 @@ def test_any_arrays_of_a_checkpoint_are_refused_or_gone_on_from(finished: Path, 
     assert seen["refused"] > 0
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [15, pytest.param(1000, marks=pytest.mark.slow)])
 def test_any_settings_of_a_run_are_refused_or_reported_on(run: Path, count: int) -> None:
     """config.toml changed in one place, its digest right: `report` says what it can, or why it cannot."""
     rng, seen = random.Random(count), Counter[str]()
@@ -351,7 +351,7 @@ def without_none(value: Any) -> Any:
     return {} if value is None else value
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(1500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [30, pytest.param(1500, marks=pytest.mark.slow)])
 def test_any_events_of_a_run_are_reported_on_or_refused(run: Path, count: int) -> None:
     """A line of metrics.jsonl changed in one place, its checksum right."""
     import zlib
@@ -397,7 +397,7 @@ def resealed(payload: bytes, rng: random.Random) -> bytes:
     return magic + hashlib.blake2b(content, digest_size=16).digest() + content
 
 
-@pytest.mark.parametrize("count", [150, pytest.param(5000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [60, pytest.param(5000, marks=pytest.mark.slow)])
 def test_any_games_of_a_store_are_passed_over_or_sound(run: Path, tmp_path: Path, count: int) -> None:
     """Rows with right digests: games that are read fit their window; what is not sound is named, or refused."""
     path, rng, seen = run / "replay.sqlite", random.Random(count), Counter[str]()

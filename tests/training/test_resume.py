@@ -335,7 +335,7 @@ def test_an_evaluation_that_a_stop_cut_short_is_made_up(tmp_path: Path, monkeypa
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGTERM")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_signals_end_a_run_with_a_checkpoint(number: int, tmp_path: Path) -> None:
     """^C and SIGTERM alike: between two updates, at once, with the words of how to go on."""
     words = ("train", "tictactoe", "--run", tmp_path / "run")
