@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numzero.runs import Run, evaluate, export, inspect, play, resume, train
     from numzero.search import Search, SearchConfig, SearchResult
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Agent",
