@@ -31,6 +31,7 @@ from numzero.search.plain.kernels import evaluate_dense
 __all__ = [
     "AFTERSTATE",
     "AGENT_GRAPH",
+    "CANDIDATE_NOISE",
     "INITIAL",
     "PROPOSAL",
     "RECURRENT",
@@ -72,6 +73,10 @@ AGENT_INPUTS = [("observation", "float"), ("legal", "bool"), ("num_simulations",
 AGENT_OUTPUTS = [("action", "int32"), ("visit_counts", "int32"), ("q_values", "float"), ("value", "float")]
 AGENT_LINE, AGENT_MARGIN = ("line", "int32"), ("margin", "double")
 """Of files that have them: not those from before lines were read out, and those that were asked to tell margins."""
+AGENT_VECTORS = [("vector", "float"), ("candidates", "float")]
+"""Of agents whose actions are vectors."""
+CANDIDATE_NOISE = "candidate_noise"
+"""What their candidates are made of."""
 LARGEST_UNIT = 1e30
 """Of a typical reward."""
 LONGEST_VERSION = 18
@@ -130,6 +135,10 @@ class FoundMove(NamedTuple):
     """The most visited moves from `action` on, up to 8; `action` alone where the file is older than lines are."""
     margin: float
     """The smallest lead of any choice, where the graph was built to tell; else NaN."""
+    vector: NDArray[np.float32] | None = None
+    """`[D]` what to play, in the environment's units, where actions are vectors: candidate `action`."""
+    candidates: NDArray[np.float32] | None = None
+    """`[A, D]` those that visits and Q are of."""
 
 
 class OnnxSearch:
@@ -146,12 +155,13 @@ class OnnxSearch:
         self._session = _make_session(content, "agent")
         about = _describe(self._session, "agent")
         inputs, outputs = ([(value.name, value.type) for value in values] for values in (about.inputs, about.outputs))
-        noise = inputs[3:]
-        if inputs[:3] != _tensors(AGENT_INPUTS) or len(noise) != 1 or noise[0][1] != "tensor(float)":
+        noise, candidates = inputs[3:4], [value for value in about.inputs[4:] if value.name == CANDIDATE_NOISE]
+        self._takes_candidates = bool(candidates)
+        kinds = [value.type for value in about.inputs[3:]]
+        if inputs[:3] != _tensors(AGENT_INPUTS) or kinds != ["tensor(float)"] * (1 + len(candidates)):
             raise UserError(f"agent.onnx must be a search as `export` writes it; it takes {_names(about.inputs)}.")
-        further = [
-            value for value in outputs[len(AGENT_OUTPUTS) :] if value not in _tensors([AGENT_LINE, AGENT_MARGIN])
-        ]
+        known = _tensors([AGENT_LINE, AGENT_MARGIN, *AGENT_VECTORS])
+        further = [value for value in outputs[len(AGENT_OUTPUTS) :] if value not in known]
         if outputs[: len(AGENT_OUTPUTS)] != _tensors(AGENT_OUTPUTS) or further:
             raise UserError(f"agent.onnx must be a search as `export` writes it; it makes {_names(about.outputs)}.")
         self._noise = noise[0][0]
@@ -176,12 +186,16 @@ class OnnxSearch:
         legal: NDArray[np.bool_],
         num_simulations: int,
         noise: NDArray[np.float32] | None = None,
+        candidates: NDArray[np.float32] | None = None,
     ) -> list[FoundMove]:
-        """Search B positions side by side: `[B, *O]`, `[B, A]`, noise `[B, A]`; of an older file one after another."""
+        """Search B positions side by side: `[B, *O]`, `[B, A]`, noise `[B, A]`; of an older file one after another.
+
+        `candidates`: what these are made of where actions are vectors, as `graphs.search_graph` says it.
+        """
         seen, may = np.asarray(observation, np.float32), np.asarray(legal, np.bool_)
         noise = np.zeros(may.shape, np.float32) if noise is None else noise
         if not self._takes_one:
-            return self._run(seen, may, noise, num_simulations)
+            return self._run(seen, may, noise, num_simulations, candidates)
         rows = zip(seen[:, None], may[:, None], noise[:, None], strict=True)
         return [self._run(*row, num_simulations)[0] for row in rows]
 
@@ -191,25 +205,30 @@ class OnnxSearch:
         legal: NDArray[np.bool_],
         noise: NDArray[np.float32],
         num_simulations: int,
+        candidates: NDArray[np.float32] | None = None,
     ) -> list[FoundMove]:
         budget = np.array([num_simulations], np.int64)
         inputs = {"observation": observation, "legal": legal, "num_simulations": budget, self._noise: noise}
-        answers = _call(lambda: self._session.run(None, inputs), "agent")
+        if self._takes_candidates:
+            inputs[CANDIDATE_NOISE] = np.zeros((1, 0, 1), np.float32) if candidates is None else candidates
+        made = _call(lambda: self._session.run(None, inputs), "agent")
+        found = dict(zip(self._outputs, made, strict=True))
+        found.setdefault("line", found["action"][:, None])
         rows, shape = legal.shape[:1], legal.shape
-        if [array.shape for array in answers[: len(AGENT_OUTPUTS)]] != [rows, shape, shape, rows]:
+        expected = {name: shape if name in ("visit_counts", "q_values") else rows for name, _ in AGENT_OUTPUTS}
+        if any(found[name].shape != shape for name, shape in expected.items()):
             raise UserError(
-                f"agent.onnx must make numbers for {shape[1]} actions; it made {[array.shape for array in answers]}. "
+                f"agent.onnx must make numbers for {shape[1]} actions; it made {[array.shape for array in made]}. "
                 "Export it again."
             )
-        found = dict(zip(self._outputs, answers, strict=True))
-        columns = [found[name] for name, _ in AGENT_OUTPUTS]
-        columns += [found.get("line", found["action"][:, None]), found.get("margin", np.full(rows, np.nan))]
-        return [_found_move(*row) for row in zip(*columns, strict=True)]
+        return [_found_move({name: array[row] for name, array in found.items()}) for row in range(rows[0])]
 
 
-def _found_move(action: Any, visits: Any, q_values: Any, value: Any, line: Any, margin: Any) -> FoundMove:
-    moves = [int(move) for move in line if move >= 0]
-    return FoundMove(int(action), visits, q_values, float(value), moves, float(margin))
+def _found_move(found: Mapping[str, Any]) -> FoundMove:
+    action, visits, q_values, value = (found[name] for name, _ in AGENT_OUTPUTS)
+    moves, margin = [int(move) for move in found["line"] if move >= 0], float(found.get("margin", math.nan))
+    vectors = found.get("vector"), found.get("candidates")
+    return FoundMove(int(action), visits, q_values, float(value), moves, margin, *vectors)
 
 
 class _Layers(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
 from collections.abc import Generator
 from contextlib import closing
 from typing import Any, NamedTuple
@@ -20,8 +21,9 @@ from numzero.agent import AgentInfo, agent_files
 from numzero.errors import UserError
 from numzero.frames import FrameStack, History
 from numzero.games import GameSpec, Trust, make_game, trusted_name
+from numzero.games.actions import Box, Factored
 from numzero.inference import AGENT_GRAPH, ModelFiles, OnnxSearch, onnx_model
-from numzero.search import Search, sample_action
+from numzero.search import Search, SearchResult, sample_action
 
 __all__ = ["GOLDEN_FILE", "Position", "agent_graph", "golden_cases", "numba_search", "play_positions"]
 
@@ -43,19 +45,20 @@ class Position(NamedTuple):
     observation: NDArray[np.generic]
     """`[*S]` what the networks see: of one observation, or a stack of several."""
     legal: NDArray[np.bool_]
-    """`[A]`."""
+    """`[A]`; where actions are vectors, of as many candidates."""
 
 
 def agent_graph(info: AgentInfo, model: ModelFiles, *, with_margin: bool = False) -> bytes:
     """The content of `agent.onnx`, which says of itself what `agent.json` says.
 
     Raises:
-        UserError: onnx is not installed, or actions are vectors.
+        UserError: onnx is not installed, or actions are vectors of choices.
     """
-    if info.spec.vectors is not None:
+    if isinstance(info.spec.actions, Factored):
         raise UserError(
-            f"{AGENT_GRAPH}, an agent in one file, needs a list of actions; those of {info.spec.name} are vectors. Its "
-            "folder is all that Agent.load and the other commands need: copy that."
+            f"{AGENT_GRAPH}, an agent in one file, needs a list of actions or vectors of numbers; those of "
+            f"{info.spec.name} are vectors of choices. Its folder is all that Agent.load and the other commands need: "
+            "copy that."
         )
     try:
         from numzero.graphs.search_graph import max_simulations, search_graph  # onnx, which all else does without
@@ -79,7 +82,16 @@ def agent_graph(info: AgentInfo, model: ModelFiles, *, with_margin: bool = False
         "model_version": str(info.model_version),
         "agent": agent_files(info, model)["agent.json"].decode(),
     }
-    return search_graph(model, info.search, metadata, with_margin=with_margin)
+    bounds = info.spec.actions.bounds() if isinstance(info.spec.actions, Box) else None
+    if bounds is not None:
+        metadata["action_low"], metadata["action_high"] = (json.dumps(_numbers(each)) for each in bounds)
+        metadata["inner_candidates"] = str(info.search.inner_candidates)
+    return search_graph(model, info.search, metadata, with_margin=with_margin, bounds=bounds)
+
+
+def _numbers(bounds: NDArray[np.float64]) -> list[float | None]:
+    """For JSON: None is no bound."""
+    return [bound if math.isfinite(bound) else None for bound in bounds.tolist()]
 
 
 def numba_search(info: AgentInfo, model: ModelFiles, num_simulations: int) -> Search:
@@ -113,24 +125,43 @@ def play_positions(
             over = False
             while not over:
                 observation, legal = history.stack(game.observation()).copy(), game.legal().copy()
+                legal = np.broadcast_to(legal, (1, info.spec.num_actions)).copy()  # of vectors one column says it
                 yield Position(observation[0], legal[0])
                 at_random = rng.random() < 0.5
-                action = _random_move(legal, rng) if at_random else search.run(observation, legal).action
-                history.advance(game.observation(), action)
+                action = (
+                    _random_move(info.spec, legal, rng) if at_random else _move(info.spec, search, observation, legal)
+                )
+                # Stacks are told that a vector was played, and not which.
+                history.advance(game.observation(), action if action.ndim == 1 else np.zeros(1, np.int32))
                 step = game.step(action)
                 over = bool(step.terminated[0] | step.truncated[0])
     finally:
         game.close()
 
 
-def _random_move(legal: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int32]:
-    return sample_action(legal.astype(np.float32), 1.0, rng)
+def _random_move(spec: GameSpec, legal: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[Any]:
+    if spec.vectors is None:
+        return sample_action(legal.astype(np.float32), 1.0, rng)
+    return spec.vectors.in_units(spec.vectors.proposal.uniform(rng, (1,)))
+
+
+def _move(spec: GameSpec, search: Search, observation: NDArray[Any], legal: NDArray[np.bool_]) -> NDArray[Any]:
+    """What the search plays, `[1]` or `[1, D]`."""
+    found = search.run(observation, legal)
+    return found.action if spec.vectors is None else _vector(spec, found)
+
+
+def _vector(spec: GameSpec, found: SearchResult) -> NDArray[np.float32]:
+    """`[1, D]` the chosen candidate in the environment's units."""
+    assert spec.vectors is not None
+    assert found.candidates is not None
+    return spec.vectors.in_units(found.candidates[:, int(found.action[0])])
 
 
 def _imagined(spec: GameSpec, shape: tuple[int, ...], rng: np.random.Generator) -> Position:
     """Numbers of the right kind, and of the shape `[*S]` that the networks see."""
     observation = rng.integers(2, size=shape) if spec.observation_dtype == "uint8" else rng.normal(size=shape)
-    legal = rng.random(spec.num_actions) < 0.7
+    legal = (rng.random(spec.num_actions) < 0.7) | (spec.vectors is not None)  # of vectors all may be played
     legal[rng.integers(spec.num_actions)] = True
     return Position(observation.astype(spec.observation_dtype), legal)
 
@@ -148,7 +179,7 @@ def golden_cases(info: AgentInfo, model: ModelFiles, seed: int, trust: Trust = F
         for position in itertools.islice(positions, POSITIONS_PER_CASE * GOLDEN_CASES):
             num_simulations = GOLDEN_SIMULATIONS[len(cases) % len(GOLDEN_SIMULATIONS)]
             if judge.run(*position, num_simulations).margin > GOLDEN_MARGIN:
-                cases.append(_golden_case(position, numba[num_simulations]))
+                cases.append(_golden_case(info.spec, position, numba[num_simulations]))
             if len(cases) == GOLDEN_CASES:
                 break
     head = json.dumps({"format": GOLDEN_FORMAT, "game": info.spec.name, "rule": info.search.rule})
@@ -156,9 +187,10 @@ def golden_cases(info: AgentInfo, model: ModelFiles, seed: int, trust: Trust = F
     return f'{head[:-1]}, "cases": [\n{lines}\n]}}\n'.encode()
 
 
-def _golden_case(position: Position, search: Search) -> dict[str, Any]:
+def _golden_case(spec: GameSpec, position: Position, search: Search) -> dict[str, Any]:
     found = search.run(position.observation[None], position.legal[None])
-    return {
+    vector = {} if spec.vectors is None else {"vector": _vector(spec, found)[0].tolist()}
+    return vector | {
         "observation": position.observation.ravel().tolist(),
         "legal": position.legal.tolist(),
         "num_simulations": search.config.num_simulations,

@@ -21,7 +21,7 @@ from numzero.frames import FrameStack
 from numzero.games import Trust, trusted_code
 from numzero.games.base import observation_kinds
 from numzero.games.turns import turn_gamma
-from numzero.inference import AnyOnnxModel, FoundMove, ModelFiles, OnnxSearch, onnx_model
+from numzero.inference import AnyOnnxModel, FoundMove, ModelFiles, OnnxSearch, OnnxVectors, onnx_model
 from numzero.search import HasChance, Search, SearchResult
 from numzero.search.model import RecurrentOutput
 from numzero.search.plain.kernels import evaluate_dense
@@ -189,6 +189,8 @@ def _values(found: FoundMove, expected: SearchResult) -> tuple[NDArray[np.floati
 
 def _numba_error(model: AnyOnnxModel, positions: Sequence[Position]) -> tuple[float | None, str]:
     """ONNX's networks against the same layers in Numba, one step from each position, and what chance makes of it."""
+    if isinstance(model, OnnxVectors):
+        return None, "kernels that take action vectors are compared with onnxruntime whenever an agent is loaded"
     dense = model.dense()
     if dense is None:
         return None, "these networks are not plain layers: Numba's search runs them in onnxruntime too"
@@ -223,7 +225,8 @@ def _torch_error(source: Path, info: AgentInfo, model: ModelFiles, trust: Trust)
         frames = FrameStack(info.spec, info.observation)
         sizes, kinds = (frames.shape, info.spec.num_actions), frames.kinds(observation_kinds(info.spec))
         known = info.spec.num_outcomes
-        return parity_with(parameters, *sizes, config.network, model, turns, learner, kinds, known), ""
+        proposal = None if info.spec.vectors is None else info.spec.vectors.proposal
+        return parity_with(parameters, *sizes, config.network, model, turns, learner, kinds, known, proposal), ""
     except ParityError as error:
         raise UserError(f"the networks are not the run's: {error}") from error
 

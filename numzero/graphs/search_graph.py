@@ -26,9 +26,10 @@ import onnx
 from onnx import helper
 
 from numzero.errors import UserError
+from numzero.graphs.candidates import Bounds, GraphCandidates, graph_candidates, in_units
 from numzero.graphs.formulas import BOOL, DOUBLE, FLOAT, INT32, INT64, OPSET, Graph, Value, concat, where
-from numzero.inference import ModelFiles, require_whole, reward_unit
-from numzero.search import SearchConfig
+from numzero.inference import PROPOSAL, ModelFiles, require_whole, reward_unit
+from numzero.search import Proposal, SearchConfig
 from numzero.search.rules import EPSILON, GUMBEL, PARENT_SIBLINGS, RULES, TINY
 
 __all__ = ["LONGEST_LINE", "max_simulations", "search_graph"]
@@ -57,6 +58,8 @@ class GraphRule(NamedTuple):
     """C, the edges of nodes of odd depth; 0: all nodes decide."""
     latent_rank: int
     """Dimensions of a batch of hidden states."""
+    has_twins: bool
+    """Whether edges may be alike to the last bit until they are followed, as candidates are: no narrow choice."""
     batch_size: Value
     """int64 B."""
     is_single: Value
@@ -175,7 +178,12 @@ def max_simulations(config: SearchConfig) -> int:
 
 
 def search_graph(
-    files: ModelFiles, config: SearchConfig, metadata: Mapping[str, str], *, with_margin: bool = False
+    files: ModelFiles,
+    config: SearchConfig,
+    metadata: Mapping[str, str],
+    *,
+    with_margin: bool = False,
+    bounds: Bounds | None = None,
 ) -> bytes:
     """The content of `agent.onnx`: the networks of `files` and the search around them.
 
@@ -186,32 +194,31 @@ def search_graph(
     `[B, 8]`, the most visited moves from `action` on, -1 behind the last. A position with no legal action, or a number
     that is not finite, or of which the network makes none, is refused: action -1, no visits, NaN.
 
+    Where actions are vectors A is K: actions are candidates. One more input: `candidate_noise` float32 `[B or 1, K + S
+    k, D]`, normal draws of which these are made, the root's first, then those of the node of each of S simulations; of
+    no draws, `[1, 0, 1]`, they are those of `Agent.act`. Zeros make the middle. Further outputs: `vector` float32 `[B,
+    D]` to play, and `candidates` `[B, K, D]`, in the environment's units.
+
     Args:
         files: the networks; `recurrent` names its discount.
         config: the rule and its settings; the number of simulations is an input.
         metadata: what the file says of itself.
         with_margin: one more output `margin` double `[B]`, the smallest lead of a winner over the second best in any
             choice of the search.
+        bounds: of action vectors, where actions are such.
     """
-    initial, recurrent = _load("initial", files.initial), _load("recurrent", files.recurrent)
-    about = {entry.key: entry.value for entry in recurrent.metadata_props}
-    config = replace(config, least_range=config.least_range * reward_unit(about))
-    observation_shape, num_actions = _shape(initial.graph.input[0]), _shape(initial.graph.output[1])[1]
-    afterstate = _load("afterstate", files.afterstate) if files.has_chance else None
-    num_outcomes = 0 if afterstate is None else _shape(afterstate.graph.output[1])[1]
+    networks = _load_all(files)
+    config = replace(config, least_range=config.least_range * reward_unit(networks.about))
+    num_actions = networks.num_logits if bounds is None else config.candidates.num_candidates
     graph = Graph()
-    observation = graph.input("observation", FLOAT, [BATCH, *observation_shape[1:]])
-    legal = graph.input("legal", BOOL, [BATCH, num_actions])
-    wanted = graph.input("num_simulations", INT64, [1])
-    noise = graph.input("gumbel" if config.rule == "gumbel" else "root_noise", FLOAT, [BATCH, num_actions])
-    num_simulations = graph.op("Clip", wanted, 0, max_simulations(config)).reshaped([])
-    root = graph.include(initial, "initial", {"observation": observation})
-    sound = _sound(legal, observation, noise, root["value"], root["policy_logits"])
-    sizes, edges = (num_actions, num_outcomes, len(_shape(initial.graph.output[0]))), max(num_actions, num_outcomes)
-    logits = _widened(root["policy_logits"].cast(DOUBLE), num_actions, edges, -math.inf)
-    may, noise = (_widened(each, num_actions, edges, 0) for each in (legal, noise.cast(DOUBLE)))
-    prior, preference = _root_prior(config, logits, may, noise)
-    rule = _make_rule(config, _discount(about), sizes, legal, preference, num_simulations)
+    asked = _inputs(graph, config, networks.observation_shape, num_actions)
+    root = graph.include(networks.initial, "initial", {"observation": asked.observation})
+    sound = _sound(asked.legal, asked.observation, asked.noise, root["value"], root["policy_logits"])
+    sampled = None if bounds is None else _sampled(graph, config, networks, asked.legal)
+    root = root if sampled is None else sampled.root(root)
+    sizes = num_actions, max(num_actions, networks.num_outcomes)
+    prior, preference = _root_prior(config, root["policy_logits"], asked, sizes)
+    rule = _make_rule(config, networks, num_actions, asked, preference)
 
     def simulate(i: Value, tree: GraphTree) -> GraphTree:
         scores = _score(rule, tree)
@@ -219,13 +226,85 @@ def search_graph(
         recalled = _recall(rule, tree, edge)
         if tree.margin is not None:
             tree = tree._replace(margin=_narrowest(rule, tree, scores, recalled, i))
-        step = _step(rule, tree, edge, recalled.latent, recurrent, afterstate)
+        if sampled is None:
+            step = _step(rule, tree, edge, recalled.latent, networks)
+        else:
+            step = sampled.step(networks.recurrent, recalled.latent, edge.action, i)
         return _backup(rule, _expand(rule, tree, edge, step, i), edge, recalled, step)
 
-    tells_discount = afterstate is not None or any(output.name == "discount" for output in recurrent.graph.output)
-    tree = graph.loop(num_simulations, _reset(rule, root, prior, with_margin, tells_discount), simulate)
-    outputs = _read_out(rule, tree, sound)
+    start = _reset(rule, root, prior, with_margin, networks.tells_discount)
+    outputs = _read_out(rule, graph.loop(asked.num_simulations, start, simulate), sound)
+    if sampled is not None and bounds is not None:
+        candidates, shape = in_units(sampled.vectors(root["latent"]), bounds), (num_actions, sampled.proposal.size)
+        outputs |= _vectors(candidates, shape, outputs["action"][0], sound)
     return bytes(graph.finish("search", outputs, metadata).SerializeToString())
+
+
+class Networks(NamedTuple):
+    """The functions that the search asks."""
+
+    initial: onnx.ModelProto
+    recurrent: onnx.ModelProto
+    afterstate: onnx.ModelProto | None
+    about: Mapping[str, str]
+    """What the recurrent function says of itself."""
+
+    @property
+    def observation_shape(self) -> list[int]:
+        """Of one position."""
+        return _shape(self.initial.graph.input[0])[1:]
+
+    @property
+    def latent_shape(self) -> list[int]:
+        """Of one position."""
+        return _shape(self.initial.graph.output[0])[1:]
+
+    @property
+    def num_logits(self) -> int:
+        """Actions of a list, or parameters of vectors."""
+        return _shape(self.initial.graph.output[1])[1]
+
+    @property
+    def num_outcomes(self) -> int:
+        """C; 0 without chance."""
+        return 0 if self.afterstate is None else _shape(self.afterstate.graph.output[1])[1]
+
+    @property
+    def tells_discount(self) -> bool:
+        """Whether edges have discounts of their own."""
+        return self.afterstate is not None or any(output.name == "discount" for output in self.recurrent.graph.output)
+
+
+def _load_all(files: ModelFiles) -> Networks:
+    recurrent = _load("recurrent", files.recurrent)
+    afterstate = _load("afterstate", files.afterstate) if files.has_chance else None
+    about = {entry.key: entry.value for entry in recurrent.metadata_props}
+    return Networks(_load("initial", files.initial), recurrent, afterstate, about)
+
+
+class Asked(NamedTuple):
+    """The inputs of the graph."""
+
+    observation: Value
+    legal: Value
+    noise: Value
+    num_simulations: Value
+    """A scalar, cut to what the graph can do."""
+
+
+def _inputs(graph: Graph, config: SearchConfig, observation_shape: Sequence[int], num_actions: int) -> Asked:
+    observation = graph.input("observation", FLOAT, [BATCH, *observation_shape])
+    legal = graph.input("legal", BOOL, [BATCH, num_actions])
+    wanted = graph.input("num_simulations", INT64, [1])
+    noise = graph.input("gumbel" if config.rule == "gumbel" else "root_noise", FLOAT, [BATCH, num_actions])
+    return Asked(observation, legal, noise, graph.op("Clip", wanted, 0, max_simulations(config)).reshaped([]))
+
+
+def _sampled(graph: Graph, config: SearchConfig, networks: Networks, legal: Value) -> GraphCandidates:
+    """What makes a list of candidates of action vectors."""
+    proposal = Proposal.parsed(networks.about[PROPOSAL])
+    budget = max_simulations(config)
+    return graph_candidates(graph, proposal, config.candidates, networks.latent_shape, legal, budget)
 
 
 def _load(name: str, content: bytes) -> onnx.ModelProto:
@@ -264,12 +343,14 @@ def _widened(columns: Value, count: int, num_edges: int, fill: float) -> Value:
     return graph.op("Pad", columns, graph.constant([0, 0, 0, num_edges - count]), filling)
 
 
-def _root_prior(config: SearchConfig, logits: Value, legal: Value, noise: Value) -> tuple[Value, Value]:
-    """P(root, a) `[B, E]`, and the order in which actions are first tried; both know `legal` and `noise`.
+def _root_prior(config: SearchConfig, logits: Value, asked: Asked, sizes: tuple[int, int]) -> tuple[Value, Value]:
+    """P(root, a) `[B, E]`, and the order in which actions are first tried; both know what is legal, and noise.
 
-    Noise of pUCT: P <- (1 - fraction) P + fraction * noise, unless all of it is 0.
+    Noise of pUCT: P <- (1 - fraction) P + fraction * noise, unless all of it is 0. sizes: A and E.
     """
-    graph = logits.graph
+    graph, (num_actions, num_edges) = logits.graph, sizes
+    logits = _widened(logits.cast(DOUBLE), num_actions, num_edges, -math.inf)
+    legal, noise = (_widened(each, num_actions, num_edges, 0) for each in (asked.legal, asked.noise.cast(DOUBLE)))
     masked = where(legal, logits, -math.inf)
     prior = graph.op("Softmax", masked, axis=-1)
     if config.rule == "gumbel":
@@ -280,14 +361,9 @@ def _root_prior(config: SearchConfig, logits: Value, legal: Value, noise: Value)
 
 
 def _make_rule(
-    config: SearchConfig,
-    discount: float,
-    sizes: tuple[int, int, int],
-    legal: Value,
-    preference: Value,
-    num_simulations: Value,
+    config: SearchConfig, networks: Networks, num_actions: int, asked: Asked, preference: Value
 ) -> GraphRule:
-    """`sizes`: A, C and the rank of hidden states."""
+    num_outcomes, legal, num_simulations = networks.num_outcomes, asked.legal, asked.num_simulations
     graph = legal.graph
     batch_size = graph.op("Shape", legal).at(0)
     trees = graph.op("Range", 0, batch_size, 1)
@@ -298,16 +374,17 @@ def _make_rule(
     return GraphRule(
         config=config,
         kind=RULES[config.rule],
-        discount=discount,
-        num_actions=sizes[0],
-        num_outcomes=sizes[1],
-        latent_rank=sizes[2],
+        discount=_discount(networks.about),
+        num_actions=num_actions,
+        num_outcomes=num_outcomes,
+        latent_rank=1 + len(networks.latent_shape),
+        has_twins=PROPOSAL in networks.about,
         batch_size=batch_size,
         is_single=batch_size.equals(1),
         trees=trees,
         roots=trees.reshaped([-1, 1]),
         by_tree=by_tree,
-        by_edge=concat([by_tree, graph.constant([max(sizes[:2])])]),
+        by_edge=concat([by_tree, graph.constant([max(num_actions, num_outcomes)])]),
         nodes=nodes,
         is_root=nodes.equals(trees).cast(DOUBLE),
         preference=preference,
@@ -530,20 +607,14 @@ def _recall(rule: GraphRule, tree: GraphTree, edge: Edge) -> Recalled:
     return Recalled(found["latent"], *graph.ops(3, "Split", found["path"], num_outputs=3, axis=0))
 
 
-def _step(
-    rule: GraphRule,
-    tree: GraphTree,
-    edge: Edge,
-    latent: Value,
-    recurrent: onnx.ModelProto,
-    afterstate: onnx.ModelProto | None,
-) -> Mapping[str, Value]:
+def _step(rule: GraphRule, tree: GraphTree, edge: Edge, latent: Value, networks: Networks) -> Mapping[str, Value]:
     """What the networks say of the positions behind `edge`; logits `[B, E]`.
 
     With chance: an edge into an afterstate has reward 0 and discount 1, one out of it those of action and outcome. Each
     function is asked where some tree needs it, about all, and what it says of the others is not looked at.
     """
     graph, choice = latent.graph, edge.action.reshaped([-1]).cast(INT32)
+    recurrent, afterstate = networks.recurrent, networks.afterstate
     if afterstate is None:
         return graph.include(recurrent, "recurrent", {"previous_latent": latent, "action": choice})
     outcome, action = (graph.op("Min", choice, count - 1) for count in (rule.num_outcomes, rule.num_actions))
@@ -645,9 +716,21 @@ def _narrowest(rule: GraphRule, tree: GraphTree, scores: Scores, recalled: Recal
     score, graph = scores.score, i.graph
     if rule.kind == GUMBEL:
         score = graph.op("ScatterND", score, rule.roots, _halving_score(rule, scores, rule.due.at(i)))
+    if rule.has_twins:
+        keys = tree.prior if rule.kind != GUMBEL else graph.op("ScatterND", tree.prior, rule.roots, rule.preference)
+        score = _without_twins(keys, scores.seen, score)
     passed = _of_nodes(recalled.passed, tree.own.reshaped([-1])) > 0.0
     lead = where(passed, _lead(score), math.inf).reshaped(rule.by_tree).reduced("Min", 0, keep=False)
     return graph.op("Min", tree.margin, lead)
+
+
+def _without_twins(keys: Value, seen: Value, score: Value) -> Value:
+    """`[R, E]` -inf where another edge before it has the same key and neither was followed: the first would be."""
+    graph = score.graph
+    fresh = where(seen, math.nan, keys)  # equal to nothing
+    same = graph.op("Unsqueeze", fresh, graph.constant([2])).equals(graph.op("Unsqueeze", fresh, graph.constant([1])))
+    earlier = graph.op("Trilu", same.cast(INT64), graph.constant(-1), upper=0).reduced("Sum", 2, keep=False)
+    return where(earlier > 0, -math.inf, score)
 
 
 def _lead(score: Value) -> Value:
@@ -679,7 +762,10 @@ def _read_out(rule: GraphRule, tree: GraphTree, sound: Value) -> Outputs:
         "line": (where(sound, _line(rule, tree, scores, action), -1).cast(INT32), [BATCH, LONGEST_LINE]),
     }
     if tree.margin is not None:
-        last = _lead(preferred) if rule.kind == GUMBEL else math.inf
+        last: Value | float = math.inf
+        if rule.kind == GUMBEL:
+            seen = _of_roots(rule, scores.seen)
+            last = _lead(_without_twins(rule.preference, seen, preferred) if rule.has_twins else preferred)
         outputs["margin"] = (graph.op("Min", tree.margin, last), [BATCH])
     return outputs
 
@@ -696,3 +782,13 @@ def _line(rule: GraphRule, tree: GraphTree, scores: Scores, action: Value) -> Va
         line.append(move.at(node))
         node = behind.at(node)
     return graph.op("Concat", *line, axis=1)
+
+
+def _vectors(candidates: Value, shape: tuple[int, int], action: Value, sound: Value) -> Outputs:
+    """The candidates of the roots `[B, K, D]` and the one to play, NaN where the position is refused."""
+    graph, (count, size) = action.graph, shape
+    chosen = graph.op("GatherND", candidates, graph.op("Max", action, 0).cast(INT64).reshaped([-1, 1]), batch_dims=1)
+    return {
+        "vector": (where(sound, chosen, math.nan), [BATCH, size]),
+        "candidates": (where(sound.reshaped([-1, 1, 1]), candidates, math.nan), [BATCH, count, size]),
+    }

@@ -22,19 +22,22 @@ from numzero.games.turns import model_discount, turn_gamma
 from numzero.networks.config import network_config
 from numzero.networks.export import Exporter
 from numzero.networks.network import make_network
+from tests.exporting.test_vectors import vector_agent
 from tests.hosts.toolchains import HOSTS, MISSING, OLD
 from tests.shipped import MODELS, SHIPPED
 from tests.tiny import SEARCH
 
 AGENTS = sorted(path.parent.name for path in MODELS.glob("*/golden.json"))
-LONGEST_SAMPLE = 64
+LONGEST_SAMPLE = 80
 SAMPLES = {"python": "act.py", "node": "act.mjs", "cpp": "act.cpp", "web": "worker.mjs"}
 
 
 REFUSAL = "agent.onnx refuses the position: no action is legal, or a number in it is not finite"
 SCREEN = "tests.games.environments:Screen"
 PICTURES = "pictures"
-"""An agent with random weights that sees SCREEN through a body for pictures; all others ship."""
+"""An agent with random weights that sees SCREEN through a body for pictures."""
+VECTORS = "vectors"
+"""An agent with random weights whose actions are vectors; all others ship."""
 
 
 class Golden(NamedTuple):
@@ -65,9 +68,18 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "exported"
 
 
+@pytest.fixture(scope="module")
+def vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The exported folder of VECTORS."""
+    agent, folder = vector_agent(), tmp_path_factory.mktemp("vectors")
+    write_folder(folder / "agent", agent_files(agent.info, agent.files))
+    export(folder / "agent", folder / "exported", games=0, trust=agent.info.spec.name)
+    return folder / "exported"
+
+
 def folder_of(agent: str, request: pytest.FixtureRequest) -> Path:
-    pictures: Path = request.getfixturevalue("pictures") if agent == PICTURES else MODELS / agent
-    return pictures
+    made: Path = request.getfixturevalue(agent) if agent in (PICTURES, VECTORS) else MODELS / agent
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +135,7 @@ def line(case: dict[str, Any]) -> str:
     return f"{case['num_simulations']} {legal} {' '.join(map(repr, case['observation']))}\n"
 
 
-@pytest.mark.parametrize("agent", [*AGENTS, PICTURES])
+@pytest.mark.parametrize("agent", [*AGENTS, PICTURES, VECTORS])
 @pytest.mark.parametrize("host", ["python", "node", "cpp"])
 def test_a_host_plays_every_golden_case(host: str, agent: str, request: pytest.FixtureRequest) -> None:
     """Action and visits to the number, the value to four digits, or to five of the largest."""
@@ -141,7 +153,11 @@ def test_a_host_plays_every_golden_case(host: str, agent: str, request: pytest.F
     assert len(answers) == len(cases)
     tolerance = max(2e-4, 1e-5 * max(abs(case["value"]) for case in cases))
     for (action, value, *visits), case in zip(answers, cases, strict=True):
-        assert (int(action), list(map(int, visits))) == (case["action"], case["visit_counts"])
+        assert list(map(int, visits)) == case["visit_counts"]
+        if "vector" in case:
+            assert list(map(float, action.split(","))) == pytest.approx(case["vector"], rel=1e-4, abs=1e-4)
+        else:
+            assert int(action) == case["action"]
         assert float(value) == pytest.approx(case["value"], abs=tolerance)
 
 
@@ -152,7 +168,7 @@ def test_every_agent_that_ships_has_a_graph_and_golden_cases() -> None:
 
 @pytest.mark.parametrize("host", sorted(SAMPLES))
 def test_a_sample_is_short_and_explained(host: str) -> None:
-    """At most 64 lines, each of which fits, and a README that says how to run it."""
+    """At most 80 lines, each of which fits, and a README that says how to run it."""
     lines = (HOSTS / host / SAMPLES[host]).read_text(encoding="utf-8").splitlines()
     assert len(lines) <= LONGEST_SAMPLE
     assert max(map(len, lines)) <= 120

@@ -1,6 +1,7 @@
 // A move from agent.onnx in C++, through onnxruntime's C interface: the search is inside the file.
 // Each line of the input is a position: simulations, a 0 or 1 for each action (is it legal?), and the observation, row
-// by row. Each line of the output is the answer: the action, its position's value, and the visits of each action.
+// by row. Each line of the output is the answer: the action, its position's value, and the visits of each action. Where
+// actions are vectors, so many candidates stand for them, and the answer begins with the numbers of one, by commas.
 #include "ort.h"
 #include <cstdio>
 #include <cstdlib>
@@ -24,9 +25,19 @@ static OrtValue *tensor(T *data, size_t size, const Shape &shape, ONNXTensorElem
   return value;
 }
 
+static void print_vector(OrtValue *vector) {
+  OrtTensorTypeAndShapeInfo *about; size_t size; void *numbers;
+  check(ort->GetTensorTypeAndShape(vector, &about));
+  check(ort->GetTensorShapeElementCount(about, &size));
+  check(ort->GetTensorMutableData(vector, &numbers));
+  for (size_t i = 0; i < size; i++) std::printf("%s%g", i ? "," : "", static_cast<float *>(numbers)[i]);
+  ort->ReleaseTensorTypeAndShapeInfo(about);
+}
+
 int main(int argc, char **argv) {  // path of agent.onnx, then the shape of an observation
   setenv("ORT_DISABLE_TELEMETRY", "1", 0);  // before anything is made: else the library reports to a Microsoft host
   OrtEnv *env; OrtSessionOptions *options; OrtSession *session; OrtAllocator *allocator; char *noise_name;
+  Shape shape{1}; size_t num_inputs;
   check(ort->CreateEnv(ORT_LOGGING_LEVEL_WARNING, "numzero", &env));
   check(ort->CreateSessionOptions(&options));
   check(ort->SetIntraOpNumThreads(options, 1));  // small networks: further threads only cost
@@ -34,9 +45,10 @@ int main(int argc, char **argv) {  // path of agent.onnx, then the shape of an o
   check(ort->CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory));
   check(ort->GetAllocatorWithDefaultOptions(&allocator));
   check(ort->SessionGetInputName(session, 3, allocator, &noise_name));
-  const char *inputs[] = {"observation", "legal", "num_simulations", noise_name};
-  const char *outputs[] = {"action", "visit_counts", "value"};
-  Shape shape{1};
+  check(ort->SessionGetInputCount(session, &num_inputs));
+  const bool vectors = num_inputs > 4;  // and an output more
+  const char *inputs[] = {"observation", "legal", "num_simulations", noise_name, "candidate_noise"};
+  const char *outputs[] = {"action", "visit_counts", "value", "vector"};
   for (int i = 2; i < argc; i++) shape.push_back(std::stoll(argv[i]));
   int64_t simulations; std::string line, legal;
   while (std::getline(std::cin, line)) {
@@ -44,21 +56,25 @@ int main(int argc, char **argv) {  // path of agent.onnx, then the shape of an o
     for (char &digit : legal) digit -= '0';
     std::vector<float> observation, noise(legal.size());  // noise: zeros play the best move, draws vary the play
     for (float number; words >> number;) observation.push_back(number);
-    const Shape actions{1, static_cast<int64_t>(legal.size())};
+    const Shape actions{1, static_cast<int64_t>(legal.size())}, drawn{1, 0, 1};  // of candidates: none, see README
     OrtValue *fed[] = {tensor(observation.data(), observation.size(), shape, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT),
                        tensor(legal.data(), legal.size(), actions, ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL),
                        tensor(&simulations, 1, {1}, ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64),
-                       tensor(noise.data(), noise.size(), actions, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT)};
-    OrtValue *found[3] = {}; void *numbers[3];
-    check(ort->Run(session, nullptr, inputs, fed, 4, outputs, 3, found));
+                       tensor(noise.data(), noise.size(), actions, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT),
+                       tensor(noise.data(), 0, drawn, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT)};
+    OrtValue *found[4] = {}; void *numbers[3];
+    check(ort->Run(session, nullptr, inputs, fed, 4 + vectors, outputs, 3 + vectors, found));
     for (int i = 0; i < 3; i++) check(ort->GetTensorMutableData(found[i], &numbers[i]));
     if (*static_cast<int *>(numbers[0]) < 0) {
       std::fputs("agent.onnx refuses the position: no action is legal, or a number in it is not finite\n", stderr);
       return 1;
     }
-    std::printf("%d %.5f", *static_cast<int *>(numbers[0]), *static_cast<float *>(numbers[2]));
+    if (found[3]) print_vector(found[3]);
+    else std::printf("%d", *static_cast<int *>(numbers[0]));
+    std::printf(" %.5f", *static_cast<float *>(numbers[2]));
     for (size_t i = 0; i < legal.size(); i++) std::printf(" %d", static_cast<int *>(numbers[1])[i]);
     std::puts("");
-    for (OrtValue *value : {fed[0], fed[1], fed[2], fed[3], found[0], found[1], found[2]}) ort->ReleaseValue(value);
+    for (OrtValue *value : fed) ort->ReleaseValue(value);
+    for (OrtValue *value : found) ort->ReleaseValue(value);
   }
 }

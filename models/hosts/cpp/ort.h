@@ -16,6 +16,7 @@ struct OrtRunOptions;
 struct OrtAllocator;
 struct OrtMemoryInfo;
 struct OrtValue;
+struct OrtTensorTypeAndShapeInfo;
 
 enum OrtLoggingLevel { ORT_LOGGING_LEVEL_WARNING = 2 };
 enum OrtAllocatorType { OrtArenaAllocator = 1 };
@@ -40,19 +41,26 @@ struct OrtApi {
   OrtStatus *(*CreateSessionOptions)(OrtSessionOptions **);
   OrtUnused unused_11[13];
   OrtStatus *(*SetIntraOpNumThreads)(OrtSessionOptions *, int);
-  OrtUnused unused_25[11];
+  OrtUnused unused_25[5];
+  OrtStatus *(*SessionGetInputCount)(const OrtSession *, size_t *);
+  OrtUnused unused_31[5];
   OrtStatus *(*SessionGetInputName)(const OrtSession *, size_t index, OrtAllocator *, char **);
   OrtUnused unused_37[12];
   OrtStatus *(*CreateTensorWithDataAsOrtValue)(const OrtMemoryInfo *, void *data, size_t bytes, const int64_t *shape,
                                                size_t rank, ONNXTensorElementDataType, OrtValue **);
   OrtUnused unused_50[1];
   OrtStatus *(*GetTensorMutableData)(OrtValue *, void **);
-  OrtUnused unused_52[17];
+  OrtUnused unused_52[12];
+  OrtStatus *(*GetTensorShapeElementCount)(const OrtTensorTypeAndShapeInfo *, size_t *);
+  OrtStatus *(*GetTensorTypeAndShape)(const OrtValue *, OrtTensorTypeAndShapeInfo **);
+  OrtUnused unused_66[3];
   OrtStatus *(*CreateCpuMemoryInfo)(OrtAllocatorType, OrtMemType, OrtMemoryInfo **);
   OrtUnused unused_70[8];
   OrtStatus *(*GetAllocatorWithDefaultOptions)(OrtAllocator **);
   OrtUnused unused_79[17];
   void (*ReleaseValue)(OrtValue *);
+  OrtUnused unused_97[2];
+  void (*ReleaseTensorTypeAndShapeInfo)(OrtTensorTypeAndShapeInfo *);
 };
 
 struct OrtApiBase {

@@ -1,7 +1,8 @@
 // A move from agent.onnx in Node.js, with onnxruntime-node and numzero-agent, the module beside this folder.
 //
 // Each line of the input is a position: simulations, a 0 or 1 for each action (is it legal?), and the observation, row
-// by row. Each line of the output is the answer: the action, its position's value, and the visits of each action.
+// by row. Each line of the output is the answer: the action, its position's value, and the visits of each action. Where
+// actions are vectors, so many candidates stand for them, and the answer begins with the numbers of one, by commas.
 
 import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
@@ -15,8 +16,8 @@ try {
   for await (const line of createInterface({ input: process.stdin })) {
     const [simulations, legal, ...observation] = line.split(" ");
     const asked = { legal: Array.from(legal, Number), simulations: Number(simulations) };
-    const { action, value, visits } = await agent.act(observation.map(Number), asked);
-    console.log(action, value.toFixed(5), ...visits);
+    const { action, vector, value, visits } = await agent.act(observation.map(Number), asked);
+    console.log(vector ? vector.join() : action, value.toFixed(5), ...visits);
   }
 } catch (error) {
   if (!(error instanceof RefusedError)) throw error;

@@ -11,6 +11,11 @@ export interface Options {
   simulations?: number;
   /** For each action: a draw of Gumbel noise, or of root noise where the agent searches by pUCT. None: the best move. */
   noise?: ArrayLike<number>;
+  /**
+   * Where actions are vectors: `numCandidateDraws` normal draws of which candidates are made. None: the same each time,
+   * those of `Agent.act` in Python.
+   */
+  candidates?: ArrayLike<number>;
 }
 
 export interface BatchOptions {
@@ -20,11 +25,17 @@ export interface BatchOptions {
   simulations?: number;
   /** For each position, as in `Options`. */
   noise?: ReadonlyArray<ArrayLike<number>>;
+  /** One for all, as in `Options`. */
+  candidates?: ArrayLike<number>;
 }
 
 export interface Decision {
-  /** The number of the action to play. */
+  /** The number of the action to play; where actions are vectors, of a candidate. */
   action: number;
+  /** Where actions are vectors, the one to play, in the environment's units. */
+  vector?: number[];
+  /** Where actions are vectors, those that visits and q are of. */
+  candidates?: number[][];
   /** Of the position, to the player to move. */
   value: number;
   /** For each action how often the search tried it. */
@@ -52,6 +63,10 @@ export class Agent {
   /** Of one position; observations are given flat, row by row. */
   readonly observationShape: readonly number[];
   readonly numActions: number;
+  /** Numbers of an action vector; 0 where actions are of a list. */
+  readonly vectorSize: number;
+  /** Candidates of action vectors in each position behind the first; there `numActions`. */
+  readonly innerCandidates: number;
   /** Its own budget. */
   readonly simulations: number;
   /** The largest budget of one call. */
@@ -62,6 +77,8 @@ export class Agent {
   act(observation: ArrayLike<number>, options?: Options): Promise<Decision>;
   /** The decisions for many positions, searched side by side; null where a position is refused. */
   actBatch(observations: ReadonlyArray<ArrayLike<number>>, options?: BatchOptions): Promise<Array<Decision | null>>;
+  /** How many numbers `Options.candidates` has for so many simulations. */
+  numCandidateDraws(simulations?: number): number;
   /** Let go of the file's memory. */
   release(): Promise<void>;
 }

@@ -36,8 +36,10 @@ export class Agent {
     this.metadata = metadata;
     this.observationShape = observation.shape.slice(1);
     this.numActions = legal.shape[1];
+    this.vectorSize = session.outputMetadata.find(({ name }) => name === "vector")?.shape[1] ?? 0;
     this.takesBatch = observation.shape[0] !== 1; // files from before they take batches are asked one by one
     this.simulations = Number(metadata.num_simulations);
+    this.innerCandidates = Number(metadata.inner_candidates ?? 0);
     this.maxSimulations = Number(metadata.max_simulations);
   }
 
@@ -54,7 +56,7 @@ export class Agent {
   }
 
   /** The decisions for many positions, searched side by side; null where a position is refused. */
-  async actBatch(observations, { legal, noise, simulations = this.simulations } = {}) {
+  async actBatch(observations, { legal, noise, simulations = this.simulations, candidates } = {}) {
     const every = Array(this.numActions).fill(1);
     const positions = observations.map((observation, row) => ({
       observation: checked(
@@ -68,8 +70,13 @@ export class Agent {
     if (!Number.isInteger(simulations)) throw new TypeError(`simulations must be a whole number; got ${simulations}`);
     const batches = this.takesBatch && positions.length ? [positions] : positions.map((position) => [position]);
     const decisions = [];
-    for (const batch of batches) decisions.push(...(await this.#queued(() => this.#run(batch, simulations))));
+    for (const batch of batches) decisions.push(...(await this.#queued(() => this.#run(batch, simulations, candidates))));
     return decisions;
+  }
+
+  /** How many normal draws `candidates` has for so many simulations; 0 where actions are of a list. */
+  numCandidateDraws(simulations = this.simulations) {
+    return (this.numActions + simulations * this.innerCandidates) * this.vectorSize;
   }
 
   /** Let go of the file's memory. */
@@ -83,7 +90,7 @@ export class Agent {
     return done;
   }
 
-  async #run(batch, simulations) {
+  async #run(batch, simulations, candidates) {
     const { Tensor } = this.#ort;
     const rows = batch.length;
     const numbers = (name) => Float32Array.from(batch.flatMap((position) => Array.from(position[name])));
@@ -92,23 +99,31 @@ export class Agent {
       legal: new Tensor("bool", Uint8Array.from(numbers("legal")), [rows, this.numActions]),
       num_simulations: new Tensor("int64", BigInt64Array.of(BigInt(simulations)), [1]),
       [this.#noise]: new Tensor("float32", numbers("noise"), [rows, this.numActions]),
+      ...(this.vectorSize && { candidate_noise: this.#candidates(candidates ?? []) }),
     });
     return batch.map((_, row) => this.#decision(found, row));
   }
 
-  #decision(
-    { action, visit_counts, q_values, value, line = { data: action.data, dims: [action.data.length, 1] } },
-    row,
-  ) {
+  #candidates(draws) {
+    const dims = [1, draws.length / this.vectorSize, this.vectorSize];
+    return new this.#ort.Tensor("float32", Float32Array.from(draws), dims);
+  }
+
+  #decision({ action, visit_counts, q_values, value, line, vector, candidates }, row) {
     if (action.data[row] < 0) return null;
-    const ofRow = ({ data }, count = this.numActions) => Array.from(data.subarray(row * count, (row + 1) * count));
+    const ofRow = ({ data }, size = this.numActions) => Array.from(data.subarray(row * size, (row + 1) * size));
     const decision = {
       action: action.data[row],
       value: value.data[row],
       visits: ofRow(visit_counts),
       q: ofRow(q_values),
+      line: line ? ofRow(line, line.dims[1]).filter((move) => move >= 0) : [action.data[row]],
     };
-    return { ...decision, line: ofRow(line, line.dims[1]).filter((move) => move >= 0) };
+    if (!this.vectorSize) return decision;
+    const numbers = ofRow(candidates, this.numActions * this.vectorSize);
+    const places = [...decision.visits.keys()].map((candidate) => candidate * this.vectorSize);
+    const vectors = places.map((begin) => numbers.slice(begin, begin + this.vectorSize));
+    return { ...decision, vector: ofRow(vector, this.vectorSize), candidates: vectors };
   }
 }
 

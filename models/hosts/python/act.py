@@ -1,7 +1,8 @@
 """A move from agent.onnx, with onnxruntime and numpy alone: the search is inside the file.
 
 Each line of the input is a position: simulations, a 0 or 1 for each action (is it legal?), and the observation, row by
-row. Each line of the output is the answer: the action, its position's value, and the visits of each action.
+row. Each line of the output is the answer: the action, its position's value, and the visits of each action. Where
+actions are vectors, so many candidates stand for them, and the answer begins with the numbers of one, by commas.
 """
 
 import os
@@ -23,23 +24,29 @@ class Agent:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # small networks: further threads only cost
         self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        observation, legal, simulations, noise = self.session.get_inputs()
+        observation, legal, simulations, noise, *vectors = self.session.get_inputs()
         self.names = [observation.name, legal.name, simulations.name, noise.name]
+        # Of action vectors candidates are drawn; no draws: those that `numzero.Agent` has.
+        self.more = {each.name: np.zeros((1, 0, 1), np.float32) for each in vectors}
         self.shape = [1, *observation.shape[1:]]  # files made since they take batches have a free first dimension
+        self.outputs = ["action", "visit_counts", "value", *["vector"] * len(vectors)]
 
-    def act(self, observation: list[float], legal: list[bool], simulations: int) -> tuple[int, float, list[int]]:
-        """The action, the value of the position to the player to move, the visits of each action; or ValueError."""
+    def act(
+        self, observation: list[float], legal: list[bool], simulations: int
+    ) -> tuple[list[float], float, list[int]]:
+        """The action or vector, the value to the player to move, the visits of each action; or ValueError."""
         inputs = [
             np.array(observation, np.float32).reshape(self.shape),
             np.array([legal], np.bool_),
             np.array([simulations], np.int64),
             np.zeros((1, len(legal)), np.float32),  # noise: zeros play the best move, draws vary the play
         ]
-        feeds = dict(zip(self.names, inputs, strict=True))
-        action, visits, _, value = self.session.run(["action", "visit_counts", "q_values", "value"], feeds)
+        feeds = dict(zip(self.names, inputs, strict=True)) | self.more
+        action, visits, value, *vector = self.session.run(self.outputs, feeds)
         if action[0] < 0:
             raise ValueError(REFUSED)
-        return int(action[0]), float(value[0]), visits[0].tolist()
+        played = vector[0][0] if vector else action
+        return played.tolist(), float(value[0]), visits[0].tolist()
 
 
 def positions(lines: Iterator[str]) -> Iterator[tuple[list[float], list[bool], int]]:
@@ -53,7 +60,7 @@ if __name__ == "__main__":
     agent = Agent(sys.argv[1])
     for position in positions(sys.stdin):
         try:
-            action, value, visits = agent.act(*position)
+            played, value, visits = agent.act(*position)
         except ValueError as error:
             sys.exit(str(error))
-        print(action, f"{value:.5f}", *visits)
+        print(",".join(map("{:g}".format, played)), f"{value:.5f}", *visits)

@@ -1,9 +1,9 @@
 // Runs agent.onnx in a Web Worker with onnxruntime-web and numzero-agent.
 //
-// First message: { agent, module, runtime }, addresses of agent.onnx, of numzero-agent's index.mjs and of the folder with
-// onnxruntime-web's files; it is answered by { ready: true }. Every further message is a position
-// { id, observation, legal, simulations } and is answered by { id, action, visits, q, value }. A failure anywhere is
-// answered by { id, error }.
+// First message: { agent, module, runtime }, addresses of agent.onnx, of numzero-agent's index.mjs and of the folder
+// with onnxruntime-web's files; it is answered by { ready: true }. Every further message is a position
+// { id, observation, legal, simulations } and is answered by { id, action, visits, q, value, line }. A failure anywhere
+// is answered by { id, error }.
 
 let agent; // a promise, from the first message on
 
