@@ -142,9 +142,15 @@ def make_window(config: RunConfig, plan: RunPlan, slots: int | None = None) -> W
 
 def most_slots(config: RunConfig, spec: GameSpec) -> int:
     """Of a window that has all of its memory to itself, as those that were kept before running episodes counted."""
-    shape = spec.observation_shape, spec.observation_dtype, spec.num_actions
-    about = {"action_size": spec.action_size, "num_choices": spec.num_choices}
-    return window_slots(config.replay, *shape, num_outcomes=spec.num_outcomes, **about)
+    return window_slots(
+        config.replay,
+        spec.observation_shape,
+        spec.observation_dtype,
+        spec.num_actions,
+        num_outcomes=spec.num_outcomes,
+        action_size=spec.action_size,
+        num_choices=spec.num_choices,
+    )
 
 
 def _slots(config: RunConfig, plan: RunPlan) -> int:
