@@ -304,7 +304,7 @@ def test_bytes_that_are_no_model_are_not_read() -> None:
         read_graph(b"")
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name != "connectfour"])  # which has convolutions
 def test_shipped_agents_search_alike_inside_and_outside_the_kernels(name: str) -> None:
     """Visits at batch 1 (kernels) equal those of the same position in a large batch (onnxruntime)."""
     agent = Agent.load(MODELS / name)

@@ -13,6 +13,7 @@ from numzero.drawing.words import known_chance, score_line
 from numzero.frames import FrameStack
 from numzero.games import ObservationPart, Trust, is_solved
 from numzero.judging.evaluate import exhaustive, measure, scores_only
+from numzero.judging.mistakes import read_sets, set_mistakes, shipped_sets
 from numzero.judging.opponents import named_opponent
 
 __all__ = ["card", "card_scores"]
@@ -36,6 +37,19 @@ def card_scores(agent: Agent, games: int, seed: int, trust: Trust) -> dict[str, 
         lines[f"positions whose exact value its move keeps, {name}"] = (
             f"{result['optimal']:,} of {result['positions']:,}"
         )
+    return lines | (_mistakes(agent) if agent.info.spec.name in shipped_sets() else {})
+
+
+def _mistakes(agent: Agent) -> dict[str, str]:
+    """In the positions that come with numzero, by set."""
+    found = set_mistakes(read_sets(agent.info.spec.name), agent)
+    lines = {}
+    for each in found["sets"]:
+        shares = []
+        for count, counted in each["mistakes"].items():
+            searched = "without search" if count == "0" else f"with {count} simulations"
+            shares.append(f"{counted['count'] / each['positions']:.1%} {searched}")
+        lines[f"moves that give the outcome away, {each['name']}, {each['positions']} positions"] = ", ".join(shares)
     return lines
 
 

@@ -27,7 +27,8 @@ from numzero.judging.evaluate import Progress
 from numzero.judging.measures import share_interval
 from numzero.judging.opponents import AgentPlayer, Player, Remembers
 
-__all__ = ["MARKS", "SHIPPED", "Position", "PositionSets", "count_mistakes", "read_sets", "set_mistakes", "written"]
+__all__ = ["MARKS", "Position", "PositionSets", "count_mistakes", "read_sets", "set_mistakes", "shipped_sets"]
+__all__ += ["written"]
 
 SHIPPED = Path(__file__).with_name("sets")
 """Those that come with numzero, each under the name of its game."""
@@ -112,6 +113,11 @@ def _reached(sets: PositionSets, player: Player | None = None) -> Iterator[tuple
             game.close()
 
 
+def shipped_sets() -> list[str]:
+    """The games of which sets come with numzero."""
+    return sorted(path.stem for path in SHIPPED.glob("*.txt"))
+
+
 def read_sets(path: Path | str) -> PositionSets:
     """The sets in a file, or those that come with numzero by that name.
 
@@ -119,9 +125,8 @@ def read_sets(path: Path | str) -> PositionSets:
         UserError: it cannot be read, or a line of it is not as it should be.
     """
     path = Path(path)
-    shipped = SHIPPED / f"{path}.txt"
-    if len(path.parts) == 1 and shipped.is_file() and not path.exists():
-        path = shipped
+    if str(path) in shipped_sets() and not path.exists():
+        path = SHIPPED / f"{path}.txt"
     try:
         lines = read_file(path, follow=True).decode("utf-8").splitlines()
     except (OSError, *UNREADABLE) as error:

@@ -1,8 +1,10 @@
 """Makes numzero/judging/sets/connectfour.txt, by hand: python -m tests.judging.make_sets FILE --positions 500
 
-Positions are taken from games of players of mixed strength, at most one of a game, and solved. A stage
-is how many stones there are: beginning up to 14, middle up to 28, end above; a difficulty how many moves best play of
-both goes on for: easy below 14, medium up to 28, hard above.
+Positions are taken from games of players of mixed strength, at most one of a game, and solved. A stage is how many
+stones there are: beginning up to 14, middle up to 28, end above; a difficulty how many moves best play of both goes on
+for: easy below 14, medium up to 28, hard above. With --bitbully they are judged by that solver (pip install bitbully,
+AGPL: a tool, which nothing of numzero imports), whose book of openings makes it fast in beginnings; its answers are
+those of our own.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import argparse
 import itertools
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,9 @@ from numzero.games.boards.connectfour import ConnectFour
 from numzero.games.boards.connectfour_solver import Solver
 from numzero.judging.mistakes import MARKS, Position, read_sets, written
 from numzero.judging.rollouts import search_by_rollouts
+
+Judge = Callable[[Sequence[int]], tuple[str, tuple[int, ...]]]
+"""Says of the position that moves lead to its difficulty, and what each move is worth."""
 
 GAMES = 32
 EXACT, EXACT_FROM = 100, 18
@@ -90,8 +95,10 @@ def make(
     solver: Solver,
     sets: Sequence[tuple[str, str]] = SETS,
     there: Sequence[Position] = (),
+    judge: Judge | None = None,
 ) -> Iterator[Position]:
     """So many positions of each set, as they are found, one of a game at most; those that are there count."""
+    judge = _judged_by(solver) if judge is None else judge
     rng, found = np.random.default_rng(seed), Counter(each.set_name for each in there)
     known = {_after(each.moves).board.tobytes() for each in there}
     for moves in games(rng, solver):
@@ -109,11 +116,37 @@ def make(
         if game.board.tobytes() in known:
             continue
         known.add(game.board.tobytes())
-        word = difficulty(solver, game.board[0], int(game.to_play()[0]))
+        word, values = judge(start)
         if (stage, word) in open_sets:
-            values = np.where(game.legal()[0], solver.outcomes(game.board, game.to_play())[0], MARKS["."])
             found[f"{stage}, {word}"] += 1
-            yield Position(f"{stage}, {word}", tuple(start), tuple(values.tolist()))
+            yield Position(f"{stage}, {word}", tuple(start), values)
+
+
+def _judged_by(solver: Solver) -> Judge:
+    """By numzero's own."""
+
+    def judge(moves: Sequence[int]) -> tuple[str, tuple[int, ...]]:
+        game = _after(moves)
+        values = np.where(game.legal()[0], solver.outcomes(game.board, game.to_play())[0], MARKS["."])
+        return difficulty(solver, game.board[0], int(game.to_play()[0])), tuple(values.tolist())
+
+    return judge
+
+
+def _judged_by_bitbully() -> Judge:
+    """By the solver of that name."""
+    import bitbully
+
+    solver = bitbully.BitBully()
+
+    def judge(moves: Sequence[int]) -> tuple[str, tuple[int, ...]]:
+        board = bitbully.Board(list(moves))
+        scores = solver.score_all_moves(board)
+        left = solver.score_to_moves_left(max(scores.values()), board)
+        values = tuple((score > 0) - (score < 0) if (score := scores.get(i)) is not None else -2 for i in range(7))
+        return "easy" if left <= EASY else "medium" if left <= MEDIUM else "hard", values
+
+    return judge
 
 
 def _after(moves: Sequence[int]) -> ConnectFour:
@@ -131,12 +164,20 @@ def main() -> None:
     parser.add_argument("--positions", type=int, default=500, help="of each set")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sets", nargs="*", default=[", ".join(each) for each in SETS], help="these alone")
+    parser.add_argument("--bitbully", action="store_true", help="as the judge")
     given = parser.parse_args()
     sets = [each for each in SETS if ", ".join(each) in given.sets]
     spec, order = ConnectFour(1).spec, [", ".join(each) for each in SETS]
     there = read_sets(given.file).positions if given.file.exists() else ()
     lines = [(order.index(each.set_name), written(spec, each)) for each in there]
-    for position in make(given.positions, given.seed, Solver(6, 7, TABLE_SIZE), sets, there):
+    for position in make(
+        given.positions,
+        given.seed,
+        Solver(6, 7, TABLE_SIZE),
+        sets,
+        there,
+        _judged_by_bitbully() if given.bitbully else None,
+    ):
         lines.append((order.index(position.set_name), written(spec, position)))
         counts = Counter(number for number, _ in lines)
         print(f"{time.process_time():.0f} s of CPU: {[counts[n] for n in range(len(order))]}", flush=True)
