@@ -189,7 +189,7 @@ def train(
         workers: self-play processes; 0: everything in this one, bit for bit reproducible; None: as the preset says.
         reanalyze_workers: processes that search stored games again; None: as the preset says.
         source: a run, a folder of self-play, a store's file or minari:NAME: learn from its games alone, offline, as
-            `train --from ... --offline` does; no environment is made, so that there are no scores.
+            the command `train` does; no environment is made, so that there are no scores.
         init: an agent's folder, or a run: its weights are begun from; None: from random ones.
         on_event: one or more that hear of every event.
         check: play the environment for a moment first, and say what is wrong with it.

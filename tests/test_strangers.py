@@ -48,6 +48,7 @@ PARAMETERS = {
     "play agent": MAKES_GAME,
     "evaluate agent": MAKES_GAME,
     "evaluate opponent": MAKES_NONE,  # its game must be the agent's
+    "evaluate positions": NO_FOLDER,  # a file of positions
     "gtp agent": MAKES_GAME,
     "inspect agent": MAKES_GAME,
     "inspect moves": NO_FOLDER,
@@ -66,6 +67,7 @@ PARAMETERS = {
     "resume address": NO_FOLDER,
     "resume overrides": NO_FOLDER,
     "resume tensorboard": NO_FOLDER,
+    "resume wandb": NO_FOLDER,
     "reanalyze run": MAKES_NONE,
     "reanalyze agent_folder": MAKES_NONE,
     "describe agent": MAKES_NONE,
@@ -99,6 +101,7 @@ PARAMETERS = {
     "train init": MAKES_NONE,
     "train overrides": NO_FOLDER,
     "train tensorboard": NO_FOLDER,
+    "train wandb": NO_FOLDER,
     "train kind": NO_FOLDER,
     "train address": NO_FOLDER,
 }

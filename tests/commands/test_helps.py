@@ -32,6 +32,7 @@ def shown(command: click.Command, words: tuple[str, ...], width: int) -> str:
     """The help of the last of the words."""
     context = click.Context(main, info_name="cli.py", terminal_width=width)
     for word in words:
+        command._help_option = None  # click keeps the first it made, whoever asked
         context = click.Context(command, info_name=word, parent=context, terminal_width=width)
         text = command.get_help(context)
         if isinstance(command, click.Group) and word != words[-1]:

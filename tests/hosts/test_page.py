@@ -291,6 +291,8 @@ def drive(
 ) -> dict[str, Any]:
     """What browser.mjs reports of the scenarios, each with its server."""
     if reason := MISSING["web"]():
+        for server in servers.values():
+            server.server_close()
         pytest.skip(reason)
     with contextlib.ExitStack() as stack:
         given = {

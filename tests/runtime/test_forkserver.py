@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -151,13 +152,34 @@ def test_signals_do_not_end_the_server(start: Callable[..., Bench]) -> None:
     assert bench.counts["found"][1]["parent"] == server
 
 
-def test_a_process_with_threads_of_a_library_is_not_forked(
+@pytest.mark.parametrize(("threads", "alone"), [(0, "True"), (1, "False")])
+def test_a_fork_that_would_lack_a_thread_is_noticed(threads: int, alone: str) -> None:
+    """A library may have some: onnxruntime has one where it may report its use."""
+    code = "import threading, time\nfrom numzero.runtime import forkserver\n"
+    code += f"for _ in range({threads}): threading.Thread(target=time.sleep, args=(60.0,), daemon=True).start()\n"
+    code += "print(forkserver._is_alone(), flush=True)\nimport os\nos._exit(0)"
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.split() == [alone]
+
+
+def test_where_a_server_refuses_workers_are_spawned(
     start: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """onnxruntime has one where it may report its use; nothing is tried twice, and workers are spawned."""
-    monkeypatch.setattr(forkserver, "servers", forkserver.Servers)
-    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
-    assert only(start())["parent"] == os.getpid()
+    """And no other is tried."""
+    made: list[forkserver.Forkserver] = []
+
+    def refuse(server: forkserver.Forkserver) -> bool:
+        made.append(server)
+        return False
+
+    servers = forkserver.Servers()
+    monkeypatch.setattr(forkserver, "servers", lambda: servers)
+    monkeypatch.setattr(forkserver.Forkserver, "await_ready", refuse)
+    with servers.kept():
+        assert {only(start())["parent"], only(start())["parent"]} == {os.getpid()}
+    assert len(made) == 1
 
 
 def test_no_room_for_a_process_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
