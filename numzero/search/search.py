@@ -251,7 +251,7 @@ class Search:
         self._given = model
         if isinstance(model, SampledActions) or not isinstance(model, Proposes):
             self._model = model
-        elif not isinstance(self._model, SampledActions) or self._model.model is not model:
+        else:
             self._model = SampledActions(model, self.config.candidates)
         self._may_be_plain = isinstance(self._model, HasDense)
 

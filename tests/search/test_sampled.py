@@ -243,6 +243,18 @@ def test_sampled_searches_keep_no_subtrees() -> None:
     assert search.run(np.zeros((1, 2)), legal).num_simulations == 8
 
 
+def test_a_model_that_is_set_again_is_kept_and_another_takes_its_place() -> None:
+    """Actors set it before most moves."""
+    first, second = Smooth(Proposal(1)), Smooth(Proposal(1))
+    search = Search(first, SearchConfig(num_simulations=8), 1)
+    kept = search.model
+    search.model = first
+    assert search.model is kept
+    search.model = second
+    assert isinstance(search.model, SampledActions)
+    assert search.model.model is second
+
+
 def test_settings_that_leave_a_node_without_candidates_are_refused() -> None:
     """Inner nodes have no more than roots."""
     with pytest.raises(UserError, match="inner_candidates must be at most policy_candidates"):
