@@ -1,4 +1,4 @@
-"""A process that has imported what workers import, and forks them: each then begins for a tenth of the price.
+"""A process that has imported what workers import, and forks them: each then begins for a quarter of the CPU.
 
 Knows processes, descriptors and names of modules; knows nothing of what workers do. multiprocessing's own "forkserver"
 belongs to the whole program: what we tell it to import, the user's processes would import too. It finds nothing that
