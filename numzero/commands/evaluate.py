@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from numzero import api
 from numzero.commands.display import echo
@@ -26,6 +27,9 @@ from numzero.runtime.family import no_orphans
 from numzero.training.config import arguments_of
 
 __all__ = ["evaluate"]
+
+OF_GAMES = ("opponent", "games", "seed", "max_steps", "opening_moves", "exhaustive", "env", "trusts")
+"""Options that say nothing of positions."""
 
 
 @click.command()
@@ -89,8 +93,7 @@ def evaluate(
       python cli.py evaluate models/cartpole --opponent random
     """
     if positions is not None:
-        if opponent is not None or exhaustive:
-            raise UserError("positions are judged without games: ask for one of them.", arguments=("positions",))
+        _refuse_games()
         _judge_positions(agent, positions, simulations, env_args, as_json=as_json)
         return
     result = api.evaluate(
@@ -123,6 +126,21 @@ def evaluate(
         echo(
             f"{said['verdict']}; 95 % intervals of the means: {number(low)} to {number(high)}, "
             f"{number(least)} to {number(most)}"
+        )
+
+
+def _refuse_games() -> None:
+    """Refuse options that say how games are played, or which game may be made: positions name a board of our own."""
+    context = click.get_current_context()
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name in OF_GAMES and context.get_parameter_source(parameter.name) is not ParameterSource.DEFAULT
+    ]
+    if given:
+        raise UserError(
+            f"positions are judged without games, so that {', '.join(given)} would change nothing. Leave that out, or "
+            "--positions."
         )
 
 

@@ -125,7 +125,7 @@ def read_sets(path: Path | str) -> PositionSets:
         UserError: it cannot be read, or a line of it is not as it should be.
     """
     path = Path(path)
-    if str(path) in shipped_sets() and not path.exists():
+    if str(path) in shipped_sets() and not path.is_file():
         path = SHIPPED / f"{path}.txt"
     try:
         lines = read_file(path, follow=True).decode("utf-8").splitlines()

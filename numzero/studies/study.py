@@ -198,11 +198,17 @@ class Study:
 
     def _decide_chance(self, on_note: Callable[[str], object]) -> None:
         """Decide what settings leave open, for all seeds, and write it down; alike for variants of the same game."""
-        for name, config in self.configs.items():
-            path = self._variant_folder(name) / DECIDED
-            if config.network.chance != "auto" or path.exists():
+        left_open = [
+            (self._variant_folder(name) / DECIDED, config, (config.game, type(config.network.body)))
+            for name, config in self.configs.items()
+            if config.network.chance == "auto"
+        ]
+        for path, _, key in left_open:  # a variant that was added follows those before it
+            if path.exists():
+                self._chance.setdefault(key, decision_of(load_config(path)))
+        for path, config, key in left_open:
+            if path.exists():
                 continue
-            key = config.game, type(config.network.body)
             if key not in self._chance:
                 found, words = decide_chance(config, spec_of(config), DECIDING_SEED, offline=False)
                 self._chance[key] = decision_of(found)

@@ -9,10 +9,12 @@ import multiprocessing
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from numzero.errors import UserError
 from numzero.interrupts import EXIT_CODE, Interrupts, hear_again
 from numzero.runtime import family
 from numzero.runtime.begin import begin, new_process
@@ -30,7 +32,7 @@ class Trainer:
     Args:
         work: a function at the top of a module.
         arguments: of it.
-        log: takes what the process says on stderr.
+        log: takes what the process says on stderr, and why its work failed.
         core: that it is kept on; None: any.
     """
 
@@ -132,6 +134,18 @@ def _do(
             os.sched_setaffinity(0, {core})
         with log.open("w", encoding="utf-8") as said:
             sys.stderr = said
-            work(*arguments)
+            _work(work, arguments)
     except KeyboardInterrupt:
         sys.exit(EXIT_CODE)
+
+
+def _work(work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """Do it; why it failed is said while the log is open."""
+    try:
+        work(*arguments)
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)

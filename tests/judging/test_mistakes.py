@@ -100,9 +100,11 @@ def test_sets_are_judged_from_the_command_line(file: Path, tmp_path: Path) -> No
     assert lines[1].split() == ["positions", "no", "search", "2", "simulations"]
     said = CliRunner().invoke(main, ["evaluate", str(agent), "--positions", str(file), "--json"])
     assert set(json.loads(said.stdout)) == {"game", "simulations", "seconds", "sets"}
-    both = CliRunner().invoke(main, ["evaluate", str(agent), "--positions", str(file), "--opponent", "random"])
-    assert both.exit_code == 2
-    assert "positions are judged without games" in both.stderr
+    for words in ("--opponent random", "--games 100 --seed 0", "--max-steps 9 --opening-moves 0", "--env x --trust"):
+        both = CliRunner().invoke(main, ["evaluate", str(agent), "--positions", str(file), *words.split()])
+        assert both.exit_code == 2
+        given = ", ".join(word for word in words.split() if word.startswith("--"))
+        assert f"positions are judged without games, so that {given} would change nothing" in both.stderr
 
 
 @pytest.mark.parametrize(
@@ -137,8 +139,10 @@ def test_files_that_are_no_text_are_refused(tmp_path: Path) -> None:
             read_sets(tmp_path / name)
 
 
-def test_positions_are_read_as_written() -> None:
-    """Every line of the sets that come with numzero."""
+def test_positions_are_read_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every line of the sets that come with numzero, which a folder of their name does not hide."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "connectfour").mkdir()
     sets = read_sets("connectfour")
     spec = game_spec("connectfour")
     assert sets.spec == spec

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from numzero.metrics import read_metrics
 from numzero.studies import study as study_module
 from numzero.studies.results import SeedResult
 from numzero.studies.study import Study, Variant, parse_variant, train_seed
+from numzero.studies.trainers import Trainer
 from numzero.training.run import TrainingRun
 from tests.tiny import RUN
 
@@ -129,6 +132,20 @@ def test_processes_give_the_results_of_this_one(tmp_path: Path):
     assert [_but_for_time(each) for each in one.results()] == [_but_for_time(each) for each in two.results()]
 
 
+@pytest.mark.parametrize(
+    ("work", "argument", "said"),
+    [(int, "x", "Traceback.*ValueError: invalid literal.*"), (parse_variant, "-", "a variant is name:path=value,.*")],
+    ids=["fault", "bad input"],
+)
+def test_the_log_says_why_a_process_failed(work: Callable[..., None], argument: str, said: str, tmp_path: Path):
+    """A fault with its traceback, bad input in a sentence."""
+    trainer = Trainer(work, (argument,), tmp_path / "log", None)
+    trainer.process.join()
+    assert trainer.ended()
+    assert trainer.exit_code == 1
+    assert re.fullmatch(said, (tmp_path / "log").read_text("utf-8"), re.DOTALL)
+
+
 def test_seeds_train_with_the_processes_that_the_settings_ask_for(tmp_path: Path):
     """Workers are a setting like others: the run has them, and they share all cores with other seeds."""
     two = Variant(name="two", overrides=("processes.workers=1",))
@@ -163,9 +180,10 @@ def test_whether_there_is_chance_is_decided_once_and_kept(tmp_path: Path, monkey
     (said,) = notes
     assert "chance nodes with 2 learned codes are used" in said
     monkeypatch.setattr(study_module, "decide_chance", lambda *_, **__: pytest.fail("it was decided"))
-    study = Study("tictactoe", COIN, (FEW,), 2, tmp_path / "s")
+    added = Variant(name="added", overrides=("search.num_simulations=3",))
+    study = Study("tictactoe", COIN, (FEW, added), 2, tmp_path / "s")
     with study.held(notes.append):
-        assert [job.config.network.chance for job in study.seed_jobs()] == ["learned"] * 4
+        assert [job.config.network.chance for job in study.seed_jobs()] == ["learned"] * 6
     assert notes == [said]
     decided = tmp_path / "s" / "runs" / "preset" / "decided.toml"
     decided.write_bytes(decided.read_bytes().replace(b"num_codes = 2", b"num_codes = 3"))
