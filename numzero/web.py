@@ -22,6 +22,7 @@ from numzero.agent import Agent, read_agent
 from numzero.errors import UserError
 from numzero.games import Game, Trust, make_game, trusted_name
 from numzero.games.boards.layout import HasBoard
+from numzero.games.turns import for_first_player
 from numzero.inference import AGENT_GRAPH
 from numzero.page import (
     PageConfig,
@@ -156,7 +157,7 @@ class _Table:
         self._lock = threading.Lock()
 
     def position(self, moves: Sequence[int]) -> dict[str, Any]:
-        """Where moves from the start lead, in plain values; see positions.mjs.
+        """Where moves from the start lead, in plain values; see positions.mjs. The sum of rewards decides who wins.
 
         Raises:
             UserError: one of them cannot be played.
@@ -164,14 +165,14 @@ class _Table:
         with self._lock:
             game = self._game
             over: dict[str, Any] | None = None
+            total = 0.0
             game.reset(np.ones(1, np.bool_), np.random.default_rng(0))
             for action in moves:
-                mover = int(game.to_play()[0])
+                mover = game.to_play().copy()
                 step = game.step(np.array([action], np.int32))
+                total += float(for_first_player(step.reward, mover)[0])
                 if step.terminated[0] or step.truncated[0]:
-                    reward = float(step.reward[0])
-                    winner = None if reward == 0.0 else mover if reward > 0.0 else 1 - mover
-                    over = {"winner": winner, "cells": []}
+                    over = {"winner": None if total == 0.0 else int(total < 0.0), "cells": []}
             return {
                 "cells": game.cells(0).ravel().tolist() if isinstance(game, HasBoard) and self._is_drawn else None,
                 "player": int(game.to_play()[0]),

@@ -10,12 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from numzero import serving as serving_module
 from numzero import web
+from numzero.games.base import StepResult
+from tests.games.turns import Twice
 from tests.hosts.test_page import ask, page_server, serving
 from tests.tiny import write_agent
 
@@ -198,6 +202,21 @@ def test_moves_lead_where_the_rules_say(url: str) -> None:
     ended = json.loads(ask(url, "/position", b'{"moves": [0, 3, 1, 4, 2]}')[2])
     assert ended["over"] == {"winner": 0, "cells": []}
     assert ended["legal"] == [0] * 9
+
+
+class _Paid(Twice):
+    """Each choice of player 1 pays that player 2 at once, which outweighs the end."""
+
+    def step(self, action: NDArray[np.int32]) -> StepResult:
+        paid = np.where(self.to_play() == 0, 2.0, 0.0).astype(np.float32)
+        result = super().step(action)
+        return result._replace(reward=result.reward + paid)
+
+
+def test_who_has_more_in_all_wins() -> None:
+    """As `evaluate` counts: the last move's reward alone would name player 2."""
+    for game, winner in (Twice(1), 1), (_Paid(1), 0):
+        assert web._Table(game).position([0, 0, 0])["over"] == {"winner": winner, "cells": []}
 
 
 LENGTHS = ["-5", "1e3", "abc", "", " ", "+5", "0x10", "5, 5", "9" * 400, "9" * 5000, "\u0663", "1_0"]

@@ -1,7 +1,8 @@
 """What commands say of themselves, kept in helps.json, so that their --help imports nothing of what they do.
 
-Knows that file, which `python -m tests.helps` writes; says nothing where it was written for other commands than there
-are here, or for another click, so that what is shown is never old.
+Knows that file, which `python -m tests.helps` writes; says nothing where it was written for other files of commands
+than are here, or for another click. What commands import may change what they say too, such as the bounds of settings:
+a test asks that the file in the repository is what they say now.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ def made_of() -> list[str]:
 def told(words: Sequence[str]) -> click.Command | None:
     """A stand-in for the first command that `words` name, which can say its help and no more.
 
-    None where the words name none, or nothing up to date is kept.
+    None where the words name none, nothing is kept for these files, or click's version is not known.
     """
     try:
         kept = json.loads(HELPS.read_bytes())
         if kept["made_of"] != made_of():
             return None
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, ImportError):
         return None
     said = kept["commands"]
     for word in words:

@@ -61,9 +61,17 @@ def test_help_is_the_commands_own(monkeypatch: pytest.MonkeyPatch) -> None:
             assert shown(stand_in, words, width) == shown(own, words, width)
 
 
+def _unknown(name: str) -> str:
+    """As where click lies without its metadata."""
+    raise importlib.metadata.PackageNotFoundError(name)
+
+
 def test_what_is_old_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor is anything told of what is no command; --help then is the command's own."""
     assert told(["fly"]) is told(["store", "fly"]) is told([]) is None
     monkeypatch.setattr(helps, "made_of", lambda: ["", ""])
+    assert told(["train"]) is None
+    monkeypatch.undo()
+    monkeypatch.setattr(importlib.metadata, "version", _unknown)
     assert told(["train"]) is None
     assert "Usage: main train" in CliRunner().invoke(main, ["train", "--help"]).output
