@@ -133,6 +133,15 @@ const scenarios = {
     assert.equal(await page.evaluate(() => document.activeElement.value), "50");
     await page.keyboard.press("8"); // in a group of choices numbers are not moves
     assert.equal((await free(page)).length, 9);
+    await page.route("**/game.json", async (route) => {
+      const about = await (await route.fetch()).json();
+      await route.fulfill({ json: { ...about, actions: ["n", ...about.actions.slice(1)] } });
+    });
+    await page.reload();
+    await settled(page);
+    await page.keyboard.press("n"); // a move of that name is no new game too
+    await page.waitForFunction(() => document.querySelectorAll("#record li").length > 0);
+    assert.equal((await marks(page))[0], "X");
   },
 
   async takeback(page) {
@@ -146,6 +155,7 @@ const scenarios = {
     await settled(page);
     await page.click("#back");
     assert.deepEqual(await marks(page), after);
+    assert.ok(await page.isHidden("#thought"), "a thought about moves that were taken back is gone");
     await page.click("#back");
     assert.equal((await free(page)).length, 9);
     await playOut(page);
@@ -336,6 +346,17 @@ const scenarios = {
   async fallback(page) {
     assert.equal(await settled(page), "Your move: you are X.");
     assert.match(await page.textContent("#where"), /program that serves/);
+    await page.evaluate(() => {
+      const own = window.fetch;
+      window.fetch = async () => {
+        window.fetch = own; // one request fails
+        throw new Error("lost");
+      };
+    });
+    await press(page, 4);
+    assert.equal(await settled(page), "The agent cannot think: lost");
+    await page.click("#new");
+    assert.equal(await status(page), "Your move: you are X.");
     assert.ok(ENDS.includes(await playOut(page)));
     await choose(page, "side", "Neither");
     await page.click("#new");

@@ -41,13 +41,14 @@ let turn = 0; // changes whenever a thought in progress no longer matters
 const now = () => game.positions.at(-1);
 const isPersons = () => game.persons.includes(now().player);
 const nameOf = (player) => about.layout.players[player];
-const mine = () => ask !== null && !failure && !now().over && isPersons();
+const mine = () => ask !== null && !now().over && isPersons();
 
 // ------------------------------------------------------------------------------------------------- what happens
 
 /** Show the position; if it is the agent's move, or a hint is wanted, let it think, and move. */
 async function proceed() {
   const current = ++turn;
+  if (ask) failure = ""; // what failed is tried again
   render();
   if (!ask || now().over || game.paused || (isPersons() && !game.hint)) return;
   try {
@@ -115,8 +116,10 @@ function placeOf(action, before, after) {
 async function play(action) {
   const current = ++turn;
   game.hint = false;
-  const after = await rules.play(now(), action);
-  if (current !== turn) return;
+  const after = await rules.play(now(), action).catch((error) => {
+    if (current === turn) fail(error);
+  });
+  if (!after || current !== turn) return;
   game.positions.push(after);
   game.moves.push(action);
   await proceed();
@@ -140,6 +143,7 @@ function takeBack() {
   game.moves.length = left;
   game.positions.length = left + 1;
   for (const at of [...game.thoughts.keys()]) if (at > left) game.thoughts.delete(at);
+  if (game.thought?.at > left) game.thought = null;
   game.hint = false;
   game.paused = !game.persons.length;
   proceed();
@@ -409,8 +413,8 @@ function listen() {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     const key = event.key.toLowerCase();
     const isChoosing = event.target instanceof HTMLInputElement; // where numbers are not moves
-    if (about.actions.includes(key) && !isChoosing) playAsPerson(about.actions.indexOf(key));
-    else if (key === "v") show(SHOWN[(SHOWN.indexOf(game.shown) + 1) % SHOWN.length]);
+    if (about.actions.includes(key) && !isChoosing) return playAsPerson(about.actions.indexOf(key));
+    if (key === "v") show(SHOWN[(SHOWN.indexOf(game.shown) + 1) % SHOWN.length]);
     const button = $(keys[key] ?? "");
     if (button && !button.hidden) button.click(); // a disabled button ignores it
   });
