@@ -61,9 +61,9 @@ def test_a_run_rates_its_agents(trained: Path) -> None:
     """Each met those before it, and the report draws their Elo."""
     events = [each for each in read_metrics(trained / "metrics.jsonl") if isinstance(each, Evaluated)]
     assert [(each.updates, [met.updates for met in each.met]) for each in events] == [
-        (1, [0]),  # the first, before any update
-        (2, [0, 1]),
-        (3, [0, 1, 2]),
+        (1, []),  # not the first, before any update, which nobody judged
+        (2, [1]),
+        (3, [1, 2]),
     ]
     assert {met.wins + met.draws + met.losses for each in events for met in each.met} == {2}
     run("report", trained)

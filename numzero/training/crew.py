@@ -52,7 +52,7 @@ class Brought(NamedTuple):
 
 
 def evaluation_task(config: RunConfig, earlier: Sequence[dict[str, bytes]]) -> EvaluationTask:
-    """How a run's agents are judged, wherever that is; earlier: files of its agents so far, the newest last."""
+    """How a run's agents are judged, wherever that is; earlier: files of those judged before, the newest last."""
     how = config.evaluation
     return EvaluationTask(
         config.game,
@@ -105,7 +105,7 @@ class Crew:
             window_steps: what the window holds.
             evaluates: whether one of them evaluates.
             measures_random: whether a random policy is yet to be measured.
-            earlier: the files of the run's agents so far, which those to be judged may meet.
+            earlier: the files of agents that were judged before, which those to be judged meet.
         """
         if not self._plan.offline:
             tasks = self._selfplay_tasks()

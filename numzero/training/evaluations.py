@@ -74,7 +74,7 @@ class Evaluations:
 
     def earlier(self) -> list[dict[str, bytes]]:
         """The files of agents that those to be judged will meet, where the run rates its agents."""
-        return self._publisher.kept_agents() if self._config.evaluation.rated_games else []
+        return self._publisher.judged_agents() if self._config.evaluation.rated_games else []
 
     def now(self, stopping: Callable[[], bool] = lambda: False) -> dict[str, Any]:
         """Judge the agent so far, and say how it did; raises StoppedError as soon as it is stopping."""

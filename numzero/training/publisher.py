@@ -70,9 +70,9 @@ class Publisher:
         """The agent so far."""
         return Agent.from_files(self._agent_files(), self._files.path)
 
-    def kept_agents(self) -> list[dict[str, bytes]]:
-        """The files of the run's agents so far, the newest last."""
-        return self._files.agents()
+    def judged_agents(self) -> list[dict[str, bytes]]:
+        """The files of the run's agents that were judged and are kept, the newest last."""
+        return self._files.judged_agents()
 
     def save_agent(self) -> None:
         """Keep the agent so far as the run's newest."""

@@ -28,7 +28,7 @@ from numzero.files import (
 )
 from numzero.folders import RUN, SEED, STORE_NAME, FolderLock, Kind, kind_of
 from numzero.games import GameSpec, Trust, trusted_address, trusted_code, trusted_name
-from numzero.metrics import Event
+from numzero.metrics import Evaluated, Event, read_metrics
 from numzero.replay import GAME_NOTE, MEBIBYTE, GameStore
 from numzero.training.changes import Changes, changed, in_words
 from numzero.training.checkpoint import (
@@ -46,6 +46,7 @@ from numzero.training.plan import needs_game
 __all__ = ["RunFolder", "Stopped", "begin_folder", "keep_changes", "lock_of", "reopen_folder", "require_new"]
 
 CONFIG = "config.toml"
+METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 LIVES_PER_SESSION = 1000
 """Lives of workers are numbered from a thousand times the session: no two share an id or a seed."""
@@ -159,7 +160,7 @@ class RunFolder:
     ) -> None:
         self.path = path
         self.lock = lock
-        self.journal = Journal(path / "metrics.jsonl", on_event, give_up)
+        self.journal = Journal(path / METRICS, on_event, give_up)
         try:
             self.store = GameStore(self.store_path, busy_seconds=BUSY_SECONDS, on_damage=self._note_damage)
         except BaseException:
@@ -188,12 +189,14 @@ class RunFolder:
         agents = self.path / "agents"
         self.journal.write(lambda: write_generation(agents, updates, files, keep=GENERATIONS))
 
-    def agents(self) -> list[dict[str, bytes]]:
-        """The files of the agents that are kept, the newest last; those that do not verify are left out."""
-        found = []
-        for _, path in generations(self.path / "agents"):
-            with contextlib.suppress(DamagedFilesError):
-                found.append(read_folder(path))
+    def judged_agents(self) -> list[dict[str, bytes]]:
+        """The files of those kept agents that were judged, the newest last; what does not verify is left out."""
+        events = read_metrics(self.path / METRICS)
+        judged, found = {event.updates for event in events if isinstance(event, Evaluated)}, []
+        for updates, path in generations(self.path / "agents"):
+            if updates in judged:
+                with contextlib.suppress(DamagedFilesError):
+                    found.append(read_folder(path))
         return found
 
     def save_checkpoint(self, updates: int, checkpoint: Checkpoint, watch: Callable[[], None]) -> None:
