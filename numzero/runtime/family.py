@@ -147,9 +147,11 @@ class _Watch:
         self._count -= 1
         if self._count:
             return
+        from multiprocessing.connection import wait
+
         with contextlib.suppress(OSError):  # somebody killed the watcher
             os.write(self._pipes[0], _END_WORD if self._ends_rest else _LEAVE_WORD)
-            select.select([self._pipes[1]], [], [], 2 * LONGEST_SECONDS)
+            wait([self._pipes[1]], 2 * LONGEST_SECONDS)
         self._let_go()
 
     def _let_go(self) -> None:

@@ -20,7 +20,6 @@ import io
 import json
 import math
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -28,7 +27,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import popen_forkserver, reduction, resource_tracker, spawn, util
+from multiprocessing import connection, popen_forkserver, reduction, resource_tracker, spawn, util
 from multiprocessing.context import set_spawning_popen
 from multiprocessing.forkserver import SIGNED_STRUCT, read_signed
 from multiprocessing.process import BaseProcess
@@ -88,7 +87,7 @@ class Forkserver:
     def await_word(self, descriptor: int, seconds: float) -> bool:
         """Wait for what the server writes there; whether it came in time. Who stopped the server is overruled."""
         deadline = time.monotonic() + seconds
-        while not select.select([descriptor], [], [], LOOK_SECONDS)[0]:
+        while not connection.wait([descriptor], LOOK_SECONDS):
             if time.monotonic() > deadline:
                 return False
             self.go_on()
@@ -327,7 +326,7 @@ def fork_on_request(asked: socket.socket, prepare: Callable[[bytes], object]) ->
     signal.signal(signal.SIGCHLD, lambda *_: None)
     ends: dict[int, int] = {}
     while True:
-        ready, _, _ = select.select([asked.fileno(), woken], [], [])
+        ready = connection.wait([asked.fileno(), woken])
         if woken in ready:
             os.read(woken, 4096)
             _say_ended(ends)

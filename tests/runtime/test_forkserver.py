@@ -89,13 +89,17 @@ def test_a_worker_finds_what_a_new_process_would_find(
     assert capfd.readouterr().out.count("looked around\n") == 2
 
 
-CLOSED = """
-import os, sys
+ODD = """
+import os, resource, sys
 from pathlib import Path
 from tests.runtime import roles
 from tests.runtime.test_runtimes import Bench
 
 if __name__ == "__main__":
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2048, most))
+    for _ in range(1100):
+        os.dup(1)
     os.close(0)
     bench = Bench("processes", Path(sys.argv[1]))
     bench.start(roles.look_around, roles.Task("a"))
@@ -106,9 +110,9 @@ if __name__ == "__main__":
 """
 
 
-def test_a_program_without_a_stream_has_workers_all_the_same(tmp_path: Path) -> None:
-    """As a daemon may be started."""
-    assert warm.run(tmp_path, code=CLOSED).returncode == 0
+def test_an_odd_program_has_workers_all_the_same(tmp_path: Path) -> None:
+    """Without a stream, as a daemon may be started, and with more descriptors than `select` takes."""
+    assert warm.run(tmp_path, code=ODD).returncode == 0
 
 
 def test_workers_do_not_draw_alike(start: Callable[..., Bench]) -> None:
