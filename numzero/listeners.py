@@ -6,6 +6,7 @@ or several, beside plain functions of an event. Those who know Stable-Baselines3
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import warnings
@@ -34,7 +35,7 @@ from numzero.metrics import (
 from numzero.paths import explained
 from numzero.training.config import load_config
 
-__all__ = ["Curves", "KeepBest", "Listener", "StopAtThreshold", "TensorBoardListener", "WandbListener"]
+__all__ = ["Curves", "KeepBest", "Listener", "StopAtThreshold", "TensorBoardListener", "WandbListener", "closed_after"]
 
 Score = Callable[[Mapping[str, Any]], float]
 """One number of an evaluation's scores; more is better."""
@@ -91,6 +92,19 @@ class Listener:
 
     def on_training_end(self, event: Finished) -> object:
         """The loop has ended, by itself or not; the last evaluation, if it is made, follows."""
+
+    def close(self) -> None:
+        """Nothing follows any more: the run, or what was to begin it, has ended in whatever way."""
+
+
+@contextlib.contextmanager
+def closed_after(listeners: Iterable[object]) -> Iterator[None]:
+    """A run may be trained inside; the listeners among these are closed when it has ended."""
+    with contextlib.ExitStack() as stack:
+        for each in listeners:
+            if isinstance(each, Listener):
+                stack.callback(each.close)
+        yield
 
 
 class StopAtThreshold(Listener):
@@ -234,7 +248,7 @@ class TensorBoardListener(Curves):
         Raises:
             UserError: the folder cannot be written to.
         """
-        self._close()
+        self.close()
         self._is_over = False
         folder = self._folder or self.run / "tensorboard"
         with explained(folder):
@@ -243,7 +257,7 @@ class TensorBoardListener(Curves):
 
     def on_training_end(self, event: Finished) -> None:
         """Nothing stays open: what follows has a file of its own."""
-        self._close()
+        self.close()
         self._is_over = True
 
     def write(self, steps: int, scalars: Mapping[str, float]) -> None:
@@ -254,9 +268,10 @@ class TensorBoardListener(Curves):
             self._writer.add_scalar(tag, value, steps)
         self._writer.flush()
         if self._is_over:
-            self._close()
+            self.close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close the file."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -284,29 +299,31 @@ class WandbListener(Curves):
 
     def on_training_start(self, event: Started) -> None:
         """A run there."""
-        self._close()
+        self.close()
         self._is_offline = event.offline
         told = {"name": self.run.name, "group": self.run.name, "dir": str(self.run)}
         config = msgspec.to_builtins(load_config(self.run / "config.toml")) | {"seed": event.seed}
         self._session = self._wandb.init(**(told | {"config": config} | self._options))
+        self._session.define_metric("*", step_metric="steps")  # evaluations made beside training come late
 
     def on_evaluation(self, event: Evaluated) -> None:
         """All numbers of the scores; the last evaluation ends the session."""
         super().on_evaluation(event)
         if self._is_over:
-            self._close()
+            self.close()
 
     def on_training_end(self, event: Finished) -> None:
         """End the session, but where a last evaluation follows."""
         self._is_over = True
         if event.reason != "finished" or self._is_offline:
-            self._close()
+            self.close()
 
     def write(self, steps: int, scalars: Mapping[str, float]) -> None:
         """Send values at so many environment steps."""
-        self._session.log(dict(scalars), step=steps)
+        self._session.log({"steps": steps, **scalars})
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End the session."""
         self._is_over = False
         if self._session is not None:
             self._session.finish()

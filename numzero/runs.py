@@ -27,6 +27,7 @@ from numzero.drawing.words import score_line
 from numzero.errors import UserError
 from numzero.games import Trust
 from numzero.judging.positions import Sight
+from numzero.listeners import closed_after
 from numzero.metrics import Evaluated, Event, Progress, history, read_metrics
 from numzero.outside import leave_import
 from numzero.studies.report import Report
@@ -316,9 +317,10 @@ class _Ears:
 
     @contextlib.contextmanager
     def heard(self) -> Iterator[None]:
-        """A run inside may be ended by listeners; ^C goes through."""
+        """A run inside may be ended by listeners, which are closed with it; ^C goes through."""
         try:
-            yield
+            with closed_after(self._listeners):
+                yield
         except KeyboardInterrupt:
             if not self._asked:
                 raise

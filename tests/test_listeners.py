@@ -197,10 +197,17 @@ class FakeWandb(ModuleType):
         self.sessions: list[dict[str, Any]] = []
 
     def init(self, **options: Any) -> Any:
-        session: dict[str, Any] = {"options": options, "logged": [], "finished": 0}
+        session: dict[str, Any] = {"options": options, "logged": [], "finished": 0, "axes": {}}
         self.sessions.append(session)
+
+        def log(scalars: dict[str, Any], step: int | None = None) -> None:
+            if step is None or step >= session.get("step", 0):  # the library drops what is older
+                session["step"] = session.get("step", 0) if step is None else step
+                session["logged"].append((scalars[session["axes"]["*"]] if step is None else step, scalars))
+
         return SimpleNamespace(
-            log=lambda scalars, step: session["logged"].append((step, scalars)),
+            define_metric=lambda name, step_metric: session["axes"].update({name: step_metric}),
+            log=log,
             finish=lambda: session.__setitem__("finished", session["finished"] + 1),
         )
 
@@ -231,6 +238,25 @@ def test_wandb_is_told_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     }
     assert logged["eval/mean_reward"] == run.scores["mean_return"]
     assert logged["train/n_updates"] == 12
+
+
+def test_wandb_is_told_of_evaluations_that_come_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made beside training they are of fewer steps than what was said before; the session ends, whatever comes."""
+    fake = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    listener = nz.WandbListener()
+
+    def late(event: Any) -> None:
+        if isinstance(event, Evaluated) and event.updates == 4:
+            listener.write(event.steps - 1, {"eval/late": 1.0})
+        if isinstance(event, Finished):
+            raise OSError("before the last evaluation")
+
+    with pytest.raises(OSError, match="before the last"):
+        nz.train(Corridor, tmp_path / "run", workers=0, check=False, on_event=[listener, late], **TINY)
+    (session,) = fake.sessions
+    assert sum("eval/late" in scalars for _, scalars in session["logged"]) == 1
+    assert session["finished"] == 1
 
 
 def test_without_wandb_one_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from numzero.drawing.words import duration, number, score_line
 from numzero.errors import UserError
 from numzero.games import Trust
 from numzero.judging.verdict import run_verdict
-from numzero.listeners import Curves, TensorBoardListener, WandbListener
+from numzero.listeners import Curves, TensorBoardListener, WandbListener, closed_after
 from numzero.metrics import Evaluated, Event, Finished, Noted, Progress, RandomPlayed, Started
 from numzero.runtime.family import no_orphans
 from numzero.training.config import MOST_WORKERS
@@ -253,7 +253,8 @@ def _work(
         run = make(lambda event: [listen(event) for listen in listeners])
         shown = f"{folder}{env_words(run.config.game)}"
         try:
-            scores = run.train()
+            with closed_after(curves):
+                scores = run.train()
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"Stopped. To go on: {program()} resume {shown}. "
