@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from numzero.errors import UserError
 from numzero.limits import at_least, beyond
 
-__all__ = ["FrameStack", "History", "ObservationConfig", "SeenGame", "seen_at", "stack_shape"]
+__all__ = ["FrameStack", "History", "ObservationConfig", "SeenGame", "frame_shape", "seen_at", "stack_shape"]
 
 _Int32Array = NDArray[np.int32]
 _Int64Array = NDArray[np.int64]
@@ -89,6 +89,11 @@ def stack_shape(spec: SeenGame, config: ObservationConfig) -> tuple[int, ...]:
     return (config.frames * (first + extra), *rest)
 
 
+def frame_shape(shown: tuple[int, ...], known: tuple[int, ...]) -> tuple[int, ...]:
+    """Of frames, where a game shows `shown`: `known` if that is `[H, W, C]` of pictures `[C, H, W]`, else `shown`."""
+    return known if len(shown) == 3 and known == (*shown[1:], shown[0]) else shown
+
+
 class FrameStack:
     """Makes stacks `[*S]` of frames `[*O]`.
 
@@ -130,10 +135,9 @@ class FrameStack:
 
     def as_frames(self, observation: NDArray[Any]) -> NDArray[Any]:
         """What games show, as frames are, `[B, *O]`: older agents see pictures `[H, W, C]` that are `[C, H, W]` now."""
-        channels, *sides = observation.shape[1:] or (0,)
-        if len(sides) == 2 and observation.shape[1:] != self.frame_shape == (*sides, channels):
-            return np.moveaxis(observation, 1, -1)
-        return observation
+        shown = observation.shape[1:]
+        turns = shown != self.frame_shape == frame_shape(shown, self.frame_shape)
+        return np.moveaxis(observation, 1, -1) if turns else observation
 
     def join(self, frame: NDArray[Any], led: NDArray[np.integer[Any]]) -> NDArray[Any]:
         """`[*P, *S]` of frames `[*P, F, *O]` and the actions that led to them, `[*P, F]`, `NO_ACTION` if none did."""

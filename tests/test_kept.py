@@ -16,6 +16,14 @@ from click.testing import CliRunner
 
 import numzero as nz
 from numzero.commands import main
+from numzero.games import make_game
+from numzero.games.adapters import spaces
+from numzero.inference import shared_model
+from numzero.replay import GameStore
+from numzero.training.play_many import SelfPlaySession
+from numzero.training.roles.selfplay import Actor
+from tests.games.environments import Pixels
+from tests.tiny import RUN
 
 KEPT = Path(__file__).parent / "kept"
 
@@ -51,6 +59,27 @@ def test_an_agent_to_which_pictures_were_channels_last_plays(tmp_path: Path) -> 
     shown = np.random.default_rng(0).integers(0, 256, (5, 2, 3, 1), np.uint8)
     turned = np.ascontiguousarray(shown.transpose(0, 3, 1, 2))  # as games show it now
     np.testing.assert_array_equal(agent.history(5).stack(turned), shown)
+
+
+def test_runs_and_agents_to_which_pictures_were_channels_last_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run begun so is resumed, such agents play games for others to learn from: all in the shape that they know."""
+    with monkeypatch.context() as before:
+        before.setattr(spaces, "_turned", lambda shape: ((0, 1, 2), shape))
+        options = dict(setting.split("=") for setting in RUN) | {"schedule.num_updates": 3, "evaluation.games": 1}
+        run = nz.train(Pixels, tmp_path / "run", workers=0, check=False, **options)
+    assert run.resume(updates=6).agent.info.model_version == 6
+    agent = nz.Agent.load(KEPT / "pictures")
+    task = SelfPlaySession(agent, tmp_path / "games", workers=1, games=2, seed=0).task
+    actor = Actor(make_game(task.game, 2), task, np.random.default_rng(0))
+    actor.use_model(shared_model(agent.files), 0)
+    played = [game for _ in range(10) for game in actor.play()]
+    with GameStore(run.folder / "replay.sqlite") as store:
+        learned = list(store.read_last(100))
+    assert actor.done
+    assert played
+    assert {game.observation.shape[1:] for game in [*played, *learned]} == {(2, 3, 1)}
 
 
 def test_a_run_of_the_first_days_goes_on(run: nz.Run) -> None:

@@ -123,7 +123,8 @@ class Crew:
         config, plan = self._config, self._plan
         settings = config.game, config.search, config.selfplay, config.schedule.gamma, plan.seed
         most_steps = pieces_of(config, plan.spec, plan.workers).most_steps
-        task = SelfPlayTask(*settings, 0, observation=config.observation, most_steps=most_steps)
+        shape = plan.spec.observation_shape
+        task = SelfPlayTask(*settings, 0, observation=config.observation, most_steps=most_steps, frame_shape=shape)
         shares = config.selfplay.shared(max(1, plan.workers))
         return [
             task._replace(actor=actor, config=replace(config.selfplay, batch_size=share))

@@ -134,6 +134,7 @@ class SelfPlaySession:
             0,
             label=label,
             observation=agent.info.observation,
+            frame_shape=spec.observation_shape,
             most_steps=max(SHORTEST_PIECE, RUNNING_MB * MEBIBYTE // (copies * position_bytes(spec))),
         )
         return [task._replace(actor=i, num_games=quota) for i, quota in enumerate(quotas)]

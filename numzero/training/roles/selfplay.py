@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.errors import unfit_explained
-from numzero.frames import FrameStack, History, ObservationConfig
+from numzero.frames import FrameStack, History, ObservationConfig, frame_shape
 from numzero.games import Game, Placeable, PlaysRandomly, make_game, rehearsal_game
 from numzero.games.actions import Box, staying
 from numzero.games.replayable import ReplayableGame
@@ -137,6 +137,8 @@ class SelfPlayTask(NamedTuple):
     """Longer running episodes are delivered in pieces, whatever `segment_steps` says; 0: no bound."""
     random: RandomTask | None = None
     """A random policy that is to be measured first."""
+    frame_shape: tuple[int, ...] = ()
+    """Of what the agent or run takes for an observation: older ones see pictures `[H, W, C]`."""
 
 
 def selfplay(
@@ -234,8 +236,10 @@ class Actor:
         self.model_version = -1
         batch_size = game.batch_size
         name = f"{task.label}{task.seed}-{task.actor}" + (f".{life}" if life else "")
-        self._spec = spec = game.spec.with_candidates(task.search.candidates.num_candidates)
-        frames = FrameStack(spec, task.observation)
+        shape = frame_shape(game.spec.observation_shape, task.frame_shape)
+        spec = msgspec.structs.replace(game.spec, observation_shape=shape)
+        self._spec = spec = spec.with_candidates(task.search.candidates.num_candidates)
+        self._frames = frames = FrameStack(spec, task.observation)
         self._history = History(frames, batch_size)
         segments = {"segment_steps": task.config.segment_steps, "most_steps": task.most_steps}
         self._recorder = Recorder(spec, batch_size, name, **segments, num_before=frames.num_before)
@@ -329,7 +333,7 @@ class Actor:
         """One move in every game; the trajectories that became complete."""
         search, fast = self._next_search()
         game, recorder = self._game, self._recorder
-        observation, legal, to_play = game.observation(), self._legal(), game.to_play().copy()
+        observation, legal, to_play = self._observation(), self._legal(), game.to_play().copy()
         result = search.run(self._history.stack(observation), legal, self._rng)
         delivered = recorder.cut(observation, legal, to_play, result.root_value)
         self._wandering.arrive(observation, legal)
@@ -354,6 +358,10 @@ class Actor:
         if ended.any():
             delivered += self._finish(ended, step.terminated)
         return delivered
+
+    def _observation(self) -> NDArray[Any]:
+        """`[B, *O]` as trajectories have it."""
+        return self._frames.as_frames(self._game.observation())
 
     def _legal(self) -> NDArray[np.bool_]:
         """`[B, A]` what the search may look at: of numbers every candidate, while a copy runs; of choices these."""
@@ -405,12 +413,12 @@ class Actor:
         value = np.zeros(game.batch_size, np.float32)
         if (ended & ~terminated).any():  # a truncated episode bootstraps from the network's value of its last state
             assert self._model is not None
-            value[:] = self._model.initial(self._history.stack(game.observation())).value
+            value[:] = self._model.initial(self._history.stack(self._observation())).value
         value[terminated] = 0.0
         episodes = self._recorder.episodes(ended & self._recorded)
         self._counts["episodes"] += episodes
         self._wandering.ended(each.total_reward for each in episodes)
-        final = (game.observation(), self._legal(), game.to_play(), value)
+        final = (self._observation(), self._legal(), game.to_play(), value)
         rows = np.flatnonzero(ended & self._recorded).tolist()
         delivered = self._recorder.trajectories(
             rows, *final, ["terminated" if terminated[row] else "truncated" for row in rows]
