@@ -308,7 +308,7 @@ def test_a_machine_that_dies_costs_no_game_and_one_that_joins_late_is_used(
     assert code == 0, errors
     assert json.loads(output)["run"] == str(run), "Ray prints nothing to standard output"
     events = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    notes = [event["message"] for event in events if event["kind"] in ("died", "replaced")]
+    notes = [event["message"] for event in events if event.get("kind") in ("died", "replaced")]
     assert any(re.search(r"died: its machine .* is gone\.", note) for note in notes), notes
     assert any("was replaced" in note for note in notes)
     with GameStore(run / "replay.sqlite") as store:
