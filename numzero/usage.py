@@ -36,10 +36,10 @@ def resident_bytes() -> int:
         return 0
 
 
-def cpu_ticks(pid: int) -> int:
-    """Time that a process has computed, in the system's ticks; 0 where it does not say (Linux does)."""
+def cpu_ticks(pid: int) -> int | None:
+    """Time that a process has computed, in the system's ticks; None where it does not say (Linux does)."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
-        return 0
+        return None
     return int(fields[11]) + int(fields[12])

@@ -344,8 +344,8 @@ class _Worker:
         patience = self._patience_seconds
         if not signs:  # it imports, and perhaps compiles: that it computes is a sign, for some time
             ticks = cpu_ticks(self.process.pid)
-            signs = -ticks
-            patience = patience if ticks else max(patience, start_patience_seconds)
+            signs = -(ticks or 0)
+            patience = max(patience, start_patience_seconds) if ticks is None else patience
             self._starting += min(seconds, SHARE_OF_PATIENCE * patience)
         seconds = min(seconds, SHARE_OF_PATIENCE * patience)
         self._without_sign = self._without_sign + seconds if signs == self._signs else 0.0

@@ -175,7 +175,6 @@ def test_a_worker_that_is_stopped_before_it_has_begun_is_replaced(tmp_path: Path
     bench = Bench("processes", tmp_path, patience_seconds=10.0)
     try:
         bench.start(roles.play, Task("a"), steps=5)
-        time.sleep(0.2)
         os.kill(bench.runtime._workers[0].process.pid, signal.SIGSTOP)  # type: ignore[attr-defined]
         bench.poll(lambda: bench.counts["steps"] >= 5)
         assert [notice.kind for notice in bench.notices[:2]] == ["hung", "replaced"]
