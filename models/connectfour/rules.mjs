@@ -1,4 +1,5 @@
-// Connect Four for pages: the twin of connectfour.py, to which tests compare it. What a rules module is says docs/page.md.
+// Gomoku and tic-tac-toe for pages, and Connect Four, where stones fall: the twin of gomoku.py and connectfour.py, to
+// which tests compare it. What a rules module is says docs/page.md.
 
 const LINES = [
   [0, 1],
@@ -7,18 +8,19 @@ const LINES = [
   [1, -1],
 ];
 
-export default function connectfour({ rows = 6, columns = 7, length = 4 } = {}) {
+export default function gomoku({ size = 9, rows = size, columns = size, length = 5, falls = false } = {}) {
   const start = () => ({ cells: Array(rows * columns).fill(0), player: 0, over: null });
 
-  const legal = ({ cells, over }) => cells.slice(0, columns).map((stone) => (over || stone ? 0 : 1));
+  const legal = ({ cells, over }) =>
+    cells.slice(0, falls ? columns : cells.length).map((stone) => (over || stone ? 0 : 1));
 
-  function play({ cells, player }, column) {
+  function play({ cells, player }, action) {
     const next = [...cells];
-    let cell = (rows - 1) * columns + column;
-    while (next[cell]) cell -= columns;
+    let cell = falls ? (rows - 1) * columns + action : action;
+    while (falls && next[cell]) cell -= columns;
     next[cell] = player + 1;
     const line = longestRow(next, cell);
-    const isFull = next.slice(0, columns).every((stone) => stone);
+    const isFull = next.every((stone) => stone);
     const over = line.length >= length ? { winner: player, cells: line } : isFull ? { winner: null, cells: [] } : null;
     return { cells: next, player: 1 - player, over };
   }

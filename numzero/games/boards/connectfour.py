@@ -80,7 +80,7 @@ class ConnectFour(Board):
             players=("Red", "Yellow"),
             colours=("red", "yellow"),
         )
-        return BoardPage(layout, Path(__file__).with_suffix(".mjs"), self._arguments)
+        return BoardPage(layout, Path(__file__).with_name("gomoku.mjs"), self._arguments | {"falls": True})
 
     def optimal_actions(self) -> NDArray[np.bool_]:
         """See `KnowsBestPlay`: win, draw or loss, however late; with few stones on a large board it takes minutes.

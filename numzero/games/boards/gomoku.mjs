@@ -1,5 +1,5 @@
-// Gomoku and tic-tac-toe for pages: the twin of gomoku.py, to which tests compare it. What a rules module is says
-// docs/page.md.
+// Gomoku and tic-tac-toe for pages, and Connect Four, where stones fall: the twin of gomoku.py and connectfour.py, to
+// which tests compare it. What a rules module is says docs/page.md.
 
 const LINES = [
   [0, 1],
@@ -8,13 +8,16 @@ const LINES = [
   [1, -1],
 ];
 
-export default function gomoku({ size = 9, rows = size, columns = size, length = 5 } = {}) {
+export default function gomoku({ size = 9, rows = size, columns = size, length = 5, falls = false } = {}) {
   const start = () => ({ cells: Array(rows * columns).fill(0), player: 0, over: null });
 
-  const legal = ({ cells, over }) => cells.map((stone) => (over || stone ? 0 : 1));
+  const legal = ({ cells, over }) =>
+    cells.slice(0, falls ? columns : cells.length).map((stone) => (over || stone ? 0 : 1));
 
-  function play({ cells, player }, cell) {
+  function play({ cells, player }, action) {
     const next = [...cells];
+    let cell = falls ? (rows - 1) * columns + action : action;
+    while (falls && next[cell]) cell -= columns;
     next[cell] = player + 1;
     const line = longestRow(next, cell);
     const isFull = next.every((stone) => stone);
