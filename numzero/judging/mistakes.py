@@ -138,9 +138,9 @@ def read_sets(path: Path | str) -> PositionSets:
             f"{path} must begin with a line 'game NAME', and up to {MOST_POSITIONS:,} positions follow, a line each."
         )
     spec = _board_spec(numbered[0][1].removeprefix("game ").strip(), path)
-    positions = {n: _position(line, spec, f"line {n} of {path}") for n, line in numbered[1:]}
-    _check(PositionSets(spec, tuple(positions.values())), path, list(positions))
-    return PositionSets(spec, tuple(positions.values()))
+    sets = PositionSets(spec, tuple(_position(line, spec, f"line {n} of {path}") for n, line in numbered[1:]))
+    _check(sets, path, [n for n, _ in numbered[1:]])
+    return sets
 
 
 def _board_spec(name: str, path: Path) -> GameSpec:

@@ -95,9 +95,8 @@ class Wandering:
         self.wanders[rows] = False
         self._moves[rows] = 0
         comes_back = self._visits is not None and self._visits.comes_back
-        share = (
-            self._share if self.is_lost else self._counted_share if comes_back or self._proposal is not None else 0.0
-        )
+        looks_around = comes_back or self._proposal is not None
+        share = self._share if self.is_lost else self._counted_share if looks_around else 0.0
         if share > 0.0:  # else nothing is drawn: what never wanders is played as without it
             self.wanders[rows] = rng.random(len(rows)) < share
             self._left[rows] = 0
