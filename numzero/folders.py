@@ -21,12 +21,13 @@ from typing import NamedTuple
 from numzero.errors import UserError
 from numzero.paths import explained, is_plain, sync_folder
 
-__all__ = ["GAMES", "LOCK", "RUN", "SEED", "STORE_FILES", "STORE_NAME", "STUDIES", "STUDY", "TUNING", "FolderLock"]
-__all__ += ["Kind", "kind_of", "store_lock"]
+__all__ = ["CONFIG_NAME", "GAMES", "LOCK", "METRICS_NAME", "RUN", "SEED", "STORE_FILES", "STORE_NAME", "STUDIES"]
+__all__ += ["STUDY", "TUNING", "FolderLock", "Kind", "kind_of", "store_lock"]
 
 LOCK = "lock"
 """Held by the process that works in a folder, and the folder's mark: it says the kind, how many held it before, and
 which process does now. It is never removed."""
+CONFIG_NAME, METRICS_NAME = "config.toml", "metrics.jsonl"
 STORE_NAME = "replay.sqlite"
 STORE_FILES = (STORE_NAME, f"{STORE_NAME}-wal", f"{STORE_NAME}-shm", f"{STORE_NAME}-journal")
 
@@ -52,7 +53,7 @@ class Kind(NamedTuple):
 
 
 _NUMBERED = ("agents", "checkpoints", "weights", "weights-agents")
-_OF_A_RUN = ("config.toml", "metrics.jsonl", *STORE_FILES), _NUMBERED, ("report.html",)
+_OF_A_RUN = (CONFIG_NAME, METRICS_NAME, *STORE_FILES), _NUMBERED, ("report.html",)
 RUN = Kind("run", "a run", *_OF_A_RUN)
 SEED = Kind("seed", "a seed of a study", *_OF_A_RUN)
 """A run too, but one that its study may train anew."""
@@ -321,11 +322,11 @@ def _looks_like(folder: Path, names: set[str], kind: Kind, mark: _Mark | None) -
     if kind is STUDY:
         return is_plain(folder / "results.json") and any((folder / "runs").glob("*/config.toml"))
     if kind is GAMES:
-        return "config.toml" not in names and _is_store(folder / STORE_NAME)
-    if kind not in (RUN, SEED) or not _is_sealed(folder / "config.toml"):  # other kinds always had a mark
+        return CONFIG_NAME not in names and _is_store(folder / STORE_NAME)
+    if kind not in (RUN, SEED) or not _is_sealed(folder / CONFIG_NAME):  # other kinds always had a mark
         return False
     made = any(is_plain(path) for name in kind.numbered for path in (folder / name).glob("[0-9]*/manifest.json"))
-    return mark is not None or made or "metrics.jsonl" in names  # settings alone may be a copy of a run's
+    return mark is not None or made or METRICS_NAME in names  # settings alone may be a copy of a run's
 
 
 def _is_store(path: Path) -> bool:

@@ -19,6 +19,7 @@ import msgspec
 from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.files import generations, read_folder, refuse_strangers, write_folder
+from numzero.folders import CONFIG_NAME, METRICS_NAME
 from numzero.judging.measures import evaluation_score
 from numzero.metrics import (
     Diagnosed,
@@ -166,7 +167,7 @@ class KeepBest(Listener):
                 return
         kept = Agent.load(self.out).info
         of = kept.spec.name, kept.training.get("seed"), kept.model_version, kept.training.get("environment_steps")
-        events = read_metrics(self.run / "metrics.jsonl")
+        events = read_metrics(self.run / METRICS_NAME)
         if of not in {(event.game, event.seed, each.updates, each.steps) for each in _judged(events)}:
             raise UserError(
                 f"{self.out} must be new, empty or hold an agent of this run; it holds another, of {kept.spec.name} "
@@ -302,7 +303,7 @@ class WandbListener(Curves):
         self.close()
         self._is_offline = event.offline
         told = {"name": self.run.name, "group": self.run.name, "dir": str(self.run)}
-        config = msgspec.to_builtins(load_config(self.run / "config.toml")) | {"seed": event.seed}
+        config = msgspec.to_builtins(load_config(self.run / CONFIG_NAME)) | {"seed": event.seed}
         self._session = self._wandb.init(**(told | {"config": config} | self._options))
         self._session.define_metric("*", step_metric="steps")  # evaluations made beside training come late
 

@@ -25,6 +25,7 @@ from numzero import api
 from numzero.agent import Agent
 from numzero.drawing.words import score_line
 from numzero.errors import UserError
+from numzero.folders import METRICS_NAME
 from numzero.games import Trust
 from numzero.judging.positions import Sight
 from numzero.listeners import closed_after
@@ -162,7 +163,7 @@ class Run:
 
     def _events(self) -> list[Event]:
         """Without those that a crash undid."""
-        return history(read_metrics(self.folder / "metrics.jsonl"))
+        return history(read_metrics(self.folder / METRICS_NAME))
 
 
 def train(

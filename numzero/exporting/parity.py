@@ -17,6 +17,7 @@ from numzero.agent import AgentInfo
 from numzero.errors import UserError, unfit_explained
 from numzero.exporting.embed import Position, agent_graph, numba_search
 from numzero.files import generations, read_folder
+from numzero.folders import CONFIG_NAME
 from numzero.frames import FrameStack
 from numzero.games import Trust, trusted_code
 from numzero.games.base import observation_kinds
@@ -218,7 +219,7 @@ def _torch_error(source: Path, info: AgentInfo, model: ModelFiles, trust: Trust)
     with unfit_explained(f"the checkpoint {folder}"):
         learner = read_arrays(read_folder(folder)["learner.npz"])
         parameters: NDArray[Any] = learner["average_parameters"]
-    config = load_config(source / "config.toml")
+    config = load_config(source / CONFIG_NAME)
     trusted_code(outside_code(config), f"the run in {source}", trust)
     try:
         turns = turn_gamma(info.spec, info.discount)

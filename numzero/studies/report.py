@@ -13,7 +13,7 @@ from numzero.drawing.charts import Band, Chart, Line
 from numzero.drawing.words import duration, score_line
 from numzero.errors import UserError, unfit_explained
 from numzero.files import read_file, write_file
-from numzero.folders import RUN, SEED, kind_of
+from numzero.folders import CONFIG_NAME, METRICS_NAME, RUN, SEED, kind_of
 from numzero.judging.ladder import Meeting, standings
 from numzero.judging.verdict import Judged, Sample, Verdict, interval, judged, score_words, verdict_of
 from numzero.metrics import (
@@ -62,7 +62,7 @@ class Report(NamedTuple):
     @property
     def page(self) -> str:
         """HTML that needs no other file and no network; drawn when it is asked for."""
-        with unfit_explained(f"what {self.run / 'metrics.jsonl'} says"):
+        with unfit_explained(f"what {self.run / METRICS_NAME} says"):
             return report_page(self)
 
 
@@ -72,15 +72,15 @@ def read_report(run: Path) -> Report:
     Raises:
         UserError: it is no run, or its files cannot be understood.
     """
-    if not (run / "metrics.jsonl").is_file():
-        raise UserError(f"{run} is no run: it has no metrics.jsonl. Name a folder that was trained into.")
+    if not (run / METRICS_NAME).is_file():
+        raise UserError(f"{run} is no run: it has no {METRICS_NAME}. Name a folder that was trained into.")
     damages: list[str] = []
-    events = history(read_metrics(run / "metrics.jsonl", damages.append))
-    config = load_config(run / "config.toml")
-    with unfit_explained(f"what {run / 'metrics.jsonl'} says"):
+    events = history(read_metrics(run / METRICS_NAME, damages.append))
+    config = load_config(run / CONFIG_NAME)
+    with unfit_explained(f"what {run / METRICS_NAME} says"):
         found = findings(events, config)
         known = judged(events, config.evaluation.games)
-    return Report(found, damages, run, events, read_file(run / "config.toml").decode(), known)
+    return Report(found, damages, run, events, read_file(run / CONFIG_NAME).decode(), known)
 
 
 def write_page(report: Report, run: Path, out: Path | None = None) -> Path:

@@ -21,7 +21,7 @@ import msgspec
 from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.files import UNREADABLE, read_file, write_file
-from numzero.folders import SEED, STUDY, FolderLock, kind_of
+from numzero.folders import CONFIG_NAME, METRICS_NAME, SEED, STUDY, FolderLock, kind_of
 from numzero.games import is_solved, reward_threshold, trusted_name
 from numzero.judging.evaluate import episodes, exhaustive, match
 from numzero.judging.measures import evaluation_score
@@ -50,7 +50,7 @@ FINAL_GAMES = 400
 FINAL_SEED = 2_000_003
 """Of the episodes and games that final agents are judged by; others than those of evaluations while training."""
 EXHAUSTIVE_SIMULATIONS = (0, 8)
-BEGUN, DECIDED = "config.toml", "decided.toml"
+BEGUN, DECIDED = CONFIG_NAME, "decided.toml"
 """A variant's settings as they were asked for, and with what was decided of them for all seeds."""
 DECIDING_SEED = 0
 
@@ -276,7 +276,7 @@ def _read_result(run_folder: Path) -> SeedResult:
         result = msgspec.json.decode(read_file(path), type=SeedResult)
     except UNREADABLE as error:
         raise UserError(f"{path} is not the result of a seed: {error}. Move it away, and it is trained.") from error
-    return with_seconds(result, run_folder / "metrics.jsonl")
+    return with_seconds(result, run_folder / METRICS_NAME)
 
 
 # ---------------------------------------------------------------------------------------------------- training
@@ -382,7 +382,7 @@ def train_seed(config: RunConfig, folder: Path, variant: str, seed: int) -> Seed
         updates=said["updates"],
         steps=said["environment_steps"],
         parameters=said["parameters"],
-        curve=learning_curve(folder / "metrics.jsonl"),
+        curve=learning_curve(folder / METRICS_NAME),
         random=random_return(agent.info.spec.num_players, config.game, config.evaluation.max_steps),
     )
     write_file(_result_path(folder), msgspec.json.format(msgspec.json.encode(result), indent=2))

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from numzero.errors import DiskFullError, UserError
 from numzero.files import clear, read_file
-from numzero.folders import SEED, FolderLock
+from numzero.folders import CONFIG_NAME, METRICS_NAME, SEED, FolderLock
 from numzero.judging.measures import evaluation_score
 from numzero.metrics import Evaluated, Event, history, read_metrics
 from numzero.studies.trainers import Trainer
@@ -67,7 +67,7 @@ class Judge:
 
     def catch_up(self, run: Path) -> None:
         """Hear what the trial's run has said since the last time."""
-        path = run / "metrics.jsonl"
+        path = run / METRICS_NAME
         num_bytes = path.stat().st_size if path.exists() else 0
         if num_bytes == self._num_bytes:
             return
@@ -184,7 +184,7 @@ def _is_begun(folder: Path, config: RunConfig) -> bool:
     if not any((folder / "checkpoints").glob("[0-9]*/manifest.json")):
         return False
     try:
-        found = load_config(folder / "config.toml")
+        found = load_config(folder / CONFIG_NAME)
     except UserError:
         return False
     decided = replace(found.network, chance=config.network.chance)  # a run writes down what it decided

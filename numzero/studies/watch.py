@@ -11,6 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from numzero.errors import UserError
+from numzero.folders import METRICS_NAME
 from numzero.serving import LocalServer, Reply
 from numzero.studies.comparison import compare, comparison_page
 from numzero.studies.page import policy
@@ -51,7 +52,7 @@ class WatchServer(LocalServer):
     def _newest_version(self) -> str:
         """Changes whenever a run says something."""
         try:
-            found = [(run / "metrics.jsonl").stat() for run in self._runs]
+            found = [(run / METRICS_NAME).stat() for run in self._runs]
         except FileNotFoundError as error:
             raise UserError(f"{error.filename} is not there. Name a folder that is trained into.") from error
         return " ".join(f"{each.st_size}-{each.st_mtime_ns}" for each in found)

@@ -28,7 +28,7 @@ from numzero.files import (
     remove_generation,
     write_generation,
 )
-from numzero.folders import STORE_NAME
+from numzero.folders import METRICS_NAME, STORE_NAME
 from numzero.games.base import spec_problems
 from numzero.inference import ModelFiles
 from numzero.metrics import Event, Finished, Noted, Progress, RandomPlayed, Started, read_metrics
@@ -120,7 +120,7 @@ def never_began(folder: Path) -> bool:
     """
     if any(updates for name in ("agents", "checkpoints") for updates, _ in generations(folder / name)):
         return False
-    if any(_is_progress(event) for event in _events(folder / "metrics.jsonl")):
+    if any(_is_progress(event) for event in _events(folder / METRICS_NAME)):
         return False
     return not (folder / STORE_NAME).exists() or _holds_only_copies(folder / STORE_NAME)
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from numzero.agent import Agent, AgentInfo
 from numzero.errors import UserError
+from numzero.folders import CONFIG_NAME
 from numzero.training.changes import settings_in
 from numzero.training.config import RunConfig, load_config
 from numzero.training.plan import RunPlan
-from numzero.training.run_folder import CONFIG
 from numzero.training.trainer import Trainer
 
 __all__ = ["begin_from"]
@@ -61,7 +61,7 @@ def _misfits(info: AgentInfo, config: RunConfig, plan: RunPlan) -> Iterator[str]
 def _other_settings(path: Path, config: RunConfig) -> str:
     """The settings of the network that the agent's run had, where the folder is a run's and they are others."""
     try:
-        theirs, ours = settings_in(load_config(path / CONFIG)), settings_in(config)
+        theirs, ours = settings_in(load_config(path / CONFIG_NAME)), settings_in(config)
     except UserError:  # an agent's folder, which does not hold them
         return " Take the settings of network from the run that the agent is of."
     others = [

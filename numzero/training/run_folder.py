@@ -26,7 +26,7 @@ from numzero.files import (
     write_generation,
     write_sealed,
 )
-from numzero.folders import RUN, SEED, STORE_NAME, FolderLock, Kind, kind_of
+from numzero.folders import CONFIG_NAME, METRICS_NAME, RUN, SEED, STORE_NAME, FolderLock, Kind, kind_of
 from numzero.games import GameSpec, Trust, trusted_address, trusted_code, trusted_name
 from numzero.metrics import Evaluated, Event, read_metrics
 from numzero.replay import GAME_NOTE, MEBIBYTE, GameStore
@@ -45,8 +45,6 @@ from numzero.training.plan import needs_game
 
 __all__ = ["RunFolder", "Stopped", "begin_folder", "keep_changes", "lock_of", "reopen_folder", "require_new"]
 
-CONFIG = "config.toml"
-METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 LIVES_PER_SESSION = 1000
 """Lives of workers are numbered from a thousand times the session: no two share an id or a seed."""
@@ -95,7 +93,7 @@ def begin_folder(path: Path, kind: Kind, config: RunConfig) -> None:
     if kind is not SEED:
         _refuse_begun(path)  # by now, perhaps
     clear(path, kind)
-    write_sealed(path / CONFIG, save_config(config))
+    write_sealed(path / CONFIG_NAME, save_config(config))
 
 
 def lock_of(path: Path) -> FolderLock:
@@ -119,22 +117,22 @@ def reopen_folder(path: Path, lock: FolderLock, trust: Trust, runtime: Mapping[s
         UserError: there is none, its settings name code that is not trusted (see `trusted_name`), or may not change so.
     """
     tidy(path, lock.kind)
-    read_sealed(path / CONFIG)
+    read_sealed(path / CONFIG_NAME)
     updates, checkpoint, problems = read_checkpoint(path / CHECKPOINTS)
-    config, source = load_config(path / CONFIG), f"the run in {path}"
+    config, source = load_config(path / CONFIG_NAME), f"the run in {path}"
     trusted_name(config.game, source, trust or not needs_game(config, checkpoint.state.plan))
     given = replace(config, runtime=replace(config.runtime, **dict.fromkeys(runtime, "")))  # without the user's own
     trusted_code(outside_code(given), source, trust)
     trusted_address(given.runtime.address, source, trust)
-    kept = changed(config, path / CONFIG, changes, updates, offline=checkpoint.state.plan.offline)
-    own = load_config(path / CONFIG, [f"runtime.{name}={value}" for name, value in runtime.items()])
+    kept = changed(config, path / CONFIG_NAME, changes, updates, offline=checkpoint.state.plan.offline)
+    own = load_config(path / CONFIG_NAME, [f"runtime.{name}={value}" for name, value in runtime.items()])
     forget_later(path, updates)
     return Stopped(replace(kept, runtime=own.runtime), kept, in_words(config, kept, updates), checkpoint, problems)
 
 
 def keep_changes(path: Path, kept: RunConfig) -> None:
     """Write the settings that a run has from now on."""
-    write_sealed(path / CONFIG, save_config(kept))
+    write_sealed(path / CONFIG_NAME, save_config(kept))
 
 
 class RunFolder:
@@ -160,7 +158,7 @@ class RunFolder:
     ) -> None:
         self.path = path
         self.lock = lock
-        self.journal = Journal(path / METRICS, on_event, give_up)
+        self.journal = Journal(path / METRICS_NAME, on_event, give_up)
         try:
             self.store = GameStore(self.store_path, busy_seconds=BUSY_SECONDS, on_damage=self._note_damage)
         except BaseException:
@@ -191,7 +189,7 @@ class RunFolder:
 
     def judged_agents(self) -> list[dict[str, bytes]]:
         """The files of those kept agents that were judged, the newest last; what does not verify is left out."""
-        events = read_metrics(self.path / METRICS)
+        events = read_metrics(self.path / METRICS_NAME)
         judged, found = {event.updates for event in events if isinstance(event, Evaluated)}, []
         for updates, path in generations(self.path / "agents"):
             if updates in judged:
