@@ -299,6 +299,27 @@ def _slippery() -> BatteryTask:
     return _one_hot_task(tables(goal, 4, outcomes, start=(0,), max_steps=40), "cell, row by row", _COMPASS)
 
 
+GOAL, WINS = 8, 0.4
+
+
+def _gambler() -> BatteryTask:
+    """Stakes of up to 4 on a coin that wins two times in five: coming to 8 brings 1; from 0 and 8 one begins anew.
+
+    The gambler's problem of Sutton and Barto 2018, example 4.3, made small and endless; bold play is best.
+    """
+    ends, starts = (0, GOAL), range(1, GOAL)
+
+    def outcomes(capital: int, action: int) -> list[Outcome]:
+        if capital in ends:
+            return [Outcome(1 / len(starts), start) for start in starts]
+        stake = min(action + 1, capital, GOAL - capital)
+        won = Outcome(WINS, capital + stake, float(capital + stake == GOAL))
+        return [won, Outcome(1 - WINS, capital - stake)]
+
+    task = tables(GOAL + 1, GOAL // 2, outcomes, start=starts, max_steps=40)
+    return _one_hot_task(task, "capital", tuple(str(1 + action) for action in range(GOAL // 2)))
+
+
 WORST_WEAR = 4
 
 
@@ -339,5 +360,6 @@ _TASKS: dict[str, Callable[[], BatteryTask]] = {
     "continuing": _continuing,
     "rare-catastrophes": _rare_catastrophes,
     "slippery": _slippery,
+    "gambler": _gambler,
     "many-actions": _many_actions,
 }

@@ -89,6 +89,22 @@ def best_actions(task: Tables) -> NDArray[np.int32]:
     return found
 
 
+def test_bold_play_is_best_for_the_gambler() -> None:
+    """Where the coin is against you, all that can be of use is staked at once; small stakes lose."""
+    task, capital = battery_task("gambler").tables, np.arange(9)
+    bold = np.maximum(np.minimum(capital, 8 - capital), 1) - 1
+    assert best_return(task) == pytest.approx(earned(task, bold)) == pytest.approx(6.2716, abs=1e-4)
+    assert earned(task, np.zeros(9, np.int64)) < random_return(task) / 4
+
+
+def earned(task: Tables, policy: NDArray[np.int64]) -> float:
+    """The mean return of a policy `[S]` that counts no steps."""
+    value, states = np.zeros(len(policy)), np.arange(len(policy))
+    for _ in range(task.max_steps):
+        value = (task.chance * (task.reward + value)).sum(axis=2)[states, policy]
+    return float(task.start @ value)
+
+
 def returns_of(name: str, policy: NDArray[np.int32] | None, count: int) -> NDArray[np.float64]:
     """`[count]` of episodes of the game itself; None: actions drawn at random."""
     game, rng = BatteryGame(f"battery:{name}", count), np.random.default_rng(7)

@@ -12,7 +12,7 @@ from numzero.games.battery import battery_tasks
 from numzero.games.checking.chance import ChanceSeen, look_for_chance
 from tests.games.coin import Coin, FixedCoin, SilentCoin
 
-BY_CHANCE = {"echo", "many-actions", "random-next-state", "rare-catastrophes", "slippery"}
+BY_CHANCE = {"echo", "gambler", "many-actions", "random-next-state", "rare-catastrophes", "slippery"}
 
 
 def seen(game: str, seed: int = 0) -> ChanceSeen:
