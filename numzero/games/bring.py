@@ -66,7 +66,7 @@ def made(
         how = f"with {shown_arguments(arguments)[1:-1]}" if arguments else "without arguments"
         mend = (
             _mismatch((takes and takes()) or maker, given, arguments, also)
-            or "Install what it needs, or name a function that makes it."
+            or f"Install what it needs, {_others((takes and takes()) or maker, given)}or name a function that makes it."
         )
         raise CannotBeMade(
             f"{what} must be makeable {how}; got {raised(error)}. {mend}", arguments=("env_arg",)
@@ -96,16 +96,31 @@ def _mismatch(
     maker: Callable[..., Any], given: Sequence[object], arguments: Mapping[str, Any], also: Sequence[str]
 ) -> str:
     """Which argument does not fit the maker's signature, in a sentence; nothing where all do, or nobody can say."""
-    try:
-        parameters = list(inspect.signature(maker).parameters.values())
-    except (TypeError, ValueError):  # written in C
-        return ""
-    rest = parameters[len(given) :]
+    parameters = _parameters(maker)
     takes_all = any(each.kind == each.VAR_KEYWORD for each in parameters)
-    named = [each for each in rest if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+    named = _named(parameters[len(given) :])
     names = [*(each.name for each in named), *also]
     unknown = [] if takes_all else [key for key in arguments if key not in names]
     if unknown:
         return f"It takes no argument {unknown[0]!r}.{nearest(unknown[0], names) if names else ''}"
     lacking = [each.name for each in named if each.default is each.empty and each.name not in arguments]
     return f"Give it {' and '.join(lacking)}." if lacking else ""
+
+
+def _others(maker: Callable[..., Any], given: Sequence[object]) -> str:
+    """That it may want other arguments, and which it takes; nothing where it takes none, or nobody can say."""
+    names = [each.name for each in _named(_parameters(maker)[len(given) :])]
+    return f"give it other arguments (it takes {', '.join(names)}), " if names else ""
+
+
+def _named(parameters: Sequence[inspect.Parameter]) -> list[inspect.Parameter]:
+    """Those that may be given by name."""
+    return [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+
+
+def _parameters(maker: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Of its signature; what is written in C may have none, and then takes what it is given."""
+    try:
+        return list(inspect.signature(maker).parameters.values())
+    except (TypeError, ValueError):
+        return [inspect.Parameter("arguments", inspect.Parameter.VAR_KEYWORD)]

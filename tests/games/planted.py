@@ -67,6 +67,12 @@ class NeedsAnArgument(Sound):
         self.size = size
 
 
+class WantsAWindow(Sound):
+    def __init__(self, render_mode: str | None = None) -> None:
+        if render_mode is None:
+            raise ValueError("render_mode must be given")
+
+
 class NoEnvironment:
     pass
 
@@ -334,6 +340,21 @@ class MaskAtResetOnly(Sound):
 # ---------------------------------------------------------------------------------------------------- repeating
 
 
+class ListsLegalMoves(Sound):
+    def info(self) -> Any:
+        return {"legal_actions": [0, 2]}
+
+
+class MasksByAnotherName(Sound):
+    def valid_action_mask(self) -> Any:
+        return np.ones(3, np.int8)
+
+
+class IgnoresActions(Sound):
+    def step(self, action: Any) -> Any:
+        return super().step(self.np_random.integers(3))
+
+
 class GlobalChance(Sound):
     def start(self) -> int:
         return int(np.random.randint(4))  # noqa: NPY002
@@ -470,6 +491,7 @@ ENVIRONMENT = "the environment"
 PLANTED = (
     Planted("RaisesWhenMade", ENVIRONMENT, "", "FileNotFoundError.*level-1.map", ""),
     Planted("NeedsAnArgument", ENVIRONMENT, "", "missing 1 required positional argument: 'size'", ""),
+    Planted("WantsAWindow", ENVIRONMENT, "", "render_mode must be given", "it takes render_mode"),
     Planted("NoEnvironment", ENVIRONMENT, "gymnasium.Env", "NoEnvironment", ""),
     Planted("NoSpaces", "observation_space", "Box", "None", ""),
     Planted("WordsObserved", "observation_space", "", "Text", ""),
@@ -513,6 +535,9 @@ PLANTED = (
     Planted("NothingAllowed", ".*mask.*", "allow an action", "0 for every one", "Terminate", 2),
     Planted("ShortMask", ".*mask.*", "each of the 3 actions", r"\(2,\)", "0 and 1", 0),
     Planted("MaskAtResetOnly", ".*mask.*", "every step", "without", "info", 1),
+    Planted("ListsLegalMoves", "action_mask", "read", "info\\['legal_actions'\\]", "action_masks", 0, kind="look"),
+    Planted("MasksByAnotherName", "action_mask", "read", "valid_action_mask of the", "action_masks", 0, kind="look"),
+    Planted("IgnoresActions", "an action", "make a difference", "actions were others", "given", kind="look"),
     Planted("GlobalChance", ".*", "decided by the seed", "then", "global generators", None),
     Planted("ChanceWithoutSeed", ".*", "decided by the seed", "then", "self.np_random"),
     Planted("RemembersEpisodes", "observation", "episodes before", "then", "Forget", 0),

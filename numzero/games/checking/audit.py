@@ -5,9 +5,10 @@ Knows rows, what numzero reads of them and the bounds of spaces, told by their a
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -30,6 +31,10 @@ MOST_BROKEN = 5
 """Episodes that end by an exception, before no more are begun."""
 BOUND_TOLERANCE = 1e-4
 """How far beyond a space's bound a number may be, relative to 1 + |bound|: float32 rounds."""
+_LEGAL = re.compile(
+    r"(get_)?(legal|valid|avail|available|allowed|possible)_?(actions?|moves?)(_?masks?)?|(get_)?(actions?|moves?)_?masks?"
+)
+"""What others call what may be played."""
 
 
 def audit_row(game: RowsGame, findings: Findings, rng: np.random.Generator, num_steps: int, deadline: float) -> None:
@@ -86,6 +91,8 @@ class _Audit:
         self._env = getattr(self._row, "env", None)
         self._spy = None if self._env is None else _Spied(self._env)
         self._space = getattr(self._env, "observation_space", None)
+        inside = getattr(self._env, "unwrapped", None)
+        self._unread = [f"{name} of the environment" for name in dir(inside) if _tells_legal(name)]
         if self._spy is not None:
             self._row.env = self._spy
 
@@ -158,6 +165,8 @@ class _Audit:
         self._examine_info()
         if not running:
             return True
+        if seen.legal is None:
+            self._look_for_unread_masks()
         self._masked.add(seen.legal is not None)
         if len(self._masked) == 2:
             self._fault(
@@ -169,6 +178,19 @@ class _Audit:
         returned = None if self._spy is None else self._spy.returned
         if isinstance(returned, tuple) and len(returned) in (2, 5) and not isinstance(returned[-1], Mapping):
             self._fault("info", "be a dict", type(returned[-1]).__name__)
+
+    def _look_for_unread_masks(self) -> None:
+        """Nothing that was read says what may be played; something else may mean to."""
+        returned = None if self._spy is None else self._spy.returned
+        info = returned[-1] if isinstance(returned, tuple) and isinstance(returned[-1], Mapping) else {}
+        told = [f"info[{key!r}]" for key, value in info.items() if _tells_legal(key) and _is_many(value)]
+        told += self._unread
+        if told:
+            remedy = (
+                "Give it as info['action_mask'], 1 for each action that may be played, else 0, or by action_masks()."
+            )
+            rule = "be where it is read, or all actions are played"
+            self._findings.look("action_mask", rule, told[0], remedy, self._step, self.episode)
 
     def _legal(self, seen: Seen) -> NDArray[np.bool_] | None:
         """`[A]` or `[C]` what may be played; None where the mask cannot be read."""
@@ -203,6 +225,15 @@ class _Audit:
 
     def _fault(self, field: str, rule: str, seen: str) -> None:
         self._findings.fault(field, rule, seen, remedy_of(field, rule, seen), self._step, self.episode)
+
+
+def _tells_legal(name: object) -> bool:
+    """Whether it is called as what may be played is in environments of others."""
+    return isinstance(name, str) and _LEGAL.fullmatch(name.lower()) is not None
+
+
+def _is_many(value: object) -> bool:
+    return isinstance(value, Sized) and not isinstance(value, str)
 
 
 def raised_at(error: BaseException) -> str:

@@ -21,6 +21,9 @@ from numzero.games.checking.play import draw_action, only_action, only_row
 
 __all__ = ["check_repeats"]
 
+FEWEST_CHANGED = 10
+"""Actions that must have been others before it is said that they make no difference."""
+
 Make = Callable[[int], Game]
 """A game of so many copies."""
 
@@ -80,12 +83,15 @@ def check_repeats(
         beside = _replay(pair, record, seed)
     if beside:
         _shared(findings, beside)
-    return beside is None
+        return False
+    with closing(make(1)) as game:
+        _look_for_effects(game, findings, record, seed, deadline)
+    return True
 
 
-def _play(game: Game, seed: int, num_steps: int, deadline: float) -> list[_Moment]:
-    """Random episodes of the first copy, as they went."""
-    rng, choice = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+def _play(game: Game, seed: int, num_steps: int, deadline: float, stream: int = 1) -> list[_Moment]:
+    """Random episodes of the first copy, as they went; equal seeds and another `stream` are other actions."""
+    rng, choice = np.random.default_rng(seed), np.random.default_rng([seed, stream])
     moments: list[_Moment] = []
     episode = -1
     over = True
@@ -216,3 +222,14 @@ def _shared(findings: Findings, found: _Difference) -> None:
     rule = "not depend on what other copies do"
     remedy = "Keep the state in self, set by __init__ and reset, not in the class, the module or a file."
     findings.fault(found.field, rule, f"{found.seen} beside another copy", remedy, found.step, found.episode)
+
+
+def _look_for_effects(game: Game, findings: Findings, record: list[_Moment], seed: int, deadline: float) -> None:
+    """The same seeds with other actions must bring something else, or nothing can be learned."""
+    others = _play(game, seed, len(record), deadline, stream=3)
+    pairs = list(zip(record, others, strict=False))
+    num_changed = sum(one.action is not None and not np.array_equal(one.action, other.action) for one, other in pairs)
+    if num_changed < FEWEST_CHANGED or any(_compare(one, other, game) for one, other in pairs):
+        return
+    seen = f"the same observations, rewards and ends where {num_changed} of {len(pairs)} actions were others"
+    findings.look("an action", "make a difference", seen, "Let step(action) use the action that it is given.")
