@@ -164,7 +164,7 @@ class OnnxSearch:
         further = [value for value in outputs[len(AGENT_OUTPUTS) :] if value not in known]
         if outputs[: len(AGENT_OUTPUTS)] != _tensors(AGENT_OUTPUTS) or further:
             raise UserError(f"agent.onnx must be a search as `export` writes it; it makes {_names(about.outputs)}.")
-        self._noise = noise[0][0]
+        self._noise, self._shape = noise[0][0], about.inputs[3].shape[1:]
         self._outputs = [name for name, _ in outputs]
         self._takes_one = about.inputs[0].shape[:1] == (1,)  # as before agents took batches
         self.metadata = about.metadata
@@ -176,7 +176,10 @@ class OnnxSearch:
         num_simulations: int,
         noise: NDArray[np.float32] | None = None,
     ) -> FoundMove:
-        """Search one position: `[*O]`, `[A]`; `noise` `[A]` is Gumbel noise, or a draw to mix into the root's prior."""
+        """Search one position: `[*O]`, `[A]`; `noise` `[A]` is Gumbel noise, or a draw to mix into the root's prior.
+
+        Where actions are vectors of choices `legal` is `[C]`, of all factors.
+        """
         rows = np.asarray(observation)[None], np.asarray(legal)[None], num_simulations
         return self.run_batch(*rows, None if noise is None else noise[None])[0]
 
@@ -193,7 +196,9 @@ class OnnxSearch:
         `candidates`: what these are made of where actions are vectors, as `graphs.search_graph` says it.
         """
         seen, may = np.asarray(observation, np.float32), np.asarray(legal, np.bool_)
-        noise = np.zeros(may.shape, np.float32) if noise is None else noise
+        # Candidates are as many as noise has numbers, however many choices masks are of.
+        shape = tuple(size if isinstance(size, int) else may.shape[1] for size in self._shape)
+        noise = np.zeros((len(may), *shape), np.float32) if noise is None else noise
         if not self._takes_one:
             return self._run(seen, may, noise, num_simulations, candidates)
         rows = zip(seen[:, None], may[:, None], noise[:, None], strict=True)
@@ -214,7 +219,7 @@ class OnnxSearch:
         made = _call(lambda: self._session.run(None, inputs), "agent")
         found = dict(zip(self._outputs, made, strict=True))
         found.setdefault("line", found["action"][:, None])
-        rows, shape = legal.shape[:1], legal.shape
+        rows, shape = legal.shape[:1], noise.shape
         expected = {name: shape if name in ("visit_counts", "q_values") else rows for name, _ in AGENT_OUTPUTS}
         if any(found[name].shape != shape for name, shape in expected.items()):
             raise UserError(

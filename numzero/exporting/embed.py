@@ -22,7 +22,7 @@ from numzero.errors import UserError
 from numzero.frames import FrameStack, History
 from numzero.games import GameSpec, Trust, make_game, trusted_name
 from numzero.games.actions import Box, Factored
-from numzero.inference import AGENT_GRAPH, ModelFiles, OnnxSearch, onnx_model
+from numzero.inference import ModelFiles, OnnxSearch, onnx_model
 from numzero.search import Search, SearchResult, sample_action
 
 __all__ = ["GOLDEN_FILE", "Position", "agent_graph", "golden_cases", "numba_search", "play_positions"]
@@ -45,21 +45,15 @@ class Position(NamedTuple):
     observation: NDArray[np.generic]
     """`[*S]` what the networks see: of one observation, or a stack of several."""
     legal: NDArray[np.bool_]
-    """`[A]`; where actions are vectors, of as many candidates."""
+    """`[A]`; where actions are vectors of numbers, of as many candidates; of choices `[C]`, each factor's."""
 
 
 def agent_graph(info: AgentInfo, model: ModelFiles, *, with_margin: bool = False) -> bytes:
     """The content of `agent.onnx`, which says of itself what `agent.json` says.
 
     Raises:
-        UserError: onnx is not installed, or actions are vectors of choices.
+        UserError: onnx is not installed.
     """
-    if isinstance(info.spec.actions, Factored):
-        raise UserError(
-            f"{AGENT_GRAPH}, an agent in one file, needs a list of actions or vectors of numbers; those of "
-            f"{info.spec.name} are vectors of choices. Its folder is all that Agent.load and the other commands need: "
-            "copy that."
-        )
     try:
         from numzero.graphs.search_graph import max_simulations, search_graph  # onnx, which all else does without
     except ModuleNotFoundError as error:
@@ -85,6 +79,9 @@ def agent_graph(info: AgentInfo, model: ModelFiles, *, with_margin: bool = False
     bounds = info.spec.actions.bounds() if isinstance(info.spec.actions, Box) else None
     if bounds is not None:
         metadata["action_low"], metadata["action_high"] = (json.dumps(_numbers(each)) for each in bounds)
+    if isinstance(info.spec.actions, Factored):
+        metadata["action_sizes"] = json.dumps(info.spec.actions.sizes)
+    if info.spec.vectors is not None:
         metadata["inner_candidates"] = str(info.search.inner_candidates)
     return search_graph(model, info.search, metadata, with_margin=with_margin, bounds=bounds)
 
@@ -125,7 +122,7 @@ def play_positions(
             over = False
             while not over:
                 observation, legal = history.stack(game.observation()).copy(), game.legal().copy()
-                legal = np.broadcast_to(legal, (1, info.spec.num_actions)).copy()  # of vectors one column says it
+                legal = np.broadcast_to(legal, (1, info.spec.num_legal)).copy()  # of numbers one column says it
                 yield Position(observation[0], legal[0])
                 at_random = rng.random() < 0.5
                 action = (
@@ -142,7 +139,7 @@ def play_positions(
 def _random_move(spec: GameSpec, legal: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[Any]:
     if spec.vectors is None:
         return sample_action(legal.astype(np.float32), 1.0, rng)
-    return spec.vectors.in_units(spec.vectors.proposal.uniform(rng, (1,)))
+    return spec.vectors.in_units(spec.vectors.proposal.uniform(rng, (1,), legal))
 
 
 def _move(spec: GameSpec, search: Search, observation: NDArray[Any], legal: NDArray[np.bool_]) -> NDArray[Any]:
@@ -161,8 +158,12 @@ def _vector(spec: GameSpec, found: SearchResult) -> NDArray[np.float32]:
 def _imagined(spec: GameSpec, shape: tuple[int, ...], rng: np.random.Generator) -> Position:
     """Numbers of the right kind, and of the shape `[*S]` that the networks see."""
     observation = rng.integers(2, size=shape) if spec.observation_dtype == "uint8" else rng.normal(size=shape)
-    legal = (rng.random(spec.num_actions) < 0.7) | (spec.vectors is not None)  # of vectors all may be played
-    legal[rng.integers(spec.num_actions)] = True
+    legal = (rng.random(spec.num_legal) < 0.7) | isinstance(spec.actions, Box)  # of numbers all may be played
+    if isinstance(spec.actions, Factored):
+        chosen = spec.actions.proposal.uniform(rng, ())
+        legal |= spec.actions.proposal.inputs(chosen) > 0.0
+    else:
+        legal[rng.integers(spec.num_legal)] = True
     return Position(observation.astype(spec.observation_dtype), legal)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from numzero.graphs.choices import alike, choose, first_alike, log_density, permitted
 from numzero.graphs.formulas import DOUBLE, FLOAT, Graph, Value, where
 from numzero.inference import CANDIDATE_NOISE
 from numzero.search import Proposal
@@ -43,12 +44,22 @@ class GraphCandidates(NamedTuple):
         """K."""
         return self.candidates.num_candidates
 
-    def root(self, found: Mapping[str, Value]) -> dict[str, Value]:
-        """Of what the initial function gives, what a list of K actions would have."""
-        parameters = found["policy_logits"]
-        vectors = _propose(parameters, self.noise.at(range(self.num_actions), axis=1), self.candidates.scales())
-        logits = _root_logits(self, parameters, vectors)
-        return {**found, "latent": self._carried(found["latent"], vectors, self.num_actions), "policy_logits": logits}
+    def root(self, found: Mapping[str, Value], legal: Value) -> dict[str, Value]:
+        """Of what the initial function gives, what a list of K actions would have.
+
+        Of choices those that are `legal` `[B, C]`; then there is also `legal` `[B, K]`, which candidates are searched:
+        of those that are the same the first.
+        """
+        parameters, more = found["policy_logits"], {}
+        if self.proposal.factors:
+            parameters = permitted(parameters, legal)
+        noise = self.noise.at(range(self.num_actions), axis=1)
+        made = self._propose(parameters, noise, self.candidates.scales())
+        if self.proposal.factors:
+            more["legal"] = first_alike(made["vectors"]).equals(legal.graph.constant(range(self.num_actions)))
+        logits = _root_logits(self, parameters, made["vectors"])
+        latent = self._carried(found["latent"], made.pop("vectors"), self.num_actions)
+        return {**found, **made, **more, "latent": latent, "policy_logits": logits}
 
     def step(self, recurrent: onnx.ModelProto, latent: Value, action: Value, i: Value) -> dict[str, Value]:
         """What the recurrent function says of the position behind candidate `action` `[B, 1]` of `latent`."""
@@ -58,13 +69,24 @@ class GraphCandidates(NamedTuple):
         found = graph.include(recurrent, "recurrent", {"previous_latent": inner, "action": chosen})
         count = self.candidates.num_inner
         drawn = self.noise.at(i * count + graph.constant(range(self.num_actions, self.num_actions + count)), axis=1)
-        vectors = _propose(found["policy_logits"], drawn, np.ones(count, np.float32))
-        return {**found, "latent": self._carried(found["latent"], vectors, count), "policy_logits": self.inner_logits}
+        made = self._propose(found["policy_logits"], drawn, np.ones(count, np.float32))
+        latent = self._carried(found["latent"], made.pop("vectors"), count)
+        return {**found, **made, "latent": latent, "policy_logits": self.inner_logits}
 
     def vectors(self, latent: Value) -> Value:
         """`[B, K, D]` the candidates that latents carry."""
         begin, size = math.prod(self.latent_shape), self.num_actions * self.proposal.size
         return latent.at(range(begin, begin + size), axis=1).reshaped([-1, self.num_actions, self.proposal.size])
+
+    def twins(self, found: Mapping[str, Value]) -> Value:
+        """`[B, K]` the first candidate that is the same as each, of nodes whose latents these are."""
+        return first_alike(self.vectors(found["latent"]))
+
+    def _propose(self, parameters: Value, noise: Value, scale: NDArray[np.float32]) -> dict[str, Value]:
+        """`vectors` `[B, k, D]`, and of choices their `clearance` `[B]`, see `choices.Chosen`."""
+        if self.proposal.factors:
+            return choose(self.proposal, parameters, noise, scale)._asdict()
+        return {"vectors": _squash(parameters, noise, scale)}
 
     def _carried(self, latent: Value, vectors: Value, count: int) -> Value:
         """`[B, H + K D]` a latent, its candidates, so many, and zeros in place of those that it has not."""
@@ -74,11 +96,11 @@ class GraphCandidates(NamedTuple):
 
 
 def graph_candidates(
-    graph: Graph, proposal: Proposal, candidates: Candidates, latent_shape: Sequence[int], legal: Value, budget: int
+    graph: Graph, proposal: Proposal, candidates: Candidates, latent_shape: Sequence[int], like: Value, budget: int
 ) -> GraphCandidates:
     """With an input for noise; of no draws, it is what `SampledActions` draws without a generator.
 
-    budget: of simulations, the most that there can be.
+    like: `[B, K]` any numbers. budget: of simulations, the most that there can be.
     """
     rng, given = np.random.default_rng(0), graph.input(CANDIDATE_NOISE, FLOAT, ["rows", "draws", "numbers"])
     own = np.empty((1, candidates.num_candidates + budget * candidates.num_inner, proposal.size), np.float32)
@@ -92,12 +114,12 @@ def graph_candidates(
         candidates,
         tuple(latent_shape),
         noise,
-        legal.cast(FLOAT) * 0.0 + graph.constant(logits),
+        graph.op("Expand", graph.constant(logits), graph.op("Shape", like), kind=FLOAT),
     )
 
 
-def _propose(parameters: Value, noise: Value, scale: NDArray[np.float32]) -> Value:
-    """`[B, k, D]` as `proposals.propose`: the first is the middle, the others are made of noise."""
+def _squash(parameters: Value, noise: Value, scale: NDArray[np.float32]) -> Value:
+    """`[B, k, D]` as `sampling.propose`: the first is the middle, the others are made of noise."""
     graph = parameters.graph
     mean, spread = _normals(parameters)
     width = scale.copy()
@@ -119,14 +141,19 @@ def _root_logits(sampled: GraphCandidates, parameters: Value, vectors: Value) ->
     graph, candidates = vectors.graph, sampled.candidates
     if candidates.priors == "uniform":
         return vectors.reduced("Sum", 2, keep=False) * 0.0
-    own = _log_density(parameters, vectors, 1.0)
-    kinds = [
-        (candidates.num_policy, own),
-        (candidates.num_wide, _log_density(parameters, vectors, candidates.wide_scale)),
-    ]
+    own, wide = (
+        log_density(sampled.proposal, parameters, vectors, scale)
+        if sampled.proposal.factors
+        else _log_density(parameters, vectors, scale)
+        for scale in (1.0, candidates.wide_scale)
+    )
+    kinds = [(candidates.num_policy, own), (candidates.num_wide, wide)]
     drawn = [density + math.log(count / candidates.num_candidates) for count, density in kinds if count]
     together = graph.op("Concat", *(graph.op("Unsqueeze", each, graph.constant([0])) for each in drawn), axis=0)
-    return (own - together.reduced("LogSumExp", 0, keep=False)).cast(FLOAT)
+    prior = own - together.reduced("LogSumExp", 0, keep=False)
+    if sampled.proposal.factors:
+        prior = prior + graph.op("Log", alike(vectors).reduced("Sum", 2, keep=False).cast(DOUBLE))
+    return prior.cast(FLOAT)
 
 
 def _log_density(parameters: Value, vectors: Value, scale: float) -> Value:

@@ -27,7 +27,10 @@ from onnx import helper
 
 from numzero.errors import UserError
 from numzero.graphs.candidates import Bounds, GraphCandidates, graph_candidates, in_units
+from numzero.graphs.choices import allowed
 from numzero.graphs.formulas import BOOL, DOUBLE, FLOAT, INT32, INT64, OPSET, Graph, Value, concat, where
+from numzero.graphs.margins import lead, narrowest, without_twins
+from numzero.graphs.search_tree import Edge, GraphRule, GraphTree, Recalled, Scores, of_nodes, of_roots
 from numzero.inference import PROPOSAL, ModelFiles, require_whole, reward_unit
 from numzero.search import Proposal, SearchConfig
 from numzero.search.rules import EPSILON, GUMBEL, PARENT_SIBLINGS, RULES, TINY
@@ -42,134 +45,6 @@ BATCH = "batch"
 LONGEST_LINE = 8
 """Moves of the line that is read out."""
 Outputs = dict[str, tuple[Value, Sequence[int | str]]]
-
-
-class GraphRule(NamedTuple):
-    """How actions are chosen, and what stays as it is through all S simulations of N = S + 1 nodes."""
-
-    config: SearchConfig
-    kind: int
-    """`PAPER`, `PARENT_SIBLINGS` or `GUMBEL`."""
-    discount: float
-    """Of every edge, unless the network tells each one's."""
-    num_actions: int
-    """A."""
-    num_outcomes: int
-    """C, the edges of nodes of odd depth; 0: all nodes decide."""
-    latent_rank: int
-    """Dimensions of a batch of hidden states."""
-    has_twins: bool
-    """Whether edges may be alike to the last bit until they are followed, as candidates are: no narrow choice."""
-    batch_size: Value
-    """int64 B."""
-    is_single: Value
-    """Whether B is 1."""
-    trees: Value
-    """`[B]` int64 0, 1, 2, ..., the roots' numbers."""
-    roots: Value
-    """`[B, 1]` the same."""
-    by_tree: Value
-    """The shape `[n, B]` of one number for each node."""
-    by_edge: Value
-    """The shape `[n, B, E]`."""
-    nodes: Value
-    """`[N, B]` int64 all numbers that nodes can have."""
-    is_root: Value
-    """`[N, B]` 1 of the first row, else 0."""
-    preference: Value
-    """`[B, E]` the order in which root actions are first tried; -inf where illegal."""
-    exploration: Value
-    """`[N + 1]` sqrt(n) * (c1 + log((n + c2 + 1) / c2)) for a node of n visits."""
-    due: Value
-    """`[S, B, 1]` visits that an action must have to be tried in each simulation."""
-
-    @property
-    def num_edges(self) -> int:
-        """E, the most that a node has: A, or C where that is more."""
-        return max(self.num_actions, self.num_outcomes)
-
-
-class GraphTree(NamedTuple):
-    """Trees of n nodes each while they grow; the node expanded in simulation i is node i + 1 of its tree.
-
-    A matrix of nodes grows by B rows with each simulation, what is `[N, B]` has room for all. A simulation that ends at
-    the depth limit leaves its row unused.
-    """
-
-    own: Value
-    """`[n B, 1]` int64 each node's number."""
-    child: Value
-    """`[n B, E]` int64 node behind each edge; the node's own number where the edge was never followed."""
-    prior: Value
-    """`[n B, E]` P(s, a); -inf where there is no such edge, and of pUCT where it is illegal."""
-    log_prior: Value | None
-    """`[n B, E]` log P(s, a), -inf where illegal; rule `gumbel` only."""
-    raw_value: Value | None
-    """`[n B, 1]` the network's own value; rule `gumbel` only."""
-    visits: Value
-    """`[N, B]` N(s), 0 of a node that is not there."""
-    value_sum: Value
-    """`[N, B]` sum of all values backed up through the node."""
-    reward: Value
-    """`[N, B]` reward of the edge into the node."""
-    discount: Value | None
-    """`[N, B]` discount of the edge into the node; where the network tells it."""
-    q: Value
-    """`[N, B]` Q of the edge into the node; means nothing at the root."""
-    depth: Value | None
-    """`[n B]` int64 edges from the root; where there is a depth limit, or chance."""
-    low: Value | None
-    """`[1, B]` the smallest Q seen on any edge; where Q is scaled by the whole tree's."""
-    high: Value | None
-    """`[1, B]` the largest."""
-    margin: Value | None
-    """`[B]` the smallest lead of any choice so far; where it is asked for."""
-    paths: Value
-    """Sequence, per simulation `[3 N, B]`: for each node on the way from the root to the new one 1, the reward
-    collected from there to it, and the product of the discounts; 0 for other nodes."""
-    latents: Value
-    """Sequence, per simulation the new nodes' hidden states."""
-
-
-class Scores(NamedTuple):
-    """What the search thinks of all edges, `[n B, E]`."""
-
-    seen: Value
-    """Which edges were followed."""
-    visits: Value
-    """N(s, a)."""
-    q: Value
-    """Q(s, a); means nothing where the edge was never followed."""
-    score: Value
-    """The largest of a row is followed, except at the root of rule `gumbel`."""
-    boost: Value
-    """What Q adds: scaled to [0, 1] in pUCT, sigma(completed Q) in rule `gumbel`."""
-    value: Value
-    """`[n B, 1]` what the search makes of each node's value: the mean, or the improved policy's completed Q."""
-
-
-class Edge(NamedTuple):
-    """What a simulation expands in each tree."""
-
-    parent: Value
-    """`[B, 1]` int64."""
-    action: Value
-    """`[B, 1]` int64."""
-    node: Value
-    """`[1, B]` int64 the number of the node behind it."""
-
-
-class Recalled(NamedTuple):
-    """What was noted of the parents when they were new."""
-
-    latent: Value
-    """`[B, ...]` hidden states."""
-    passed: Value
-    """`[N, B]` 1 of a parent and of those above it."""
-    collected: Value
-    """`[N, B]` reward from there to the parent."""
-    factor: Value
-    """`[N, B]` product of the discounts from there to the parent."""
 
 
 def max_simulations(config: SearchConfig) -> int:
@@ -196,7 +71,9 @@ def search_graph(
 
     Where actions are vectors A is K: actions are candidates. One more input: `candidate_noise` float32 `[B or 1, K + S
     k, D]`, normal draws of which these are made, the root's first, then those of the node of each of S simulations; of
-    no draws, `[1, 0, 1]`, they are those of `Agent.act`. Zeros make the middle. Further outputs: `vector` float32 `[B,
+    no draws, `[1, 0, 1]`, they are those of `Agent.act`. Zeros make the middle. Of choices the draws are from 0 to 1,
+    the first candidate is the likeliest whatever they are, and `legal` is `[B, C]`, which choices of all factors may be
+    made: of each factor one at least. Further outputs: `vector` float32 `[B,
     D]` to play, and `candidates` `[B, K, D]`, in the environment's units.
 
     Args:
@@ -205,17 +82,21 @@ def search_graph(
         metadata: what the file says of itself.
         with_margin: one more output `margin` double `[B]`, the smallest lead of a winner over the second best in any
             choice of the search.
-        bounds: of action vectors, where actions are such.
+        bounds: of action vectors of numbers, where actions are such.
     """
     networks = _load_all(files)
     config = replace(config, least_range=config.least_range * reward_unit(networks.about))
-    num_actions = networks.num_logits if bounds is None else config.candidates.num_candidates
+    proposal = networks.proposal
+    num_actions = networks.num_logits if proposal is None else config.candidates.num_candidates
     graph = Graph()
-    asked = _inputs(graph, config, networks.observation_shape, num_actions)
+    asked = _inputs(graph, config, networks.observation_shape, num_actions, proposal)
     root = graph.include(networks.initial, "initial", {"observation": asked.observation})
-    sound = _sound(asked.legal, asked.observation, asked.noise, root["value"], root["policy_logits"])
-    sampled = None if bounds is None else _sampled(graph, config, networks, asked.legal)
-    root = root if sampled is None else sampled.root(root)
+    sampled = None if proposal is None else _sampled(graph, config, networks, asked, proposal)
+    drawn = [] if sampled is None else [sampled.noise]
+    sound = _sound(proposal, asked.legal, asked.observation, asked.noise, root["value"], root["policy_logits"], *drawn)
+    if sampled is not None:
+        root = sampled.root(root, asked.legal)
+        asked = asked._replace(legal=root.get("legal", asked.legal))
     sizes = num_actions, max(num_actions, networks.num_outcomes)
     prior, preference = _root_prior(config, root["policy_logits"], asked, sizes)
     rule = _make_rule(config, networks, num_actions, asked, preference)
@@ -225,17 +106,22 @@ def search_graph(
         edge = _select(rule, tree, _choose(rule, scores, i), i)
         recalled = _recall(rule, tree, edge)
         if tree.margin is not None:
-            tree = tree._replace(margin=_narrowest(rule, tree, scores, recalled, i))
+            halving = _halving_score(rule, scores, rule.due.at(i)) if rule.kind == GUMBEL else None
+            tree = tree._replace(margin=narrowest(rule, tree, scores, recalled, halving))
         if sampled is None:
             step = _step(rule, tree, edge, recalled.latent, networks)
         else:
             step = sampled.step(networks.recurrent, recalled.latent, edge.action, i)
+            tree = _with_candidates(tree, sampled, step)
         return _backup(rule, _expand(rule, tree, edge, step, i), edge, recalled, step)
 
     start = _reset(rule, root, prior, with_margin, networks.tells_discount)
+    if with_margin and sampled is not None and sampled.proposal.factors:
+        start = _with_candidates(start, sampled, root)
     outputs = _read_out(rule, graph.loop(asked.num_simulations, start, simulate), sound)
-    if sampled is not None and bounds is not None:
-        candidates, shape = in_units(sampled.vectors(root["latent"]), bounds), (num_actions, sampled.proposal.size)
+    if sampled is not None:
+        candidates, shape = sampled.vectors(root["latent"]), (num_actions, sampled.proposal.size)
+        candidates = candidates if bounds is None else in_units(candidates, bounds)
         outputs |= _vectors(candidates, shape, outputs["action"][0], sound)
     return bytes(graph.finish("search", outputs, metadata).SerializeToString())
 
@@ -270,6 +156,11 @@ class Networks(NamedTuple):
         return 0 if self.afterstate is None else _shape(self.afterstate.graph.output[1])[1]
 
     @property
+    def proposal(self) -> Proposal | None:
+        """What action vectors are; None: actions are of a list."""
+        return Proposal.parsed(self.about[PROPOSAL]) if PROPOSAL in self.about else None
+
+    @property
     def tells_discount(self) -> bool:
         """Whether edges have discounts of their own."""
         return self.afterstate is not None or any(output.name == "discount" for output in self.recurrent.graph.output)
@@ -292,19 +183,27 @@ class Asked(NamedTuple):
     """A scalar, cut to what the graph can do."""
 
 
-def _inputs(graph: Graph, config: SearchConfig, observation_shape: Sequence[int], num_actions: int) -> Asked:
+def _inputs(
+    graph: Graph,
+    config: SearchConfig,
+    observation_shape: Sequence[int],
+    num_actions: int,
+    proposal: Proposal | None,
+) -> Asked:
+    num_legal = proposal.num_inputs if proposal is not None and proposal.factors else num_actions
     observation = graph.input("observation", FLOAT, [BATCH, *observation_shape])
-    legal = graph.input("legal", BOOL, [BATCH, num_actions])
+    legal = graph.input("legal", BOOL, [BATCH, num_legal])
     wanted = graph.input("num_simulations", INT64, [1])
     noise = graph.input("gumbel" if config.rule == "gumbel" else "root_noise", FLOAT, [BATCH, num_actions])
     return Asked(observation, legal, noise, graph.op("Clip", wanted, 0, max_simulations(config)).reshaped([]))
 
 
-def _sampled(graph: Graph, config: SearchConfig, networks: Networks, legal: Value) -> GraphCandidates:
+def _sampled(
+    graph: Graph, config: SearchConfig, networks: Networks, asked: Asked, proposal: Proposal
+) -> GraphCandidates:
     """What makes a list of candidates of action vectors."""
-    proposal = Proposal.parsed(networks.about[PROPOSAL])
     budget = max_simulations(config)
-    return graph_candidates(graph, proposal, config.candidates, networks.latent_shape, legal, budget)
+    return graph_candidates(graph, proposal, config.candidates, networks.latent_shape, asked.noise, budget)
 
 
 def _load(name: str, content: bytes) -> onnx.ModelProto:
@@ -321,11 +220,13 @@ def _shape(value: onnx.ValueInfoProto) -> list[int]:
     return [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
 
 
-def _sound(legal: Value, *numbers: Value) -> Value:
+def _sound(proposal: Proposal | None, legal: Value, *numbers: Value) -> Value:
     """`[B, 1]` which positions have a legal action, and numbers that are all finite: 0 times these is 0, else NaN."""
     graph = legal.graph
     nothing = [(graph.op("Flatten", each, axis=1) * 0.0).reduced("Sum", 1) for each in numbers]
     is_finite = graph.op("Sum", *nothing).equals(0.0)
+    if proposal is not None and proposal.factors:
+        return graph.op("And", is_finite, allowed(proposal, legal))
     return graph.op("And", is_finite, legal.cast(INT64).reduced("Max", 1) > 0)
 
 
@@ -446,10 +347,20 @@ def _reset(
         depth=zeros.cast(INT64) if rule.config.max_depth or rule.num_outcomes else None,
         low=bounds[0],
         high=bounds[1],
+        twin=None,
         margin=zeros + math.inf if with_margin else None,
         paths=graph.sequence(concat([rule.is_root, nobody, rule.is_root])),
         latents=graph.sequence(root["latent"]),
     )
+
+
+def _with_candidates(tree: GraphTree, sampled: GraphCandidates, found: Mapping[str, Value]) -> GraphTree:
+    """Of candidates that are choices, with a margin: which of them are the same, and how nearly they were others."""
+    if tree.margin is None or not sampled.proposal.factors:
+        return tree
+    twins, graph = sampled.twins(found), tree.own.graph
+    twin = twins if tree.twin is None else concat([tree.twin, twins])
+    return tree._replace(twin=twin, margin=graph.op("Min", tree.margin, found["clearance"]))
 
 
 def _childless(rule: GraphRule, own: Value) -> Value:
@@ -459,18 +370,13 @@ def _childless(rule: GraphRule, own: Value) -> Value:
 
 def _score(rule: GraphRule, tree: GraphTree) -> Scores:
     seen = tree.child > tree.own
-    visits = where(seen, _of_nodes(tree.visits, tree.child), 0.0)
-    q = _of_nodes(tree.q, tree.child)
+    visits = where(seen, of_nodes(tree.visits, tree.child), 0.0)
+    q = of_nodes(tree.q, tree.child)
     scores = (_score_gumbel if rule.kind == GUMBEL else _score_puct)(rule, tree, seen, visits, q)
     if not rule.num_outcomes:
         return scores
     # An outcome of chance by P(o) / (1 + N(o)): Antonoglou et al. 2022, section 4, as `rules.chance_choice` has it.
     return scores._replace(score=where(_is_afterstate(tree, tree.own), tree.prior / (visits + 1.0), scores.score))
-
-
-def _of_nodes(column: Value, nodes: Value) -> Value:
-    """What `column` `[N, B]` has of nodes, by their numbers."""
-    return column.reshaped([-1]).at(nodes)
 
 
 def _is_afterstate(tree: GraphTree, node: Value) -> Value:
@@ -485,10 +391,10 @@ def _score_puct(rule: GraphRule, tree: GraphTree, seen: Value, visits: Value, q:
     Schrittwieser et al. 2020, appendix B, equation 2, in the seed's notation: N(s) counts the node's own evaluation.
     """
     graph = q.graph
-    node_visits = _of_nodes(tree.visits, tree.own)
-    value = _of_nodes(tree.value_sum, tree.own) / node_visits
+    node_visits = of_nodes(tree.visits, tree.own)
+    value = of_nodes(tree.value_sum, tree.own) / node_visits
     if tree.low is not None and tree.high is not None:
-        scaled = _of_nodes((tree.q - tree.low) * _scale(rule, tree.low, tree.high), tree.child)
+        scaled = of_nodes((tree.q - tree.low) * _scale(rule, tree.low, tree.high), tree.child)
     else:  # mctx's muzero_policy: the node's own value and its visited children
         family = where(seen, q, value)
         low = graph.op("Min", family.reduced("Min", 1), value)
@@ -560,13 +466,8 @@ def _choose(rule: GraphRule, scores: Scores, i: Value) -> Value:
 
 def _halving_score(rule: GraphRule, scores: Scores, visits: Value) -> Value:
     """`[B, E]` sequential halving: gumbel + logit + sigma(completed Q) of the actions with so many visits."""
-    score = rule.preference + _of_roots(rule, scores.boost)
-    return where(_of_roots(rule, scores.visits).equals(visits), score, -math.inf)
-
-
-def _of_roots(rule: GraphRule, rows: Value) -> Value:
-    """The first B rows of what all nodes have."""
-    return rows.at(rule.trees)
+    score = rule.preference + of_roots(rule, scores.boost)
+    return where(of_roots(rule, scores.visits).equals(visits), score, -math.inf)
 
 
 def _select(rule: GraphRule, tree: GraphTree, best: Value, i: Value) -> Edge:
@@ -711,49 +612,18 @@ def _backup(rule: GraphRule, tree: GraphTree, edge: Edge, recalled: Recalled, st
     return tree._replace(visits=visits, value_sum=value_sum, q=q, low=low, high=high, paths=paths)
 
 
-def _narrowest(rule: GraphRule, tree: GraphTree, scores: Scores, recalled: Recalled, i: Value) -> Value:
-    """The smallest lead of any choice so far, with those that led to what is expanded."""
-    score, graph = scores.score, i.graph
-    if rule.kind == GUMBEL:
-        score = graph.op("ScatterND", score, rule.roots, _halving_score(rule, scores, rule.due.at(i)))
-    if rule.has_twins:
-        keys = tree.prior if rule.kind != GUMBEL else graph.op("ScatterND", tree.prior, rule.roots, rule.preference)
-        score = _without_twins(keys, scores.seen, score)
-    passed = _of_nodes(recalled.passed, tree.own.reshaped([-1])) > 0.0
-    lead = where(passed, _lead(score), math.inf).reshaped(rule.by_tree).reduced("Min", 0, keep=False)
-    return graph.op("Min", tree.margin, lead)
-
-
-def _without_twins(keys: Value, seen: Value, score: Value) -> Value:
-    """`[R, E]` -inf where another edge before it has the same key and neither was followed: the first would be."""
-    graph = score.graph
-    fresh = where(seen, math.nan, keys)  # equal to nothing
-    same = graph.op("Unsqueeze", fresh, graph.constant([2])).equals(graph.op("Unsqueeze", fresh, graph.constant([1])))
-    earlier = graph.op("Trilu", same.cast(INT64), graph.constant(-1), upper=0).reduced("Sum", 2, keep=False)
-    return where(earlier > 0, -math.inf, score)
-
-
-def _lead(score: Value) -> Value:
-    """`[R]` by how much the largest of each row `[R, A]` leads, infinity where there is no rival."""
-    graph = score.graph
-    nobody = where(score.at([0], axis=1) > -math.inf, -math.inf, -math.inf)
-    rivals = graph.op("Concat", score, nobody, axis=1)
-    best = graph.ops(2, "TopK", rivals, graph.constant([2]), axis=1)[0]
-    return best.at(0, axis=1) - best.at(1, axis=1)
-
-
 def _read_out(rule: GraphRule, tree: GraphTree, sound: Value) -> Outputs:
     """Action, visits, Q and value of the roots, at the end of the search; -1, 0 and NaN where they are not `sound`."""
     scores = _score(rule, tree)
     graph = scores.q.graph
-    visits = _of_roots(rule, scores.visits)
-    q = where(_of_roots(rule, scores.seen), _of_roots(rule, scores.q), math.nan)
+    visits = of_roots(rule, scores.visits)
+    q = where(of_roots(rule, scores.seen), of_roots(rule, scores.q), math.nan)
     if rule.kind == GUMBEL:
         preferred = _halving_score(rule, scores, visits.reduced("Max", 1))
     else:
         preferred = where(visits.reduced("Max", 1) > 0.0, visits, rule.preference)
     action = graph.op("ArgMax", preferred, axis=1, keepdims=1)
-    value = where(sound, _of_roots(rule, scores.value), math.nan)
+    value = where(sound, of_roots(rule, scores.value), math.nan)
     outputs: Outputs = {
         "action": (where(sound, action, -1).reshaped([-1]).cast(INT32), [BATCH]),
         "visit_counts": (_of_actions(rule, where(sound, visits, 0.0)).cast(INT32), [BATCH, rule.num_actions]),
@@ -764,8 +634,8 @@ def _read_out(rule: GraphRule, tree: GraphTree, sound: Value) -> Outputs:
     if tree.margin is not None:
         last: Value | float = math.inf
         if rule.kind == GUMBEL:
-            seen = _of_roots(rule, scores.seen)
-            last = _lead(_without_twins(rule.preference, seen, preferred) if rule.has_twins else preferred)
+            seen = of_roots(rule, scores.seen)
+            last = lead(without_twins(rule.preference, seen, preferred) if rule.has_twins else preferred)
         outputs["margin"] = (graph.op("Min", tree.margin, last), [BATCH])
     return outputs
 
@@ -776,7 +646,7 @@ def _line(rule: GraphRule, tree: GraphTree, scores: Scores, action: Value) -> Va
     preferred = graph.op("ArgMax", scores.visits, axis=1, keepdims=1)
     behind = graph.op("GatherElements", tree.child, preferred, axis=1).reshaped([-1])  # [n B] itself where it ends
     move = where(scores.visits.reduced("Max", 1) > 0.0, preferred, -1)  # [n B, 1]
-    node = graph.op("GatherElements", _of_roots(rule, tree.child), action, axis=1).reshaped([-1])  # [B]
+    node = graph.op("GatherElements", of_roots(rule, tree.child), action, axis=1).reshaped([-1])  # [B]
     line = [action]
     while len(line) < LONGEST_LINE:
         line.append(move.at(node))

@@ -1,5 +1,5 @@
-// What numzero-agent does, as JSON on stdout. Reads { module, runtime, shipped, old, vectors, cases } from stdin: the
-// addresses of the module and of onnxruntime-node, three paths of agent.onnx, and golden cases of the first.
+// What numzero-agent does, as JSON on stdout. Reads { module, runtime, shipped, old, vectors, choices, cases } from stdin:
+// the addresses of the module and of onnxruntime-node, four paths of agent.onnx, and golden cases of the first.
 
 import { readFileSync } from "node:fs";
 
@@ -34,6 +34,10 @@ const varied = await agent.act(positions[0], { legal: legal[0], noise: legal[0].
 const cut = await agent.act(positions[0], { legal: legal[0], simulations: 5000 });
 const old = await load(given.old);
 const vectors = await load(given.vectors);
+const choices = await load(given.choices);
+const ones = Array(24).fill(1);
+const mask = ones.map((_, choice) => choice % 3 !== 1);
+const places = Array.from({ length: choices.numCandidateDraws(4) }, (_, place) => Math.fround(place / 7) % 1);
 const candidates = Array.from({ length: vectors.numCandidateDraws(4) }, (_, place) => Math.sin(place));
 const observation = [0.5, 0.25];
 console.log(
@@ -54,6 +58,9 @@ console.log(
     old: await old.actBatch(positions.slice(0, 2), { legal: legal.slice(0, 2), simulations: 4 }),
     own: await vectors.act(observation, { simulations: 4 }),
     numDraws: [agent.numCandidateDraws(4), vectors.numCandidateDraws(4), vectors.numCandidateDraws()],
+    numLegal: [agent.numLegal, vectors.numLegal, choices.numLegal],
+    free: await choices.act(ones, { simulations: 4 }),
+    masked: await choices.act(ones, { simulations: 4, legal: mask, candidates: places }),
     drawn: await vectors.act(observation, { simulations: 4, candidates }),
   }),
 );

@@ -14,7 +14,7 @@ import pytest
 from numzero.exporting.embed import agent_graph
 from numzero.inference import OnnxSearch
 from numzero.onnx_reader import read_metadata
-from tests.exporting.test_vectors import vector_agent
+from tests.exporting.test_vectors import choices_agent, vector_agent
 from tests.hosts.test_programs import REFUSAL, golden
 from tests.hosts.toolchains import HOSTS, MISSING, OLD, TESTS
 from tests.shipped import MODELS
@@ -33,19 +33,28 @@ def vectors() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def said(vectors: bytes, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def choices() -> bytes:
+    """The same of vectors of choices."""
+    agent = choices_agent()
+    return agent_graph(agent.info, agent.files)
+
+
+@pytest.fixture(scope="module")
+def said(vectors: bytes, choices: bytes, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What module.mjs reports."""
     if reason := MISSING["node"]():
         pytest.skip(reason)
-    place = tmp_path_factory.mktemp("vectors") / "agent.onnx"
-    place.write_bytes(vectors)
+    folder = tmp_path_factory.mktemp("vectors")
+    (folder / "vectors.onnx").write_bytes(vectors)
+    (folder / "choices.onnx").write_bytes(choices)
     runtime = next((HOSTS / "node" / "node_modules" / "onnxruntime-node").glob("dist/index.js"))
     given = {
         "module": (MODULE / "index.mjs").as_uri(),
         "runtime": runtime.as_uri(),
         "shipped": str(SHIPPED / "agent.onnx"),
         "old": str(OLD / "agent.onnx"),
-        "vectors": str(place),
+        "vectors": str(folder / "vectors.onnx"),
+        "choices": str(folder / "choices.onnx"),
         "cases": golden(SHIPPED).cases[:NUM_CASES],
     }
     words = ["node", str(TESTS / "module.mjs")]
@@ -108,6 +117,22 @@ def test_vectors_are_played_from_the_files_candidates_or_from_given_noise(said: 
         np.testing.assert_allclose(answer["candidates"], found.candidates, atol=1e-4)
         assert answer["vector"] == answer["candidates"][answer["action"]]
     assert said["own"]["candidates"] != said["drawn"]["candidates"]
+
+
+def test_choices_are_those_that_the_mask_allows(said: dict[str, Any], choices: bytes) -> None:
+    """Masks are of all factors' choices, and as many as the module says; without one every choice may be made."""
+    search, row = OnnxSearch(choices), np.ones((1, 24), np.float32)
+    legal = np.arange(24)[None] % 3 != 1
+    noise = (np.arange(8 * (16 + 4 * 2), dtype=np.float32) / 7 % 1).reshape(1, -1, 8)
+    assert said["numLegal"] == [9, 16, 24]
+    (free,) = search.run_batch(row, np.ones((1, 24), np.bool_), 4)
+    (masked,) = search.run_batch(row, legal, 4, candidates=noise)
+    for answer, found in (said["free"], free), (said["masked"], masked):
+        assert (answer["action"], answer["visits"]) == (found.action, found.visit_counts.tolist())
+        assert answer["candidates"] == found.candidates.tolist()
+        assert answer["vector"] == answer["candidates"][answer["action"]]
+    assert not any(choice == 1 for candidate in said["masked"]["candidates"] for choice in candidate)
+    assert any(choice == 1 for candidate in said["free"]["candidates"] for choice in candidate)
 
 
 def test_the_package_has_its_files() -> None:

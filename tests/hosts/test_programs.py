@@ -22,7 +22,7 @@ from numzero.games.turns import model_discount, turn_gamma
 from numzero.networks.config import network_config
 from numzero.networks.export import Exporter
 from numzero.networks.network import make_network
-from tests.exporting.test_vectors import vector_agent
+from tests.exporting.test_vectors import choices_agent, vector_agent
 from tests.hosts.toolchains import HOSTS, MISSING, OLD
 from tests.shipped import MODELS, SHIPPED
 from tests.tiny import SEARCH
@@ -36,8 +36,8 @@ REFUSAL = "agent.onnx refuses the position: no action is legal, or a number in i
 SCREEN = "tests.games.environments:Screen"
 PICTURES = "pictures"
 """An agent with random weights that sees SCREEN through a body for pictures."""
-VECTORS = "vectors"
-"""An agent with random weights whose actions are vectors; all others ship."""
+VECTORS, CHOICES = "vectors", "choices"
+"""Agents with random weights whose actions are vectors, of numbers and of choices; all others ship."""
 
 
 class Golden(NamedTuple):
@@ -71,14 +71,23 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The exported folder of VECTORS."""
-    agent, folder = vector_agent(), tmp_path_factory.mktemp("vectors")
+    return exported(vector_agent(), tmp_path_factory.mktemp("vectors"))
+
+
+@pytest.fixture(scope="module")
+def choices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The exported folder of CHOICES."""
+    return exported(choices_agent(), tmp_path_factory.mktemp("choices"))
+
+
+def exported(agent: Agent, folder: Path) -> Path:
     write_folder(folder / "agent", agent_files(agent.info, agent.files))
     export(folder / "agent", folder / "exported", games=0, trust=agent.info.spec.name)
     return folder / "exported"
 
 
 def folder_of(agent: str, request: pytest.FixtureRequest) -> Path:
-    made: Path = request.getfixturevalue(agent) if agent in (PICTURES, VECTORS) else MODELS / agent
+    made: Path = request.getfixturevalue(agent) if agent in (PICTURES, VECTORS, CHOICES) else MODELS / agent
     return made
 
 
@@ -135,7 +144,7 @@ def line(case: dict[str, Any]) -> str:
     return f"{case['num_simulations']} {legal} {' '.join(map(repr, case['observation']))}\n"
 
 
-@pytest.mark.parametrize("agent", [*AGENTS, PICTURES, VECTORS])
+@pytest.mark.parametrize("agent", [*AGENTS, PICTURES, VECTORS, CHOICES])
 @pytest.mark.parametrize("host", ["python", "node", "cpp"])
 def test_a_host_plays_every_golden_case(host: str, agent: str, request: pytest.FixtureRequest) -> None:
     """Action and visits to the number, the value to four digits, or to five of the largest."""

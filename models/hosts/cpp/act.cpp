@@ -1,7 +1,7 @@
-// A move from agent.onnx in C++, through onnxruntime's C interface: the search is inside the file.
-// Each line of the input is a position: simulations, a 0 or 1 for each action (is it legal?), and the observation, row
-// by row. Each line of the output is the answer: the action, its position's value, and the visits of each action. Where
-// actions are vectors, so many candidates stand for them, and the answer begins with the numbers of one, by commas.
+// A move from agent.onnx in C++, through onnxruntime's C interface: the search is inside the file. A line of the input
+// is a position: simulations, a 0 or 1 for each action (is it legal?), and the observation, row by row. A line of the
+// output is the answer: the action, its position's value, and the visits of each action. Where actions are vectors,
+// candidates stand for them, the answer begins with the numbers of one, and of choices legal has one for each of all.
 #include "ort.h"
 #include <cstdio>
 #include <cstdlib>
@@ -27,8 +27,7 @@ static OrtValue *tensor(T *data, size_t size, const Shape &shape, ONNXTensorElem
 
 static void print_vector(OrtValue *vector) {
   OrtTensorTypeAndShapeInfo *about; size_t size; void *numbers;
-  check(ort->GetTensorTypeAndShape(vector, &about));
-  check(ort->GetTensorShapeElementCount(about, &size));
+  check(ort->GetTensorTypeAndShape(vector, &about)); check(ort->GetTensorShapeElementCount(about, &size));
   check(ort->GetTensorMutableData(vector, &numbers));
   for (size_t i = 0; i < size; i++) std::printf("%s%g", i ? "," : "", static_cast<float *>(numbers)[i]);
   ort->ReleaseTensorTypeAndShapeInfo(about);
@@ -37,15 +36,16 @@ static void print_vector(OrtValue *vector) {
 int main(int argc, char **argv) {  // path of agent.onnx, then the shape of an observation
   setenv("ORT_DISABLE_TELEMETRY", "1", 0);  // before anything is made: else the library reports to a Microsoft host
   OrtEnv *env; OrtSessionOptions *options; OrtSession *session; OrtAllocator *allocator; char *noise_name;
-  Shape shape{1}; size_t num_inputs;
-  check(ort->CreateEnv(ORT_LOGGING_LEVEL_WARNING, "numzero", &env));
-  check(ort->CreateSessionOptions(&options));
+  OrtTypeInfo *about; const OrtTensorTypeAndShapeInfo *sizes; Shape shape{1}, noise_shape(2); size_t num_inputs;
+  check(ort->CreateEnv(ORT_LOGGING_LEVEL_WARNING, "numzero", &env)); check(ort->CreateSessionOptions(&options));
   check(ort->SetIntraOpNumThreads(options, 1));  // small networks: further threads only cost
   check(ort->CreateSession(env, argv[1], options, &session));
   check(ort->CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory));
   check(ort->GetAllocatorWithDefaultOptions(&allocator));
   check(ort->SessionGetInputName(session, 3, allocator, &noise_name));
   check(ort->SessionGetInputCount(session, &num_inputs));
+  check(ort->SessionGetInputTypeInfo(session, 3, &about)); check(ort->CastTypeInfoToTensorInfo(about, &sizes));
+  check(ort->GetDimensions(sizes, noise_shape.data(), 2)); noise_shape[0] = 1;  // of one position
   const bool vectors = num_inputs > 4;  // and an output more
   const char *inputs[] = {"observation", "legal", "num_simulations", noise_name, "candidate_noise"};
   const char *outputs[] = {"action", "visit_counts", "value", "vector"};
@@ -54,13 +54,13 @@ int main(int argc, char **argv) {  // path of agent.onnx, then the shape of an o
   while (std::getline(std::cin, line)) {
     std::istringstream words(line); words >> simulations >> legal;
     for (char &digit : legal) digit -= '0';
-    std::vector<float> observation, noise(legal.size());  // noise: zeros play the best move, draws vary the play
+    std::vector<float> observation, noise(noise_shape[1]);  // noise: zeros play the best move, draws vary the play
     for (float number; words >> number;) observation.push_back(number);
-    const Shape actions{1, static_cast<int64_t>(legal.size())}, drawn{1, 0, 1};  // of candidates: none, see README
+    const Shape mask{1, static_cast<int64_t>(legal.size())}, drawn{1, 0, 1};  // of candidates: none, see README
     OrtValue *fed[] = {tensor(observation.data(), observation.size(), shape, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT),
-                       tensor(legal.data(), legal.size(), actions, ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL),
+                       tensor(legal.data(), legal.size(), mask, ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL),
                        tensor(&simulations, 1, {1}, ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64),
-                       tensor(noise.data(), noise.size(), actions, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT),
+                       tensor(noise.data(), noise.size(), noise_shape, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT),
                        tensor(noise.data(), 0, drawn, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT)};
     OrtValue *found[4] = {}; void *numbers[3];
     check(ort->Run(session, nullptr, inputs, fed, 4 + vectors, outputs, 3 + vectors, found));
@@ -72,7 +72,7 @@ int main(int argc, char **argv) {  // path of agent.onnx, then the shape of an o
     if (found[3]) print_vector(found[3]);
     else std::printf("%d", *static_cast<int *>(numbers[0]));
     std::printf(" %.5f", *static_cast<float *>(numbers[2]));
-    for (size_t i = 0; i < legal.size(); i++) std::printf(" %d", static_cast<int *>(numbers[1])[i]);
+    for (size_t i = 0; i < noise.size(); i++) std::printf(" %d", static_cast<int *>(numbers[1])[i]);
     std::puts("");
     for (OrtValue *value : fed) ort->ReleaseValue(value);
     for (OrtValue *value : found) ort->ReleaseValue(value);

@@ -16,6 +16,7 @@ struct OrtRunOptions;
 struct OrtAllocator;
 struct OrtMemoryInfo;
 struct OrtValue;
+struct OrtTypeInfo;
 struct OrtTensorTypeAndShapeInfo;
 
 enum OrtLoggingLevel { ORT_LOGGING_LEVEL_WARNING = 2 };
@@ -43,14 +44,20 @@ struct OrtApi {
   OrtStatus *(*SetIntraOpNumThreads)(OrtSessionOptions *, int);
   OrtUnused unused_25[5];
   OrtStatus *(*SessionGetInputCount)(const OrtSession *, size_t *);
-  OrtUnused unused_31[5];
+  OrtUnused unused_31[2];
+  OrtStatus *(*SessionGetInputTypeInfo)(const OrtSession *, size_t index, OrtTypeInfo **);
+  OrtUnused unused_34[2];
   OrtStatus *(*SessionGetInputName)(const OrtSession *, size_t index, OrtAllocator *, char **);
   OrtUnused unused_37[12];
   OrtStatus *(*CreateTensorWithDataAsOrtValue)(const OrtMemoryInfo *, void *data, size_t bytes, const int64_t *shape,
                                                size_t rank, ONNXTensorElementDataType, OrtValue **);
   OrtUnused unused_50[1];
   OrtStatus *(*GetTensorMutableData)(OrtValue *, void **);
-  OrtUnused unused_52[12];
+  OrtUnused unused_52[3];
+  OrtStatus *(*CastTypeInfoToTensorInfo)(const OrtTypeInfo *, const OrtTensorTypeAndShapeInfo **);
+  OrtUnused unused_56[6];
+  OrtStatus *(*GetDimensions)(const OrtTensorTypeAndShapeInfo *, int64_t *dimensions, size_t rank);
+  OrtUnused unused_63[1];
   OrtStatus *(*GetTensorShapeElementCount)(const OrtTensorTypeAndShapeInfo *, size_t *);
   OrtStatus *(*GetTensorTypeAndShape)(const OrtValue *, OrtTensorTypeAndShapeInfo **);
   OrtUnused unused_66[3];

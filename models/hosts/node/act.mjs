@@ -2,7 +2,8 @@
 //
 // Each line of the input is a position: simulations, a 0 or 1 for each action (is it legal?), and the observation, row
 // by row. Each line of the output is the answer: the action, its position's value, and the visits of each action. Where
-// actions are vectors, so many candidates stand for them, and the answer begins with the numbers of one, by commas.
+// actions are vectors, candidates stand for them, and the answer begins with the numbers of one, by commas; where these
+// are choices, legal has a 0 or 1 for each choice of each factor.
 
 import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";

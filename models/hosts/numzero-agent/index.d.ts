@@ -5,15 +5,18 @@ export interface Runtime {
 }
 
 export interface Options {
-  /** For each action whether it may be played, as booleans or 0 and 1; all may unless it is given. */
+  /**
+   * For each action whether it may be played, as booleans or 0 and 1; all may unless it is given. Where actions are
+   * vectors of choices, for each choice of each factor, one behind the other.
+   */
   legal?: ArrayLike<boolean | number>;
   /** Search budget: 0 plays the bare policy, more than `maxSimulations` is cut to it; the agent's own unless given. */
   simulations?: number;
   /** For each action: a draw of Gumbel noise, or of root noise where the agent searches by pUCT. None: the best move. */
   noise?: ArrayLike<number>;
   /**
-   * Where actions are vectors: `numCandidateDraws` normal draws of which candidates are made. None: the same each time,
-   * those of `Agent.act` in Python.
+   * Where actions are vectors: `numCandidateDraws` draws of which candidates are made, normal ones, or of choices from
+   * 0 to 1. None: the same each time, those of `Agent.act` in Python.
    */
   candidates?: ArrayLike<number>;
 }
@@ -32,7 +35,7 @@ export interface BatchOptions {
 export interface Decision {
   /** The number of the action to play; where actions are vectors, of a candidate. */
   action: number;
-  /** Where actions are vectors, the one to play, in the environment's units. */
+  /** Where actions are vectors, the one to play, in the environment's units; of choices their numbers, from 0. */
   vector?: number[];
   /** Where actions are vectors, those that visits and q are of. */
   candidates?: number[][];
@@ -63,7 +66,9 @@ export class Agent {
   /** Of one position; observations are given flat, row by row. */
   readonly observationShape: readonly number[];
   readonly numActions: number;
-  /** Numbers of an action vector; 0 where actions are of a list. */
+  /** How many numbers `Options.legal` has: `numActions`, or where actions are vectors of choices, those of all factors. */
+  readonly numLegal: number;
+  /** Numbers, or choices, of an action vector; 0 where actions are of a list. */
   readonly vectorSize: number;
   /** Candidates of action vectors in each position behind the first; there `numActions`. */
   readonly innerCandidates: number;

@@ -35,7 +35,8 @@ export class Agent {
     this.#noise = noise.name;
     this.metadata = metadata;
     this.observationShape = observation.shape.slice(1);
-    this.numActions = legal.shape[1];
+    this.numActions = noise.shape[1];
+    this.numLegal = legal.shape[1];
     this.vectorSize = session.outputMetadata.find(({ name }) => name === "vector")?.shape[1] ?? 0;
     this.takesBatch = observation.shape[0] !== 1; // files from before they take batches are asked one by one
     this.simulations = Number(metadata.num_simulations);
@@ -57,14 +58,14 @@ export class Agent {
 
   /** The decisions for many positions, searched side by side; null where a position is refused. */
   async actBatch(observations, { legal, noise, simulations = this.simulations, candidates } = {}) {
-    const every = Array(this.numActions).fill(1);
+    const every = Array(this.numLegal).fill(1);
     const positions = observations.map((observation, row) => ({
       observation: checked(
         "observation",
         observation,
         this.observationShape.reduce((one, other) => one * other, 1),
       ),
-      legal: checked("legal", legal?.[row] ?? every, this.numActions),
+      legal: checked("legal", legal?.[row] ?? every, this.numLegal),
       noise: checked("noise", noise?.[row] ?? Array(this.numActions).fill(0), this.numActions),
     }));
     if (!Number.isInteger(simulations)) throw new TypeError(`simulations must be a whole number; got ${simulations}`);
@@ -74,7 +75,7 @@ export class Agent {
     return decisions;
   }
 
-  /** How many normal draws `candidates` has for so many simulations; 0 where actions are of a list. */
+  /** How many draws `candidates` has for so many simulations; 0 where actions are of a list. */
   numCandidateDraws(simulations = this.simulations) {
     return (this.numActions + simulations * this.innerCandidates) * this.vectorSize;
   }
@@ -96,7 +97,7 @@ export class Agent {
     const numbers = (name) => Float32Array.from(batch.flatMap((position) => Array.from(position[name])));
     const found = await this.#session.run({
       observation: new Tensor("float32", numbers("observation"), [rows, ...this.observationShape]),
-      legal: new Tensor("bool", Uint8Array.from(numbers("legal")), [rows, this.numActions]),
+      legal: new Tensor("bool", Uint8Array.from(numbers("legal")), [rows, this.numLegal]),
       num_simulations: new Tensor("int64", BigInt64Array.of(BigInt(simulations)), [1]),
       [this.#noise]: new Tensor("float32", numbers("noise"), [rows, this.numActions]),
       ...(this.vectorSize && { candidate_noise: this.#candidates(candidates ?? []) }),

@@ -2,7 +2,8 @@
 
 Each line of the input is a position: simulations, a 0 or 1 for each action (is it legal?), and the observation, row by
 row. Each line of the output is the answer: the action, its position's value, and the visits of each action. Where
-actions are vectors, so many candidates stand for them, and the answer begins with the numbers of one, by commas.
+actions are vectors, candidates stand for them, and the answer begins with the numbers of one, by commas; where these
+are choices, legal has a 0 or 1 for each choice of each factor.
 """
 
 import os
@@ -28,6 +29,7 @@ class Agent:
         self.names = [observation.name, legal.name, simulations.name, noise.name]
         # Of action vectors candidates are drawn; no draws: those that `numzero.Agent` has.
         self.more = {each.name: np.zeros((1, 0, 1), np.float32) for each in vectors}
+        self.noise = np.zeros((1, noise.shape[1]), np.float32)  # zeros play the best move, draws vary the play
         self.shape = [1, *observation.shape[1:]]  # files made since they take batches have a free first dimension
         self.outputs = ["action", "visit_counts", "value", *["vector"] * len(vectors)]
 
@@ -39,7 +41,7 @@ class Agent:
             np.array(observation, np.float32).reshape(self.shape),
             np.array([legal], np.bool_),
             np.array([simulations], np.int64),
-            np.zeros((1, len(legal)), np.float32),  # noise: zeros play the best move, draws vary the play
+            self.noise,
         ]
         feeds = dict(zip(self.names, inputs, strict=True)) | self.more
         action, visits, value, *vector = self.session.run(self.outputs, feeds)
