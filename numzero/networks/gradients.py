@@ -7,7 +7,7 @@ and is believed only where it gives the same numbers; so is `PlainSplitUnroll`, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 import numpy as np
@@ -23,7 +23,8 @@ from numzero.networks.team import Team
 from numzero.networks.trials import MAGNITUDES, TRIAL_SCALES, random_weights
 from numzero.networks.vectors import VectorDynamics
 
-__all__ = ["AutogradUnroll", "ByHandUnroll", "SplitAutogradUnroll", "Unroll", "make_unroll", "scale_gradient"]
+__all__ = ["AutogradUnroll", "ByHandDynamics", "ByHandUnroll", "SplitAutogradUnroll", "Unroll", "close", "make_unroll"]
+__all__ += ["scale_gradient"]
 
 
 class Unroll(Protocol):
@@ -92,7 +93,7 @@ def _agree(network: MuZeroNetwork, by_hand: Unroll, automatic: Unroll) -> bool:
                 action = torch.from_numpy(network.proposal.uniform(np.random.default_rng(0), size))
             found, expected = (_results(network, unroll, observation, action) for unroll in (by_hand, automatic))
         if all(bool(array.isfinite().all()) for array in expected):  # else the network is too deep for such weights
-            trials.append(all(map(_close, found, expected)))
+            trials.append(all(map(close, found, expected)))
     return all(trials) and len(trials) > 0
 
 
@@ -109,7 +110,8 @@ def _results(
     return found + results + [cast(torch.Tensor, parameter.grad).clone() for parameter in network.parameters()]
 
 
-def _close(one: torch.Tensor, other: torch.Tensor) -> bool:
+def close(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether both are the same numbers but for rounding."""
     return bool((one - other).abs().max() <= AGREEMENT * other.abs().max() + NOTHING)  # False of NaN
 
 
@@ -223,6 +225,70 @@ def scale_gradient(x: torch.Tensor, scale: float) -> torch.Tensor:
     return alias
 
 
+class ByHandDynamics:
+    """A dynamics that is used at every step, by hand, between rows that lie elsewhere.
+
+    Args:
+        dynamics: what it is made of.
+        inputs: how actions become shares of the table's rows; None: each is the number of one.
+        gradient_scale: multiplies the gradient where a latent enters.
+    """
+
+    def __init__(
+        self,
+        dynamics: DynamicsStages,
+        inputs: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        gradient_scale: float = 1.0,
+    ) -> None:
+        self.stages, self._residual, self._table = dynamics
+        self._first = cast(Linear, self.stages[0])
+        self._inputs, self._scale = inputs, gradient_scale
+
+    def allocate(self, rows: Sequence[torch.Tensor], after: torch.Tensor, d_after: torch.Tensor) -> None:
+        """Make room, and fill `after` and find gradients in `d_after` `[K B, size]` from now on.
+
+        rows: what each step begins with, `[B, size]`.
+        """
+        for stage in self.stages:
+            stage.allocate(len(rows), len(rows[0]))
+        self.stages[-1].output, self.stages[-1].all_d_outputs = after.chunk(len(rows)), d_after
+        self._d_after = d_after.chunk(len(rows))
+        self._embedding = torch.empty(len(after), self._first.size)
+        self._first.extra, self._residual.extra = self._embedding.chunk(len(rows)), rows
+
+    def follow(self, edge: torch.Tensor) -> None:
+        """Take the edges `[K B]`, or vectors `[K B, D]`, of all steps."""
+        self._edge = edge if self._inputs is None else self._inputs(edge)  # [K B] or [K B, inputs]
+        if self._edge.ndim == 2:
+            torch.mm(self._edge, self._table, out=self._embedding)
+        else:
+            torch.index_select(self._table, 0, self._edge, out=self._embedding)
+
+    def forward(self, k: int, x: torch.Tensor) -> torch.Tensor:
+        """Step k."""
+        return forward(self.stages, k, x)
+
+    def backward(self, k: int, d_x: torch.Tensor) -> None:
+        """Step k; adds to the gradient `d_x` at what it began with."""
+        d_first = backward(self.stages, k, self._d_after[k])
+        # A latent enters the dynamics twice: into the first layer, and as the residual.
+        d_x.add_(self._residual.d_output[k], alpha=self._scale)
+        d_x.addmm_(d_first, self._first.weight, alpha=self._scale)
+
+    def write_gradients(self, rows: torch.Tensor) -> None:
+        """Of all parameters, from what all steps began with, `[K B, size]`."""
+        write_gradients(self.stages, rows)
+        d_table = cast(torch.Tensor, self._table.grad)
+        if self._edge.ndim == 2:
+            torch.mm(self._edge.t(), self._first.all_d_outputs, out=d_table)
+        else:
+            sum_rows(self._edge.numpy(), self._first.all_d_outputs.numpy(), d_table.numpy())
+
+    def d_shares(self) -> torch.Tensor:
+        """`[K B, A]` the gradient at the share that each row of the table had."""
+        return self._first.all_d_outputs @ self._table.detach().t()
+
+
 class ByHandUnroll:
     """See `Unroll`; for latents `[N, size]` of layers that all say how they are computed by hand.
 
@@ -244,10 +310,9 @@ class ByHandUnroll:
         gradient_scale: float,
     ) -> None:
         self._network = network
-        self._scale = gradient_scale
-        self._representation, self._prediction = stages
-        self._dynamics, self._residual, self._table = dynamics
-        self._first = cast(Linear, self._dynamics[0])
+        self.representation, self.prediction = stages
+        inputs = network.dynamics.inputs if isinstance(network.dynamics, VectorDynamics) else None
+        self.dynamics = ByHandDynamics(dynamics, inputs, gradient_scale)
         self._shape = (0, 0)
         self._num_represented = 0
 
@@ -266,7 +331,7 @@ class ByHandUnroll:
             self._allocate_representation(len(observation))
         with torch.no_grad():
             self._inputs = self._network.inputs(observation).flatten(1)  # [N, inputs]
-            return forward(self._representation, 0, self._inputs)
+            return forward(self.representation, 0, self._inputs)
 
     def forward(self, observation: torch.Tensor, action: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Unroll`."""
@@ -274,43 +339,30 @@ class ByHandUnroll:
         if self._shape != (num_rows, num_steps):
             self._allocate(num_rows, num_steps)
         with torch.no_grad():
-            self._actions = action.transpose(0, 1).flatten(0, 1)  # [K B], or [K B, D]
-            if isinstance(self._network.dynamics, VectorDynamics):
-                self._actions = self._network.dynamics.inputs(self._actions)  # [K B, inputs]
-                torch.mm(self._actions, self._table, out=self._embedding)
-            else:
-                torch.index_select(self._table, 0, self._actions, out=self._embedding)
+            self.dynamics.follow(action.transpose(0, 1).flatten(0, 1))
             self.represent(observation)
             for k in range(num_steps):
-                forward(self._dynamics, k, self._latent[k])
-            return self._latents, forward(self._prediction, 0, self._latents)
+                self.dynamics.forward(k, self._latent[k])
+            return self._latents, forward(self.prediction, 0, self._latents)
 
     def backward(self, d_latents: torch.Tensor | None, d_outputs: torch.Tensor) -> None:
         """See `Unroll`."""
         with torch.no_grad():
-            self._prediction[-1].all_d_outputs = d_outputs
-            d_first = backward(self._prediction, 0, d_outputs)
-            self._prediction[0].backward(0, self._latents, d_first, self._d_latents)
+            self.prediction[-1].all_d_outputs = d_outputs
+            d_first = backward(self.prediction, 0, d_outputs)
+            self.prediction[0].backward(0, self._latents, d_first, self._d_latents)
             if d_latents is not None:
                 self._d_latents.add_(d_latents)
             for k in range(self._shape[1] - 1, -1, -1):
-                d_first = backward(self._dynamics, k, self._d_latent[k + 1])
-                # A latent enters the dynamics twice: into the first layer, and as the residual.
-                self._d_latent[k].add_(self._residual.d_output[k], alpha=self._scale)
-                self._d_latent[k].addmm_(d_first, self._first.weight, alpha=self._scale)
-            backward(self._representation, 0, self._d_latent[0])
-            write_gradients(self._representation, self._inputs)
-            write_gradients(self._dynamics, self._latents[: len(self._actions)])
-            write_gradients(self._prediction, self._latents)
-            d_table = cast(torch.Tensor, self._table.grad)
-            if self._actions.ndim == 2:
-                torch.mm(self._actions.t(), self._first.all_d_outputs, out=d_table)
-            else:
-                sum_rows(self._actions.numpy(), self._first.all_d_outputs.numpy(), d_table.numpy())
+                self.dynamics.backward(k, self._d_latent[k])
+            backward(self.representation, 0, self._d_latent[0])
+            write_gradients(self.representation, self._inputs)
+            self.dynamics.write_gradients(self._latents[: -self._shape[0]])
+            write_gradients(self.prediction, self._latents)
 
     def _allocate_representation(self, num_rows: int) -> None:
         self._num_represented, self._shape = num_rows, (0, 0)
-        for stage in self._representation:
+        for stage in self.representation:
             stage.allocate(1, num_rows)
 
     def _allocate(self, num_rows: int, num_steps: int) -> None:
@@ -319,13 +371,9 @@ class ByHandUnroll:
         self._latents = torch.empty((num_steps + 1) * num_rows, *self._network.latent_shape)
         self._d_latents = torch.empty_like(self._latents)
         self._latent, self._d_latent = (x.chunk(num_steps + 1) for x in (self._latents, self._d_latents))
-        for stage in self._dynamics:
-            stage.allocate(num_steps, num_rows)
-        for stage in self._prediction:
+        self.dynamics.allocate(self._latent[:-1], self._latents[num_rows:], self._d_latents[num_rows:])
+        for stage in self.prediction:
             stage.allocate(1, len(self._latents))
         # What comes last fills the latents themselves, and finds its gradients there.
-        for stages, first, end in ((self._representation, 0, 1), (self._dynamics, 1, num_steps + 1)):
-            stages[-1].output = self._latent[first:end]
-            stages[-1].all_d_outputs = self._d_latents[first * num_rows : end * num_rows]
-        self._embedding = torch.empty(num_steps * num_rows, self._first.size)
-        self._first.extra, self._residual.extra = self._embedding.chunk(num_steps), self._latent
+        self.representation[-1].output = self._latent[:1]
+        self.representation[-1].all_d_outputs = self._d_latents[:num_rows]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from numzero.errors import UserError
 from numzero.inference import ModelFiles
-from numzero.networks.chance_gradients import ChanceUnroll
+from numzero.networks.chance_gradients import ChanceUnroll, make_chance_unroll
 from numzero.networks.export import require_finite
 from numzero.networks.gradients import Unroll, make_unroll
 from numzero.networks.heads import Head, Heads
@@ -113,7 +113,7 @@ class Learner:
         """Why it does not compute as `learner.precision` asks, in a sentence."""
         scale = config.dynamics_gradient_scale
         how = scale, threads, "float32" if self.refused else config.precision
-        self._unroll = make_unroll(network, *how) if network.chance is None else ChanceUnroll(network, scale)
+        self._unroll = make_unroll(network, *how) if network.chance is None else make_chance_unroll(network, scale)
         self._goals = make_unroll(self.average, *how)
         projects = config.consistency_weight > 0.0 and config.consistency == "projected"
         self._projection = Projection(network.latent_shape, config.weight_decay, threads) if projects else None
