@@ -69,7 +69,7 @@ def test_a_notebook_shows_a_decision_and_a_tree(run: nz.Run) -> None:
     ]
     assert "plays <b>2</b>, value +0.100; expects 2 0" in shown
     sight = run.inspect(simulations=4)
-    assert sight._repr_html_().startswith("<svg")
+    assert sight._repr_html_().startswith('<div style="overflow-x: auto"><svg')
     assert nz.inspect(run, simulations=4).found == sight.found
 
 

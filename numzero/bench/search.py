@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.bench.clock import median_times
-from numzero.inference import AnyOnnxModel, onnx_model
+from numzero.inference import AnyOnnxModel, ModelFiles, onnx_model
 from numzero.search import (
     HasChance,
     InitialOutput,
@@ -26,7 +26,7 @@ from numzero.search import (
     memory_bytes,
 )
 
-__all__ = ["WORKLOADS", "StubModel", "Workload", "bench_search", "workload_model"]
+__all__ = ["WORKLOADS", "StubModel", "Workload", "bench_search", "workload_files", "workload_model"]
 
 
 class Workload(NamedTuple):
@@ -180,22 +180,26 @@ def bench_search(workload: Workload, batch_size: int, rule: str, seconds: float)
 
 def workload_model(workload: Workload) -> AnyOnnxModel | None:
     """The model that a workload's searches ask; None: a stub is."""
-    if workload.network is None:
-        return None
+    return None if workload.network is None else onnx_model(workload_files(workload))
+
+
+def workload_files(workload: Workload) -> ModelFiles:
+    """A workload's network, which it must have, as ONNX files; weights are drawn with seed 0."""
     from numzero.graphs.int8 import in_int8
     from numzero.networks.config import network_config
     from numzero.networks.export import Exporter
     from numzero.networks.network import make_network
 
+    assert workload.network is not None
     config = network_config(**workload.network)
     sizes = workload.observation_shape, workload.num_actions
     proposal = Proposal.parsed(workload.vectors) if workload.vectors else None
     network = make_network(*sizes, config, seed=0, num_known=workload.num_outcomes, proposal=proposal)
     files = Exporter(network, workload.discount).files(network, 0)
-    if workload.precision == "int8":
-        seen = np.random.default_rng(0).normal(size=(CALIBRATED_ON, *workload.observation_shape)).astype(np.float32)
-        files = in_int8(files, seen)
-    return onnx_model(files)
+    if workload.precision == "float32":
+        return files
+    seen = np.random.default_rng(0).normal(size=(CALIBRATED_ON, *workload.observation_shape)).astype(np.float32)
+    return in_int8(files, seen)
 
 
 def _network_calls(model: Model, observation: NDArray[np.float32], num_simulations: int) -> Callable[[], object]:

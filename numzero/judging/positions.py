@@ -33,8 +33,9 @@ class Sight(NamedTuple):
     num_players: int
 
     def _repr_html_(self) -> str:
-        """For notebooks: the tree as a picture."""
-        return svg(lay_out(self.tree, self.title(), zero_sum=self.num_players == 2)).decode()
+        """For notebooks: the tree as a picture, which scrolls where it is wider than its place."""
+        picture = svg(lay_out(self.tree, self.title(), zero_sum=self.num_players == 2)).decode()
+        return f'<div style="overflow-x: auto">{picture}</div>'
 
     def title(self) -> list[str]:
         """The same in two lines."""
