@@ -305,14 +305,17 @@ GOAL, WINS = 8, 0.4
 def _gambler() -> BatteryTask:
     """Stakes of up to 4 on a coin that wins two times in five: coming to 8 brings 1; from 0 and 8 one begins anew.
 
-    The gambler's problem of Sutton and Barto 2018, example 4.3, made small and endless; bold play is best.
+    The gambler's problem of Sutton and Barto 2018, example 4.3, made small and endless; bold play is best. A stake of
+    more than one has, or needs, is refused, and nothing happens.
     """
     ends, starts = (0, GOAL), range(1, GOAL)
 
     def outcomes(capital: int, action: int) -> list[Outcome]:
         if capital in ends:
             return [Outcome(1 / len(starts), start) for start in starts]
-        stake = min(action + 1, capital, GOAL - capital)
+        stake = action + 1
+        if stake > min(capital, GOAL - capital):
+            return [Outcome(1.0, capital)]
         won = Outcome(WINS, capital + stake, float(capital + stake == GOAL))
         return [won, Outcome(1 - WINS, capital - stake)]
 
