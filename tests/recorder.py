@@ -1,7 +1,8 @@
 """A resolver and a network that record what a program asks of them, and let nothing out; files it writes as well.
 
 A library that stands before the C library's: it sees what any code of a program, in Python or not, asks of that one. It
-is compiled here, on Linux, where there is a C compiler.
+is compiled here, on Linux, where there is a C compiler. With LET_LOOPBACK in its environment a program may speak with
+this machine, which is then not recorded.
 """
 
 from __future__ import annotations
@@ -72,6 +73,27 @@ static int socket_is_inet(int file) {
     return !getsockopt(file, SOL_SOCKET, SO_DOMAIN, &domain, &length) && (domain == AF_INET || domain == AF_INET6);
 }
 
+static int is_let() { return getenv("LET_LOOPBACK") != NULL; }
+
+static int stays_here(const struct sockaddr *to) {
+    if (!is_let() || !is_inet(to)) return 0;
+    if (to->sa_family == AF_INET) return ntohl(((const struct sockaddr_in *)to)->sin_addr.s_addr) >> 24 == 127;
+    const struct in6_addr *address = &((const struct sockaddr_in6 *)to)->sin6_addr;
+    return IN6_IS_ADDR_LOOPBACK(address) || (IN6_IS_ADDR_V4MAPPED(address) && address->s6_addr[12] == 127);
+}
+
+static int socket_stays_here(int file, const struct sockaddr *to) {
+    struct sockaddr_storage peer;
+    socklen_t length = sizeof peer;
+    if (to || !is_let()) return stays_here(to);
+    if (getpeername(file, (struct sockaddr *)&peer, &length)) return 1; // the other end has closed it: it goes nowhere
+    return stays_here((struct sockaddr *)&peer);
+}
+
+static int names_loopback(const char *name) {
+    return is_let() && (!name || !strcmp(name, "localhost") || !strncmp(name, "127.", 4) || !strcmp(name, "::1"));
+}
+
 static void record_address(const char *what, const struct sockaddr *to) {
     char text[INET6_ADDRSTRLEN] = "";
     const void *address = NULL;
@@ -82,6 +104,7 @@ static void record_address(const char *what, const struct sockaddr *to) {
 }
 
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **result) {
+    if (names_loopback(node)) return NEXT(getaddrinfo)(node, service, hints, result);
     record("lookup", node ? node : service);
     return EAI_AGAIN;
 }
@@ -108,24 +131,25 @@ int res_search(const char *name, int class, int type, unsigned char *answer, int
 }
 
 int connect(int file, const struct sockaddr *to, socklen_t size) {
-    if (!is_inet(to)) return NEXT(connect)(file, to, size);
+    if (!is_inet(to) || stays_here(to)) return NEXT(connect)(file, to, size);
     record_address("connect", to);
     errno = ECONNREFUSED;
     return -1;
 }
 ssize_t sendto(int file, const void *data, size_t length, int flags, const struct sockaddr *to, socklen_t size) {
-    if (!socket_is_inet(file)) return NEXT(sendto)(file, data, length, flags, to, size);
+    if (!socket_is_inet(file) || socket_stays_here(file, to)) return NEXT(sendto)(file, data, length, flags, to, size);
     record_address("send", to);
     return length;
 }
 ssize_t sendmsg(int file, const struct msghdr *message, int flags) {
-    if (!socket_is_inet(file)) return NEXT(sendmsg)(file, message, flags);
+    if (!socket_is_inet(file) || socket_stays_here(file, message->msg_name)) return NEXT(sendmsg)(file, message, flags);
     record_address("send", message->msg_name);
     errno = ENETUNREACH;
     return -1;
 }
 int sendmmsg(int file, struct mmsghdr *messages, unsigned int number, int flags) {
-    if (!socket_is_inet(file)) return NEXT(sendmmsg)(file, messages, number, flags);
+    const struct sockaddr *to = messages->msg_hdr.msg_name;
+    if (!socket_is_inet(file) || socket_stays_here(file, to)) return NEXT(sendmmsg)(file, messages, number, flags);
     record_address("send", messages->msg_hdr.msg_name);
     errno = ENETUNREACH;
     return -1;

@@ -70,7 +70,7 @@ def test_every_file_compiles(path: Path) -> None:
 
 
 LIBRARIES = {f"numzero.games.adapters.{module}": name for module, name in ADAPTERS.items()}
-LIBRARIES |= {"numzero.runtime.ray": "ray"}
+LIBRARIES |= {f"numzero.runtime.ray.{name}": "ray" for name in ("actors", "jobs", "library", "runtime")}
 """What is imported by one module alone, and need not be installed."""
 
 

@@ -33,7 +33,7 @@ RAY = "ray"
 KINDS = {
     "inline": "numzero.runtime.inline:InlineRuntime",
     "processes": "numzero.runtime.processes:ProcessRuntime",
-    RAY: "numzero.runtime.ray:RayRuntime",
+    RAY: "numzero.runtime.ray.runtime:RayRuntime",
 }
 """The runtimes that ship; each is imported when it is asked for."""
 AUTO = "auto"

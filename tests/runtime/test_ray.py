@@ -13,6 +13,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -62,7 +63,8 @@ def listening(pids: list[int]) -> list[str]:
 def test_without_ray_the_way_to_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the library is not installed, in one sentence."""
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.delitem(sys.modules, "numzero.runtime.ray", raising=False)
+    for name in ("runtime", "actors", "library"):
+        monkeypatch.delitem(sys.modules, f"numzero.runtime.ray.{name}", raising=False)
     with pytest.raises(UserError, match=r"^runtime\.kind ray needs ray, which is not installed: pip install"):
         runtime_maker("ray", 2)
 
@@ -88,14 +90,14 @@ def test_workers_of_a_cluster_take_nothing_of_this_machine() -> None:
 @pytest.mark.parametrize("allowed", [0, 1, 5, 64, 1000])
 def test_grants_never_go_beyond_what_is_allowed_and_use_it_all(allowed: int) -> None:
     """Four workers that ask in turn, use what they get and ask again, at strides of 1 or 64, one of them never."""
-    from numzero.runtime.ray import _Claims, _Worker, share_of
+    from numzero.runtime.ray.runtime import Claims, Worker, share_of
 
     for stride in (1, 64):
-        workers = [_Worker(f"worker-{n}", "play", "steps", None, 0, 60.0, stride) for n in range(4)]
+        workers = [Worker(f"worker-{n}", "play", "steps", None, 0, 60.0, stride) for n in range(4)]
         for worker in workers[:3]:
             worker.heard, worker.heard_at = 1, 0.0
         for _ in range(60):
-            claims = _Claims(workers, 1.0)
+            claims = Claims(workers, 1.0)
             for worker in workers[:3]:
                 worker.granted = max(worker.units, share_of(worker, allowed, claims))
                 claims.change(worker)
@@ -108,22 +110,22 @@ def test_grants_never_go_beyond_what_is_allowed_and_use_it_all(allowed: int) -> 
 @needs_ray
 def test_a_grant_that_nobody_hears_of_any_longer_is_anothers() -> None:
     """A worker that was granted all and went silent keeps what it did, and no more."""
-    from numzero.runtime.ray import GRANT_SECONDS, _Claims, _Worker, share_of
+    from numzero.runtime.ray.runtime import GRANT_SECONDS, Claims, Worker, share_of
 
-    silent, other = (_Worker(name, "play", "steps", None, 0, 60.0) for name in "ab")
+    silent, other = (Worker(name, "play", "steps", None, 0, 60.0) for name in "ab")
     silent.heard = other.heard = 1
     silent.heard_at, silent.units, silent.granted = 0.0, 3, 10
     other.heard_at = GRANT_SECONDS
-    assert share_of(other, 10, _Claims([silent, other], GRANT_SECONDS / 2)) == 0
-    assert share_of(other, 10, _Claims([silent, other], GRANT_SECONDS + 1.0)) == 3
+    assert share_of(other, 10, Claims([silent, other], GRANT_SECONDS / 2)) == 0
+    assert share_of(other, 10, Claims([silent, other], GRANT_SECONDS + 1.0)) == 3
     silent.finished = True
-    assert share_of(other, 10, _Claims([silent, other], GRANT_SECONDS + 1.0)) == 7
+    assert share_of(other, 10, Claims([silent, other], GRANT_SECONDS + 1.0)) == 7
 
 
 @needs_ray
 def test_a_cluster_without_a_token_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Unless the user says that her network needs none."""
-    from numzero.runtime.ray import require_token
+    from numzero.runtime.ray.library import require_token
 
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
         monkeypatch.delenv(name, raising=False)
@@ -219,6 +221,21 @@ def await_games(run: Path, count: int, program: Program) -> None:
         time.sleep(0.05)
 
 
+def events_of(run: Path) -> list[dict[str, Any]]:
+    """What a run has said."""
+    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def await_note(run: Path, pattern: str, program: Program) -> None:
+    """Wait until a run has noted so of a worker."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not any(re.search(pattern, event.get("message", "")) for event in events_of(run)):
+        assert program.process.poll() is None, program.wait()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
 @needs_ray
 @needs_linux
 @pytest.mark.slow
@@ -257,8 +274,56 @@ def test_nothing_leaves_the_machine(tmp_path: Path) -> None:
     """No look-up, no connection to another machine, no file outside the run and the folder for temporary files."""
     recorded = Recorded(tmp_path)
     words = train_words(recorded.work / "run", 12, "--runtime", "ray", "--reanalyze-workers", 1)
-    assert recorded.run(sys.executable, "cli.py", *words, "--set", "reanalyze.fraction=0.5") == []
+    words += ["--set", "reanalyze.fraction=0.5"]
+    with tempfile.TemporaryDirectory(prefix="nz-") as short:  # Ray's sockets lie there
+        seen = recorded.run(sys.executable, "cli.py", *words, TMPDIR=short, LET_LOOPBACK="1")
+        assert list(Path(short).iterdir()) == []
+    assert [line for line in seen if not line.startswith(f"write {short}/")] == []
     assert list(recorded.home.iterdir()) == []
+
+
+@needs_ray
+@needs_linux
+@pytest.mark.slow
+def test_a_study_is_spread_stopped_and_goes_on(tmp_path: Path) -> None:
+    """^C leaves no process, no folder of Ray's and no half a result; a killed seed is said and trained anew."""
+    folder, temporary = tmp_path / "s", tmp_path / "tmp"
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    settings = [*RUN, "selfplay.batch_size=4", "evaluation.interval=0"]
+    sets = [word for setting in settings for word in ("--set", setting)]
+    words = ["study", "tictactoe", "--out", folder, "--seeds", 2, "--runtime", "ray", "--json"]
+    long = ["--variant", "long:schedule.num_updates=100000"]
+    program = Program(*words, *long, "--jobs", 2, *sets, environment=environment)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    killed: list[int] = []
+    while len(killed) < 1 or not (folder / "runs" / "preset" / "seed-1.json").exists():
+        assert program.process.poll() is None, program.wait()
+        assert time.monotonic() < deadline
+        if not killed and (folder / "runs" / "preset" / "seed-0.json").exists():
+            killed += [pid for pid in descendants(program.process.pid) if "_JobActor.do" in command_line(pid)][:1]
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.2)
+    pids = descendants(program.process.pid)
+    program.process.send_signal(signal.SIGINT)
+    code, _, errors = program.wait()
+    assert code == 130, errors
+    assert re.search(r"seed \d was lost: .*\. It is trained anew\.", errors), errors
+    await_all(pids)
+    assert list(temporary.glob("numzero-*")) == []
+    assert not list((folder / "runs" / "long").glob("*.json"))
+    code, output, errors = Program(*words, *sets, environment=environment).wait()
+    assert code == 0, errors
+    assert [seed["updates"] for seed in json.loads(output)["seeds"]] == [12, 12]
+
+
+def command_line(pid: int) -> str:
+    """What a process says it is; empty where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 @pytest.fixture
@@ -298,24 +363,27 @@ def test_a_machine_that_dies_costs_no_game_and_one_that_joins_late_is_used(
     """Two machines, one killed in the middle: the target is reached and every finished game is there, once."""
     address, tell, environment = cluster
     run = tmp_path / "run"
-    words = train_words(run, 400, "--runtime", "ray", "--address", address, "--set", "runtime.patience_seconds=200")
+    patient = ("--set", "runtime.patience_seconds=200")
+    words = train_words(run, 100_000, "--runtime", "ray", "--address", address, *patient)
     program = Program(*words, environment=environment)
     await_games(run, 20, program)
     tell("lose")
-    await_games(run, num_stored(run) + 20, program)
+    await_note(run, r"died: its machine .* is gone\.", program)
     tell("gain")
+    await_note(run, "was replaced", program)
+    await_games(run, num_stored(run) + 20, program)
+    program.process.send_signal(signal.SIGTERM)
+    assert program.wait()[0] == 130
+    done = max(event.get("updates", 0) for event in events_of(run))
+    program = Program("resume", run, "--updates", done + 20, "--json", environment=environment)
     code, output, errors = program.wait()
     assert code == 0, errors
     assert json.loads(output)["run"] == str(run), "Ray prints nothing to standard output"
-    events = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    notes = [event["message"] for event in events if event.get("kind") in ("died", "replaced")]
-    assert any(re.search(r"died: its machine .* is gone\.", note) for note in notes), notes
-    assert any("was replaced" in note for note in notes)
     with GameStore(run / "replay.sqlite") as store:
         assert store.problems() == []
         names = [game.game_id for game in store.read_after(0, 10**6)[1]]
     assert len(names) == len(set(names))
-    assert [event for event in events if event.get("reason")][-1]["reason"] == "finished"
+    assert [event for event in events_of(run) if event.get("reason")][-1]["reason"] == "finished"
 
 
 @needs_ray
