@@ -16,7 +16,7 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from io import BufferedReader
 from pathlib import Path
 
@@ -141,8 +141,8 @@ def _read_whole(path: Path, file: BufferedReader) -> bytes:
     return content
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` so that a crash leaves the old file or the new one.
+def write_file(path: Path, content: bytes | Iterable[bytes]) -> None:
+    """Replace `path` by `content`, or by its pieces, so that a crash leaves the old file or the new one.
 
     Raises:
         DiskFullError: there is no room; the old file is as it was.
@@ -153,7 +153,7 @@ def write_file(path: Path, content: bytes) -> None:
         try:
             _write_synced(temporary, content)
             temporary.replace(path)
-        except OSError:
+        except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
@@ -510,8 +510,8 @@ def _exchange(first: Path, second: Path) -> bool:
     return bool(renameat2(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _EXCHANGE) == 0)
 
 
-def _write_synced(path: Path, content: bytes) -> None:
+def _write_synced(path: Path, content: bytes | Iterable[bytes]) -> None:
     with path.open("wb") as file:
-        file.write(content)
+        file.writelines([content] if isinstance(content, bytes) else content)
         file.flush()
         os.fsync(file.fileno())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ def study(
     seeds: int = 10,
     variants: Sequence[str] = (),
     overrides: Sequence[str] = (),
-    jobs: int = 1,
+    jobs: int | None = None,
+    runtime: Mapping[str, str] | None = None,
 ) -> Study:
     """Train a preset, and variants of it, from many seeds; returns the study, whose `results` are what came out.
 
@@ -40,10 +41,11 @@ def study(
         seeds: how many, from 0 on.
         variants: each "name:path=value,path=value".
         overrides: settings of all variants, as "path=value".
-        jobs: seeds at a time, a core each.
+        jobs: seeds at a time, a core each; None: one, or with Ray what the cluster holds.
+        runtime: settings of that name: of kind ray, seeds are trained wherever a cluster has cores.
     """
     whole = prepare_study(preset, folder, seeds=seeds, variants=variants, overrides=overrides)
-    whole.run(jobs, lambda result: None)
+    whole.run(jobs, lambda result: None, runtime=runtime)
     return whole
 
 
@@ -65,7 +67,8 @@ def study_tasks(
     seeds: int = 10,
     variants: Sequence[str] = (),
     overrides: Sequence[str] = (),
-    jobs: int = 1,
+    jobs: int | None = None,
+    runtime: Mapping[str, str] | None = None,
 ) -> TasksStudy:
     """As `study`, on each of several tasks; returns the study, whose `outcome` is what came out.
 
@@ -77,11 +80,12 @@ def study_tasks(
         seeds: of each task, from 0 on.
         variants: as for `study`.
         overrides: settings of all tasks and variants.
-        jobs: seeds at a time, a core each.
+        jobs: seeds at a time, a core each; None: one, or with Ray what the cluster holds.
+        runtime: settings of that name: of kind ray, seeds are trained wherever a cluster has cores.
     """
     settings: dict[str, Any] = {"seeds": seeds, "variants": variants, "overrides": overrides}
     whole = prepare_tasks_study(preset, folder, games=games, tasks=tasks, **settings)
-    whole.run(jobs, lambda result, task: None)
+    whole.run(jobs, lambda result, task: None, runtime=runtime)
     return whole
 
 

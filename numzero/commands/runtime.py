@@ -1,4 +1,4 @@
-"""`--runtime` and `--address`: where roles run.
+"""`--runtime` and `--address`: where roles run, or whole trainings.
 
 Knows the two options; `runtime.base.RuntimeConfig` says what they mean.
 """
@@ -11,19 +11,31 @@ from typing import Any
 
 import click
 
-__all__ = ["takes_runtime"]
+__all__ = ["takes_machines", "takes_runtime"]
 
 _Function = Callable[..., Any]
 
 
 def takes_runtime(function: _Function) -> _Function:
     """Give a command `--runtime` and `--address`; it gets both as one argument, `runtime`: settings of that name."""
+    said = "Where workers run: processes (of this machine), ray (a Ray cluster), or your own module:Class."
+    return _takes(function, said)
+
+
+def takes_machines(function: _Function) -> _Function:
+    """The same, of whole trainings."""
+    return _takes(
+        function, "Where seeds are trained: processes (of this machine), or ray (wherever a cluster has cores)."
+    )
+
+
+def _takes(function: _Function, said: str) -> _Function:
 
     @click.option(
         "--runtime",
         "kind",
         metavar="KIND",
-        help="Where workers run: processes (of this machine), ray (a Ray cluster), or your own module:Class.",
+        help=said,
     )
     @click.option(
         "--address",

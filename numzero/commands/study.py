@@ -6,7 +6,7 @@ Knows options and lines; `api` makes the study, which does the work, and `studie
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from numzero import api
 from numzero.commands.display import echo
 from numzero.commands.environment import env_arg_option
 from numzero.commands.program import program
+from numzero.commands.runtime import takes_machines
 from numzero.drawing.pillow import has_pillow
 from numzero.drawing.words import duration, number
 from numzero.runtime.family import no_orphans
@@ -43,7 +44,12 @@ __all__ = ["study"]
     help="Also train with these settings changed; may be repeated.",
 )
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a setting of all variants.")
-@click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Seeds at a time, a core each.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 1000),
+    help="Seeds at a time, a core each; default: 1, with --runtime ray what the cluster holds.",
+)
+@takes_machines
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
 @no_orphans(ends_rest=True)
 def study(
@@ -55,7 +61,8 @@ def study(
     out: Path,
     variants: tuple[str, ...],
     overrides: tuple[str, ...],
-    jobs: int,
+    jobs: int | None,
+    runtime: Mapping[str, str],
     as_json: bool,
 ) -> None:
     """Train a PRESET (or a TOML file, or a GAME) from many seeds, judge the final agents, and write what came out.
@@ -72,6 +79,7 @@ def study(
       python cli.py study tictactoe --seeds 3 --out studies/two --set processes.workers=1
       python cli.py study general --game CartPole-v1 --game Acrobot-v1 --seeds 3 --out studies/general
       python cli.py study general --tasks battery --seeds 3 --jobs 2 --out studies/battery
+      python cli.py study cartpole --seeds 40 --out studies/wide --runtime ray --address auto
     """
     overrides = (*env_args, *overrides)
     over_tasks = bool(games) or tasks is not None
@@ -83,6 +91,7 @@ def study(
     )
     named = [word for game in games for word in ("--game", game)]
     named += ["--tasks", tasks.name] if tasks is not None else []
+    named += ["--runtime", runtime["kind"]] if "kind" in runtime else []
     command = _command(preset, named, seeds, out, variants, overrides)
     if not (as_json or has_pillow()):
         picture = TASKS_PICTURE if over_tasks else PICTURE
@@ -97,7 +106,7 @@ def study(
             echo(f"{name}, seed {result.seed}: {scores} ({took}; {len(whole.missing())} to go)", err=True)
 
     try:
-        whole.run(jobs, report, report, lambda sentence: echo(sentence, err=True))
+        whole.run(jobs, report, report, lambda sentence: echo(sentence, err=True), runtime)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("Stopped. To go on: the same command again.") from None
     echo((whole.folder / (RESULTS if as_json else PAGE)).read_text("utf-8"), nl=False)

@@ -7,14 +7,16 @@ when it is asked for.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 from numzero import outside
 from numzero.errors import UserError
-from numzero.runtime.base import AUTO, KINDS, Place, Runtime
+from numzero.runtime.base import AUTO, KINDS, RAY, Place, Runtime, RuntimeConfig
+from numzero.runtime.jobs import Machines
 
-__all__ = ["make_runtime", "runtime_maker"]
+__all__ = ["make_runtime", "maker_of_machines", "runtime_maker"]
 
 SETTING = "runtime.kind"
 OPERATIONS = tuple(name for name, value in vars(Runtime).items() if not name.startswith("_") and callable(value))
@@ -40,6 +42,30 @@ def runtime_maker(kind: str, workers: int) -> Callable[[Place], Runtime]:
     found = outside.load(kind, SETTING)
     _require_operations(found, kind)
     return cast(Callable[[Place], Runtime], found)
+
+
+def maker_of_machines(
+    settings: Mapping[str, str], folder: Path, on_note: Callable[[str], object]
+) -> Callable[[], Machines] | None:
+    """What makes the machines that pieces of work are handed to; None: work is done on this one, without.
+
+    Args:
+        settings: of `RuntimeConfig`.
+        folder: that the work is for.
+        on_note: hears what befalls it.
+
+    Raises:
+        UserError: the settings are wrong, or hand out no work.
+    """
+    config = RuntimeConfig(**dict[str, Any](settings))
+    if problems := config.check():
+        raise UserError(" ".join(problems))
+    if config.kind in (AUTO, "processes"):
+        return None
+    if config.kind != RAY:
+        raise UserError(f"whole trainings run in processes or by ray; got {config.kind!r}.")
+    module = importlib.import_module("numzero.runtime.ray.jobs")
+    return lambda: cast(Machines, module.RayMachines(config, folder, on_note))
 
 
 def _require_operations(found: Any, kind: str) -> None:

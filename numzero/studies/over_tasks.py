@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from numzero.errors import UserError
 from numzero.folders import STUDIES, FolderLock, kind_of
+from numzero.runtime.factory import maker_of_machines
 from numzero.studies.results import SeedResult, TaskResults, TasksResults
 from numzero.studies.study import SeedJob, Study, Variant, train_all
 from numzero.studies.tasks import Task
@@ -73,16 +74,22 @@ class TasksStudy:
 
     def run(
         self,
-        jobs: int,
+        jobs: int | None,
         on_result: Callable[[SeedResult, str], None],
         on_start: Callable[[], None] = lambda: None,
         on_note: Callable[[str], object] = lambda sentence: None,
+        runtime: Mapping[str, str] | None = None,
     ) -> None:
         """As `Study.run`; `on_result` is told the task's name too."""
         names = {study.folder: task.name for study, task in zip(self.studies, self.tasks, strict=True)}
+        machines = maker_of_machines(runtime or {}, self.folder, on_note)
+
+        def tell(job: SeedJob, result: SeedResult) -> None:
+            on_result(result, names[job.folder.parents[2]])
+
         with self._held(on_note):
             on_start()
-            train_all(self.missing(), jobs, lambda job, result: on_result(result, names[job.folder.parents[2]]))
+            train_all(self.missing(), jobs, tell, machines, on_note)
 
     @contextlib.contextmanager
     def _held(self, on_note: Callable[[str], object]) -> Iterator[None]:

@@ -11,7 +11,8 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +28,10 @@ from numzero.judging.evaluate import episodes, exhaustive, match
 from numzero.judging.measures import evaluation_score
 from numzero.judging.opponents import AgentPlayer, Player, RandomPlayer
 from numzero.paths import is_plain
+from numzero.runtime.base import RAY
+from numzero.runtime.factory import maker_of_machines
+from numzero.runtime.jobs import DONE, LOST, Machines
+from numzero.studies.away import TrainingAway
 from numzero.studies.results import (
     MEAN_RETURN,
     PRESET,
@@ -53,6 +58,8 @@ EXHAUSTIVE_SIMULATIONS = (0, 8)
 BEGUN, DECIDED = CONFIG_NAME, "decided.toml"
 """A variant's settings as they were asked for, and with what was decided of them for all seeds."""
 DECIDING_SEED = 0
+MOST_LOSSES = 5
+"""A seed whose process or machine is lost is trained anew so often."""
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,23 +164,27 @@ class Study:
 
     def run(
         self,
-        jobs: int,
+        jobs: int | None,
         on_result: Callable[[SeedResult], None],
         on_start: Callable[[], None] = lambda: None,
         on_note: Callable[[str], object] = lambda sentence: None,
+        runtime: Mapping[str, str] | None = None,
     ) -> None:
         """Train what is missing, `jobs` seeds at a time, each in a process on a core of its own if there are several.
 
         Seeds that `processes` gives workers of their own share all cores. `on_start` is called once the folder is ours,
-        `on_note` hears what was decided for all seeds.
+        `on_note` hears what was decided for all seeds, and what befell them. With a `runtime`, settings of that name,
+        of kind ray each seed is trained wherever a cluster has cores for it. None for `jobs` is one, or as many as the
+        cluster holds.
 
         Raises:
             UserError: a process failed (results of others are kept), or another study runs in this folder.
             KeyboardInterrupt: it was asked to stop; nothing runs any more, and seeds under way are trained anew.
         """
+        machines = maker_of_machines(runtime or {}, self.folder, on_note)
         with self.held(on_note):
             on_start()
-            train_all(self.seed_jobs(), jobs, lambda _, result: on_result(result))
+            train_all(self.seed_jobs(), jobs, lambda _, result: on_result(result), machines, on_note)
 
     @contextlib.contextmanager
     def held(self, on_note: Callable[[str], object] = lambda sentence: None) -> Iterator[None]:
@@ -292,14 +303,24 @@ class SeedJob(NamedTuple):
     seed: int
 
 
-def train_all(waiting: Sequence[SeedJob], jobs: int, on_result: Callable[[SeedJob, SeedResult], None]) -> None:
-    """Train `jobs` seeds at a time, in this order; raises as `Study.run`."""
+def train_all(
+    waiting: Sequence[SeedJob],
+    jobs: int | None,
+    on_result: Callable[[SeedJob, SeedResult], None],
+    machines: Callable[[], Machines] | None = None,
+    on_note: Callable[[str], object] = lambda sentence: None,
+) -> None:
+    """Train `jobs` seeds at a time, in this order, here or on `machines`; raises as `Study.run`."""
     rehearsed = list[RunConfig]()
     for job in waiting:
         if job.config not in rehearsed:
             rehearse(job.config)
             rehearsed.append(job.config)
-    if jobs == 1:
+    if machines is not None and waiting:
+        _require_workers_beside(waiting)
+        with contextlib.closing(machines()) as opened:
+            _train_away([*waiting], jobs, on_result, opened, on_note)
+    elif jobs in (None, 1):
         for job in waiting:
             on_result(job, train_seed(*job))
     else:
@@ -319,6 +340,10 @@ def _train_in_processes(waiting: list[SeedJob], jobs: int, on_result: Callable[[
             failed.append(_failure(trainer.job))
 
     side_by_side(jobs, begin_next, on_end)
+    _require_none(failed)
+
+
+def _require_none(failed: Sequence[str]) -> None:
     if failed:
         raise UserError(f"training failed for {'; '.join(failed)}. The same command tries these again.")
 
@@ -342,6 +367,73 @@ class _SeedTrainer(Trainer):
 
 def _train_saved(config: bytes, folder: Path, variant: str, seed: int) -> None:
     train_seed(read_config(config), folder, variant, seed)
+
+
+def _require_workers_beside(waiting: Sequence[SeedJob]) -> None:
+    """A seed that is handed to a cluster has its workers on its own machine."""
+    if odd := {job.config.runtime.kind for job in waiting} & {RAY}:
+        raise UserError(
+            f"seeds that are spread over a cluster have workers beside them; got runtime.kind {odd.pop()} as a setting "
+            "of theirs. Leave it out."
+        )
+
+
+def _train_away(
+    waiting: list[SeedJob],
+    jobs: int | None,
+    on_result: Callable[[SeedJob, SeedResult], None],
+    machines: Machines,
+    on_note: Callable[[str], object],
+) -> None:
+    """As `_train_in_processes`, on other machines; what is lost there is said and trained anew."""
+    failed, losses, running = list[str](), Counter[Path](), set[Path]()
+
+    def begin_next(_: int | None) -> _SeedAway | None:
+        if not waiting or len(running) >= (jobs or max(1, machines.places(_cores_of(waiting[0].config)))):
+            return None
+        job = waiting.pop(0)
+        running.add(job.folder)
+        return _SeedAway(machines, job)
+
+    def on_end(trainer: _SeedAway) -> None:
+        job, end = trainer.job, trainer.end
+        assert end is not None
+        running.discard(job.folder)
+        losses[job.folder] += end.kind == LOST
+        if end.kind == DONE:
+            on_result(job, _read_result(job.folder))
+        elif end.kind == LOST and losses[job.folder] <= MOST_LOSSES:
+            on_note(f"{job.variant} seed {job.seed} was lost: {end.said}. It is trained anew.")
+            waiting.insert(0, job)
+        else:
+            write_file(_log_path(job.folder), f"{end.said.rstrip()}\n".encode())
+            failed.append(_failure(job))
+
+    side_by_side(len(waiting), begin_next, on_end)
+    _require_none(failed)
+
+
+class _SeedAway(TrainingAway):
+    """A seed that another machine trains."""
+
+    def __init__(self, machines: Machines, job: SeedJob) -> None:
+        self.job = job
+        work = save_config(job.config), job.variant, job.seed
+        super().__init__(machines, job.folder, _rehearse_and_train, work, _cores_of(job.config))
+
+
+def _cores_of(config: RunConfig) -> int:
+    """That a seed takes: for itself, and for each of its workers."""
+    return max(1, config.learner.threads) + config.processes.workers + config.processes.reanalyze_workers
+
+
+def _rehearse_and_train(folder: Path, saved: bytes, variant: str, seed: int) -> None:
+    """On a machine where nothing may be compiled yet, and other cores are others'."""
+    config = read_config(saved)
+    if config.processes.several and not config.learner.threads:
+        config = msgspec.structs.replace(config, learner=msgspec.structs.replace(config.learner, threads=1))
+    rehearse(config)
+    train_seed(config, folder, variant, seed)
 
 
 def rehearse(config: RunConfig) -> None:

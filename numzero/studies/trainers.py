@@ -1,4 +1,4 @@
-"""Trainings side by side: each in a process of its own, on a core of its own, that ends with this one.
+"""Trainings side by side: each in a process of its own, on a core of its own, that ends with this one; or elsewhere.
 
 Knows processes, cores and logs; what is trained, and what comes of it, know those who start them.
 """
@@ -12,18 +12,38 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from numzero.errors import UserError
 from numzero.interrupts import EXIT_CODE, Interrupts, hear_again
 from numzero.runtime import family
 from numzero.runtime.begin import begin, new_process
 
-__all__ = ["Trainer", "side_by_side"]
+__all__ = ["Trainer", "Training", "side_by_side"]
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 10.0
 """A trainer that has not ended this long after it was told to is killed; what it did since its checkpoint is lost."""
+
+
+class Training(Protocol):
+    """A training under way, wherever it is."""
+
+    def ended(self) -> bool:
+        """Whether it has, and then nothing of it is left."""
+        ...
+
+    def tell_to_stop(self) -> None:
+        """As ^C does."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """For its end, so long at most."""
+        ...
+
+    def kill(self) -> None:
+        """Whatever it does."""
+        ...
 
 
 class Trainer:
@@ -58,8 +78,18 @@ class Trainer:
         """As ^C does: between two updates, with a checkpoint."""
         self.process.terminate()
 
+    def wait(self, seconds: float) -> None:
+        """For its end, so long at most."""
+        self.process.join(seconds)
 
-T = TypeVar("T", bound=Trainer)
+    def kill(self) -> None:
+        """It, and with it what it started."""
+        self.process.kill()
+        self.process.join()
+        self.ended()
+
+
+T = TypeVar("T", bound=Training)
 
 
 def side_by_side(
@@ -108,19 +138,17 @@ def _cores() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 
 
-def _stop(trainers: Sequence[Trainer]) -> None:
+def _stop(trainers: Sequence[Training]) -> None:
     """End them, gently at first."""
     for trainer in trainers:
         trainer.tell_to_stop()
     deadline = time.monotonic() + STOP_SECONDS
     try:
         for trainer in trainers:
-            trainer.process.join(max(0.0, deadline - time.monotonic()))
+            trainer.wait(max(0.0, deadline - time.monotonic()))
     finally:
         for trainer in trainers:
-            trainer.process.kill()
-            trainer.process.join()
-            trainer.ended()
+            trainer.kill()
 
 
 def _do(
