@@ -125,7 +125,7 @@ def test_an_agent_answers_with_a_vector_in_the_environments_units(run: tuple[str
 
 
 def test_commands_take_such_agents(run: tuple[str, Path]) -> None:
-    """Each says what there is to say; the agent in one file is refused for choices, with the way out."""
+    """Each says what there is to say, and the agent in one file searches as Python does."""
     name, folder = run
     scores = json.loads(invoke("evaluate", folder, "--games", 4, "--json", "--trust").output)
     assert scores["games"] == 4
@@ -143,15 +143,9 @@ def test_commands_take_such_agents(run: tuple[str, Path]) -> None:
         assert "list of actions" in " ".join(refused.output.split())
     few = "--games", 0, "--check", "--positions", 8, "--json"
     exported = invoke("export", folder, "--out", folder.parent / "exported", "--trust", *few)
-    if name == POINTER:
-        checked = json.loads(exported.output)["check"]
-        assert (checked["search"]["positions"], checked["search"]["different"]) == (8, 0)
-        assert checked["torch_error"] < 1e-4
-    else:
-        assert exported.exit_code == 2
-        assert "an agent in one file, needs a list of actions or vectors of numbers" in " ".join(
-            exported.output.split()
-        )
+    checked = json.loads(exported.output)["check"]
+    assert (checked["search"]["positions"], checked["search"]["different"]) == (8, 0)
+    assert checked["torch_error"] < 1e-4
     refused = invoke("export", folder, "--out", folder.parent / "exported", "--trust", "--precision", "int8")
     assert (refused.exit_code, "int8 is for games with a list of actions" in refused.output) == (2, True)
 
