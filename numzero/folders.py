@@ -52,7 +52,7 @@ class Kind(NamedTuple):
         return {LOCK, *self.files, *self.numbered, *self.others}
 
 
-_NUMBERED = ("agents", "checkpoints", "weights", "weights-agents")
+_NUMBERED = ("agents", "checkpoints", "judged", "weights", "weights-agents")
 _OF_A_RUN = (CONFIG_NAME, METRICS_NAME, *STORE_FILES), _NUMBERED, ("report.html",)
 RUN = Kind("run", "a run", *_OF_A_RUN)
 SEED = Kind("seed", "a seed of a study", *_OF_A_RUN)

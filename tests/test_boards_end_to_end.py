@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,17 @@ def test_a_run_rates_its_agents(trained: Path) -> None:
     assert {met.wins + met.draws + met.losses for each in events for met in each.met} == {2}
     run("report", trained)
     assert "Elo of the run's agents" in (trained / "report.html").read_text("utf-8")
+
+
+def test_a_run_rates_its_agents_after_a_resume(trained: Path, tmp_path: Path) -> None:
+    """By the last three that were judged, though checkpoints were more frequent and removed some of these agents."""
+    again = tmp_path / "run"
+    shutil.copytree(trained, again)
+    shutil.rmtree(again / "agents" / "000000001")
+    run("resume", again, "--updates", 4)
+    newest = [each for each in read_metrics(again / "metrics.jsonl") if isinstance(each, Evaluated)][-1]
+    assert (newest.updates, [met.updates for met in newest.met]) == (4, [1, 2, 3])
+    assert [path.name for path in sorted((again / "judged").iterdir())] == [f"{number:09d}" for number in (1, 2, 3, 4)]
 
 
 def test_a_board_is_judged_by_random_play(trained: Path) -> None:

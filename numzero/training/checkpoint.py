@@ -144,7 +144,7 @@ def _holds_only_copies(path: Path) -> bool:
 
 def forget_later(folder: Path, updates: int) -> None:
     """Remove agents and checkpoints of updates that are to be made anew."""
-    for name in ("agents", "checkpoints"):
+    for name in ("agents", "checkpoints", "judged"):
         for number, path in generations(folder / name):
             if number > updates:
                 remove_generation(path)

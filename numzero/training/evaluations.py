@@ -16,7 +16,7 @@ from numzero.training.config import RunConfig
 from numzero.training.crew import Crew, evaluation_task
 from numzero.training.pace import Pace
 from numzero.training.publisher import Publisher
-from numzero.training.roles.evaluation import Judge, StoppedError
+from numzero.training.roles.evaluation import NUM_EARLIER, Judge, StoppedError
 
 __all__ = ["Evaluations"]
 
@@ -58,6 +58,7 @@ class Evaluations:
         if not self._pace.evaluates(updates, self._state.evaluated):
             return
         if self._pace.evaluates_beside:
+            self._keep()
             self._publisher.publish_agent()
             self._crew.judge_up_to(updates)
         else:
@@ -72,13 +73,21 @@ class Evaluations:
         except CannotBeMade as error:
             self._account.not_evaluated(updates, str(error))
 
+    def _keep(self) -> None:
+        """For agents that will meet it, where the run rates its agents."""
+        if self._config.evaluation.rated_games:
+            self._publisher.keep_for_judge()
+
     def earlier(self) -> list[dict[str, bytes]]:
         """The files of agents that those to be judged will meet, where the run rates its agents."""
-        return self._publisher.judged_agents() if self._config.evaluation.rated_games else []
+        if not self._config.evaluation.rated_games:
+            return []
+        return self._publisher.judged_agents()[-NUM_EARLIER - 1 :]  # one of them may be the one to be judged
 
     def now(self, stopping: Callable[[], bool] = lambda: False) -> dict[str, Any]:
         """Judge the agent so far, and say how it did; raises StoppedError as soon as it is stopping."""
         agent = self._publisher.agent()
+        self._keep()
         with self._account.meter.at("evaluation"):
             if self._judge is None:  # from here on it knows the agents that it judged
                 self._judge = Judge(evaluation_task(self._config, self.earlier()))

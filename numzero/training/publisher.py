@@ -78,6 +78,10 @@ class Publisher:
         """Keep the agent so far as the run's newest."""
         self._files.save_agent(self._trainer.num_updates_done, self._agent_files())
 
+    def keep_for_judge(self) -> None:
+        """Keep the agent so far for those that will meet it."""
+        self._files.keep_for_judge(self._trainer.num_updates_done, self._agent_files())
+
     def publish_agent(self) -> None:
         """Keep it, and let it be judged."""
         updates, files = self._trainer.num_updates_done, self._agent_files()

@@ -46,6 +46,9 @@ from numzero.training.plan import needs_game
 __all__ = ["RunFolder", "Stopped", "begin_folder", "keep_changes", "lock_of", "reopen_folder", "require_new"]
 
 CHECKPOINTS = "checkpoints"
+JUDGED = "judged"
+KEPT_FOR_JUDGE = 12
+"""Agents in the folder of that name. A new one meets three of them; a judge who is slow passes over some in between."""
 LIVES_PER_SESSION = 1000
 """Lives of workers are numbered from a thousand times the session: no two share an id or a seed."""
 
@@ -187,11 +190,16 @@ class RunFolder:
         agents = self.path / "agents"
         self.journal.write(lambda: write_generation(agents, updates, files, keep=GENERATIONS))
 
+    def keep_for_judge(self, updates: int, files: Mapping[str, bytes]) -> None:
+        """Keep an agent that is judged, so that those after it can meet it."""
+        self.journal.write(lambda: write_generation(self.path / JUDGED, updates, files, keep=KEPT_FOR_JUDGE))
+
     def judged_agents(self) -> list[dict[str, bytes]]:
         """The files of those kept agents that were judged, the newest last; what does not verify is left out."""
         events = read_metrics(self.path / METRICS_NAME)
         judged, found = {event.updates for event in events if isinstance(event, Evaluated)}, []
-        for updates, path in generations(self.path / "agents"):
+        kept = dict(generations(self.path / "agents")) | dict(generations(self.path / JUDGED))
+        for updates, path in sorted(kept.items()):
             if updates in judged:
                 with contextlib.suppress(DamagedFilesError):
                     found.append(read_folder(path))

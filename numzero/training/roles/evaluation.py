@@ -93,7 +93,7 @@ class Judge:
             if stopping():
                 raise StoppedError
 
-        earlier = [each for each in self._earlier if _age(each) != _age(agent)]
+        earlier = [each for each in self._earlier if _age(each) != _age(agent)][-NUM_EARLIER:]
         scores = self._play(agent, None, move)
         met = [self._meet(agent, other, move) for other in earlier]
         if self._task.rated_games:
