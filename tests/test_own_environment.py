@@ -107,12 +107,20 @@ def test_a_preset_with_tables_trains_in_processes(run: str, folder: Path) -> Non
     assert Agent.load(folder / run).info.spec.name == game
 
 
-def test_its_agent_is_judged_only_on_the_users_word(run: str, command: Command) -> None:
-    """The code must be named, its plain arguments need not; then episodes have the wrapper's rewards."""
-    word = GAME.replace("(size=2)", "")
-    assert f"--env '{word}'" not in command("evaluate", run, "--games", "2", code=2)
-    scores = json.loads(command("evaluate", run, "--games", "2", "--simulations", "1", "--env", word, "--json"))
+@pytest.mark.parametrize("word", [(), ("--env", GAME.replace("(size=2)", ""))], ids=["trained here", "named"])
+def test_its_agent_is_judged_by_who_trained_it(word: tuple[str, ...], run: str, command: Command) -> None:
+    """Without a word, or by the game's name without plain arguments; episodes have the wrapper's rewards."""
+    scores = json.loads(command("evaluate", run, "--games", "2", "--simulations", "1", *word, "--json"))
     assert scores["mean_return"] in (0.0, 1.0, 2.0)
+
+
+def test_its_agent_is_judged_elsewhere_only_on_the_users_word(run: str, folder: Path, tmp_path: Path) -> None:
+    """Code of the same names in another folder is other code."""
+    for name in ("line.py", "mine.toml"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    done = warm.run("evaluate", str(folder / run), "--games", "2", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "making that would import module 'line' and run its code" in done.stderr
 
 
 def test_its_agent_plays_with_other_arguments(run: str, command: Command) -> None:

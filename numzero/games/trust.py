@@ -11,8 +11,9 @@ import msgspec
 
 from numzero.errors import UserError
 from numzero.games.naming import GameName, is_code, parse_name, short
+from numzero.games.trained import was_trained
 
-__all__ = ["Trust", "trusted_address", "trusted_code", "trusted_name", "word_for"]
+__all__ = ["Trust", "code_of", "trusted_address", "trusted_code", "trusted_name", "word_for"]
 
 Trust = bool | str
 """What the user said of the game that a folder names: a name, given by herself, which must be the folder's; True, to
@@ -23,8 +24,9 @@ def trusted_name(name: str, source: str, trust: Trust = False) -> str:
     """`name`, if a game may be made of it: whoever takes a name out of a folder asks here before `make_game`.
 
     "module:Class" and "module:Id-v0", and wrappers, import a module and run its code, so the user must have said that
-    she wants it. All other names are looked up by `make_game` among numzero's own games, what is registered with
-    gymnasium and what libraries list by name; of these an argument that names a file or a module needs her word too.
+    she wants it: here, or by training with it from the same file. All other names are looked up by `make_game` among
+    numzero's own games, what is registered with gymnasium and what libraries list by name; of these an argument that
+    names a file or a module needs her word too.
 
     Args:
       name: what a folder calls its game.
@@ -57,6 +59,11 @@ def trusted_name(name: str, source: str, trust: Trust = False) -> str:
     return name
 
 
+def code_of(name: GameName) -> list[str]:
+    """What making a game imports by name: itself, if it is no registered one, and its wrappers."""
+    return [each for each in (name.base, *(wrapper.name for wrapper in name.wrappers)) if is_code(each)]
+
+
 def word_for(name: str) -> str:
     """What the user must say of a game, so that a folder which names it may have it made; nothing where she need not.
 
@@ -71,6 +78,8 @@ def word_for(name: str) -> str:
 def trusted_code(names: Sequence[str], source: str, trust: Trust = False) -> None:
     """Refuse code beside the game (a body, a loss, a runtime) that settings out of a folder would have imported.
 
+    What the user trained with herself, from the same file, is hers.
+
     Args:
       names: what they name, as `training.config.outside_code` tells.
       source: who says so.
@@ -79,9 +88,10 @@ def trusted_code(names: Sequence[str], source: str, trust: Trust = False) -> Non
     Raises:
       UserError: there is such a name.
     """
-    if names and trust is not True:
+    unknown = [] if trust is True else [name for name in names if not was_trained(name)]
+    if unknown:
         raise UserError(
-            f"a folder may name no code of its own, and {source} names {', '.join(short(name) for name in names)}. "
+            f"a folder may name no code of its own, and {source} names {', '.join(short(name) for name in unknown)}. "
             "If you want that imported and run, trust whatever the folder names (in Python: trust=True).",
             arguments=("trust",),
         )
@@ -108,7 +118,7 @@ def trusted_address(address: str, source: str, trust: Trust = False) -> None:
 
 def _danger_of_code(name: GameName) -> str:
     """What making a game would import, after "making that would"; nothing where it imports no module of a name."""
-    code = [each for each in (name.base, *(wrapper.name for wrapper in name.wrappers)) if is_code(each)]
+    code = [each for each in code_of(name) if not was_trained(each)]
     return f"import module {short(code[0].rpartition(':')[0])} and run its code" if code else ""
 
 

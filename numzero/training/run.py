@@ -16,6 +16,9 @@ from msgspec.structs import replace
 from numzero.errors import unfit_explained
 from numzero.folders import RUN, SEED, FolderLock
 from numzero.games import Trust
+from numzero.games.naming import parse_name
+from numzero.games.trained import keep_trained
+from numzero.games.trust import code_of
 from numzero.interrupts import Interrupts
 from numzero.metrics import Event
 from numzero.runtime.base import Place, Runtime, State
@@ -24,7 +27,7 @@ from numzero.runtime.family import no_orphans
 from numzero.training.chance import decide_chance
 from numzero.training.changes import Changes
 from numzero.training.checkpoint import Checkpoint, RunState
-from numzero.training.config import RunConfig
+from numzero.training.config import RunConfig, outside_code
 from numzero.training.initial import begin_from
 from numzero.training.loop import Loop
 from numzero.training.offline import Source, check_source, find_source, import_games
@@ -89,6 +92,7 @@ class TrainingRun:
         with lock.kept():
             begin_folder(folder, kind, config)
             self._open(lock, on_event, RunState(plan=plan), None, origin)
+        keep_trained([*outside_code(config), *([] if plan.offline else code_of(parse_name(config.game)))])
         if began is not None:
             self.note("init", began)
         if words:

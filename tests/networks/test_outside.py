@@ -110,17 +110,20 @@ def test_a_body_of_ones_own_trains_is_exported_with_check_and_plays(folder):
         encoding="utf-8",
     )
 
-    def command(*arguments: str, typed: str = "", code: int = 0) -> str:
-        done = warm.run(*arguments, cwd=folder, input=typed)
+    def command(*arguments: str, typed: str = "", code: int = 0, cwd: Path = folder) -> str:
+        done = warm.run(*arguments, cwd=cwd, input=typed)
         assert done.returncode == code, done.stderr
         return done.stderr if code else done.stdout
 
     tiny = [word for each in RUN if not each.startswith("network") for word in ("--set", each)]
     command("train", "mine.toml", "--run", "run", "--json", *tiny)
     assert 'kind = "mybody:MyBody"' in (folder / "run" / "config.toml").read_text("utf-8")
-    export = ("export", "run", "--out", "agent", "--games", "0", "--check", "--positions", "30", "--json")
-    assert "the run in run names 'mybody:MyBody'. If you want that" in command(*export, code=2)
-    report = json.loads(command(*export, "--trust"))
+    export = ("--games", "0", "--check", "--positions", "30", "--json")
+    run, elsewhere = str(folder / "run"), folder.parent  # where no module of that name is the one that she trained with
+    assert f"the run in {run} names 'mybody:MyBody'" in command(
+        "export", run, "--out", "x", *export, code=2, cwd=elsewhere
+    )
+    report = json.loads(command("export", "run", "--out", "agent", *export))
     assert report["check"]["torch_error"] < 1e-4
     assert report["check"]["search"]["different"] == 0
     assert "You left the game." in command("play", "agent", typed="quit\n")
