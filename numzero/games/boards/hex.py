@@ -1,6 +1,6 @@
 """Hex on a rhombus of any size.
 
-Knows the rules and the half turn; knows nothing of search, networks or gymnasium.
+Knows the rules, the half turn, and who solves it; knows nothing of search, networks or gymnasium.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from numzero.games.boards.base import (
     require_whole,
     symmetries_of_cells,
 )
+from numzero.games.boards.hex_solver import HexSolver
 from numzero.games.boards.layout import BoardPage, Layout, cell_places
 
 __all__ = ["Hex"]
@@ -59,10 +60,36 @@ class Hex(Board):
             raise UserError(f"swap of hex must be true or false; got {swap!r}. Write hex(swap=true).")
         settings = (size, *[0] * size**2)
         super().__init__(_spec(size, swap), batch_size, _RULES, settings, symmetries=_symmetries(size, swap))
+        self._solver: HexSolver | None = None
 
     def render(self, row: int) -> str:
         """See `Game`: X goes from the top to the bottom, O from the left to the right."""
         return drawn(self.cells(row), letters(self._shape[1]), range(1, self._shape[0] + 1), slant=1)
+
+    def optimal_actions(self) -> NDArray[np.bool_]:
+        """See `KnowsBestPlay`: those that win; where none does, all that are legal.
+
+        Raises:
+          UserError: the board is too large; see `HexSolver`.
+        """
+        legal = self.legal()
+        wins = legal & self._wins()
+        return np.asarray(np.where(wins.any(axis=1, keepdims=True), wins, legal))
+
+    def _wins(self) -> NDArray[np.bool_]:
+        """`[B, A]` which moves win; of no use where they are not legal."""
+        if self._solver is None:
+            self._solver = HexSolver(self._shape[0])
+        num_cells, running = self._num_cells, self.running()
+        wins = np.zeros((self.batch_size, self.spec.num_actions), np.bool_)
+        wins[running, :num_cells] = self._solver.wins(self.board[running], self.to_play()[running])
+        if self.spec.num_actions > num_cells:
+            stones = (self.board != EMPTY).sum(axis=1)
+            # To take over a stone is worth to the second player what it was worth to the first, and so one of the two
+            # always wins: the swap, or a cell. Whoever sets the first stone then loses.
+            wins[:, num_cells] = ~wins[:, :num_cells].any(axis=1)
+            wins[stones == 0] = False
+        return wins
 
     def page(self) -> BoardPage:
         """See `HasBoard`."""
