@@ -22,6 +22,9 @@ from numzero.training.play_many import SelfPlaySession, SelfPlayTotals
 
 __all__ = ["selfplay"]
 
+RATED_AFTER_SECONDS = 1.0
+"""What the first moments have per second says nothing."""
+
 
 @click.command()
 @click.option("--workers", type=click.IntRange(1, MOST_WORKERS), default=None, help="Processes; default one per core.")
@@ -93,8 +96,9 @@ def selfplay(
         games=games,
     )
     task = session.task
+    plural = "" if session.workers == 1 else "es"
     title = (
-        f"self-play: {task.game}, {session.workers} processes, {task.search.num_simulations} simulations, "
+        f"self-play: {task.game}, {session.workers} process{plural}, {task.search.num_simulations} simulations, "
         f"seed {session.seed}"
     )
     with StatusDisplay(title, quiet=as_json) as display:
@@ -108,11 +112,12 @@ def selfplay(
 
 
 def _rows(totals: SelfPlayTotals) -> dict[str, str]:
-    rates, mean = totals.rates(), totals.mean_return()
+    mean, is_early = totals.mean_return(), totals.seconds < RATED_AFTER_SECONDS
+    rates = {name: "" if is_early else f" ({rate:,.1f}/s)" for name, rate in totals.rates().items()}
     return {
-        "games": f"{totals.games:,} ({rates['games_per_second']:,.1f}/s)",
-        "moves": f"{totals.steps:,} ({rates['moves_per_second']:,.0f}/s)",
-        "simulations": f"{totals.simulations:,} ({rates['simulations_per_second']:,.0f}/s)",
+        "games": f"{totals.games:,}{rates['games_per_second']}",
+        "moves": f"{totals.steps:,}{rates['moves_per_second']}",
+        "simulations": f"{totals.simulations:,}{rates['simulations_per_second']}",
         "mean return": "-" if mean is None else number(mean),
         "time": duration(totals.seconds),
     }

@@ -99,7 +99,11 @@ def study(
 
     def report(result: SeedResult | None = None, task: str = "") -> None:
         (write_tasks_outcome if over_tasks else write_outcome)(whole.folder, whole.outcome(command))
-        if result is not None and not as_json:
+        if as_json:
+            return
+        if result is None:
+            echo(f"{len(whole.missing())} to train, {jobs} at a time; a line for each as it ends.", err=True)
+        else:
             scores = ", ".join(f"{what} {number(score)}" for what, score in result.scores.items())
             took = f"{duration(result.seconds)}, {result.steps:,} steps"
             name = f"{task}, {result.variant}" if task else result.variant

@@ -114,7 +114,7 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     follow each other by chance. "projected": by cosine, behind a projector and a predictor of its own, as EfficientZero
     does; its weight is then some 50 times as large."""
     loss: str = ""
-    """A loss of your own that is added, as module:function (see `training.learning.learner.own_loss`); "": none. To put
+    """A loss of your own that is added, as module:function (see `training.learning.learner.OwnLoss`); "": none. To put
     it in place of another, set that one's weight to 0."""
     loss_weight: float = 1.0
     """Of your own loss; 0: off."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from pathlib import Path
 
@@ -14,17 +15,21 @@ import torch
 from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.inference import OnnxModel
+from numzero.metrics import Progress
 from numzero.networks.activations import ACTIVATIONS, Activation
 from numzero.networks.config import network_config
 from numzero.networks.export import Exporter, ParityError, check_parity
 from numzero.networks.gradients import AutogradUnroll, make_unroll
 from numzero.networks.network import MuZeroNetwork, make_network
 from numzero.networks.taken import take_weights
+from numzero.training.config import load_preset
+from numzero.training.run import TrainingRun
 from tests import warm
 from tests.reference.agents import BOARD, NUM_ACTIONS, small_network
 from tests.tiny import RUN
 
 ROOT = Path(__file__).resolve().parents[2]
+RESEARCH = ROOT / "docs" / "research.md"
 MY_BODY = '''
 import torch
 from torch import nn
@@ -129,6 +134,20 @@ def test_a_body_of_ones_own_trains_is_exported_with_check_and_plays(folder):
     assert "You left the game." in command("play", "agent", typed="quit\n")
     agent = Agent.load(folder / "agent")
     assert agent.info.model_version == 12
+
+
+def test_the_file_that_docs_show_trains(folder):
+    """The body, and the target in place of the learner's own, of docs/research.md."""
+    (block, *_) = re.findall(r"^```python\n(.*?)^```$", RESEARCH.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (folder / "mine.py").write_text(block, encoding="utf-8")
+    tiny = [each for each in RUN if not each.startswith("network")]
+    own = ["network.body=mine.py:Gated", "network.body.size=8", "learner.loss=mine.py:sharper_policy"]
+    config = load_preset("cartpole", [*tiny, *own, "learner.policy_weight=0", "evaluation.interval=0"])
+    events: list[object] = []
+    TrainingRun(config, folder / "run", seed=0, on_event=events.append).train()
+    losses = [event.losses for event in events if isinstance(event, Progress) and event.losses]
+    assert losses[-1]["own"] > 0.0
+    assert np.isfinite(losses[-1]["total"])
 
 
 def test_its_gradients_are_autograds_and_its_settings_arrive(folder):
