@@ -75,6 +75,8 @@ def tune(
             score = "" if result.score is None else f" {number(result.score)}"
             echo(f"trial {result.number} {result.state}:{score} {result.reason} ({values})", err=True)
 
+    if not as_json:
+        echo(f"{trials} trials in all, {jobs} at a time; a line for each as it ends.", err=True)
     try:
         results = search.run(trials, show, lambda sentence: echo(sentence, err=True), jobs=jobs)
     except KeyboardInterrupt:
