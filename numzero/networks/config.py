@@ -210,7 +210,8 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What the model makes of chance (Stochastic MuZero, Antonoglou et al. 2022). "none": nothing, a position and an
     action make one next position. "known": behind an action lies an afterstate, behind it one of the outcomes that the
     game reports. "learned": the outcomes are codes, which an encoder learns to read off what was seen next. "auto": a
-    run decides when it begins, by what the game reports, or by playing it for a moment."""
+    run decides when it begins, by what the game reports, or by playing it for a moment; with chance its searches have
+    twice the simulations that are set."""
     num_codes: int = 32
     """How many outcomes there are where they are learned; Stochastic MuZero 32."""
 

@@ -272,9 +272,11 @@ class Study:
 
 
 def _follows(asked: RunConfig, decided: Path) -> bool:
-    """Whether what is written there is a decision of these settings."""
+    """Whether what is written there is a decision of these settings; 0.2.0 left simulations as they were."""
     found = load_config(decided)
-    return asked.network.chance == "auto" and found == with_chance(asked, decision_of(found))
+    network = msgspec.structs.replace(asked.network, chance=decision_of(found))
+    before = msgspec.structs.replace(asked, network=network)
+    return asked.network.chance == "auto" and found in (with_chance(asked, decision_of(found)), before)
 
 
 def _result_path(run_folder: Path) -> Path:

@@ -24,7 +24,7 @@ from numzero.paths import explained, is_plain
 from numzero.studies.trainers import side_by_side
 from numzero.studies.trials import EARLY, FAILED, FINISHED, End, Judge, TrialJob, TrialTrainer, train_here
 from numzero.studies.tuning_outcome import BEST, PAGE, PICTURE, TrialResult, best_of, chart, tuning_page
-from numzero.training.chance import Decision, decide_chance, decision_of
+from numzero.training.chance import Decision, decide_chance, decision_of, with_chance
 from numzero.training.config import RunConfig, save_config
 from numzero.training.named import settings_of
 from numzero.training.plan import spec_of
@@ -75,7 +75,7 @@ class Tuning:
         spec = game_spec(config.game)
         self.ranges = _varied(ranges or {}, ranges_for(config, spec.num_players), overrides)
         self.overrides += _evaluated_often(config)
-        self._decided: list[str] = []
+        self._chance: Decision | None = None
         self._settings({path: each.first for path, each in self.ranges.items()})  # UserError now, not in each trial
         kind_of(self.folder, TUNING)
 
@@ -171,7 +171,7 @@ class Tuning:
             note(words)
         if kept not in get_args(Decision):
             raise UserError(f"the journal of {self.folder} says {kept!r} of {_CHANCE}; it is damaged. Move it away.")
-        self._decided = [f"{_CHANCE}={kept}"]
+        self._chance = kept
 
     def ask(self, study: Any) -> Any:
         """A trial that Optuna wants made, with its values and its number."""
@@ -205,7 +205,8 @@ class Tuning:
     def _settings(self, values: Mapping[str, Any]) -> RunConfig:
         """The settings of a trial."""
         named = [f"{path}={json.dumps(value)}" for path, value in values.items()]
-        return settings_of(self.preset, [*self.overrides, *named, *self._decided]).config
+        config = settings_of(self.preset, [*self.overrides, *named]).config
+        return config if self._chance is None else with_chance(config, self._chance)
 
     def write(self, study: Any) -> None:
         """Everything so far, for people; the best trial's settings for `train`."""

@@ -5,6 +5,7 @@ Knows what games say and show of chance, and what networks can learn of it; know
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import closing
 from typing import Literal
 
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 from numzero.errors import UserError
 from numzero.games import GameSpec, make_game
 from numzero.games.checking.chance import ChanceSeen, look_for_chance
+from numzero.limits import LARGEST_BUDGET
 from numzero.networks.config import OutsideConfig
 from numzero.training.config import RunConfig
 
@@ -31,14 +33,18 @@ def decide_chance(config: RunConfig, spec: GameSpec, seed: int, *, offline: bool
     if config.network.chance != "auto":
         return config, ""
     if spec.num_outcomes:
-        words = f"the game reports {spec.num_outcomes} outcomes of chance: they are learned."
-        return with_chance(config, "known"), words
+        decided = with_chance(config, "known")
+        return decided, (
+            f"the game reports {spec.num_outcomes} outcomes of chance: they are learned, by searches of "
+            f"{decided.search.num_simulations} simulations, twice as many, since every other node is an afterstate."
+        )
     if problem := _not_played(config, spec, offline):
         return with_chance(config, "none"), f"{problem}: no chance nodes are used (network.chance = none)."
     with closing(make_game(config.game, 1)) as game:
         seen = look_for_chance(game, seed)
     chosen: Decision = "learned" if seen.decides else "none"
-    return with_chance(config, chosen), _in_words(seen, config.network.num_codes)
+    decided = with_chance(config, chosen)
+    return decided, _in_words(seen, decided)
 
 
 def decision_of(config: RunConfig) -> Decision:
@@ -49,8 +55,20 @@ def decision_of(config: RunConfig) -> Decision:
 
 
 def with_chance(config: RunConfig, chance: Decision) -> RunConfig:
-    """The settings as they are where that was decided."""
-    return replace(config, network=replace(config.network, chance=chance))
+    """The settings as they are where that was decided.
+
+    With chance every other node of a tree is an afterstate: twice the simulations look as far ahead.
+    """
+    decided = replace(config, network=replace(config.network, chance=chance))
+    if chance == "none":
+        return decided
+    search = dataclasses.replace(config.search, num_simulations=_doubled(config.search.num_simulations))
+    judged = replace(config.evaluation, num_simulations=_doubled(config.evaluation.num_simulations))
+    return replace(decided, search=search, evaluation=judged)
+
+
+def _doubled(num_simulations: int) -> int:
+    return min(2 * num_simulations, LARGEST_BUDGET)
 
 
 def _not_played(config: RunConfig, spec: GameSpec, offline: bool) -> str:
@@ -66,7 +84,7 @@ def _not_played(config: RunConfig, spec: GameSpec, offline: bool) -> str:
     return ""
 
 
-def _in_words(seen: ChanceSeen, num_codes: int) -> str:
+def _in_words(seen: ChanceSeen, decided: RunConfig) -> str:
     if not seen.num_repeated:
         return (
             "no situation came twice, so nothing is known of chance: no chance nodes are used (network.chance = none)."
@@ -79,6 +97,7 @@ def _in_words(seen: ChanceSeen, num_codes: int) -> str:
         )
     return (
         f"what follows an action is by chance in {seen.num_by_chance:,} of {seen.num_repeated:,} repeated situations: "
-        f"chance nodes with {num_codes} learned codes are used (network.chance = learned); an update takes about twice "
-        "as long."
+        f"chance nodes with {decided.network.num_codes} learned codes are used (network.chance = learned), and "
+        f"{decided.search.num_simulations} simulations (search.num_simulations), twice as many, since every other node "
+        "is an afterstate; an update takes about twice as long."
     )

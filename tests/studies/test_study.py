@@ -183,9 +183,16 @@ def test_whether_there_is_chance_is_decided_once_and_kept(tmp_path: Path, monkey
     added = Variant(name="added", overrides=("search.num_simulations=3",))
     study = Study("tictactoe", COIN, (FEW, added), 2, tmp_path / "s")
     with study.held(notes.append):
-        assert [job.config.network.chance for job in study.seed_jobs()] == ["learned"] * 6
+        jobs = study.seed_jobs()
+    assert [job.config.network.chance for job in jobs] == ["learned"] * 6
+    asked = [study.configs[job.variant].search.num_simulations for job in jobs]
+    assert [job.config.search.num_simulations for job in jobs] == [2 * each for each in asked]
     assert notes == [said]
     decided = tmp_path / "s" / "runs" / "preset" / "decided.toml"
+    begun = decided.with_name("config.toml").read_text("utf-8")
+    decided.write_text(begun.replace('chance = "auto"', 'chance = "learned"'), "utf-8")  # as 0.2.0 decided it
+    with Study("tictactoe", COIN, (FEW, added), 2, tmp_path / "s").held(notes.append):
+        pass
     decided.write_bytes(decided.read_bytes().replace(b"num_codes = 2", b"num_codes = 3"))
     with pytest.raises(UserError, match=r"variant .preset. was begun in .* with other settings"):
         Study("tictactoe", COIN, (FEW,), 2, tmp_path / "s")

@@ -276,12 +276,14 @@ def test_whether_there_is_chance_is_decided_once_and_kept(tmp_path: Path) -> Non
     pytest.importorskip("optuna", reason="optuna is not installed")
     ranges, notes = dict([parse_range("learner.learning_rate=1e-4:1e-2:log")]), list[str]()
     overrides = ["game='tests.games.coin:SilentCoin'", *SETS, "network.chance=auto", "network.num_codes=2"]
+    overrides.append("search.num_simulations=5")
     for trials in (1, 2):
         Tuning("cartpole", tmp_path / "s", ranges=ranges, overrides=overrides).run(trials, note=notes.append)
     (said,) = notes
     assert "chance nodes with 2 learned codes are used" in said
     for settings in ("runs/0000/config.toml", "runs/0001/config.toml", "best.toml"):
-        assert load_config(tmp_path / "s" / settings).network.chance == "learned"
+        found = load_config(tmp_path / "s" / settings)
+        assert (found.network.chance, found.search.num_simulations) == ("learned", 10)  # of 5, twice as many
 
 
 def test_a_trial_whose_values_are_refused_fails_and_the_search_goes_on(tmp_path: Path) -> None:

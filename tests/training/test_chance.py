@@ -136,7 +136,11 @@ def test_a_run_decides_whether_there_is_chance(game: type[Coin], chance: str, wo
     events: list[Event] = []
     config = coin_config(game, "auto", "schedule.num_updates=1", "evaluation.games=1", "evaluation.random_steps=0")
     TrainingRun(config, tmp_path / "run", seed=0, on_event=events.append).train()
-    assert load_config(tmp_path / "run" / "config.toml").network.chance == chance
+    kept = load_config(tmp_path / "run" / "config.toml")
+    assert kept.network.chance == chance
+    times = 1 if chance == "none" else 2
+    assert kept.search.num_simulations == times * config.search.num_simulations
+    assert kept.evaluation.num_simulations == times * config.evaluation.num_simulations
     (said,) = (event.message for event in events if isinstance(event, Noted) and event.kind == "chance")
     assert words in said
 
