@@ -1,9 +1,9 @@
 """Time mctx's searches and numzero's in turns, with the same networks, and print a table.
 
 mctx's `gumbel_muzero_policy` and `muzero_policy` beside numzero's rules `gumbel` and `parent_siblings`, on workloads of
-`bench search`: the network that numzero searches with is run in JAX node by node, with the same weights, and each of
-mctx's searches is one compiled function, root included. Both are held on one processor, and what is counted is the
-CPU's time: the median of several searches, made in turns. Root noise is left out of both, so that visits can be
+`bench search` with plain networks: what numzero searches with is run in JAX node by node, with the same weights, and
+each of mctx's searches is one compiled function, root included. Both are held on one processor, and what is counted is
+the CPU's time: the median of several searches, made in turns. Root noise is left out of both, so that visits can be
 compared. Runs by hand, on Linux, in an environment of its own: `pip install -e '.[train]' jax mctx`.
 """
 
@@ -28,10 +28,8 @@ from numzero.inference import ModelFiles, onnx_model
 from numzero.search import Search, SearchConfig
 from numzero.studies.results import machine
 
-NAMES = ("W1", "W2", "W3")
+NAMES = ("W1", "W2")
 BATCHES = (1, 64, 256)
-MOST_SIMULATIONS = 10_000
-"""Of one search: larger ones of convolutions take many seconds each, and tell nothing new."""
 LEAST_TURNS = 5
 POLICIES = {
     "gumbel": (mctx.gumbel_muzero_policy, {"gumbel_scale": 0.0}),
@@ -66,12 +64,6 @@ def gemm(x: list[Any], attributes: dict[str, Any]) -> Any:
     return x[0] @ x[1].T + x[2] if attributes.get("transB") else x[0] @ x[1] + x[2]
 
 
-def conv(x: list[Any], attributes: dict[str, Any]) -> Any:
-    top, left, bottom, right = attributes["pads"]
-    made = jax.lax.conv_general_dilated(x[0], x[1], (1, 1), [(top, bottom), (left, right)])
-    return made + x[2].reshape(1, -1, 1, 1)
-
-
 def layer_norm(x: list[Any], attributes: dict[str, Any]) -> Any:
     axes = tuple(range(attributes["axis"], x[0].ndim))
     centred = x[0] - x[0].mean(axes, keepdims=True)
@@ -83,8 +75,6 @@ def split(x: list[Any], attributes: dict[str, Any]) -> list[Any]:
 
 
 NODES: dict[str, Callable[[list[Any], dict[str, Any]], Any]] = {
-    "Add": lambda x, _: x[0] + x[1],
-    "Conv": conv,
     "Flatten": lambda x, _: x[0].reshape(x[0].shape[0], -1),
     "Gather": lambda x, _: x[0][x[1]],
     "Gemm": gemm,
@@ -143,8 +133,6 @@ def rows(workload: Workload, rule: str, batches: list[int], seconds: float) -> I
     files = workload_files(workload)
     for batch in batches:
         simulations = batch * workload.num_simulations
-        if simulations > MOST_SIMULATIONS and workload.network is not None and workload.network["body"] == "conv":
-            continue
         observation = np.random.default_rng(0).normal(size=(batch, *workload.observation_shape)).astype(np.float32)
         searches = [make(files, workload, rule, observation) for make in (numzero_search, mctx_search)]
         ours, theirs = (search() for search in searches)  # compiles both
