@@ -20,7 +20,6 @@ from numzero.runtime import family
 from numzero.runtime.base import RuntimeConfig
 from numzero.runtime.jobs import Job, JobEnd, LostError, Work
 from numzero.runtime.ray.library import (
-    UNPLACED_SECONDS,
     Library,
     Surroundings,
     exceptions,
@@ -123,9 +122,9 @@ class RayMachines:
         """For a piece of work."""
         return self._library.actor(_JobActor, cores)
 
-    def say_waiting(self) -> None:
-        """That there is no core for some piece of work; once."""
-        if not self._has_said_waiting:
+    def see_waiting(self, seconds: float) -> None:
+        """A piece of work has not begun for so long: say, once, that there is no core for it."""
+        if self._library.is_unplaced(seconds) and not self._has_said_waiting:
             self._has_said_waiting = True
             self._on_note(UNPLACED)
 
@@ -160,8 +159,8 @@ class _RayJob:
         if place is not None and place.version != version_here():
             raise other_version(place.address, place.version)
         if not self._done.done():
-            if place is None and time.monotonic() - self._began > UNPLACED_SECONDS:
-                self._machines.say_waiting()
+            if place is None:
+                self._machines.see_waiting(time.monotonic() - self._began)
             return None
         error = self._done.exception()
         return JobEnd(*self._done.result()) if error is None else JobEnd("lost", self._lost(error))

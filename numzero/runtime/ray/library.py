@@ -6,6 +6,7 @@ Knows addresses, tokens, folders and how quiet Ray is to be; knows nothing of wh
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import logging
 import os
@@ -15,6 +16,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -33,13 +35,16 @@ except ModuleNotFoundError as missing:
         f"runtime.kind ray needs {missing.name}, which is not installed: pip install 'numzero[ray]'."
     ) from missing
 
-__all__ = ["UNPLACED_SECONDS", "Library", "Surroundings", "exceptions", "in_short", "is_alive", "other_version"]
+__all__ = ["Library", "Surroundings", "exceptions", "in_short", "is_alive", "other_version"]
 __all__ += ["ray", "require_token", "version_here"]
 
 UNPLACED_SECONDS = 20.0
 """What has not begun after so long waits for a core."""
+START_SECONDS = 120.0
+"""A machine with much to do needs longer than the 30 s that Ray gives each part of itself to begin."""
 OBJECT_STORE_BYTES = 512 * 2**20
 """Of a local instance: shared memory for weights on the move and games too large for a message; used as needed."""
+LOOK_SECONDS = 0.1
 LONGEST_FOLDER = 40
 """Ray puts sockets in its folder, whose names may have some hundred characters."""
 TOKEN = secrets.token_hex(32)
@@ -132,6 +137,10 @@ class Library:
             options["scheduling_strategy"] = "SPREAD"
         return ray.remote(kind).options(**options).remote(where, *arguments)
 
+    def is_unplaced(self, seconds: float) -> bool:
+        """Whether an actor that has not begun for so long waits for a core; on this machine it only begins slowly."""
+        return not self.is_own_instance and seconds > UNPLACED_SECONDS
+
     def ask(self, machine: str, function: Callable[..., Any], *arguments: Any) -> Any:
         """A future of what a function returns on a machine, whatever else that one does."""
         strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(machine, soft=False)
@@ -174,16 +183,20 @@ def _local_settings() -> Iterator[None]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # there Ray keeps to the loopback address, and so it does here
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_gcs_server_port_wait_time_s": str(int(START_SECONDS)),
     }
     with _begun_quietly():
-        is_open, start_api_server = ray_constants.ENABLE_RAY_CLUSTER, services.start_api_server
+        is_open = ray_constants.ENABLE_RAY_CLUSTER
+        start_api_server, get_node = services.start_api_server, services.get_node
         os.environ.update(wanted)
         os.environ.pop("RAY_AUTH_MODE", None)  # then Ray turns it on for what it starts
         ray_constants.ENABLE_RAY_CLUSTER, services.start_api_server = False, _no_api_server
+        services.get_node = functools.partial(_patiently, get_node)
         try:
             yield
         finally:
             ray_constants.ENABLE_RAY_CLUSTER, services.start_api_server = is_open, start_api_server
+            services.get_node = get_node
 
 
 def _unheard(data: object, ignore_prefix: bool = False) -> None:
@@ -197,9 +210,21 @@ def _no_api_server(*arguments: object, **options: object) -> tuple[None, None]:
     return None, None
 
 
+def _patiently(get_node: Callable[..., Any], *arguments: object) -> Any:
+    """What Ray asks until this machine has begun; it raises until then, and Ray asks no longer than half a minute."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            return get_node(*arguments)
+        except RuntimeError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(LOOK_SECONDS)
+
+
 @contextlib.contextmanager
 def _start_explained() -> Iterator[None]:
-    """Ray gives itself half a minute to start, and raises one thing or another after it."""
+    """Ray raises one thing or another where it has not begun in time."""
     try:
         yield
     except Exception as error:

@@ -29,7 +29,6 @@ from numzero.replay import (
 from numzero.runtime.base import WEIGHTS, Notice, Place, Role, RuntimePace, State, WorkerStatus, add_counts
 from numzero.runtime.ray.actors import Actor, At, News, Report, WorkerStart, where_it_was
 from numzero.runtime.ray.library import (
-    UNPLACED_SECONDS,
     Library,
     exceptions,
     in_short,
@@ -390,7 +389,7 @@ class RayRuntime:
                 self._examine(worker, "hung", None)
         elif self._stopping:
             self._finish(worker)
-        elif now - worker.began > UNPLACED_SECONDS:
+        elif self._library is not None and self._library.is_unplaced(now - worker.began):
             self._note(Notice(worker.name, "waiting", UNPLACED))
 
     def _examine(self, worker: Worker, kind: Literal["died", "hung"], error: Exception | None) -> None:
