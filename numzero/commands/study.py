@@ -102,7 +102,7 @@ def study(
         if as_json:
             return
         if result is None:
-            echo(f"{len(whole.missing())} to train, {jobs} at a time; a line for each as it ends.", err=True)
+            echo(f"{len(whole.missing())} to train; a line for each as it ends.", err=True)
         else:
             scores = ", ".join(f"{what} {number(score)}" for what, score in result.scores.items())
             took = f"{duration(result.seconds)}, {result.steps:,} steps"
