@@ -6,7 +6,7 @@ Knows the two protocols of `model.py`; knows nothing of trees.
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from numzero.search.model import ChanceModel, InitialOutput, ProposingModel, RecurrentOutput
 from numzero.search.plain.dense import DenseNetwork, HasDense, NodeCandidates
 from numzero.search.proposals import log_density
-from numzero.search.sampling import propose
+from numzero.search.sampling import propose, work_size
 
 __all__ = ["Candidates", "SampledActions", "WithChance"]
 
@@ -157,9 +157,10 @@ class SampledActions:
         self._is_fixed = False  # what was drawn is what is drawn without a generator
         self._choices: BoolArray | None = None
         self._num_expanded = 0
-        self._scale = np.ones(candidates.num_inner, np.float32)
+        self._root_scale, self._scale = candidates.scales(), np.ones(candidates.num_inner, np.float32)
         self._output: RecurrentOutput | None = None
         self._network: DenseNetwork | None = None
+        self._may_be_plain = isinstance(model, HasDense)  # asked at each search, it takes as long as a small one
 
     def draw(self, rng: np.random.Generator | None, batch_size: int, num_simulations: int) -> None:
         """Draw what the candidates of a search are made of: afresh for each row, or the same for all and ever if None.
@@ -205,13 +206,13 @@ class SampledActions:
     def initial(self, observation: NDArray[np.generic], /) -> InitialOutput:
         """See `Model`."""
         self._num_expanded = 0
-        root, scales = self.model.initial(observation), self.candidates.scales()
+        root = self.model.initial(observation)
         num_rows = len(root.value)
         if self._choices is not None and not self._choices.all():
             root = root._replace(policy_logits=np.where(self._choices, root.policy_logits, -np.inf).astype(np.float32))
         if len(self._root_noise) not in (1, num_rows):
             raise ValueError(f"draw must come before a search of {num_rows} rows; it was of {len(self._root_noise)}.")
-        vectors = propose(self.proposal, root.policy_logits, self._root_noise, scales)
+        vectors = propose(self.proposal, root.policy_logits, self._root_noise, self._root_scale)
         latent = np.empty((num_rows, *self.latent_shape), np.float32)
         latent[:, : self._inner_size] = _flat(root.latent)
         latent[:, self._inner_size :] = vectors.reshape(num_rows, -1)
@@ -241,11 +242,12 @@ class SampledActions:
 
     def dense(self) -> DenseNetwork | None:
         """See `HasDense`: the model's own function, and what candidates are made of; the same object until `draw`."""
-        inner = self.model.dense() if isinstance(self.model, HasDense) else None
+        inner = cast("HasDense", self.model).dense() if self._may_be_plain else None
         if inner is None or isinstance(inner, DenseNetwork) or not len(self._inner_noise):
             return None
         if self._network is None or self._network.actions is not inner:
-            nodes = NodeCandidates(self._inner_noise, self._scale, NO_CANDIDATE)
+            work = np.zeros(work_size(self.proposal, self.candidates.num_inner), np.float32)
+            nodes = NodeCandidates(self._inner_noise, self._scale, NO_CANDIDATE, work)
             self._network = DenseNetwork(inner, inner, nodes)
         return self._network
 

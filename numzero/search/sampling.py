@@ -14,11 +14,13 @@ from numzero.compiled import search_inline, search_kernel
 from numzero.search.proposals import LARGEST_MEAN, LARGEST_VECTOR, LEAST_SPREAD, SPREAD_OFFSET, Proposal
 from numzero.search.vectors import ONE, ZERO, exp
 
-__all__ = ["propose", "propose_row"]
+__all__ = ["propose", "propose_row", "work_size"]
 
 Float32Array = NDArray[np.float32]
 Int32Array = NDArray[np.int32]
 
+LANES = 16
+"""Numbers whose exponentials are made side by side."""
 _TWO = np.float32(2.0)
 _LARGEST_MEAN, _LARGEST_VECTOR = np.float32(LARGEST_MEAN), np.float32(LARGEST_VECTOR)
 _LEAST_SPREAD, _SPREAD_OFFSET = np.float32(LEAST_SPREAD), np.float32(SPREAD_OFFSET)
@@ -32,58 +34,99 @@ def propose(proposal: Proposal, parameters: Float32Array, noise: Float32Array, s
     network's each candidate's distribution is: of spreads, or what logits are divided by.
     """
     vectors = np.empty((len(parameters), noise.shape[1] * proposal.size), np.float32)
-    _propose(np.array(proposal.factors, np.int32), parameters, noise, scale, vectors)
+    work = np.zeros(work_size(proposal, noise.shape[1]), np.float32)
+    _propose(np.array(proposal.factors, np.int32), parameters, noise, scale, vectors, work)
     return vectors.reshape(len(parameters), *noise.shape[1:])
+
+
+def work_size(proposal: Proposal, count: int) -> int:
+    """Numbers of work space for `count` candidates of one node."""
+    if proposal.factors:
+        return _padded(proposal.num_parameters)
+    return 2 * proposal.size + _padded(max(2, count) * proposal.size)
+
+
+def _padded(count: int) -> int:
+    return -(-count // LANES) * LANES
 
 
 @search_kernel
 def _propose(
-    factors: Int32Array, parameters: Float32Array, noise: Float32Array, scale: Float32Array, vectors: Float32Array
+    factors: Int32Array,
+    parameters: Float32Array,
+    noise: Float32Array,
+    scale: Float32Array,
+    vectors: Float32Array,
+    work: Float32Array,
 ) -> None:
     for n in range(parameters.shape[0]):
-        propose_row(factors, parameters[n], noise[min(n, noise.shape[0] - 1)], scale, vectors[n])
+        propose_row(factors, parameters[n], noise[min(n, noise.shape[0] - 1)], scale, vectors[n], work)
 
 
 @search_kernel
 def propose_row(
-    factors: Int32Array, parameters: Float32Array, noise: Float32Array, scale: Float32Array, vectors: Float32Array
+    factors: Int32Array,
+    parameters: Float32Array,
+    noise: Float32Array,
+    scale: Float32Array,
+    vectors: Float32Array,
+    work: Float32Array,
 ) -> None:
     """The candidates of one node, one behind the other: fills the first k D of `vectors`.
 
     factors: `[F]` the sizes of factors; none where vectors are numbers. parameters: `[P]`. noise: `[k, D]`. scale:
-    `[k]`.
+    `[k]`. work: `[work_size]` or more.
     """
     if factors.shape[0] > 0:
-        _choose(factors, parameters, noise, scale, vectors)
+        _choose(factors, parameters, noise, scale, vectors, work)
     else:
-        _squash(parameters, noise, scale, vectors)
+        _squash(parameters, noise, scale, vectors, work)
 
 
 @search_inline
-def _squash(parameters: Float32Array, noise: Float32Array, scale: Float32Array, vectors: Float32Array) -> None:
-    """tanh(mean + scale * spread * noise), clipped; see `proposals.normals`."""
+def _squash(
+    parameters: Float32Array, noise: Float32Array, scale: Float32Array, vectors: Float32Array, work: Float32Array
+) -> None:
+    """tanh(mean + scale * spread * noise), clipped; see `proposals.normals`.
+
+    tanh(x) = 1 - 2 / (exp(2 x) + 1), softplus(x) = max(x, 0) + log(1 + exp(-|x|)): exponentials are made side by side.
+    """
     count, size = noise.shape
+    mean, spread, power = work[:size], work[size : 2 * size], work[2 * size :]
     for d in range(size):
-        mean = _LARGEST_MEAN * _tanh(parameters[d] / _LARGEST_MEAN)
-        spread = _softplus(parameters[size + d] + _SPREAD_OFFSET) + _LEAST_SPREAD
-        for k in range(count):
-            around = spread * scale[k] * noise[k, d] if k > 0 else ZERO
-            vectors[k * size + d] = min(max(_tanh(mean + around), -_LARGEST_VECTOR), _LARGEST_VECTOR)
+        power[d] = _TWO * (parameters[d] / _LARGEST_MEAN)
+        power[size + d] = -abs(parameters[size + d] + _SPREAD_OFFSET)
+    _exponentiate(power, 2 * size)
+    for d in range(size):
+        mean[d] = _LARGEST_MEAN * (ONE - _TWO / (power[d] + ONE))
+        bent = np.float32(math.log(1.0 + float(power[size + d])))
+        spread[d] = max(parameters[size + d] + _SPREAD_OFFSET, ZERO) + bent + _LEAST_SPREAD
+    for k in range(count):
+        for d in range(size):
+            around = spread[d] * scale[k] * noise[k, d] if k > 0 else ZERO
+            power[k * size + d] = _TWO * (mean[d] + around)
+    _exponentiate(power, count * size)
+    for i in range(count * size):
+        vectors[i] = min(max(ONE - _TWO / (power[i] + ONE), -_LARGEST_VECTOR), _LARGEST_VECTOR)
 
 
 @search_inline
-def _tanh(x: np.float32) -> np.float32:
-    return ONE - _TWO / (exp(_TWO * x) + ONE)
-
-
-@search_inline
-def _softplus(x: np.float32) -> np.float32:
-    return max(x, ZERO) + np.float32(math.log(1.0 + float(exp(-abs(x)))))
+def _exponentiate(x: Float32Array, count: int) -> None:
+    """In place, the first `count` numbers and those up to the next multiple of `LANES`: whole vectors."""
+    for begin in range(0, count, LANES):
+        lanes = x[begin : begin + LANES]
+        for i in range(LANES):
+            lanes[i] = exp(lanes[i])
 
 
 @search_inline
 def _choose(
-    factors: Int32Array, parameters: Float32Array, noise: Float32Array, scale: Float32Array, vectors: Float32Array
+    factors: Int32Array,
+    parameters: Float32Array,
+    noise: Float32Array,
+    scale: Float32Array,
+    vectors: Float32Array,
+    work: Float32Array,
 ) -> None:
     """Of each factor what the inverse of the cumulative distribution makes of noise from 0 to 1; first the likeliest.
 
@@ -92,22 +135,51 @@ def _choose(
     count, size = noise.shape
     begin = 0
     for f in range(size):
-        best = 0
-        for i in range(1, factors[f]):
-            if parameters[begin + i] > parameters[begin + best]:
-                best = i
-        vectors[f] = np.float32(best)
-        for k in range(1, count):
-            total = ZERO
-            for i in range(factors[f]):
-                total += exp((parameters[begin + i] - parameters[begin + best]) / scale[k])
-            left, choice = noise[k, f] * total, best
-            for i in range(factors[f]):
-                share = exp((parameters[begin + i] - parameters[begin + best]) / scale[k])
-                if share > ZERO:
-                    choice = i
-                    if left < share:
-                        break
-                    left -= share
-            vectors[k * size + f] = np.float32(choice)
+        vectors[f] = np.float32(_likeliest(parameters[begin : begin + factors[f]]))
         begin += factors[f]
+    for k in range(1, count):
+        if k == 1 or scale[k] != scale[k - 1]:
+            _write_shares(factors, parameters, scale[k], vectors, work)
+        begin = 0
+        for f in range(size):
+            share = work[begin : begin + factors[f]]
+            vectors[k * size + f] = np.float32(_drawn(share, noise[k, f], int(vectors[f])))
+            begin += factors[f]
+
+
+@search_inline
+def _likeliest(logits: Float32Array) -> int:
+    best = 0
+    for i in range(1, logits.shape[0]):
+        if logits[i] > logits[best]:
+            best = i
+    return best
+
+
+@search_inline
+def _write_shares(
+    factors: Int32Array, parameters: Float32Array, scale: np.float32, vectors: Float32Array, share: Float32Array
+) -> None:
+    """Of each choice, times that of the likeliest of its factor, which `vectors` begins with."""
+    begin = 0
+    for f in range(factors.shape[0]):
+        best = parameters[begin + int(vectors[f])]
+        for i in range(begin, begin + factors[f]):
+            share[i] = (parameters[i] - best) / scale
+        begin += factors[f]
+    _exponentiate(share, begin)
+
+
+@search_inline
+def _drawn(share: Float32Array, noise: np.float32, best: int) -> int:
+    total = ZERO
+    for i in range(share.shape[0]):
+        total += share[i]
+    left, choice = noise * total, best
+    for i in range(share.shape[0]):
+        if share[i] > ZERO:
+            choice = i
+            if left < share[i]:
+                break
+            left -= share[i]
+    return choice

@@ -275,8 +275,9 @@ def test_networks_of_vectors_that_would_leave_their_arrays_are_refused() -> None
     """What is behind latents, made of noise, of parameters, and of tables of as many rows."""
     numbers, choices = (LayeredVectors(0, proposal)._dense for proposal in SPACES)
 
-    def nodes(*shape: int, count: int = 2) -> NodeCandidates:
-        return NodeCandidates(np.zeros(shape, np.float32), np.ones(count, np.float32), np.float32(-1))
+    def nodes(*shape: int, count: int = 2, room: int = 20) -> NodeCandidates:
+        work = np.zeros(room, np.float32)
+        return NodeCandidates(np.zeros(shape, np.float32), np.ones(count, np.float32), np.float32(-1), work)
 
     check_network(DenseNetwork(numbers, numbers, nodes(5, 1, 2, 2)), LATENT_SIZE, 4, 0)
     check_network(DenseNetwork(choices, choices, nodes(5, 3, 2, 3)), LATENT_SIZE, 4, 0)
@@ -285,6 +286,8 @@ def test_networks_of_vectors_that_would_leave_their_arrays_are_refused() -> None
         (numbers, nodes(5, 1, 3, 2), "is not of up to 4 vectors"),
         (numbers, nodes(5, 1, 5, 2, count=5), "is not of up to 4 vectors"),
         (numbers, nodes(0, 1, 2, 2), "is not of up to 4 vectors"),
+        (numbers, nodes(5, 1, 2, 2, room=19), "candidates are made in 20 numbers; there are 19"),
+        (choices, nodes(5, 3, 2, 3, room=15), "candidates are made in 16 numbers; there are 15"),
         (numbers._replace(num_logits=3), nodes(5, 1, 2, 2), "3 parameters are told, not 4"),
         (numbers._replace(factors=np.ones(3, np.int32)), nodes(5, 1, 2, 2), "factors must be as many as numbers"),
         (numbers._replace(vector_size=10**6), nodes(5, 1, 2, 10**6), "reads parameters"),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from numzero.search.plain.tiles import LANES
 from numzero.search.proposals import Proposal
+from numzero.search.sampling import work_size
 
 __all__ = ["AFFINE", "DENSE", "DENSE_ACTION", "DENSE_RESIDUAL", "DENSE_VECTOR", "LATENT", "MINMAX", "NORM", "RELU"]
 __all__ += ["ROWS", "SILU", "SYMLOG", "DenseBuilder", "DenseModel", "DenseNetwork", "HasDense"]
@@ -92,9 +93,12 @@ class NodeCandidates(NamedTuple):
     """`[k]` ones."""
     other: np.float32
     """Logit of the edges that such a node does not have."""
+    work: NDArray[np.float32]
+    """`[sampling.work_size]` space in which they are made."""
 
 
-NO_CANDIDATES = NodeCandidates(np.zeros((0, 0, 0, 0), np.float32), np.zeros(0, np.float32), np.float32(0.0))
+_NOTHING = np.zeros(0, np.float32)
+NO_CANDIDATES = NodeCandidates(np.zeros((0, 0, 0, 0), np.float32), _NOTHING, np.float32(0.0), _NOTHING)
 
 
 class DenseNetwork(NamedTuple):
@@ -222,12 +226,14 @@ def check_network(network: DenseNetwork, latent_size: int, num_actions: int, num
 
 def _check_candidates(network: DenseNetwork, num_actions: int, size: int) -> None:
     """That a node's candidates, made of the parameters that the function tells, fit behind its latent."""
-    noise, scale, _ = network.candidates
+    noise, scale, _, work = network.candidates
     proposal = Proposal(size, tuple(network.actions.factors.tolist()))
     if network.actions.num_logits != proposal.num_parameters:
         raise ValueError(f"{network.actions.num_logits} parameters are told, not {proposal.num_parameters}")
     if noise.shape[2:] != (len(scale), size) or not 1 <= len(scale) <= num_actions or not len(noise):
         raise ValueError(f"noise of shape {noise.shape} is not of up to {num_actions} vectors of {size} numbers")
+    if len(work) < (needed := work_size(proposal, len(scale))):
+        raise ValueError(f"candidates are made in {needed} numbers; there are {len(work)}")
 
 
 def check_dense(

@@ -147,27 +147,32 @@ def _write_summand(dense: DenseModel, layer: int, y: Float32Array, latent: Float
     elif op == DENSE_VECTOR:
         _write_vector_summand(dense, layer, y, latent, action)
     else:
-        row = bias + (action * size if op == DENSE_ACTION else 0)
+        row = _parameters(dense, bias + (action * size if op == DENSE_ACTION else 0), size)
         for j in range(size):
-            y[j] = dense.weights[row + j]
+            y[j] = row[j]
+
+
+@search_inline
+def _parameters(dense: DenseModel, start: int, count: int) -> Float32Array:
+    """Those in a row: indices that begin at 0 make vector instructions, sums might be negative for all LLVM knows."""
+    return dense.weights[start : start + count]
 
 
 @search_inline
 def _write_vector_summand(dense: DenseModel, layer: int, y: Float32Array, latent: Float32Array, action: int) -> None:
     """The action's vector, which lies behind the latent, times a table: of factors, the sum of their choices' rows."""
-    size, row = dense.program[layer, 2], dense.program[layer, 4]
+    size, start = dense.program[layer, 2], dense.program[layer, 4]
     begin = dense.program[0, 1] + action * dense.vector_size
     for j in range(size):
         y[j] = ZERO
     for d in range(dense.vector_size):
-        number, start = latent[begin + d], row
+        number, choice, choices = latent[begin + d], 0, 1
         if dense.factors.shape[0] > 0:
-            number, start = ONE, row + np.int64(latent[begin + d]) * size
-            row += dense.factors[d] * size
-        else:
-            row += size
+            number, choice, choices = ONE, int(number), dense.factors[d]
+        row = _parameters(dense, start + choice * size, size)
         for j in range(size):
-            y[j] += number * dense.weights[start + j]
+            y[j] += number * row[j]
+        start += choices * size
 
 
 @search_inline
@@ -201,9 +206,10 @@ def _activate(dense: DenseModel, layer: int, x: Float32Array) -> None:
         for i in range(x.shape[0]):
             x[i] = math.copysign(math.log(1.0 + float(abs(x[i]))), x[i])
     elif op == AFFINE:
-        scale, bias = dense.program[layer, 3], dense.program[layer, 4]
+        scale = _parameters(dense, dense.program[layer, 3], x.shape[0])
+        bias = _parameters(dense, dense.program[layer, 4], x.shape[0])
         for i in range(x.shape[0]):
-            x[i] = (x[i] - dense.weights[bias + i]) * dense.weights[scale + i]
+            x[i] = (x[i] - bias[i]) * scale[i]
     else:
         _scale_range(dense, x)
 
@@ -211,14 +217,15 @@ def _activate(dense: DenseModel, layer: int, x: Float32Array) -> None:
 @search_inline
 def _normalise(dense: DenseModel, layer: int, x: Float32Array) -> None:
     """LayerNorm in place."""
-    scale, bias = dense.program[layer, 3], dense.program[layer, 4]
+    scale = _parameters(dense, dense.program[layer, 3], x.shape[0])
+    bias = _parameters(dense, dense.program[layer, 4], x.shape[0])
     share = ONE / np.float32(x.shape[0])
     mean = total_of(x) * share
     for i in range(x.shape[0]):
         x[i] -= mean
     factor = ONE / math.sqrt(sum_of_squares(x) * share + np.float32(dense.epsilon))
     for i in range(x.shape[0]):
-        x[i] = x[i] * factor * dense.weights[scale + i] + dense.weights[bias + i]
+        x[i] = x[i] * factor * scale[i] + bias[i]
 
 
 @search_inline
@@ -260,7 +267,7 @@ def _write_candidates(
     """In place of parameters: the vectors behind the new latent, and logits that are alike."""
     step, row = min(number, candidates.noise.shape[0] - 1), min(b, candidates.noise.shape[1] - 1)
     behind = output.latent[b, dense.program[0, 1] :]
-    propose_row(dense.factors, parameters, candidates.noise[step, row], candidates.scale, behind)
+    propose_row(dense.factors, parameters, candidates.noise[step, row], candidates.scale, behind, candidates.work)
     for a in range(output.policy_logits.shape[1]):
         output.policy_logits[b, a] = ZERO if a < candidates.scale.shape[0] else candidates.other
 
