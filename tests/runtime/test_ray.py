@@ -375,7 +375,8 @@ def test_a_machine_that_dies_costs_no_game_and_one_that_joins_late_is_used(
     program.process.send_signal(signal.SIGTERM)
     assert program.wait()[0] == 130
     done = max(event.get("updates", 0) for event in events_of(run))
-    program = Program("resume", run, "--updates", done + 20, "--json", environment=environment)
+    words = ["resume", run, "--runtime", "ray", "--address", address, "--updates", done + 20, "--json"]
+    program = Program(*words, environment=environment)
     code, output, errors = program.wait()
     assert code == 0, errors
     assert json.loads(output)["run"] == str(run), "Ray prints nothing to standard output"
