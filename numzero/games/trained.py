@@ -32,6 +32,7 @@ def keep_trained(names: Iterable[str]) -> None:
       names: "module:Name", or "file.py:Name". Those that lead to no file are left out.
     """
     known = _known()
+    # Of two runs that begin at the same moment one may be forgotten: she is asked then, no more.
     found = [[name, file] for name in names if (file := _file_of(name)) and [name, file] not in known]
     if found and (path := _path()) is not None:
         with contextlib.suppress(UserError, OSError):  # she is asked for her word then, as on any other machine
@@ -61,15 +62,33 @@ def _known() -> list[list[str]]:
 
 
 def _file_of(name: str) -> str | None:
-    """The file that is run for a name, or the folder of its package; None where there is none to be found.
+    """The file that is run for a name; None where there is none that is hers.
 
-    Of "package.module" it is that of the package, since to ask for more would import it.
+    What another user owns, or anybody may write to, may have become something else since.
     """
     place = name.rpartition(":")[0]
-    if place.endswith(".py"):
-        path = os.path.realpath(os.path.expanduser(place))
-        return path if os.path.isfile(path) else None
-    spec = PathFinder.find_spec(place.partition(".")[0], [*sys.path, os.getcwd()])
-    if spec is None or not (spec.has_location or spec.submodule_search_locations):
-        return None
-    return os.path.realpath(spec.origin or next(iter(spec.submodule_search_locations or ())))
+    file = os.path.expanduser(place) if place.endswith(".py") else _module_file(place)
+    file = None if file is None else os.path.realpath(file)
+    return file if file is not None and os.path.exists(file) and _is_safe(file) else None
+
+
+def _module_file(place: str) -> str | None:
+    """Where a module lies, found as `import` finds it, the current folder last; nothing is imported.
+
+    None for what has no file: built-in modules, and packages that are folders without `__init__.py`.
+    """
+    first, *inner = place.split(".")
+    finders = (finder.find_spec(first, None) for finder in sys.meta_path)
+    spec = (next(filter(None, finders), None) or PathFinder.find_spec(first, [os.getcwd()])) if first else None
+    for end in range(len(inner)):
+        if spec is None or not spec.has_location:
+            return None
+        spec = PathFinder.find_spec(".".join([first, *inner[: end + 1]]), spec.submodule_search_locations or [])
+    return spec.origin if spec is not None and spec.has_location else None
+
+
+def _is_safe(file: str) -> bool:
+    if sys.platform == "win32":
+        return True
+    found = os.stat(file)
+    return found.st_uid in (os.geteuid(), 0) and not found.st_mode & 0o002

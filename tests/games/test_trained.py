@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,43 @@ def test_it_is_hers_as_long_as_it_leads_to_the_same_file(
     monkeypatch.chdir(place)
     (place / "hers.py").unlink()
     assert not was_trained(name)
+
+
+def test_a_module_is_found_inside_its_package(cache: Path, place: Path) -> None:
+    """Each by its own file, and nothing is imported for it."""
+    package = place / "packed"
+    (package / "inner").mkdir(parents=True)
+    for file in ("__init__.py", "inner/__init__.py", "inner/coin.py", "inner/dice.py"):
+        (package / file).write_text("raise SystemExit", encoding="utf-8")
+    keep_trained(["packed.inner.coin:Coin"])
+    assert was_trained("packed.inner.coin:Coin")
+    assert not was_trained("packed.inner.dice:Coin")
+    (package / "inner/coin.py").unlink()
+    assert not was_trained("packed.inner.coin:Coin")
+    assert "packed" not in sys.modules
+
+
+def test_what_a_finder_finds_is_hers_too(cache: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As editable installs have one."""
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, path: object = None, target: object = None) -> object:
+            return importlib.util.spec_from_file_location(name, place / "hers.py") if name == "elsewhere" else None
+
+    keep_trained(["elsewhere:Coin"])
+    assert not was_trained("elsewhere:Coin")
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+    keep_trained(["elsewhere:Coin"])
+    assert was_trained("elsewhere:Coin")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such modes")
+def test_what_anybody_may_write_to_is_asked_about(cache: Path, place: Path) -> None:
+    """It may be other code by now."""
+    keep_trained([GAME])
+    (place / "hers.py").chmod(0o646)
+    assert not was_trained(GAME)
 
 
 def test_other_code_and_paths_are_asked_about(cache: Path, place: Path) -> None:
