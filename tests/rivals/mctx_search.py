@@ -4,7 +4,8 @@ mctx's `gumbel_muzero_policy` and `muzero_policy` beside numzero's rules `gumbel
 `bench search` with plain networks: what numzero searches with is run in JAX node by node, with the same weights, and
 each of mctx's searches is one compiled function, root included. Both are held on one processor, and what is counted is
 the CPU's time: the median of several searches, made in turns. Root noise weighs nothing in both, so that visits can be
-compared; mctx still draws it, and breaks ties by random numbers at each step. Runs by hand, on Linux, in an environment of its own: `pip install -e '.[train]' jax mctx`.
+compared; mctx still draws it, and breaks ties by random numbers at each step. Runs by hand, on Linux, in an environment
+of its own: `pip install -e '.[train]' jax mctx`.
 """
 
 from __future__ import annotations
