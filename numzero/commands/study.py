@@ -91,7 +91,8 @@ def study(
     )
     named = [word for game in games for word in ("--game", game)]
     named += ["--tasks", tasks.name] if tasks is not None else []
-    named += ["--runtime", runtime["kind"]] if "kind" in runtime else []
+    for option, value in (("--runtime", runtime.get("kind")), ("--address", runtime.get("address"))):
+        named += [option, value] if value else []
     command = _command(preset, named, seeds, out, variants, overrides)
     if not (as_json or has_pillow()):
         picture = TASKS_PICTURE if over_tasks else PICTURE

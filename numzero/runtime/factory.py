@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
+
 from numzero import outside
-from numzero.errors import UserError
+from numzero.errors import UserError, nearest
 from numzero.runtime.base import AUTO, KINDS, RAY, Place, Runtime, RuntimeConfig
 from numzero.runtime.jobs import Machines
 
@@ -57,7 +59,7 @@ def maker_of_machines(
     Raises:
         UserError: the settings are wrong, or hand out no work.
     """
-    config = RuntimeConfig(**dict[str, Any](settings))
+    config = _config_of(settings)
     if problems := config.check():
         raise UserError(" ".join(problems))
     if config.kind in (AUTO, "processes"):
@@ -66,6 +68,17 @@ def maker_of_machines(
         raise UserError(f"whole trainings run in processes or by ray; got {config.kind!r}.")
     module = importlib.import_module("numzero.runtime.ray.jobs")
     return lambda: cast(Machines, module.RayMachines(config, folder, on_note))
+
+
+def _config_of(settings: Mapping[str, str]) -> RuntimeConfig:
+    known = RuntimeConfig.__struct_fields__
+    for name in settings:
+        if name not in known:
+            raise UserError(f"there is no setting {f'runtime.{name}'!r}.{nearest(name, known)}")
+    try:
+        return msgspec.convert(dict(settings), RuntimeConfig, strict=False)
+    except msgspec.ValidationError as error:
+        raise UserError(f"settings of runtime do not fit: {error}.") from error
 
 
 def _require_operations(found: Any, kind: str) -> None:

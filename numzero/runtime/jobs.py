@@ -61,6 +61,14 @@ class Machines(Protocol):
         """How many pieces of so many cores each they hold at a time, now."""
         ...
 
+    def require(self, cores: int) -> None:
+        """Whether one of them holds a piece of work of so many cores.
+
+        Raises:
+            UserError: no machine has so many.
+        """
+        ...
+
     def begin(self, work: Work, name: str, arguments: Sequence[Any], cores: int) -> Job:
         """Hand out a piece of work, which begins as soon as a machine has the cores.
 
@@ -68,10 +76,7 @@ class Machines(Protocol):
             work: see `Work`.
             name: of the path that it is given.
             arguments: plain values.
-            cores: of one machine.
-
-        Raises:
-            UserError: no machine has so many.
+            cores: of one machine; until one has so many it waits.
         """
         ...
 

@@ -70,7 +70,9 @@ class TrainingAway:
 
 
 def _own(name: PurePosixPath, folder: str) -> PurePosixPath:
-    """The name, if it is below the folder of a run or beside it and called after it; else UserError."""
-    if name.is_absolute() or ".." in name.parts or name.parts[0] not in (folder, f"{folder}.json"):
+    """The name, if it is below the folder of a run or beside it and called after it, on any system; else UserError."""
+    first, *rest = str(name).split("/")
+    is_own = bool(rest) if first == folder else first == f"{folder}.json" and not rest
+    if not is_own or any(part in ("", ".", "..") or "\\" in part or ":" in part for part in rest):
         raise UserError(f"a training on another machine wrote {str(name)!r}, which is none of its files.")
     return name

@@ -313,14 +313,16 @@ def train_all(
     on_note: Callable[[str], object] = lambda sentence: None,
 ) -> None:
     """Train `jobs` seeds at a time, in this order, here or on `machines`; raises as `Study.run`."""
+    if machines is not None:
+        _require_workers_beside(waiting)
     rehearsed = list[RunConfig]()
     for job in waiting:
         if job.config not in rehearsed:
             rehearse(job.config)
             rehearsed.append(job.config)
     if machines is not None and waiting:
-        _require_workers_beside(waiting)
         with contextlib.closing(machines()) as opened:
+            opened.require(max(_cores_of(job.config) for job in waiting))
             _train_away([*waiting], jobs, on_result, opened, on_note)
     elif jobs in (None, 1):
         for job in waiting:

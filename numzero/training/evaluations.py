@@ -84,13 +84,19 @@ class Evaluations:
             return []
         return self._publisher.judged_agents()[-NUM_EARLIER - 1 :]  # one of them may be the one to be judged
 
+    def came(self) -> None:
+        """Scores came: of the agents that are kept for others to meet, only those stay that some will."""
+        if self._config.evaluation.rated_games:
+            self._publisher.prune_judged()
+
     def now(self, stopping: Callable[[], bool] = lambda: False) -> dict[str, Any]:
         """Judge the agent so far, and say how it did; raises StoppedError as soon as it is stopping."""
         agent = self._publisher.agent()
-        self._keep()
         with self._account.meter.at("evaluation"):
             if self._judge is None:  # from here on it knows the agents that it judged
                 self._judge = Judge(evaluation_task(self._config, self.earlier()))
             scores, met = self._judge(agent, stopping)
+        self._keep()
         self._account.evaluated(agent.info.model_version, self._state.steps, scores, met)
+        self.came()
         return scores

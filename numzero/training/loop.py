@@ -136,6 +136,8 @@ class Loop:
         if self._plan.reanalyze_workers:
             state.revision = self._trainer.follow(self._files.store, state.revision)
         self.account.take(brought)
+        if brought.evaluations:
+            self._evaluations.came()
 
     def _num_updates_due(self) -> int:
         done, searched = self._trainer.num_updates_done, self._crew.positions_searched()

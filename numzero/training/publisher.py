@@ -82,6 +82,10 @@ class Publisher:
         """Keep the agent so far for those that will meet it."""
         self._files.keep_for_judge(self._trainer.num_updates_done, self._agent_files())
 
+    def prune_judged(self) -> None:
+        """Remove agents that were kept so, and that none will meet."""
+        self._files.prune_judged()
+
     def publish_agent(self) -> None:
         """Keep it, and let it be judged."""
         updates, files = self._trainer.num_updates_done, self._agent_files()

@@ -5,8 +5,9 @@ Knows the names of files, the lock and what waits for room on a full disk; knows
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -22,13 +23,14 @@ from numzero.files import (
     generations,
     read_folder,
     read_sealed,
+    remove_generation,
     tidy,
     write_generation,
     write_sealed,
 )
 from numzero.folders import CONFIG_NAME, METRICS_NAME, RUN, SEED, STORE_NAME, FolderLock, Kind, kind_of
 from numzero.games import GameSpec, Trust, trusted_address, trusted_code, trusted_name
-from numzero.metrics import Evaluated, Event, read_metrics
+from numzero.metrics import Evaluated, Event, history, read_metrics
 from numzero.replay import GAME_NOTE, MEBIBYTE, GameStore
 from numzero.training.changes import Changes, changed, in_words
 from numzero.training.checkpoint import (
@@ -47,8 +49,8 @@ __all__ = ["RunFolder", "Stopped", "begin_folder", "keep_changes", "lock_of", "r
 
 CHECKPOINTS = "checkpoints"
 JUDGED = "judged"
-KEPT_FOR_JUDGE = 12
-"""Agents in the folder of that name. A new one meets three of them; a judge who is slow passes over some in between."""
+KEPT_JUDGED = 12
+"""Judged agents in the folder of that name, beside those whose scores may still come. A new one meets three of them."""
 LIVES_PER_SESSION = 1000
 """Lives of workers are numbered from a thousand times the session: no two share an id or a seed."""
 
@@ -191,19 +193,30 @@ class RunFolder:
         self.journal.write(lambda: write_generation(agents, updates, files, keep=GENERATIONS))
 
     def keep_for_judge(self, updates: int, files: Mapping[str, bytes]) -> None:
-        """Keep an agent that is judged, so that those after it can meet it."""
-        self.journal.write(lambda: write_generation(self.path / JUDGED, updates, files, keep=KEPT_FOR_JUDGE))
+        """Keep an agent that is judged, or may be, so that those after it can meet it; see `prune_judged`."""
+        self.journal.write(lambda: write_generation(self.path / JUDGED, updates, files, keep=sys.maxsize))
+
+    def prune_judged(self) -> None:
+        """Of the agents kept so, remove those that the judge passed over, and all but the newest that it judged."""
+        judged, kept = self._judged(), generations(self.path / JUDGED)
+        newest = [updates for updates, _ in kept if updates in judged][-KEPT_JUDGED:]
+        for updates, path in kept:
+            if updates not in newest and updates < max(judged, default=0):
+                self.journal.write(functools.partial(remove_generation, path))
 
     def judged_agents(self) -> list[dict[str, bytes]]:
         """The files of those kept agents that were judged, the newest last; what does not verify is left out."""
-        events = read_metrics(self.path / METRICS_NAME)
-        judged, found = {event.updates for event in events if isinstance(event, Evaluated)}, []
-        kept = dict(generations(self.path / "agents")) | dict(generations(self.path / JUDGED))
-        for updates, path in sorted(kept.items()):
-            if updates in judged:
-                with contextlib.suppress(DamagedFilesError):
-                    found.append(read_folder(path))
+        places = [dict(generations(self.path / name)) for name in (JUDGED, "agents")]
+        found = []
+        for updates in sorted(self._judged()):
+            copies = (_whole(place[updates]) for place in places if updates in place)
+            found += [files for files in copies if files is not None][:1]
         return found
+
+    def _judged(self) -> set[int]:
+        """Updates of the agents that have scores."""
+        events = history(read_metrics(self.path / METRICS_NAME))
+        return {event.updates for event in events if isinstance(event, Evaluated)}
 
     def save_checkpoint(self, updates: int, checkpoint: Checkpoint, watch: Callable[[], None]) -> None:
         """Write a checkpoint, after all games that it refers to; `watch` sees to others while the store is busy."""
@@ -230,3 +243,11 @@ class RunFolder:
 
     def _note_damage(self, sentence: str) -> None:
         self.journal.note("damaged", sentence)
+
+
+def _whole(path: Path) -> dict[str, bytes] | None:
+    """The files of an agent, where they verify."""
+    try:
+        return read_folder(path)
+    except DamagedFilesError:
+        return None

@@ -8,8 +8,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from numzero.agent import Agent
+from numzero.commands import main
 from numzero.errors import UserError
 from numzero.runtime.factory import maker_of_machines
 from numzero.runtime.jobs import DONE, LOST, JobEnd, LostError, Work
@@ -21,7 +23,7 @@ from tests.studies.test_study import TINY, _but_for_time
 class OneMachine:
     """A folder in place of another machine; what is handed to it is done at once, unless it loses it."""
 
-    def __init__(self, folder: Path, losses: int = 0, lost_on_the_way: int = 0, odd: str = "") -> None:
+    def __init__(self, folder: Path, losses: int = 0, lost_on_the_way: int = 0, odd: str | None = None) -> None:
         self.folder, self.losses, self.lost_on_the_way, self.odd = folder, losses, lost_on_the_way, odd
         self.begun: list[str] = []
         self.most = self.running = 0
@@ -29,6 +31,10 @@ class OneMachine:
 
     def places(self, cores: int) -> int:
         return 2 // cores
+
+    def require(self, cores: int) -> None:
+        if cores > 2:
+            raise UserError(f"{cores} cores are more than there are")
 
     def begin(self, work: Work, name: str, arguments: Sequence[Any], cores: int) -> OneJob:
         assert not self.is_closed
@@ -63,7 +69,7 @@ class OneJob:
         names = [path.relative_to(self.folder) for path in self.folder.rglob("*") if path.is_file()]
         for name in sorted(names, key=lambda each: -len(each.parts)):
             yield PurePosixPath(name), self._pieces(self.folder / name)
-        if self.machine.odd:
+        if self.machine.odd is not None:
             yield PurePosixPath(self.machine.odd), iter([b""])
 
     def _pieces(self, path: Path) -> Iterator[bytes]:
@@ -124,7 +130,11 @@ def test_a_seed_that_is_lost_again_and_again_ends_the_study(tmp_path: Path, monk
     assert log.read_text("utf-8") == "its machine is gone\n"
 
 
-@pytest.mark.parametrize("odd", ["../elsewhere", "/tmp/elsewhere", "seed-1/config.toml", "seed-0/../x"])
+ODD = ["", "../elsewhere", "/tmp/elsewhere", "seed-1/config.toml", "seed-0", "seed-0/../x", "seed-0.json/x"]
+ODD += ["seed-0/..\\..\\x", "seed-0/C:/x"]
+
+
+@pytest.mark.parametrize("odd", ODD)
 def test_a_machine_brings_nothing_but_its_own_seed(odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a machine of the cluster says, files lie where its seed's do; and then there is no result."""
     machine = OneMachine(tmp_path / "there", odd=odd)
@@ -132,6 +142,20 @@ def test_a_machine_brings_nothing_but_its_own_seed(odd: str, tmp_path: Path, mon
     with pytest.raises(UserError, match="which is none of its files"):
         run(tmp_path / "away", machine, monkeypatch, seeds=1)
     assert (machine.is_closed, list(machine.folder.iterdir())) == (True, [])
+
+
+def test_a_seed_that_fits_no_machine_is_refused_before_any_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last variant takes three cores of two; the command that is kept names the cluster, as it was typed."""
+    machine = OneMachine(tmp_path / "there")
+    monkeypatch.setattr(study_module, "maker_of_machines", lambda settings, folder, on_note: lambda: machine)
+    words = ["study", "tictactoe", "--out", str(tmp_path / "s"), "--seeds", "2", "--runtime", "ray"]
+    words += ["--address", "auto", "--variant", "more:processes.workers=2"]
+    found = CliRunner().invoke(main, words)
+    assert (found.exit_code, "3 cores are more than there are" in found.output) == (2, True), found.output
+    assert (machine.begun, machine.is_closed) == ([], True)
+    assert "--runtime ray --address auto --seeds 2" in (tmp_path / "s" / "study.md").read_text("utf-8")
 
 
 def test_seeds_of_a_cluster_have_their_workers_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,5 +167,9 @@ def test_seeds_of_a_cluster_have_their_workers_beside_them(tmp_path: Path, monke
     assert maker_of_machines({}, tmp_path, print) is None
     with pytest.raises(UserError, match="whole trainings run in processes or by ray; got 'inline'"):
         maker_of_machines({"kind": "inline"}, tmp_path, print)
+    with pytest.raises(UserError, match=r"no setting 'runtime.adress'\. Did you mean 'address'\?"):
+        maker_of_machines({"adress": "auto"}, tmp_path, print)
+    with pytest.raises(UserError, match=r"got `null`|got `int`"):
+        maker_of_machines({"kind": 3}, tmp_path, print)  # type: ignore[dict-item]
     with pytest.raises(UserError, match="address is a Ray cluster's"):
         maker_of_machines({"kind": "processes", "address": "auto"}, tmp_path, print)

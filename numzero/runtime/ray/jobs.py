@@ -37,6 +37,8 @@ CHUNK_BYTES = 8 * 2**20
 REMOVAL_SECONDS = 5.0
 """So long a machine waits for the end of a process before it removes what that one wrote."""
 CLOSE_SECONDS = 2 * REMOVAL_SECONDS
+BEGIN_SECONDS = 2.0
+"""So long, all in all, jobs that are ended as they begin may take to say where they are, so that all can be removed."""
 UNPLACED = "some wait for a core of the cluster; they begin as soon as one is free, or another machine has joined."
 
 
@@ -103,12 +105,13 @@ class RayMachines:
         self._on_note = on_note
         self._has_said_waiting = False
         self._removals: list[Any] = []
+        self._begin_seconds = BEGIN_SECONDS
 
     def places(self, cores: int) -> int:
         """See `Machines`."""
         return sum(each // cores for each in _cores_of_machines())
 
-    def begin(self, work: Work, name: str, arguments: Sequence[Any], cores: int) -> Job:
+    def require(self, cores: int) -> None:
         """See `Machines`."""
         most = max(_cores_of_machines(), default=0)
         if cores > most:
@@ -116,6 +119,9 @@ class RayMachines:
                 f"a piece of work takes {cores} cores of one machine, for itself and its workers; the largest machine "
                 f"offers {most}. Lower processes.workers, or start Ray with more there."
             )
+
+    def begin(self, work: Work, name: str, arguments: Sequence[Any], cores: int) -> Job:
+        """See `Machines`."""
         return _RayJob(self, work, name, tuple(arguments), cores)
 
     def actor(self, cores: int) -> Any:
@@ -127,6 +133,12 @@ class RayMachines:
         if self._library.is_unplaced(seconds) and not self._has_said_waiting:
             self._has_said_waiting = True
             self._on_note(UNPLACED)
+
+    def await_place(self, where: concurrent.futures.Future[_Where]) -> None:
+        """A piece of work is ended that did not say yet where it is: perhaps it is about to."""
+        began = time.monotonic()
+        concurrent.futures.wait([where], self._begin_seconds)
+        self._begin_seconds = max(0.0, self._begin_seconds - (time.monotonic() - began))
 
     def remove(self, where: _Where) -> None:
         """Have a machine remove what a job wrote there."""
@@ -186,6 +198,7 @@ class _RayJob:
 
     def end(self) -> None:
         """See `Job`."""
+        self._machines.await_place(self._where)
         ray.kill(self._actor)
         if (place := self._place()) is not None:
             self._machines.remove(place)
