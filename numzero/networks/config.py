@@ -211,7 +211,7 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
     action make one next position. "known": behind an action lies an afterstate, behind it one of the outcomes that the
     game reports. "learned": the outcomes are codes, which an encoder learns to read off what was seen next. "auto": a
     run decides when it begins, by what the game reports, or by playing it for a moment; with chance its searches have
-    twice the simulations that are set."""
+    twice the simulations that are set, those of `selfplay.first_simulations` and `selfplay.fast_simulations` too."""
     num_codes: int = 32
     """How many outcomes there are where they are learned; Stochastic MuZero 32."""
 

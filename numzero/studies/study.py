@@ -43,7 +43,7 @@ from numzero.studies.results import (
     with_seconds,
 )
 from numzero.studies.trainers import Trainer, side_by_side
-from numzero.training.chance import Decision, decide_chance, decision_of, with_chance
+from numzero.training.chance import Decision, decide_chance, decided_settings, decision_of, follows, with_chance
 from numzero.training.config import RunConfig, load_config, read_config, save_config
 from numzero.training.named import settings_for
 from numzero.training.plan import spec_of
@@ -121,7 +121,7 @@ class Study:
         self.variants = (Variant(name=PRESET), *variants)
         self.seeds = seeds
         self.folder = Path(os.path.abspath(folder))  # wherever an environment may go
-        self._chance: dict[tuple[str, type], Decision] = {}
+        self._chance: dict[tuple[str, type], tuple[Decision, bool]] = {}  # and whether simulations are doubled
         names = [variant.name for variant in self.variants]
         if len(set(names)) < len(names):
             raise UserError(
@@ -156,11 +156,18 @@ class Study:
             game=self.configs[self.variants[0].name].game,
             command=command,
             machine=machine(),
-            settings={variant.name: [*self.overrides, *variant.overrides] for variant in self.variants},
+            settings={variant.name: self._settings(variant) for variant in self.variants},
             threshold=self.threshold,
             summaries=summarize(seeds, self.threshold),
             seeds=seeds,
         )
+
+    def _settings(self, variant: Variant) -> list[str]:
+        """What a variant changes in the preset, with what was decided in place of what was asked for."""
+        decided = decided_settings(self.configs[variant.name], self._decided(variant.name))
+        replaced = {each.partition("=")[0] for each in decided}
+        asked = [*self.overrides, *variant.overrides]
+        return [*(each for each in asked if each.partition("=")[0].strip() not in replaced), *decided]
 
     def run(
         self,
@@ -210,21 +217,28 @@ class Study:
     def _decide_chance(self, on_note: Callable[[str], object]) -> None:
         """Decide what settings leave open, for all seeds, and write it down; alike for variants of the same game."""
         left_open = [
-            (self._variant_folder(name) / DECIDED, config, (config.game, type(config.network.body)))
+            (name, self._variant_folder(name) / DECIDED, config, (config.game, type(config.network.body)))
             for name, config in self.configs.items()
             if config.network.chance == "auto"
         ]
-        for path, _, key in left_open:  # a variant that was added follows those before it
+        for _, path, config, key in left_open:  # a variant that was added follows those before it
             if path.exists():
-                self._chance.setdefault(key, decision_of(load_config(path)))
-        for path, config, key in left_open:
+                found = load_config(path)
+                chance = decision_of(found)
+                self._chance.setdefault(key, (chance, found == with_chance(config, chance)))
+        said = dict[tuple[str, type], list[str]]()
+        for name, path, config, key in left_open:
             if path.exists():
                 continue
             if key not in self._chance:
                 found, words = decide_chance(config, spec_of(config), DECIDING_SEED, offline=False)
-                self._chance[key] = decision_of(found)
+                self._chance[key] = decision_of(found), True
+                said[key] = decided_settings(config, found)
                 on_note(words)
-            write_file(path, save_config(with_chance(config, self._chance[key])))
+            decided = with_chance(config, *self._chance[key])
+            if (settings := decided_settings(config, decided)) != said.get(key, []):
+                on_note(f"variant {name!r} trains with {', '.join(settings)}.")
+            write_file(path, save_config(decided))
 
     def _decided(self, name: str) -> RunConfig:
         """The settings of a variant's seeds, as far as they were decided."""
@@ -242,7 +256,7 @@ class Study:
             for each, is_right in ((folder, folder.is_dir()), (path, is_plain(path)), (decided, is_plain(decided))):
                 if os.path.lexists(each) and (each.is_symlink() or not is_right):
                     raise UserError(f"{each} is not what a study makes there, and no link is followed. Move it away.")
-            if (path.exists() and load_config(path) != asked) or (decided.exists() and not _follows(asked, decided)):
+            if (path.exists() and load_config(path) != asked) or (decided.exists() and not _is_decided(asked, decided)):
                 raise UserError(
                     f"variant {variant.name!r} was begun in {self.folder} with other settings. "
                     "Choose another folder, or another name for the variant.",
@@ -271,12 +285,11 @@ class Study:
         return _result_path(self._run_folder(name, seed))
 
 
-def _follows(asked: RunConfig, decided: Path) -> bool:
-    """Whether what is written there is a decision of these settings; 0.2.0 left simulations as they were."""
+def _is_decided(asked: RunConfig, decided: Path) -> bool:
+    """Whether what is written there is a decision of these settings; UserError where it is none at all."""
     found = load_config(decided)
-    network = msgspec.structs.replace(asked.network, chance=decision_of(found))
-    before = msgspec.structs.replace(asked, network=network)
-    return asked.network.chance == "auto" and found in (with_chance(asked, decision_of(found)), before)
+    decision_of(found)
+    return asked.network.chance == "auto" and follows(found, asked)
 
 
 def _result_path(run_folder: Path) -> Path:

@@ -11,14 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from msgspec.structs import replace
-
 from numzero.errors import DiskFullError, UserError
 from numzero.files import clear, read_file
 from numzero.folders import CONFIG_NAME, METRICS_NAME, SEED, FolderLock
 from numzero.judging.measures import evaluation_score
 from numzero.metrics import Evaluated, Event, history, read_metrics
 from numzero.studies.trainers import Trainer
+from numzero.training.chance import follows
 from numzero.training.config import RunConfig, load_config, read_config, save_config
 
 if TYPE_CHECKING:  # it imports torch
@@ -184,8 +183,6 @@ def _is_begun(folder: Path, config: RunConfig) -> bool:
     if not any((folder / "checkpoints").glob("[0-9]*/manifest.json")):
         return False
     try:
-        found = load_config(folder / CONFIG_NAME)
+        return follows(load_config(folder / CONFIG_NAME), config)
     except UserError:
         return False
-    decided = replace(found.network, chance=config.network.chance)  # a run writes down what it decided
-    return replace(found, network=decided) == config

@@ -35,7 +35,7 @@ __all__ = ["Tuning"]
 JOURNAL = "journal.log"
 _NAME = "tuning"
 _BEGUN_AS, _NUMBER = "begun as", "number"
-_CHANCE = "network.chance"
+_CHANCE, _DOUBLED = "network.chance", "simulations doubled"
 FREE_TRIALS = 4
 """End by themselves before any is ended early."""
 TELLING_TRIALS = 10
@@ -75,7 +75,7 @@ class Tuning:
         spec = game_spec(config.game)
         self.ranges = _varied(ranges or {}, ranges_for(config, spec.num_players), overrides)
         self.overrides += _evaluated_often(config)
-        self._chance: Decision | None = None
+        self._chance: tuple[Decision, bool] | None = None  # and whether simulations are doubled
         self._settings({path: each.first for path, each in self.ranges.items()})  # UserError now, not in each trial
         kind_of(self.folder, TUNING)
 
@@ -167,11 +167,12 @@ class Tuning:
         if kept is None:
             found, words = decide_chance(config, spec_of(config), self.seed, offline=False)
             kept = decision_of(found)
+            study.set_user_attr(_DOUBLED, True)  # no journal of before says so
             study.set_user_attr(_CHANCE, kept)
             note(words)
         if kept not in get_args(Decision):
             raise UserError(f"the journal of {self.folder} says {kept!r} of {_CHANCE}; it is damaged. Move it away.")
-        self._chance = kept
+        self._chance = kept, study.user_attrs.get(_DOUBLED) is True
 
     def ask(self, study: Any) -> Any:
         """A trial that Optuna wants made, with its values and its number."""
@@ -206,7 +207,7 @@ class Tuning:
         """The settings of a trial."""
         named = [f"{path}={json.dumps(value)}" for path, value in values.items()]
         config = settings_of(self.preset, [*self.overrides, *named]).config
-        return config if self._chance is None else with_chance(config, self._chance)
+        return config if self._chance is None else with_chance(config, *self._chance)
 
     def write(self, study: Any) -> None:
         """Everything so far, for people; the best trial's settings for `train`."""

@@ -173,12 +173,14 @@ COIN = ("game='tests.games.coin:SilentCoin'", "network.chance=auto", "network.nu
 
 
 def test_whether_there_is_chance_is_decided_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """For all seeds of all variants, also those that are added; another decision makes another study."""
+    """For all seeds of all variants, also those that are added; each variant's simulations are told."""
     notes = list[str]()
     with Study("tictactoe", COIN, (FEW,), 1, tmp_path / "s").held(notes.append):
         pass
-    (said,) = notes
-    assert "chance nodes with 2 learned codes are used" in said
+    assert "chance nodes with 2 learned codes are used (network.chance = learned), and 4 simulations" in notes[0]
+    judged = "evaluation.num_simulations=4"
+    few = ["network.chance=learned", "search.num_simulations=2", judged]
+    assert notes[1:] == [f"variant 'few' trains with {', '.join(few)}."]
     monkeypatch.setattr(study_module, "decide_chance", lambda *_, **__: pytest.fail("it was decided"))
     added = Variant(name="added", overrides=("search.num_simulations=3",))
     study = Study("tictactoe", COIN, (FEW, added), 2, tmp_path / "s")
@@ -187,15 +189,35 @@ def test_whether_there_is_chance_is_decided_once_and_kept(tmp_path: Path, monkey
     assert [job.config.network.chance for job in jobs] == ["learned"] * 6
     asked = [study.configs[job.variant].search.num_simulations for job in jobs]
     assert [job.config.search.num_simulations for job in jobs] == [2 * each for each in asked]
-    assert notes == [said]
+    more = ["network.chance=learned", "search.num_simulations=6", judged]
+    assert notes[2:] == [f"variant 'added' trains with {', '.join(more)}."]
+    shown = study.outcome("study").settings
+    same = [each for each in COIN if each.partition("=")[0] not in {line.partition("=")[0] for line in more}]
+    assert shown == {
+        "preset": [*same, "network.chance=learned", "search.num_simulations=4", judged],
+        "few": [*same, *few],
+        "added": [*same, *more],
+    }
     decided = tmp_path / "s" / "runs" / "preset" / "decided.toml"
-    begun = decided.with_name("config.toml").read_text("utf-8")
-    decided.write_text(begun.replace('chance = "auto"', 'chance = "learned"'), "utf-8")  # as 0.2.0 decided it
-    with Study("tictactoe", COIN, (FEW, added), 2, tmp_path / "s").held(notes.append):
-        pass
     decided.write_bytes(decided.read_bytes().replace(b"num_codes = 2", b"num_codes = 3"))
     with pytest.raises(UserError, match=r"variant .preset. was begun in .* with other settings"):
         Study("tictactoe", COIN, (FEW,), 2, tmp_path / "s")
+
+
+def test_a_study_of_before_simulations_were_doubled_goes_on_without(tmp_path: Path):
+    """Also with variants that are added to it, which would not be compared alike else."""
+    with Study("tictactoe", COIN, (), 1, tmp_path / "s").held():
+        pass
+    decided = tmp_path / "s" / "runs" / "preset" / "decided.toml"
+    begun = decided.with_name("config.toml").read_text("utf-8")
+    decided.write_text(begun.replace('chance = "auto"', 'chance = "learned"'), "utf-8")  # as 0.2.0 decided it
+    study, notes = Study("tictactoe", COIN, (FEW,), 1, tmp_path / "s"), list[str]()
+    with study.held(notes.append):
+        jobs = study.seed_jobs()
+    found = {job.variant: (job.config.network.chance, job.config.search.num_simulations) for job in jobs}
+    assert found == {"preset": ("learned", 2), "few": ("learned", 1)}
+    assert notes == ["variant 'few' trains with network.chance=learned."]
+    assert study.outcome("study").settings["few"][-2:] == ["search.num_simulations=1", "network.chance=learned"]
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path):

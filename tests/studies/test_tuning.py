@@ -34,6 +34,7 @@ from tests.tiny import CORRIDOR, RUN
 SETS = [each for each in RUN if not each.startswith("search.num_simulations")]
 SETS += ["selfplay.batch_size=4", "schedule.checkpoint_interval=100"]
 SET_RATE = ["learner.learning_rate=0.001"]
+COIN = ("game='tests.games.coin:SilentCoin'", "network.num_codes=2")
 RANGE = ("learner.learning_rate=1e-4:1e-2:log", "search.num_simulations=2:4", "targets.kind=outcome,lambda")
 
 
@@ -171,10 +172,19 @@ def test_what_a_crash_left_of_the_journal_is_no_matter(search: tuple[Path, list[
     assert time.monotonic() - begun < 20  # Optuna would wait 30 for that lock
 
 
-def test_a_stopped_trial_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what it was judged by before, and under its number."""
+@pytest.mark.parametrize(
+    ("range_", "overrides"),
+    [(parse_range(RANGE[0]), (f"game='{CORRIDOR}'",)), (("network.chance", Range(choices=("auto",))), COIN)],
+    ids=["numbers", "chance"],
+)
+def test_a_stopped_trial_goes_on_from_its_checkpoint(
+    range_: tuple[str, Range], overrides: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what it was judged by before, and under its number; also where it decided whether there is chance."""
     pytest.importorskip("optuna", reason="optuna is not installed")
-    options: dict[str, Any] = {"ranges": RANGE[:1], "overrides": [f"game='{CORRIDOR}'", *SETS]}
+
+    def search() -> Tuning:
+        return Tuning("cartpole", tmp_path / "search", ranges=dict([range_]), overrides=[*overrides, *SETS])
 
     hears = Judge.__call__
 
@@ -186,10 +196,10 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch
     with monkeypatch.context() as patched:
         patched.setattr(Judge, "__call__", hear_and_stop)
         with pytest.raises(KeyboardInterrupt):
-            api.tune("cartpole", tmp_path / "search", trials=1, **options)
+            search().run(1)
     run = tmp_path / "search" / "runs" / "0000"
     stopped = [event for event in read_metrics(run / "metrics.jsonl") if isinstance(event, Evaluated)]
-    (result,) = api.tune("cartpole", tmp_path / "search", trials=1, **options)
+    (result,) = search().run(1)
     assert (result.number, result.state, result.updates) == (0, FINISHED, 12)
     events = read_metrics(run / "metrics.jsonl")
     assert [event.resumed_at for event in events if isinstance(event, Started)] == [None, stopped[-1].updates]
@@ -275,8 +285,7 @@ def test_whether_there_is_chance_is_decided_once_and_kept(tmp_path: Path) -> Non
     """In the first session, for all trials, and told then."""
     pytest.importorskip("optuna", reason="optuna is not installed")
     ranges, notes = dict([parse_range("learner.learning_rate=1e-4:1e-2:log")]), list[str]()
-    overrides = ["game='tests.games.coin:SilentCoin'", *SETS, "network.chance=auto", "network.num_codes=2"]
-    overrides.append("search.num_simulations=5")
+    overrides = [*COIN, *SETS, "network.chance=auto", "search.num_simulations=5"]
     for trials in (1, 2):
         Tuning("cartpole", tmp_path / "s", ranges=ranges, overrides=overrides).run(trials, note=notes.append)
     (said,) = notes
@@ -284,6 +293,15 @@ def test_whether_there_is_chance_is_decided_once_and_kept(tmp_path: Path) -> Non
     for settings in ("runs/0000/config.toml", "runs/0001/config.toml", "best.toml"):
         found = load_config(tmp_path / "s" / settings)
         assert (found.network.chance, found.search.num_simulations) == ("learned", 10)  # of 5, twice as many
+    (tmp_path / "s" / "best.toml").unlink()
+    journal = tmp_path / "s" / "journal.log"  # as one of before simulations were doubled
+    lines = [line for line in journal.read_text("utf-8").splitlines(True) if "simulations doubled" not in line]
+    journal.write_text("".join(lines), "utf-8")
+    Tuning("cartpole", tmp_path / "s", ranges=ranges, overrides=overrides).run(3, note=notes.append)
+    for settings in ("runs/0002/config.toml", "best.toml"):
+        found = load_config(tmp_path / "s" / settings)
+        assert (found.network.chance, found.search.num_simulations) == ("learned", 5)
+    assert notes == [said]
 
 
 def test_a_trial_whose_values_are_refused_fails_and_the_search_goes_on(tmp_path: Path) -> None:

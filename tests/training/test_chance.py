@@ -14,11 +14,12 @@ from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.games import check_game
 from numzero.inference import OnnxWithChance
+from numzero.limits import LARGEST_BUDGET
 from numzero.metrics import Diagnosed, Event, Noted, read_metrics
 from numzero.networks.config import OutsideConfig
 from numzero.replay import GameStore
 from numzero.studies.findings import findings
-from numzero.training.chance import decide_chance
+from numzero.training.chance import decide_chance, decided_settings, follows, with_chance
 from numzero.training.config import RunConfig, load_config, load_general
 from numzero.training.run import TrainingRun
 from tests import warm
@@ -143,6 +144,34 @@ def test_a_run_decides_whether_there_is_chance(game: type[Coin], chance: str, wo
     assert kept.evaluation.num_simulations == times * config.evaluation.num_simulations
     (said,) = (event.message for event in events if isinstance(event, Noted) and event.kind == "chance")
     assert words in said
+
+
+def test_smaller_searches_of_self_play_are_doubled_where_it_makes_them() -> None:
+    """They are shares of the full number."""
+    off, on = coin_config(Coin, "auto"), ("selfplay.growth_updates=5", "selfplay.fast_move_share=0.5")
+    assert with_chance(off, "known").selfplay == off.selfplay
+    used = coin_config(Coin, "auto", *on, "selfplay.first_simulations=3", "selfplay.fast_simulations=5")
+    told = decided_settings(used, with_chance(used, "known"))
+    assert told[-2:] == ["selfplay.first_simulations=6", "selfplay.fast_simulations=10"]
+    assert decided_settings(used, with_chance(used, "none")) == []
+
+
+def test_what_cannot_be_doubled_is_not_said_to_be() -> None:
+    """A search has no more simulations than its limit."""
+    many = coin_config(Coin, "auto", f"search.num_simulations={LARGEST_BUDGET - 1}")
+    decided, words = decide_chance(many, Coin(1).spec, 0, offline=False)
+    assert decided.search.num_simulations == LARGEST_BUDGET
+    assert f"{LARGEST_BUDGET} simulations, the most there may be, since" in words
+
+
+def test_runs_follow_settings_that_left_chance_open() -> None:
+    """As a run decides now, and as it did before simulations were doubled; nothing else may differ."""
+    asked, other = coin_config(Coin, "auto"), coin_config(Coin, "auto", "search.num_simulations=3")
+    for found in (asked, *(with_chance(asked, "known", doubled) for doubled in (True, False))):
+        assert follows(found, asked)
+        assert not follows(found, other)
+    assert not follows(coin_config(Coin, "known"), coin_config(Coin, "none"))
+    assert not follows(asked, coin_config(Coin, "known"))
 
 
 def test_nothing_is_played_where_learning_is_offline_or_codes_cannot_be_learned(tmp_path: Path) -> None:
