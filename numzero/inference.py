@@ -124,7 +124,7 @@ class FoundMove(NamedTuple):
     """What `agent.onnx` found for one position; see `search.SearchResult`."""
 
     action: int
-    """-1 where it refuses the position: no action is legal, or a number is not finite."""
+    """-1 where it refuses the position: no action is legal, a factor has no choice, or a number is not finite."""
     visit_counts: NDArray[np.int32]
     """`[A]`."""
     q_values: NDArray[np.float32]
@@ -166,6 +166,7 @@ class OnnxSearch:
             raise UserError(f"agent.onnx must be a search as `export` writes it; it makes {_names(about.outputs)}.")
         self._noise, self._shape = noise[0][0], about.inputs[3].shape[1:]
         self._outputs = [name for name, _ in outputs]
+        self._vector_size = {value.name: value.shape for value in about.outputs}.get("vector", ())[1:]
         self._takes_one = about.inputs[0].shape[:1] == (1,)  # as before agents took batches
         self.metadata = about.metadata
 
@@ -191,18 +192,51 @@ class OnnxSearch:
         noise: NDArray[np.float32] | None = None,
         candidates: NDArray[np.float32] | None = None,
     ) -> list[FoundMove]:
-        """Search B positions side by side: `[B, *O]`, `[B, A]`, noise `[B, A]`; of an older file one after another.
+        """Search B positions side by side: `[B, *O]`, `[B, A]`, noise `[B or 1, A]`; of an older file one by one.
 
         `candidates`: what these are made of where actions are vectors, as `graphs.search_graph` says it.
+
+        Raises:
+            UserError: noise or candidates have another shape, or the graph fails.
         """
         seen, may = np.asarray(observation, np.float32), np.asarray(legal, np.bool_)
-        # Candidates are as many as noise has numbers, however many choices masks are of.
-        shape = tuple(size if isinstance(size, int) else may.shape[1] for size in self._shape)
-        noise = np.zeros((len(may), *shape), np.float32) if noise is None else noise
+        drawn = self._noise_of(may, noise)
+        if candidates is not None:
+            candidates = np.asarray(candidates, np.float32)
+            self._require_draws(candidates, drawn.shape, num_simulations)
         if not self._takes_one:
-            return self._run(seen, may, noise, num_simulations, candidates)
-        rows = zip(seen[:, None], may[:, None], noise[:, None], strict=True)
+            return self._run(seen, may, drawn, num_simulations, candidates)
+        rows = zip(seen[:, None], may[:, None], drawn[:, None], strict=True)
         return [self._run(*row, num_simulations)[0] for row in rows]
+
+    def _noise_of(self, legal: NDArray[np.bool_], noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """`[B, A]`: zeros, what is given, or its one row for all."""
+        # Candidates are as many as noise has numbers, however many choices masks are of.
+        shape = (len(legal), *(size if isinstance(size, int) else legal.shape[1] for size in self._shape))
+        given = np.zeros(shape, np.float32) if noise is None else np.asarray(noise, np.float32)
+        if given.shape not in (shape, (1, *shape[1:])):
+            raise UserError(
+                f"noise must have the shape {list(shape)}, a number for each action or candidate of each position, or "
+                f"one row for all; got {list(given.shape)}. Leave it out for the best move."
+            )
+        return np.ascontiguousarray(np.broadcast_to(given, shape))
+
+    def _require_draws(self, candidates: NDArray[np.float32], of_noise: tuple[int, ...], num_simulations: int) -> None:
+        """Of none the graph has its own; more than the budget takes are not looked at. of_noise: `(B, A)`."""
+        if not self._takes_candidates:
+            raise UserError(
+                "candidates are made of draws where actions are vectors; those of this agent.onnx are a list, and it "
+                f"was given {list(candidates.shape)}. Leave them out."
+            )
+        inner, most = (_count(self.metadata.get(name, "")) for name in ("inner_candidates", "max_simulations"))
+        least = of_noise[-1] + inner * min(max(num_simulations, 0), most)
+        shape, size = candidates.shape, self._vector_size or candidates.shape[2:]
+        fits = shape[1:2] == (0,) or (shape[1:2] >= (least,) and shape[2:] == size)
+        if len(shape) != 3 or shape[0] not in (1, of_noise[0]) or not fits:
+            raise UserError(
+                f"candidates must have the shape {[f'1 or {of_noise[0]}', f'{least} or more', *size]} for "
+                f"{num_simulations} simulations; got {list(shape)}. Leave them out for those of numzero.Agent."
+            )
 
     def _run(
         self,
@@ -219,7 +253,7 @@ class OnnxSearch:
         made = _call(lambda: self._session.run(None, inputs), "agent")
         found = dict(zip(self._outputs, made, strict=True))
         found.setdefault("line", found["action"][:, None])
-        rows, shape = legal.shape[:1], noise.shape
+        rows, shape = (len(legal),), (len(legal), *noise.shape[1:])
         expected = {name: shape if name in ("visit_counts", "q_values") else rows for name, _ in AGENT_OUTPUTS}
         if any(found[name].shape != shape for name, shape in expected.items()):
             raise UserError(
@@ -913,10 +947,19 @@ def _number(text: str) -> float:
         return math.nan
 
 
+def _count(text: str) -> int:
+    """0 where it is none."""
+    return int(text) if _is_count(text) else 0
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= LONGEST_VERSION
+
+
 def _version(metadata: Mapping[str, str]) -> int:
     """Updates behind the weights; 0 where nothing is said."""
     text = metadata.get("model_version", "0")
-    if not (text.isascii() and text.isdecimal() and len(text) <= LONGEST_VERSION):
+    if not _is_count(text):
         raise UserError(
             "recurrent.onnx must give its model_version in its metadata as a whole number of at most "
             f"{LONGEST_VERSION} digits; got {text[:40]!r}. Export it again."

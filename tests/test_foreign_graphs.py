@@ -645,6 +645,20 @@ def test_a_search_of_other_outputs_is_refused(output: int) -> None:
         OnnxSearch(model.SerializeToString())
 
 
+def test_one_row_of_noise_is_for_all_positions_and_a_list_takes_no_candidates() -> None:
+    """As if it were repeated; draws of candidates are refused."""
+    search = OnnxSearch(search_graph(whole(), SearchConfig(num_simulations=2), {}))
+    asked = np.ones((2, *SHAPE)), np.ones((2, NUM_ACTIONS), np.bool_), 8
+    noise = np.linspace(0.0, 9.0, NUM_ACTIONS, dtype=np.float32)[None]
+    one, all_of_them = (search.run_batch(*asked, given) for given in (noise, np.repeat(noise, 2, axis=0)))
+    assert [(each.action, each.visit_counts.tolist()) for each in one] == [
+        (each.action, each.visit_counts.tolist()) for each in all_of_them
+    ]
+    assert one[0].action == NUM_ACTIONS - 1
+    with pytest.raises(UserError, match=r"those of this agent\.onnx are a list.* Leave them out"):
+        search.run_batch(*asked, candidates=np.zeros((1, 0, 1), np.float32))
+
+
 def test_a_search_that_is_asked_about_other_actions_is_a_sentence() -> None:
     """What onnxruntime raises at run time names the file."""
     search = OnnxSearch(search_graph(whole(), SearchConfig(num_simulations=2), {}))

@@ -13,14 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import helper
 
+from numzero.errors import UserError
 from numzero.graphs.formulas import DOUBLE, FLOAT, INT64, Value, where
 from numzero.search import Proposal
 
-__all__ = ["Chosen", "alike", "allowed", "choose", "first_alike", "log_density", "permitted"]
+__all__ = ["Chosen", "alike", "allowed", "choose", "first_alike", "log_density", "permitted", "require_small"]
 
+LARGEST_TABLE = 2**20
+"""Most places of a table, D N: one takes 8 bytes in the file and, of each position, some 100 when 16 candidates are
+drawn, and there are up to five tables."""
 DRAW_SCALE = 10.0
 """How near noise falls to the border of two choices counts so many times as much as how narrowly a score wins: shares
 are exact to 1e-6, scores to 1e-5."""
+EXACT_CHOICES = 1000
+"""Of one factor, up to which shares are that exact: they are added up in float32, and the error grows with their number
+(3e-6 of 8,000, 2e-5 of 60,000). Of wider factors nearness counts less, in proportion."""
 
 
 class Chosen(NamedTuple):
@@ -30,6 +37,17 @@ class Chosen(NamedTuple):
     """`[B, k, D]`."""
     clearance: Value
     """`[B]` double: how near the narrowest of all choices came to another, as a search's margin counts it."""
+
+
+def require_small(proposal: Proposal) -> None:
+    """Raise UserError where factors of choices take a table of more than `LARGEST_TABLE` places."""
+    places = proposal.size * max(proposal.factors, default=0)
+    if places > LARGEST_TABLE:
+        raise UserError(
+            f"agent.onnx sets factors below one another, all as wide as the widest: at most {LARGEST_TABLE:,} choices, "
+            f"and not {places:,} as of {proposal.size:,} factors of up to {max(proposal.factors):,}. Split the widest "
+            "into several factors, or play this agent with numzero.Agent."
+        )
 
 
 def permitted(parameters: Value, legal: Value) -> Value:
@@ -45,7 +63,7 @@ def allowed(proposal: Proposal, legal: Value) -> Value:
 def choose(proposal: Proposal, parameters: Value, noise: Value, scale: NDArray[np.float32]) -> Chosen:
     """As `sampling.propose`: the likeliest of each factor first, then what its inverse distribution makes of noise.
 
-    parameters: `[B, P]`. noise: `[B or 1, k, D]`, of which the first row is not looked at. scale: `[k]`.
+    parameters: `[B, P]`. noise: `[B or 1, k, D]` in [0, 1), of which the first row is not looked at. scale: `[k]`.
     """
     graph = parameters.graph
     logits = _table(proposal, parameters, -math.inf)  # [B, D, N]
@@ -57,7 +75,7 @@ def choose(proposal: Proposal, parameters: Value, noise: Value, scale: NDArray[n
     above = graph.op("Unsqueeze", logits - best.at([0], axis=2), graph.constant([1]))
     drawn = _drawn(above, noise.at(range(1, len(scale)), axis=1), scale[1:], _most(proposal))
     vectors = graph.op("Concat", likeliest, drawn.vectors, axis=1)
-    return Chosen(vectors, graph.op("Min", lead, drawn.clearance * DRAW_SCALE))
+    return Chosen(vectors, graph.op("Min", lead, drawn.clearance * _draw_scale(proposal)))
 
 
 def _drawn(logits: Value, noise: Value, scale: NDArray[np.float32], most: int) -> Chosen:
@@ -104,6 +122,10 @@ def first_alike(vectors: Value) -> Value:
 def _most(proposal: Proposal) -> int:
     """N, two at least."""
     return max(2, *proposal.factors)
+
+
+def _draw_scale(proposal: Proposal) -> float:
+    return DRAW_SCALE * min(1.0, EXACT_CHOICES / _most(proposal))
 
 
 def _table(proposal: Proposal, of_choices: Value, fill: float) -> Value:

@@ -27,7 +27,7 @@ from onnx import helper
 
 from numzero.errors import UserError
 from numzero.graphs.candidates import Bounds, GraphCandidates, graph_candidates, in_units
-from numzero.graphs.choices import allowed
+from numzero.graphs.choices import allowed, require_small
 from numzero.graphs.formulas import BOOL, DOUBLE, FLOAT, INT32, INT64, OPSET, Graph, Value, concat, where
 from numzero.graphs.margins import lead, narrowest, without_twins
 from numzero.graphs.search_tree import Edge, GraphRule, GraphTree, Recalled, Scores, of_nodes, of_roots
@@ -71,10 +71,11 @@ def search_graph(
 
     Where actions are vectors A is K: actions are candidates. One more input: `candidate_noise` float32 `[B or 1, K + S
     k, D]`, normal draws of which these are made, the root's first, then those of the node of each of S simulations; of
-    no draws, `[1, 0, 1]`, they are those of `Agent.act`. Zeros make the middle. Of choices the draws are from 0 to 1,
-    the first candidate is the likeliest whatever they are, and `legal` is `[B, C]`, which choices of all factors may be
-    made: of each factor one at least. Further outputs: `vector` float32 `[B,
-    D]` to play, and `candidates` `[B, K, D]`, in the environment's units.
+    no draws, `[1, 0, 1]`, they are those of `Agent.act`. Zeros make the middle. All must be finite, looked at or not.
+    Of choices the draws are in [0, 1), zeros make the first of each factor that may be made, however likely it is, the
+    first candidate is the likeliest whatever they are, and `legal` is `[B, C]`, which choices of all factors may be
+    made: of each factor one at least. Further outputs: `vector` float32 `[B, D]` to play, and `candidates` `[B, K, D]`,
+    in the environment's units.
 
     Args:
         files: the networks; `recurrent` names its discount.
@@ -83,10 +84,15 @@ def search_graph(
         with_margin: one more output `margin` double `[B]`, the smallest lead of a winner over the second best in any
             choice of the search.
         bounds: of action vectors of numbers, where actions are such.
+
+    Raises:
+        UserError: a network is no ONNX of this opset, or factors of choices take more than `choices.LARGEST_TABLE`.
     """
     networks = _load_all(files)
     config = replace(config, least_range=config.least_range * reward_unit(networks.about))
     proposal = networks.proposal
+    if proposal is not None:
+        require_small(proposal)
     num_actions = networks.num_logits if proposal is None else config.candidates.num_candidates
     graph = Graph()
     asked = _inputs(graph, config, networks.observation_shape, num_actions, proposal)

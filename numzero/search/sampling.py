@@ -27,11 +27,11 @@ _LEAST_SPREAD, _SPREAD_OFFSET = np.float32(LEAST_SPREAD), np.float32(SPREAD_OFFS
 
 
 def propose(proposal: Proposal, parameters: Float32Array, noise: Float32Array, scale: Float32Array) -> Float32Array:
-    """`[N, k, D]` candidates: the first is the middle of the distribution, the others are drawn.
+    """`[N, k, D]` candidates: the first is the middle of the distribution, of choices the likeliest; others are drawn.
 
     parameters: `[N, P]`; logits of -inf are of choices that may not be made, of each factor one is above. noise:
-    `[N, k, D]` or `[1, k, D]`, of which the first row is not looked at. scale: `[k]` how many times as wide as the
-    network's each candidate's distribution is: of spreads, or what logits are divided by.
+    `[N, k, D]` or `[1, k, D]`, of which the first row is not looked at; of choices in [0, 1). scale: `[k]` how many
+    times as wide as the network's each candidate's distribution is: of spreads, or what logits are divided by.
     """
     vectors = np.empty((len(parameters), noise.shape[1] * proposal.size), np.float32)
     work = np.zeros(work_size(proposal, noise.shape[1]), np.float32)
@@ -128,9 +128,9 @@ def _choose(
     vectors: Float32Array,
     work: Float32Array,
 ) -> None:
-    """Of each factor what the inverse of the cumulative distribution makes of noise from 0 to 1; first the likeliest.
+    """Of each factor what the inverse of the cumulative distribution makes of noise in [0, 1); first the likeliest.
 
-    Choices of no share are never made, whatever rounding leaves.
+    Choices of no share are never made, whatever rounding leaves. Noise of 0 makes the first that has any.
     """
     count, size = noise.shape
     begin = 0

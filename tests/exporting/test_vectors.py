@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from numzero.agent import Agent, AgentInfo
+from numzero.errors import UserError
 from numzero.exporting.embed import Position, agent_graph, golden_cases, play_positions
 from numzero.exporting.parity import compare_searches
 from numzero.games import Box, GameSpec, game_spec
 from numzero.games.actions import Factored
 from numzero.games.turns import model_discount, turn_gamma
+from numzero.graphs import choices
 from numzero.inference import OnnxSearch, onnx_model
 from numzero.networks.config import network_config
 from numzero.networks.export import Exporter
@@ -224,3 +226,35 @@ def test_a_position_in_which_a_factor_has_no_choice_is_refused() -> None:
         found = search.run(np.float32(case["observation"]), np.array(case["legal"]), case["num_simulations"])
         assert (found.action, found.visit_counts.tolist()) == (case["action"], case["visit_counts"])
         assert found.vector.tolist() == case["vector"]
+
+
+def test_noise_and_draws_of_other_shapes_are_refused() -> None:
+    """One sentence, the shape that is wanted in it; what is more than the budget takes goes, and one row for all."""
+    agent = choices_agent()
+    search = OnnxSearch(agent_graph(agent.info, agent.files))
+    asked = np.zeros((3, 24), np.float32), np.ones((3, 24), np.bool_), 4
+    rng = np.random.default_rng(0)
+    for shape in [(16,), (3, 24), (2, 16), (3, 1)]:
+        with pytest.raises(UserError, match=r"^noise must have the shape \[3, 16\].* Leave it out"):
+            search.run_batch(*asked, np.zeros(shape, np.float32))
+    for shape in [(24, 8), (2, 24, 8), (3, 23, 8), (3, 24, 7), (1, 24, 8, 1), (2, 0, 1), ()]:
+        with pytest.raises(UserError, match=r"^candidates must have the shape \['1 or 3', '24 or more', 8\] for 4 "):
+            search.run_batch(*asked, candidates=rng.random(shape, np.float32))
+    noise, draws = rng.gumbel(size=(1, 16)).astype(np.float32), rng.random((1, 30, 8), np.float32)
+    found = search.run_batch(*asked, noise, draws)
+    again = search.run_batch(*asked, np.repeat(noise, 3, axis=0), np.repeat(draws[:, :24], 3, axis=0))
+    assert [(one.action, one.visit_counts.tolist()) for one in found] == [
+        (one.action, one.visit_counts.tolist()) for one in again
+    ]
+    own, without = search.run_batch(*asked, candidates=np.zeros((1, 0, 1), np.float32)), search.run_batch(*asked)
+    np.testing.assert_array_equal([each.vector for each in own], [each.vector for each in without])
+
+
+def test_factors_that_make_too_large_a_table_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is built; one place beyond the bound is enough."""
+    agent = choices_agent(sizes=(1, 2, 7))
+    monkeypatch.setattr(choices, "LARGEST_TABLE", 21)
+    assert agent_graph(agent.info, agent.files)
+    monkeypatch.setattr(choices, "LARGEST_TABLE", 20)
+    with pytest.raises(UserError, match="at most 20 choices, and not 21 as of 3 factors of up to 7"):
+        agent_graph(agent.info, agent.files)

@@ -32,7 +32,7 @@ LONGEST_SAMPLE = 80
 SAMPLES = {"python": "act.py", "node": "act.mjs", "cpp": "act.cpp", "web": "worker.mjs"}
 
 
-REFUSAL = "agent.onnx refuses the position: no action is legal, or a number in it is not finite"
+REFUSAL = "agent.onnx refuses the position: no action is legal, a factor has no choice, or a number is not finite"
 SCREEN = "tests.games.environments:Screen"
 PICTURES = "pictures"
 """An agent with random weights that sees SCREEN through a body for pictures."""

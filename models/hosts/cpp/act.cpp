@@ -45,8 +45,8 @@ int main(int argc, char **argv) {  // path of agent.onnx, then the shape of an o
   check(ort->SessionGetInputName(session, 3, allocator, &noise_name));
   check(ort->SessionGetInputCount(session, &num_inputs));
   check(ort->SessionGetInputTypeInfo(session, 3, &about)); check(ort->CastTypeInfoToTensorInfo(about, &sizes));
-  check(ort->GetDimensions(sizes, noise_shape.data(), 2)); noise_shape[0] = 1;  // of one position
-  const bool vectors = num_inputs > 4;  // and an output more
+  check(ort->GetDimensions(sizes, noise_shape.data(), 2)); ort->ReleaseTypeInfo(about);
+  noise_shape[0] = 1; const bool vectors = num_inputs > 4;  // of one position; and an output more
   const char *inputs[] = {"observation", "legal", "num_simulations", noise_name, "candidate_noise"};
   const char *outputs[] = {"action", "visit_counts", "value", "vector"};
   for (int i = 2; i < argc; i++) shape.push_back(std::stoll(argv[i]));
@@ -66,8 +66,8 @@ int main(int argc, char **argv) {  // path of agent.onnx, then the shape of an o
     check(ort->Run(session, nullptr, inputs, fed, 4 + vectors, outputs, 3 + vectors, found));
     for (int i = 0; i < 3; i++) check(ort->GetTensorMutableData(found[i], &numbers[i]));
     if (*static_cast<int *>(numbers[0]) < 0) {
-      std::fputs("agent.onnx refuses the position: no action is legal, or a number in it is not finite\n", stderr);
-      return 1;
+      std::fputs("agent.onnx refuses the position: no action is legal, a factor has no choice, "
+                 "or a number is not finite\n", stderr); return 1;
     }
     if (found[3]) print_vector(found[3]);
     else std::printf("%d", *static_cast<int *>(numbers[0]));

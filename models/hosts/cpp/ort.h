@@ -66,7 +66,8 @@ struct OrtApi {
   OrtStatus *(*GetAllocatorWithDefaultOptions)(OrtAllocator **);
   OrtUnused unused_79[17];
   void (*ReleaseValue)(OrtValue *);
-  OrtUnused unused_97[2];
+  OrtUnused unused_97[1];
+  void (*ReleaseTypeInfo)(OrtTypeInfo *);
   void (*ReleaseTensorTypeAndShapeInfo)(OrtTensorTypeAndShapeInfo *);
 };
 

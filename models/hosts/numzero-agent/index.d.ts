@@ -16,7 +16,7 @@ export interface Options {
   noise?: ArrayLike<number>;
   /**
    * Where actions are vectors: `numCandidateDraws` draws of which candidates are made, normal ones, or of choices from
-   * 0 to 1. None: the same each time, those of `Agent.act` in Python.
+   * 0 on and below 1; all of them finite. None: the same each time, those of `Agent.act` in Python.
    */
   candidates?: ArrayLike<number>;
 }
@@ -49,7 +49,10 @@ export interface Decision {
   line: number[];
 }
 
-/** What `act` throws where agent.onnx refuses a position: no action is legal, or a number in it is not finite. */
+/**
+ * What `act` throws where agent.onnx refuses a position: no action is legal, a factor of choices has none, or a number
+ * is not finite.
+ */
 export class RefusedError extends Error {}
 
 /** An agent: positions in, moves out. Questions wait for one another. */

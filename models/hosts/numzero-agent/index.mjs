@@ -3,7 +3,7 @@
 // Importing this does nothing and needs nothing. Runs wherever onnxruntime-node, onnxruntime-web or another package of
 // onnxruntime's JavaScript interface does.
 
-const REFUSAL = "agent.onnx refuses the position: no action is legal, or a number in it is not finite";
+const REFUSAL = "agent.onnx refuses the position: no action is legal, a factor has no choice, or a number is not finite";
 
 /** What `act` throws where agent.onnx refuses a position. */
 export class RefusedError extends Error {

@@ -15,7 +15,7 @@ import numpy as np
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import: else the library reports to a Microsoft host
 import onnxruntime
 
-REFUSED = "agent.onnx refuses the position: no action is legal, or a number in it is not finite"
+REFUSED = "agent.onnx refuses the position: no action is legal, a factor has no choice, or a number is not finite"
 
 
 class Agent:
