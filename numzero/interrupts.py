@@ -15,25 +15,39 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 if sys.platform != "win32":
     import termios  # here: an import in a handler may break the one that it interrupts
 
-__all__ = ["EXIT_CODE", "SIGNALS", "Interrupts", "hear_again", "held_back", "leave_at_once", "pass_over", "raised"]
+__all__ = [
+    "EXIT_CODE",
+    "SIGNALS",
+    "Interrupts",
+    "hear_again",
+    "heard_during",
+    "held_back",
+    "leave_at_once",
+    "pass_over",
+    "raised",
+]
 
 EXIT_CODE = 130
 """Of every command that was stopped by one of them before it had done its work."""
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
 RETRY_SECONDS = 0.05
 """So often an interrupt that came in the middle of an import is tried again."""
+HEARING_SECONDS = 0.1
+"""So often Windows looks for signals while a thread works; elsewhere they are heard at once."""
 STOPPED = b"Stopped.\n"
 
 _SIGHUP = getattr(signal, "SIGHUP", None)
 _IMPORT = "<frozen importlib._bootstrap"
 _LLVM = os.path.join("llvmlite", "binding")
 _Handler = Callable[[int, FrameType | None], Any]
+_Answer = TypeVar("_Answer")
 
 
 def leave_at_once() -> None:
@@ -54,6 +68,30 @@ def hear_again() -> None:
     """From now on they raise KeyboardInterrupt, in a process that was started while its parent held them back."""
     _install(_Raise().hear)
     _let_through()
+
+
+def heard_during(call: Callable[[], _Answer], give_up: Callable[[], object]) -> _Answer:
+    """What `call` returns: a kernel that may take minutes, and hears nothing until it returns, in a thread of its own.
+
+    An interrupt is raised here at once. The thread works on until the call or the process ends: `give_up` is called, so
+    that nobody else uses what it writes to.
+    """
+    found: Future[_Answer] = Future()
+
+    def work() -> None:
+        try:
+            found.set_result(call())
+        except BaseException as error:
+            found.set_exception(error)
+
+    threading.Thread(target=work, daemon=True, name="kernel").start()
+    try:
+        while not found.done():
+            wait([found], HEARING_SECONDS)
+    except BaseException:
+        give_up()
+        raise
+    return found.result()
 
 
 @contextlib.contextmanager

@@ -34,6 +34,22 @@ def as_they_were() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("number", ALL)
+def test_a_kernel_that_takes_long_hears_them(number: int) -> None:
+    """They are raised where it is waited for, and what it writes to is given up; else it is as if it was called."""
+    may_end, given_up = threading.Event(), threading.Event()
+    signals = threading.Timer(0.05, os.kill, (os.getpid(), number))
+    with raised():
+        signals.start()
+        with pytest.raises(KeyboardInterrupt):
+            interrupts_module.heard_during(lambda: may_end.wait(60.0), given_up.set)
+    assert given_up.is_set()
+    may_end.set()
+    assert interrupts_module.heard_during(lambda: 3, pytest.fail) == 3
+    with pytest.raises(ZeroDivisionError):
+        interrupts_module.heard_during(lambda: 1 // 0, pytest.fail)
+
+
+@pytest.mark.parametrize("number", ALL)
 def test_the_first_signal_asks_and_the_second_does_not_wait(number: int) -> None:
     """Whichever it is; afterwards signals mean what they meant before."""
     before = signal.getsignal(number)

@@ -11,7 +11,9 @@ draw, positive where the mover wins and the larger the sooner: the number of sto
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from numzero.compiled import search_kernel
 from numzero.errors import UserError
 from numzero.games.boards.base import EMPTY, read_only
+from numzero.interrupts import heard_during
 
 __all__ = ["LENGTH", "MOST_BITS", "Solver"]
 
@@ -78,8 +81,9 @@ class Solver:
                 f"rows and {columns} columns. Play mcts:1000 instead.",
                 arguments=("opponent",),
             )
-        self._room = _room(rows, columns, table_size)
+        self._size = rows, columns, table_size
         self._num_columns = columns
+        self._begin()
 
     def outcomes(self, board: NDArray[np.int8], to_play: NDArray[np.int8]) -> NDArray[np.int8]:
         """`[B, A]` what each move is worth to the mover: 1 wins, 0 draws, -1 loses; of no use where it is not legal.
@@ -90,12 +94,12 @@ class Solver:
         """
         values = np.full((len(board), self._num_columns), -1, np.int8)
         for b in range(len(board)):
-            _mark_outcomes(self._room, *self._bits(board[b], int(to_play[b])), values[b])
+            self._run(_mark_outcomes, *self._bits(board[b], int(to_play[b])), values[b])
         return values
 
     def reaches(self, board: NDArray[np.int8], to_play: int, least: int) -> bool:
         """Whether the mover's score is at least so much; board `[cells]` of a running game."""
-        return bool(_reaches(self._room, *self._bits(board, to_play), least))
+        return bool(self._run(_reaches, *self._bits(board, to_play), least))
 
     def score(self, board: NDArray[np.int8], to_play: int) -> int:
         """The mover's score; board `[cells]` of a running game."""
@@ -104,6 +108,14 @@ class Solver:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if self.reaches(board, to_play, middle) else (low, middle - 1)
         return low
+
+    def _run(self, kernel: Callable[..., Any], *arguments: Any) -> Any:
+        """What a kernel says of a position, however long that takes."""
+        return heard_during(partial(kernel, self._room, *arguments), self._begin)
+
+    def _begin(self) -> None:
+        """Nothing is known yet."""
+        self._room = _room(*self._size)
 
     def _bits(self, board: NDArray[np.int8], to_play: int) -> tuple[int, int, int]:
         """Position, mask and number of stones."""

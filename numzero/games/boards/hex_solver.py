@@ -12,6 +12,7 @@ regions). Moves are tried from those that lie on shortest ways of both players, 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from numzero.compiled import search_kernel
 from numzero.errors import UserError
 from numzero.games.boards.base import read_only
+from numzero.interrupts import heard_during
 
 __all__ = ["LARGEST_SOLVED", "HexSolver"]
 
@@ -75,7 +77,8 @@ class HexSolver:
                 "instead.",
                 arguments=("opponent",),
             )
-        self._room = _room(size, table_size)
+        self._size = size, table_size
+        self._begin()
         self._places = np.left_shift(1, np.arange(size * (size + 1)).reshape(size, size + 1)[:, :size]).ravel()
 
     def wins(self, board: NDArray[np.int8], to_play: NDArray[np.int8]) -> NDArray[np.bool_]:
@@ -87,8 +90,13 @@ class HexSolver:
         """
         wins = np.zeros(board.shape, np.bool_)
         for b in range(len(board)):
-            _mark_wins(self._room, *self._bits(board[b]), int(to_play[b]), self._places, wins[b])
+            position = *self._bits(board[b]), int(to_play[b])
+            heard_during(partial(_mark_wins, self._room, *position, self._places, wins[b]), self._begin)
         return wins
+
+    def _begin(self) -> None:
+        """Nothing is known yet."""
+        self._room = _room(*self._size)
 
     def _bits(self, cells: NDArray[np.int8]) -> tuple[int, int]:
         """The stones of the first player and of the second."""
