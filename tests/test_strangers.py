@@ -91,6 +91,8 @@ PARAMETERS = {
     "study out": MAKES_NONE,  # its settings must be the user's
     "study variants": NO_FOLDER,
     "study overrides": NO_FOLDER,
+    "study kind": NO_FOLDER,
+    "study address": NO_FOLDER,
     "tune preset": NO_FOLDER,  # the user's own word
     "tune out": NO_FOLDER,  # its settings are not read from there
     "tune ranges": NO_FOLDER,
