@@ -151,7 +151,7 @@ PROBE = """
 from numzero.compiled import kernel
 from numzero.search.plain.dense import RELU
 from numzero.search.probes.helper import helped, inlined
-from numzero.search.plain.tiles import LANES
+from numzero.search.vectors import LANES
 from numzero.search.tree import UNVISITED
 @kernel
 def probe():
@@ -188,7 +188,7 @@ def test_an_edit_of_any_file_that_a_kernel_depends_on_is_seen(tmp_path: Path) ->
     assert [look(), look()] == ["(5, 16, -1, 40) False\n", "(5, 16, -1, 40) True\n"]
     edit(search / "plain" / "dense.py", "\nRELU = 5\n", "\nRELU = 7\n")
     assert look() == "(7, 16, -1, 40) False\n"
-    edit(search / "plain" / "tiles.py", "\nLANES = 16\n", "\nLANES = 32\n")
+    edit(search / "vectors.py", "\nLANES = 16\n", "\nLANES = 32\n")
     assert look() == "(7, 32, -1, 40) False\n"
     edit(search / "probes" / "helper.py", "FAR + 0", "FAR + 1")
     assert look() == "(7, 32, -1, 41) False\n"

@@ -14,7 +14,8 @@ from numba import types
 from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
-from numzero.search.plain.tiles import LANES, emit_tile
+from numzero.search.plain.tiles import emit_tile
+from numzero.search.vectors import LANES
 
 __all__ = ["TILE_ROWS", "add_tile"]
 

@@ -19,7 +19,7 @@ from numzero.networks.by_hand import Elementwise, Linear, Norm, Stage
 from numzero.networks.layers import DynamicsStages
 from numzero.networks.network import MuZeroNetwork
 from numzero.networks.split_kernels import Program, Space, part_bounds
-from numzero.search.plain.tiles import LANES
+from numzero.search.vectors import LANES, padded
 
 __all__ = ["PlainSplitUnroll", "Vector"]
 
@@ -161,10 +161,6 @@ def _is_known(stage: Stage) -> bool:
     )
 
 
-def _padded(size: int) -> int:
-    return -(-size // LANES) * LANES
-
-
 def _aligned_zeros(count: int) -> _Float32Array:
     """Such that rows begin where lines of the processor's cache do: vectors that lie across two cost twice the time."""
     room = np.zeros(count + LANES, np.float32)
@@ -196,7 +192,7 @@ class _Table:
         inputs = self._take_work(num_rows, num_inputs)
         latents, d_latents = (self._take_work(count, latent_size) for _ in range(2))
         outputs, d_outputs = (self._take_work(count, num_outputs) for _ in range(2))
-        self._latents, later = latents, num_rows * _padded(latent_size)  # where dynamics write: a step behind
+        self._latents, later = latents, num_rows * padded(latent_size)  # where dynamics write: a step behind
         ends = [0]
         for part, rows, way in (
             (representation, num_rows, ((inputs, -1), (latents, d_latents))),
@@ -226,20 +222,20 @@ class _Table:
 
     def _take_work(self, num_rows: int, size: int) -> int:
         place = self._work
-        self._work += num_rows * _padded(size)
+        self._work += num_rows * padded(size)
         return place
 
     def _take_packed(self, count: int) -> int:
         place = self._packed
-        self._packed += _padded(count)
+        self._packed += padded(count)
         return place
 
     def _take_gradient(self, num_rows: int, size: int, source: int) -> int:
         """For rows of parameters that lie from `source` on."""
         place = self._gradient
         for row in range(num_rows):
-            self._spans.append((place + row * _padded(size), source + row * size, size))
-        self._gradient += num_rows * _padded(size)
+            self._spans.append((place + row * padded(size), source + row * size, size))
+        self._gradient += num_rows * padded(size)
         return place
 
     def _write_part(self, stages: Sequence[Stage], num_rows: int, begin: tuple[int, int], end: tuple[int, int]) -> None:
@@ -262,8 +258,8 @@ class _Table:
     def _write_product(self, op: list[int], stage: Linear) -> None:
         num_outputs, num_inputs = stage.weight.shape
         weight, twin = (
-            self._take_packed(num_inputs * _padded(num_outputs)),
-            self._take_packed(num_outputs * _padded(num_inputs)),
+            self._take_packed(num_inputs * padded(num_outputs)),
+            self._take_packed(num_outputs * padded(num_inputs)),
         )
         source = self._vector.place(stage.parameter)
         d_weight = self._take_gradient(num_outputs, num_inputs, source)
@@ -273,7 +269,7 @@ class _Table:
             self._add([*op, weight, twin, self._latents, d_weight, -1, kernels.RESIDUAL], (source, -1, 0))
             return
         rows, place = summand.numel() // num_outputs, self._vector.place(summand)
-        shift = self._take_packed(rows * _padded(num_outputs))
+        shift = self._take_packed(rows * padded(num_outputs))
         d_shift = self._take_gradient(rows, num_outputs, place)
         more = kernels.BIAS if stage.bias is not None else kernels.ACTION
         self._add([*op, weight, twin, shift, d_weight, d_shift, more], (source, place, rows))

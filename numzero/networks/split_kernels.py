@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from numzero.compiled import parallel_kernel, search_kernel
 from numzero.networks.products import TILE_ROWS, add_tile
-from numzero.search.plain.tiles import LANES
-from numzero.search.vectors import ONE, ZERO, exp, sum_of_squares, total_of
+from numzero.search.vectors import LANES, ONE, ZERO, exp, sum_of_squares, total_of
 
 __all__ = ["ACTION", "BIAS", "LINEAR", "NORM", "NUM_COLUMNS", "RELU", "RESIDUAL", "SILU", "Program", "Space"]
 __all__ += ["backward_parts", "encode_parts", "forward_parts", "part_bounds"]

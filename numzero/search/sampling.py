@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 
 from numzero.compiled import search_inline, search_kernel
 from numzero.search.proposals import LARGEST_MEAN, LARGEST_VECTOR, LEAST_SPREAD, SPREAD_OFFSET, Proposal
-from numzero.search.vectors import ONE, ZERO, exp
+from numzero.search.vectors import LANES, ONE, ZERO, exp, padded
 
 __all__ = ["propose", "propose_row", "work_size"]
 
 Float32Array = NDArray[np.float32]
 Int32Array = NDArray[np.int32]
 
-LANES = 16
-"""Numbers whose exponentials are made side by side."""
 _TWO = np.float32(2.0)
 _LARGEST_MEAN, _LARGEST_VECTOR = np.float32(LARGEST_MEAN), np.float32(LARGEST_VECTOR)
 _LEAST_SPREAD, _SPREAD_OFFSET = np.float32(LEAST_SPREAD), np.float32(SPREAD_OFFSET)
@@ -42,12 +40,8 @@ def propose(proposal: Proposal, parameters: Float32Array, noise: Float32Array, s
 def work_size(proposal: Proposal, count: int) -> int:
     """Numbers of work space for `count` candidates of one node."""
     if proposal.factors:
-        return _padded(proposal.num_parameters)
-    return 2 * proposal.size + _padded(max(2, count) * proposal.size)
-
-
-def _padded(count: int) -> int:
-    return -(-count // LANES) * LANES
+        return padded(proposal.num_parameters)
+    return 2 * proposal.size + padded(max(2, count) * proposal.size)
 
 
 @search_kernel

@@ -11,17 +11,25 @@ from numpy.typing import NDArray
 
 from numzero.compiled import search_inline, search_kernel
 
-__all__ = ["HALF", "ONE", "ZERO", "exp", "largest_of", "softmax", "sum_of_squares", "total_of"]
+__all__ = ["HALF", "LANES", "ONE", "ZERO", "exp", "largest_of", "padded", "softmax", "sum_of_squares", "total_of"]
 
 Float32Array = NDArray[np.float32]
 
 ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
+
+LANES = 16
+"""Numbers side by side: one AVX-512 register of float32, two of AVX2."""
 
 # Of `exp`.
 EXP_LOWEST, EXP_HIGHEST = np.float32(-87.0), np.float32(88.0)
 LOG2_E, LN_2_HIGH, LN_2_LOW = np.float32(1.44269504088896341), np.float32(0.693359375), np.float32(-2.12194440e-4)
 EXP_1, EXP_2, EXP_3 = np.float32(1.6666665459e-1), np.float32(4.1665795894e-2), np.float32(8.3334519073e-3)
 EXP_4, EXP_5 = np.float32(1.3981999507e-3), np.float32(1.9875691500e-4)
+
+
+def padded(count: int) -> int:
+    """Room for so many numbers in whole vectors: a multiple of `LANES`."""
+    return -(-count // LANES) * LANES
 
 
 @search_kernel

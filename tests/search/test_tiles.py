@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from llvmlite import ir
 from numba import njit
 
-from numzero.search.plain.tiles import LANES, add_product, emit_tile
+from numzero.search.plain.tiles import add_product, emit_tile
+from numzero.search.vectors import LANES
 
 
 @njit

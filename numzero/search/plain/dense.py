@@ -12,9 +12,9 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.search.plain.tiles import LANES
 from numzero.search.proposals import Proposal
 from numzero.search.sampling import work_size
+from numzero.search.vectors import padded
 
 __all__ = ["AFFINE", "DENSE", "DENSE_ACTION", "DENSE_RESIDUAL", "DENSE_VECTOR", "LATENT", "MINMAX", "NORM", "RELU"]
 __all__ += ["ROWS", "SILU", "SYMLOG", "DenseBuilder", "DenseModel", "DenseNetwork", "HasDense"]
@@ -141,17 +141,17 @@ class DenseBuilder:
         Of DENSE_VECTOR the table is `[numbers that stand for a vector, outputs]`.
         """
         num_outputs, num_inputs = weight.shape
-        padded = _padded(num_outputs)
-        matrix = np.zeros((num_inputs, padded), np.float32)
+        width = padded(num_outputs)
+        matrix = np.zeros((num_inputs, width), np.float32)
         matrix[:, :num_outputs] = weight.T
         start = self._append(matrix)
         self._add(op, num_inputs, num_outputs, start, -1 if bias is None else self._append(bias))
-        self._widest = max(self._widest, padded)
+        self._widest = max(self._widest, width)
 
     @staticmethod
     def product_size(num_outputs: int, num_inputs: int) -> int:
         """How many numbers a matrix takes, with the zeros beside it."""
-        return num_inputs * _padded(num_outputs)
+        return num_inputs * padded(num_outputs)
 
     def norm(self, scale: NDArray[np.float32], bias: NDArray[np.float32] | None) -> None:
         """LayerNorm."""
@@ -270,7 +270,7 @@ def check_dense(
         for start, count in _reads(op, layer_inputs, num_outputs, num_rows, weights, bias):
             if not 0 <= start <= dense.weights.size - count:
                 raise ValueError(f"layer {number} reads parameters {start} to {start + count} of {dense.weights.size}")
-        if op <= DENSE_VECTOR and _padded(num_outputs) > width:
+        if op <= DENSE_VECTOR and padded(num_outputs) > width:
             raise ValueError(f"layer {number} makes {num_outputs} numbers in a work space of {width}")
     edges = num_actions if num_logits is None else num_logits
     expected = edges + dense.value_bins.size + dense.reward_bins.size + dense.discount_bins.size
@@ -311,8 +311,3 @@ def _check_arrays(dense: DenseModel) -> None:
         raise ValueError("factors must be as many as numbers of a vector, each of one choice or more")
     if not dense.value_bins.size:
         raise ValueError("there must be bins of the value")
-
-
-def _padded(num_outputs: int) -> int:
-    """Columns of a matrix as it is stored: a multiple of `LANES`."""
-    return -(-num_outputs // LANES) * LANES

@@ -29,9 +29,9 @@ from numzero.search.plain.dense import (
     NodeCandidates,
     as_network,
 )
-from numzero.search.plain.tiles import LANES, add_product
+from numzero.search.plain.tiles import add_product
 from numzero.search.sampling import propose_row
-from numzero.search.vectors import ONE, ZERO, exp, largest_of, sum_of_squares, total_of
+from numzero.search.vectors import LANES, ONE, ZERO, exp, largest_of, sum_of_squares, total_of
 
 __all__ = ["dense_output", "evaluate_block", "evaluate_dense"]
 

@@ -13,10 +13,11 @@ from numba import types
 from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
-__all__ = ["LANES", "add_product", "emit_tile"]
+from numzero.search.vectors import LANES
 
-LANES = 16
-"""Columns of a tile: one AVX-512 register of float32, two of AVX2. Rows of W and y are padded to a multiple of it."""
+__all__ = ["add_product", "emit_tile"]
+
+# A tile has `LANES` columns; rows of W and y are padded to a multiple of it.
 
 _FLOAT, _INT64, _INT32 = ir.FloatType(), ir.IntType(64), ir.IntType(32)
 _VECTOR = ir.VectorType(_FLOAT, LANES)
