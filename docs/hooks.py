@@ -5,6 +5,7 @@ Knows MkDocs' hooks; what is listed is known to numzero.
 
 from __future__ import annotations
 
+import re
 from typing import Any, get_args
 
 import click
@@ -16,7 +17,8 @@ from numzero.metrics import Event
 from numzero.training.config import preset_names
 from numzero.training.explained import explain, meanings
 
-WIDTH = 100
+WIDTH = 80
+"""Of helps, in letters: what fits beside the menu and the list of headings."""
 WIDE = {"compare.md", "environments.md", "settings.md"}
 """Pages with tables that need the room of the list of headings."""
 
@@ -34,6 +36,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> None:
     """Give wide tables room."""
     if page.file.src_uri in WIDE:
         page.meta["hide"] = ["toc"]
+
+
+def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
+    """Let long names break where a reader would break them; in tables only a narrow page does."""
+    return re.sub(r"(?<=<code>)[^<\s]+(?=</code>)", lambda name: re.sub(r"(?<=[._=:])", "<wbr>", name[0]), html)
 
 
 def commands_page() -> str:

@@ -100,9 +100,10 @@ def _beside_random(judgement: Judged, events: Sequence[Event], config: RunConfig
     verdict = verdict_of(judgement)
     said = f"{verdict.sentence[0].upper()}{verdict.sentence[1:]}."
     if verdict.outcome == "failed":
-        better = [n for n, agent in enumerate(judgement.agents) if _surely_better(agent, judgement)]
-        once = "No evaluation was better." if not better else "Earlier ones were better: it forgot what it knew."
-        yield Finding("failed", "random", f"{said} {once} {_failed_way_out(judgement, events, config)}")
+        forgot = _forgot(judgement)
+        once = "Earlier ones were better: it forgot what it knew." if forgot else "No evaluation was better."
+        way_out = _failed_way_out(judgement, events, config, forgot=forgot)
+        yield Finding("failed", "random", f"{said} {once} {way_out}")
     elif verdict.outcome == "unsure":
         games = judgement.latest.games
         yield Finding(
@@ -119,6 +120,11 @@ def _beside_random(judgement: Judged, events: Sequence[Event], config: RunConfig
         yield Finding("look", "threshold", f"{said} {_more(judgement, events)}")
 
 
+def _forgot(judgement: Judged) -> bool:
+    """Whether a run that is no better than random once was."""
+    return any(_surely_better(agent, judgement) for agent in judgement.agents)
+
+
 def _surely_better(agent: Sample, judgement: Judged) -> bool:
     """Whether one of so many evaluations was better than random, and not by being one of many."""
     assert judgement.random is not None
@@ -126,10 +132,12 @@ def _surely_better(agent: Sample, judgement: Judged) -> bool:
     return standing(agent, judgement.random) > limit
 
 
-def _failed_way_out(judgement: Judged, events: Sequence[Event], config: RunConfig) -> str:
+def _failed_way_out(judgement: Judged, events: Sequence[Event], config: RunConfig, *, forgot: bool) -> str:
     short = _short(events, config)
     if short:
         return short
+    if forgot:
+        return "See what is said below of the score."
     if judgement.random is not None and judgement.random.spread == 0.0 and judgement.agents[-1].spread == 0.0:
         return (
             "Every episode earned the same: either whatever one does is worth as much, or what earns more was never "
@@ -183,8 +191,9 @@ def _more(judgement: Judged, events: Sequence[Event]) -> str:
 
 
 def _time_limit(judgement: Judged, events: Sequence[Event]) -> Iterator[Finding]:
-    """Episodes that all met their time limit, where that is no success."""
-    if (outcome := verdict_of(judgement).outcome) in ("failed", "unsure") and (said := _all_met_limit(events)):
+    """Episodes that all met their time limit, where that is no success and never was."""
+    outcome, said = verdict_of(judgement).outcome, _all_met_limit(events)
+    if said and outcome in ("failed", "unsure") and not _forgot(judgement):
         yield Finding(
             "failed" if outcome == "failed" else "look",
             "time limit",

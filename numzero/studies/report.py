@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 from numzero.drawing.charts import Band, Chart, Line
@@ -141,11 +142,13 @@ def finding_list(found: Sequence[Finding]) -> list[str]:
 
 
 SCORES = "Scores"
+LAST_LINES = 10
+"""Of progress, over which a pace is that of lately: a single one may lie between two games."""
 
 
 def run_numbers(report: Report) -> list[tuple[str, str]]:
     """The three numbers of a run: how good its agent is, on how much of the game, and in what time."""
-    found, last = report.judged, last_progress(report.events)
+    found, last, pace = report.judged, last_progress(report.events), _latest_pace(report.events)
     score = ("-", "not evaluated yet")
     if found is not None:
         levels = [f"{name} {_score_words(value, found)}" for name, value, _ in _known_levels(found)]
@@ -156,8 +159,14 @@ def run_numbers(report: Report) -> list[tuple[str, str]]:
     return [
         score,
         (f"{last.steps:,}", f"environment steps; {last.updates:,} updates, {last.games:,} episodes"),
-        (duration(last.seconds), f"time; {last.steps_per_second:,.0f} steps a second lately"),
+        (duration(last.seconds), f"time; {pace:,.0f} steps a second lately"),
     ]
+
+
+def _latest_pace(events: Sequence[Event]) -> float:
+    """Environment steps a second, lately."""
+    paces = [event.steps_per_second for event in events if isinstance(event, Progress)]
+    return fmean(paces[-LAST_LINES:]) if paces else 0.0
 
 
 def last_progress(events: Sequence[Event]) -> Progress | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numzero.frames import ObservationConfig
 from numzero.metrics import Diagnosed, Evaluated, Event, Finished, Predicted, Progress, RandomPlayed, Started
 from numzero.networks.support import bin_values
 from numzero.studies.findings import Finding, findings, relative_error
+from numzero.studies.report import LAST_LINES, Report, run_numbers
 from numzero.training.config import RunConfig, load_preset
 
 CONFIG = load_preset("cartpole")
@@ -271,11 +273,13 @@ def test_a_run_that_was_too_short_says_so(changes, words):
 
 
 def test_a_run_that_forgot_all_has_failed():
-    """Earlier evaluations were better than random, the last is not."""
-    scores = [evaluated(1000, 400.0, 50.0), evaluated(2000, 22.0, 10.0)]
-    failed = findings([started(), random_played(), LONG, diagnosis(), *scores, FINISHED], CONFIG)[0]
-    assert (failed.name, failed.kind) == ("random", "failed")
-    assert "forgot" in failed.sentence
+    """Earlier evaluations were better than random, the last is not; nobody is told that more was never met."""
+    scores = [evaluated(1000, 400.0, 50.0), evaluated(2000, 22.0, 0.0, truncated=20)]
+    found = findings([started(), random_played(22.0, 0.0), LONG, diagnosis(), *scores, FINISHED], CONFIG)
+    assert (found[0].name, found[0].kind) == ("random", "failed")
+    assert "forgot" in found[0].sentence
+    assert not any("never" in each.sentence for each in found)
+    assert "score" in {each.name for each in found if each.kind == "look"}
 
 
 def test_a_run_that_saw_one_observation_at_a_time_is_told_of_frames():
@@ -339,3 +343,10 @@ def test_runs_of_before_are_not_called_failed():
     (said,) = [each for each in findings([LONG, diagnosis(), event, FINISHED], CONFIG) if each.name == "random"]
     assert said.kind == "note"
     assert "as a random opponent" in said.sentence
+
+
+def test_a_pace_is_that_of_several_lines():
+    """The last line may lie between two games: no steps in it are no halt."""
+    lines = [progress(steps_per_second=pace) for pace in (900.0, *[100.0] * (LAST_LINES - 1), 0.0)]
+    told = dict(run_numbers(Report([], [], Path("r"), [started(), *lines, FINISHED], "", None)))
+    assert f"time; {100.0 * (LAST_LINES - 1) / LAST_LINES:.0f} steps a second lately" in told.values()
