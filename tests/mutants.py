@@ -24,10 +24,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 
-from numzero import inference
 from numzero.agent import Agent
 from numzero.errors import UserError
-from numzero.inference import ModelFiles, OnnxModel
+from numzero.inference import ModelFiles, OnnxModel, sessions
 from numzero.networks.config import network_config
 from numzero.networks.export import Exporter
 from numzero.networks.network import make_network
@@ -660,7 +659,7 @@ def main(seed: int, count: int, first: int = 0) -> None:
     started = time.perf_counter()
     fences, seen = Fences(), Counter[str]()
     # A session has no memory: one for each content is enough, and takes most of the time.
-    inference._make_session = functools.lru_cache(64)(inference._make_session)
+    sessions.make_session = functools.lru_cache(64)(sessions.make_session)
     for source in sources():
         whole_model(source)
     for number in range(first, first + count):

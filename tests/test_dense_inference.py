@@ -194,7 +194,7 @@ def test_newer_weights_of_action_vectors_need_no_onnxruntime(monkeypatch: pytest
     assert earlier.dense() is not None
     other = OnnxVectors(vector_files(Proposal(1)), earlier=earlier)
     assert other.proposal == Proposal(1)
-    monkeypatch.setattr("numzero.inference._make_session", lambda *_: pytest.fail("a session was made"))
+    monkeypatch.setattr("numzero.inference.sessions.make_session", lambda *_: pytest.fail("a session was made"))
     model = OnnxVectors(newer, earlier=earlier)
     assert model.proposal == Proposal(2)
     assert model.dense() is not None
@@ -206,7 +206,7 @@ def test_newer_weights_with_chance_need_no_onnxruntime(monkeypatch: pytest.Monke
     earlier = OnnxWithChance(older)
     assert earlier.dense() is not None
     with monkeypatch.context() as patch:
-        patch.setattr("numzero.inference._make_session", lambda *_: pytest.fail("a session was made"))
+        patch.setattr("numzero.inference.sessions.make_session", lambda *_: pytest.fail("a session was made"))
         model = OnnxWithChance(newer, earlier=earlier)
         network, same = model.dense(), OnnxWithChance(newer, earlier=earlier).dense()
         assert network is not None
@@ -240,7 +240,7 @@ def test_layers_that_disagree_with_onnxruntime_are_not_used(monkeypatch: pytest.
         dense = plain_layers(*arguments)
         return None if dense is None else dense._replace(weights=dense.weights * np.float32(1.01))
 
-    monkeypatch.setattr("numzero.inference.plain_layers", misread)
+    monkeypatch.setattr("numzero.inference.model.plain_layers", misread)
     model = OnnxModel(exported)
     assert model.dense() is None
     assert all((one == other).all() for one, other in zip(model.initial(observation), expected, strict=True))
@@ -253,7 +253,7 @@ def test_newer_weights_of_one_network_need_no_onnxruntime(monkeypatch: pytest.Mo
     earlier, expected = OnnxModel(older), OnnxModel(newer)
     earlier.dense()
     with monkeypatch.context() as patch:
-        patch.setattr("numzero.inference._make_session", lambda *_: pytest.fail("a session was made"))
+        patch.setattr("numzero.inference.sessions.make_session", lambda *_: pytest.fail("a session was made"))
         model = OnnxModel(newer, earlier=earlier)
         observation = np.random.default_rng(0).normal(size=(3, *SHAPE))
         for one, other in zip(model.initial(observation), expected.initial(observation), strict=True):

@@ -227,7 +227,7 @@ def test_layers_that_go_beyond_their_buffers_are_found_out_on_fenced_ones(monkey
     program[program[:, 0] == LATENT, 2] = LATENT_SIZE + 9
     wide = dense._replace(program=program, work=np.zeros((2, 16, 64), np.float32))
     monkeypatch.setattr(
-        "numzero.inference.plain_layers", lambda _graph, _shapes, form, *_: wide if form == "recurrent" else None
+        "numzero.inference.model.plain_layers", lambda _graph, _shapes, form, *_: wide if form == "recurrent" else None
     )
     assert OnnxModel(whole()).dense() is None
 
