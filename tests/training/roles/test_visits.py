@@ -152,6 +152,7 @@ def wander(wandering: Wandering, name: str, num_moves: int, seed: int) -> list[t
         ended = step.terminated | step.truncated
         earned += step.reward
         wandering.leave(action, ended, rng)
+        wandering.ended(earned[ended])
         found += [(float(earned[row]), bool(wandering.wanders[row])) for row in np.flatnonzero(ended)]
         earned[ended] = 0.0
         game.reset(ended, rng)
@@ -180,7 +181,6 @@ def test_measured_positions_are_played_as_without_it() -> None:
 def test_the_hill_is_met_by_going_where_least_was_tried() -> None:
     """MountainCar's goal: in one of ten episodes at least, of which those at random meet it in one of thirty-five."""
     wandering = Wandering(4, 3, 1.0)
-    wandering.ended([-200.0] * 20)
     found = wander(wandering, "MountainCar-v0", 4000, 0)
     assert np.mean([earned > -200.0 for earned, wandered in found[len(found) // 2 :] if wandered]) > 0.1
 

@@ -14,7 +14,7 @@ from numzero.networks.export import Exporter
 from numzero.networks.network import make_network
 from numzero.search import Proposal, SearchConfig
 from numzero.training.roles.selfplay import Actor, SelfPlayConfig, SelfPlayTask
-from numzero.training.roles.wandering import FEWEST, Wandering
+from numzero.training.roles.wandering import FEWEST, LONGEST, Wandering
 
 
 def begun(returns: list[float], share: float = 1.0) -> Wandering:
@@ -28,8 +28,9 @@ def begun(returns: list[float], share: float = 1.0) -> Wandering:
 @pytest.mark.parametrize(
     ("returns", "is_lost"),
     [
-        ([], False),
-        ([-200.0] * (FEWEST - 1), False),
+        ([], True),  # so far nothing is known
+        ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0][: FEWEST - 1], True),
+        ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0][:FEWEST], False),
         ([-200.0] * FEWEST, True),
         ([0.0] * 18 + [1.0] * 2, True),
         ([0.0] * 17 + [1.0] * 3, False),
@@ -39,7 +40,7 @@ def begun(returns: list[float], share: float = 1.0) -> Wandering:
     ],
 )
 def test_games_wander_while_recent_episodes_earn_the_least(returns: list[float], is_lost: bool) -> None:
-    """Nine of ten of the last twenty, of eight or more."""
+    """Nine of ten of the last twenty; the first eight are waited for."""
     assert begun(returns).wanders.all() == begun(returns).wanders.any() == is_lost
 
 
@@ -74,14 +75,15 @@ def test_of_vectors_a_share_wanders_at_any_time_and_keeps_what_is_legal() -> Non
 
 
 def test_actions_are_kept_for_a_while() -> None:
-    """Some for a step, some for very long, each action as often; an illegal one is given up at once."""
+    """In each game as long as all of a stretch, for one step or for many; an illegal one is given up at once."""
     wandering, rng = begun([0.0] * 20), np.random.default_rng(1)
     legal = np.ones((1000, 3), np.bool_)
-    played = np.array([wandering.actions(legal, rng).copy() for _ in range(60)])  # [60, 1000]
+    played = np.array([wandering.actions(legal, rng).copy() for _ in range(2 * LONGEST)])  # [128, 1000]
     np.testing.assert_allclose(np.bincount(played.ravel(), minlength=3) / played.size, 1 / 3, atol=0.03)
-    changes = (played[1:] != played[:-1]).sum(axis=0)
-    assert 0.02 < (changes == 0).mean() < 0.5
-    assert 1 <= np.median(changes) <= 10  # of draws that forget each other two of three change
+    changed_at = [np.flatnonzero(row[1:] != row[:-1]) + 1 for row in played.T]
+    kept = np.array([np.gcd.reduce(steps) for steps in changed_at if len(steps)])
+    assert {int(np.gcd.reduce(steps)) for steps in changed_at if len(steps) > 4} > {1, 2, 4, 8, 16}
+    assert [0.1 < (kept <= most).mean() < 0.6 for most in (1, 4)] == [True, True]
     legal[:, 1] = False
     assert not (wandering.actions(legal, rng) == 1).any()
 
