@@ -70,7 +70,7 @@ def record(
         echo(json.dumps(told))
         return
     returns = ", ".join(f"{each:g}" for each in told["returns"])
-    drawn = "drawn by the environment" if told["drawn"] == "pictures" else "drawn as text: it draws no pictures itself"
+    drawn = "drawn by the environment" if told["drawn"] == "pictures" else "drawn as text: there are no pictures of it"
     echo(f"{told['frames']:,} frames of {told['game']}, {drawn}; returns {returns}. The film is {out}.")
     if told["cut_off"]:
         echo(f"{told['cut_off']} of {episodes} episodes were cut off: see --max-steps.", err=True)

@@ -79,5 +79,13 @@ def _fault_of(game: Game, mode: str) -> str:
         elif mode == TEXT:
             game.render(0)
     except UserError as error:
-        return str(error)
+        return _lacking(error) or str(error)
     return ""
+
+
+def _lacking(error: BaseException) -> str:
+    """What is said of a package that an error goes back to, which is not there; "" of other errors."""
+    said, cause = "", error.__cause__
+    while cause is not None and not isinstance(cause, ImportError):
+        said, cause = str(cause), cause.__cause__
+    return (said or str(cause)).rstrip(".") + "." if cause is not None else ""

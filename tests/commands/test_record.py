@@ -184,7 +184,8 @@ def test_where_pygame_is_missing_a_game_is_watched_as_ever(tmp_path: Path, monke
     agent = write_agent(tmp_path / "agent", "CartPole-v1")
     said = invoke("play", agent, "--watch", "--simulations", 1, "--seed", 1)
     assert said.exit_code == 0
-    assert said.stderr.count("DependencyNotInstalled") == 1
+    assert said.stderr.count('pygame is not installed, run `pip install "gymnasium[classic-control]"`.') == 1
+    assert "Correct the environment" not in said.stderr
     assert "The episode is over" in said.stdout
     game, mode = drawn_game("CartPole-v1", [PICTURES], lambda sentence: None)
     game.close()
