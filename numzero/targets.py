@@ -47,21 +47,16 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What is left of n, or of lambda, for the oldest game of the window: both fall evenly with a game's age, since old
     actions say less of what would be done now. 1: off. EfficientZero shortens n for old data (Ye et al. 2021, section
     4.3); MuZero does not."""
-    cut: Literal["random", "unlikely", "auto"] = "random"
+    cut: Literal["random", "unlikely"] = "random"
     """Where returns end, and the root value stands in. "random": at moves that were drawn at random. "unlikely": also
     at others, in part, the less the newest search thinks of them beside its best move; what was played long ago then
     says how good positions are today, if reanalyze searches them again. Retrace cuts in this manner (Munos et al.
-    2016). "auto": "unlikely" where networks know of chance, "random" elsewhere, where a far reward is learned of sooner
-    so: FrozenLake's best policy needs the one, Acrobot the other."""
+    2016)."""
     root_value_share: float = 0.0
     """Share of each value target that is the position's own root value instead of its return; 0: off. Of board games
     0.5 beat the bare outcome (Willemsen et al. 2021); the paper has none."""
     unroll_steps: int = 5
     """K, how many actions the model is unrolled from each sampled position. Paper: 5."""
-
-    def follows_policies(self, has_chance: bool) -> bool:
-        """Whether returns look through moves as far as the newest search would play them."""
-        return self.cut == "unlikely" or (self.cut == "auto" and has_chance)
 
     def check(self) -> list[str]:
         """All that is wrong with these settings, one sentence each."""
@@ -80,27 +75,20 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fill_value_targets(
-    games: _Int64Array,
-    age: _Float64Array,
-    columns: Columns,
-    config: TargetConfig,
-    out: _Float32Array,
-    *,
-    has_chance: bool = False,
+    games: _Int64Array, age: _Float64Array, columns: Columns, config: TargetConfig, out: _Float32Array
 ) -> None:
     """Write the value targets of whole games into `out`, and touch nothing else.
 
     A return never looks through an exploratory move, since what follows a random move says nothing of how good the
     position was: the root value of a position that played one is its target, and stands in for it in earlier returns.
     The final position's root value is its target, and what the game bootstraps from: 0 where it terminated.
-    Where `config.follows_policies`, a return looks through a move as far as the policy target of its position trusts
+    Where `config.cut` is "unlikely", a return looks through a move as far as the policy target of its position trusts
     it: by the share pi(a) / max pi, the rest is the root value.
 
     games: `[G, 2]` int64, first and final slot of each game.
     age: `[G]` float64, from 0 for the newest game there is to 1 for the oldest.
     columns: `[slots]` each; what they hold at a game's final slot is not read, root_value excepted.
     out: `[slots]` float32, filled from first to final slot of each game.
-    has_chance: whether networks know of chance.
     """
     if games.ndim != 2 or games.shape[1] != 2:
         raise UserError(f"games must be [G, 2], first and final slots; got shape {games.shape}.")
@@ -109,8 +97,7 @@ def fill_value_targets(
     left = 1.0 - (1.0 - config.old_share) * age
     reward, discount, root_value = columns.reward, columns.discount, columns.root_value
     trust = np.empty(len(reward), np.float32)
-    by_policy = config.follows_policies(has_chance)
-    _fill_trust(games, columns.exploratory, columns.policy_target, columns.action, by_policy, trust)
+    _fill_trust(games, columns.exploratory, columns.policy_target, columns.action, config.cut == "unlikely", trust)
     if config.kind == "n_step":
         num_steps = np.maximum(1, np.rint(config.num_steps * left)).astype(np.int64)
         _fill_n_step(games, reward, discount, root_value, trust, num_steps, out)

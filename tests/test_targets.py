@@ -232,17 +232,6 @@ def test_returns_look_through_a_move_as_far_as_the_newest_policy_would_play_it(g
         np.testing.assert_allclose(values[first : final + 1], expected, rtol=1e-4, atol=1e-3)
 
 
-@given(games=st.lists(games_of_any_kind(), min_size=1, max_size=4), has_chance=st.booleans())
-def test_where_chance_decides_returns_follow_policies_if_that_is_left_open(games, has_chance):
-    """Elsewhere they look through all moves that were not drawn at random."""
-    steps, slots = flat_steps(games)
-    found, expected = np.zeros((2, len(steps.reward)), np.float32)
-    age, same = np.zeros(len(slots)), TargetConfig(cut="unlikely" if has_chance else "random")
-    fill_value_targets(slots, age, steps.columns, TargetConfig(cut="auto"), found, has_chance=has_chance)
-    fill_value_targets(slots, age, steps.columns, same, expected)
-    np.testing.assert_array_equal(found, expected)
-
-
 @pytest.mark.parametrize(("share", "expected"), [(0.6, [2.0, 1.0]), (0.4, [7.0, 1.0])])
 def test_n_steps_end_before_a_move_that_is_trusted_less_than_half(share, expected):
     """The root value stands for what would have followed."""

@@ -62,7 +62,6 @@ def draw_batch(
             window.columns,
             config.targets,
             window.value_target,
-            has_chance=outcomes.num_outcomes > 0,
         )
         window.mark_fresh()
     sample = window.sample(config.learner.batch_size, rng)
