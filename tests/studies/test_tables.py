@@ -21,7 +21,7 @@ from tests.made_results import results, seed_result
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES = sorted((ROOT / "models" / "studies").glob("*.json"))
-RIVAL = ROOT / "tests" / "rivals" / "sb3_cartpole.py"
+RIVAL = ROOT / "tests" / "rivals" / "sb3.py"
 
 
 def invoke(*words: object) -> Result:
@@ -171,27 +171,33 @@ class FakeAlgorithm:
             if callback is not None:
                 callback.on_step(self)
 
+    def get_vec_normalize_env(self) -> None:
+        """Observations are as they are."""
+
     def predict(self, observations: np.ndarray, deterministic: bool) -> tuple[np.ndarray, None]:
         assert deterministic
         learned = self.num_timesteps >= 1_500
         return ((observations[:, 3] + observations[:, 2] > 0) & learned).astype(int), None
 
 
-@pytest.mark.parametrize("algorithm", ["dqn", "ppo"])
-def test_a_rivals_results_stand_in_the_same_table(algorithm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(("algorithm", "steps"), [("dqn", 50_000), ("ppo", 100_000)])
+def test_a_rivals_results_stand_in_the_same_table(
+    algorithm: str, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """The program's own file, made with a stand-in for stable-baselines3, is read, checked and counted as a study's."""
     fake = types.ModuleType("stable_baselines3")
     fake.__dict__.update(__version__="0", DQN=FakeAlgorithm, PPO=FakeAlgorithm)
     for name, members in {
         "common": {}, "common.base_class": {"BaseAlgorithm": FakeAlgorithm},
         "common.callbacks": {"BaseCallback": FakeCallback}, "common.env_util": {"make_vec_env": lambda *a, seed: None},
+        "common.vec_env": {"VecEnv": object, "VecNormalize": object},
     }.items():  # fmt: skip
         module = types.ModuleType(name)
         module.__dict__.update(members)
         monkeypatch.setitem(sys.modules, f"stable_baselines3.{name}", module)
     monkeypatch.setitem(sys.modules, "stable_baselines3", fake)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
-    spec = importlib.util.spec_from_file_location("sb3_cartpole", RIVAL)
+    spec = importlib.util.spec_from_file_location("sb3", RIVAL)
     assert spec is not None
     assert spec.loader is not None
     rival = importlib.util.module_from_spec(spec)
@@ -202,7 +208,7 @@ def test_a_rivals_results_stand_in_the_same_table(algorithm: str, tmp_path: Path
     whole = read_results(tmp_path / "sb3" / "results.json")
     (summary,) = whole.summaries
     assert (whole.preset, whole.threshold) == (f"stable-baselines3 0 {algorithm.upper()}", 475.0)
-    assert whole.command.endswith(f"{algorithm} --seeds 2 --out studies/sb3")
+    assert whole.command.endswith(f"{algorithm} --game CartPole-v1 --steps {steps} --seeds 2 --out studies/sb3")
     assert (summary.num_seeds, summary.steps) == (2, 3000)
     assert summary.worst["mean return"] >= 475.0
     assert (summary.num_reached, summary.steps_to_threshold) == (2, 2000)
