@@ -7,7 +7,7 @@ targets, losses or optimisers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -74,11 +74,11 @@ class PlainSplitUnroll:
         gradient_scale: float,
         num_parts: int,
     ) -> None:
-        self._network, self._stages, self._table, self._vector = network, stages, table, vector
-        self._scale, self._num_parts = gradient_scale, num_parts
+        self._network, self._stages, self._table, self.vector = network, stages, table, vector
+        self._scale, self.num_parts = gradient_scale, num_parts
         gradients = [parameter.grad for parameter in network.parameters()]
         known = None if None in gradients else Vector.of(cast(list[torch.Tensor], gradients))
-        self._gradient = None if known is None else known.array
+        self.gradient = None if known is None else known.array
         self._shape, self._num_represented = (0, 0), 0
 
     @classmethod
@@ -101,8 +101,8 @@ class PlainSplitUnroll:
             self._num_represented = len(inputs)
             self._encoding = self._plan(len(inputs), 0)
             self._encoded = np.empty((len(inputs), *self._network.latent_shape), np.float32)
-        with on_threads(self._num_parts):
-            kernels.encode_parts(*self._encoding, self._vector.array, inputs, _NO_ACTIONS, self._encoded)
+        with on_threads(self.num_parts):
+            kernels.encode_parts(*self._encoding, self.vector.array, inputs, _NO_ACTIONS, self._encoded)
         return torch.from_numpy(self._encoded)
 
     def forward(self, observation: torch.Tensor, action: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -116,26 +116,37 @@ class PlainSplitUnroll:
             self._latents = np.empty((count, *self._network.latent_shape), np.float32)
             self._outputs = np.empty((count, self._program.sizes[2]), np.float32)
         self._actions = np.ascontiguousarray(action.numpy().T, np.int32).reshape(-1)  # [K B]
-        arrays = self._vector.array, inputs, self._actions, self._latents, self._outputs
-        with on_threads(self._num_parts):
+        arrays = self.vector.array, inputs, self._actions, self._latents, self._outputs
+        with on_threads(self.num_parts):
             kernels.forward_parts(self._program, self._space, *arrays)
         return torch.from_numpy(self._latents), torch.from_numpy(self._outputs)
 
     def backward(self, d_latents: torch.Tensor | None, d_outputs: torch.Tensor) -> None:
         """See `Unroll`."""
         wanted = np.zeros_like(self._latents) if d_latents is None else d_latents.numpy()
-        assert self._gradient is not None
-        with on_threads(self._num_parts):
-            kernels.backward_parts(self._program, self._space, self._actions, wanted, d_outputs.numpy(), self._gradient)
+        assert self.gradient is not None
+        with on_threads(self.num_parts):
+            kernels.backward_parts(self._program, self._space, self._actions, wanted, d_outputs.numpy(), self.gradient)
 
     def _inputs(self, observation: torch.Tensor) -> _Float32Array:
         """What the representation sees, `[N, inputs]`."""
         with torch.no_grad():
             return np.ascontiguousarray(self._network.inputs(observation).flatten(1).numpy())
 
+    def seen(self, observation: NDArray[Any]) -> _Float32Array:
+        """What the representation sees of `[B, N, *O]`, `[B, N, I]`."""
+        inputs = self._inputs(torch.from_numpy(observation).flatten(0, 1))
+        return inputs.reshape(*observation.shape[:2], -1)
+
     def _plan(self, num_rows: int, num_steps: int) -> tuple[Program, Space]:
-        table = _Table(self._stages, self._table, self._vector, self._scale)
-        return table.write(num_rows, num_steps, self._num_parts)
+        return self._written().write(num_rows, num_steps, part_bounds(num_rows, self.num_parts))
+
+    def plan_blocks(self, num_rows: int, num_steps: int, block: int) -> tuple[Program, Space]:
+        """For B rows whose parts go through alone, so many rows at a time, each in a work space of its own."""
+        return self._written().write(block, num_steps, part_bounds(num_rows, self.num_parts), self.num_parts)
+
+    def _written(self) -> _Table:
+        return _Table(self._stages, self._table, self.vector, self._scale)
 
 
 def _known(representation: Sequence[Stage], dynamics: DynamicsStages, prediction: Sequence[Stage]) -> bool:
@@ -180,15 +191,23 @@ class _Table:
         self._work = self._packed = self._gradient = 0  # numbers handed out
         self._ones: list[slice] = []
         self._ops: list[list[int]] = []
+        self._passing: list[int] = []
+        """Where gradients between operations lie in turns, if a work space is of one part, and so stay near. In one of
+        several parts, rows of one width would lie on another part's rows of another width."""
         self._sources: list[tuple[int, int, int]] = []
         self._spans: list[tuple[int, int, int]] = []
 
-    def write(self, num_rows: int, num_steps: int, num_parts: int) -> tuple[Program, Space]:
-        """For B rows, K steps and T parts."""
+    def write(
+        self, num_rows: int, num_steps: int, bounds: NDArray[np.int64], num_spaces: int = 1
+    ) -> tuple[Program, Space]:
+        """For B rows, K steps and parts with these bounds, in so many work spaces."""
         representation, dynamics, prediction = self._stages
         num_inputs = cast(Linear, representation[0]).weight.shape[1]
         latent_size, num_outputs = representation[-1].size, prediction[-1].size
         count = (num_steps + 1) * num_rows
+        if num_spaces > 1:
+            widest = max(stage.size for part in self._stages for stage in part)
+            self._passing = [self._take_work(count, widest) for _ in range(2)]
         inputs = self._take_work(num_rows, num_inputs)
         latents, d_latents = (self._take_work(count, latent_size) for _ in range(2))
         outputs, d_outputs = (self._take_work(count, num_outputs) for _ in range(2))
@@ -210,15 +229,15 @@ class _Table:
             numbers=np.array([self._scale, self._epsilon], np.float32),
         )
         places = [inputs, latents, outputs, d_latents, d_outputs, num_rows, num_steps]
-        return program, self._space(places, part_bounds(num_rows, num_parts))
+        return program, self._space(places, bounds, num_spaces)
 
-    def _space(self, places: list[int], bounds: NDArray[np.int64]) -> Space:
+    def _space(self, places: list[int], bounds: NDArray[np.int64], num_spaces: int) -> Space:
         num_parts = len(bounds) - 1
         packed = _aligned_zeros(self._packed)
         for ones in self._ones:
             packed[ones] = 1.0
         gradients = _aligned_zeros(num_parts * self._gradient).reshape(num_parts, self._gradient)
-        return Space(_aligned_zeros(self._work), np.array(places, np.int64), packed, bounds, gradients)
+        return Space(_aligned_zeros(num_spaces * self._work), np.array(places, np.int64), packed, bounds, gradients)
 
     def _take_work(self, num_rows: int, size: int) -> int:
         place = self._work
@@ -230,21 +249,23 @@ class _Table:
         self._packed += padded(count)
         return place
 
-    def _take_gradient(self, num_rows: int, size: int, source: int) -> int:
-        """For rows of parameters that lie from `source` on."""
+    def _take_gradient(self, num_rows: int, size: int, source: int, room: int = 0) -> int:
+        """For rows of parameters that lie from `source` on; with room for so many."""
         place = self._gradient
         for row in range(num_rows):
             self._spans.append((place + row * padded(size), source + row * size, size))
-        self._gradient += num_rows * padded(size)
+        self._gradient += max(num_rows, room) * padded(size)
         return place
 
     def _write_part(self, stages: Sequence[Stage], num_rows: int, begin: tuple[int, int], end: tuple[int, int]) -> None:
         """Stages one after another; begin, end: where rows in and out lie, and the gradients there."""
         x, d_x = begin
         num_inputs = cast(Linear, stages[0]).weight.shape[1]
-        for stage in stages:
-            is_last = stage is stages[-1]
-            y, d_y = end if is_last else (self._take_work(num_rows, stage.size), self._take_work(num_rows, stage.size))
+        for number, stage in enumerate(stages):
+            y, d_y = end
+            if stage is not stages[-1]:
+                y = self._take_work(num_rows, stage.size)
+                d_y = self._passing[number % 2] if self._passing else self._take_work(num_rows, stage.size)
             op = [0, num_inputs, stage.size, x, y, d_x, d_y]
             if isinstance(stage, Linear):
                 self._write_product(op, stage)
@@ -262,7 +283,7 @@ class _Table:
             self._take_packed(num_outputs * padded(num_inputs)),
         )
         source = self._vector.place(stage.parameter)
-        d_weight = self._take_gradient(num_outputs, num_inputs, source)
+        d_weight = self._take_gradient(num_outputs, num_inputs, source, padded(num_outputs))
         is_residual = stage.bias is None and stage is not self._stages[1][0]
         summand = stage.bias if stage.bias is not None else None if is_residual else self._action_table
         if summand is None:

@@ -19,11 +19,13 @@ from numba import prange
 from numpy.typing import NDArray
 
 from numzero.compiled import parallel_kernel, search_kernel
-from numzero.networks.products import TILE_ROWS, add_tile
+from numzero.networks.products import TILE_ROWS, TILE_VECTORS, add_tile
 from numzero.search.vectors import LANES, ONE, ZERO, exp, sum_of_squares, total_of
 
 __all__ = ["ACTION", "BIAS", "LINEAR", "NORM", "NUM_COLUMNS", "RELU", "RESIDUAL", "SILU", "Program", "Space"]
-__all__ += ["backward_parts", "encode_parts", "forward_parts", "part_bounds"]
+__all__ += ["D_LATENT_AT", "D_OUTPUT_AT", "INPUT_AT", "LATENT_AT", "OUTPUT_AT", "ROWS", "STEPS", "backward_block"]
+__all__ += ["backward_parts", "copy_in", "encode_block", "encode_parts", "forward_block", "forward_parts", "pack"]
+__all__ += ["part_bounds", "space_of", "stride_of", "sum_parts"]
 
 _Float32Array = NDArray[np.float32]
 _Int32Array = NDArray[np.int32]
@@ -34,7 +36,7 @@ LINEAR, NORM, RELU, SILU = 0, 1, 2, 3
 BIAS, ACTION, RESIDUAL = 0, 1, 2
 """What a product is added to: a bias, the action's row of a table, the latent that the dynamics began with."""
 BLOCK = 64
-"""Rows that go through all layers together, so that they stay in the processor's nearest memory."""
+"""Rows that go through all layers together, so that weights stay in the processor's nearest memory."""
 
 KIND, INPUTS, OUTPUTS, X, Y, D_X, D_Y, WEIGHT, TWIN, SHIFT, D_WEIGHT, D_SHIFT, MORE = range(13)
 NUM_COLUMNS = 13
@@ -67,7 +69,7 @@ class Space(NamedTuple):
     """Where it is computed, for B rows and K steps."""
 
     work: _Float32Array
-    """Flat: rows of all operations."""
+    """Flat: rows of all operations, once or, where parts go alone from losses to losses, for each part."""
     places: _Int64Array
     """`[7]` where inputs, latents, outputs, and the gradients at latents and at outputs begin; B; K."""
     packed: _Float32Array
@@ -100,7 +102,7 @@ def forward_parts(
     flat: `[P]` all parameters.
     """
     for i in prange(program.ops.shape[0]):
-        _pack(program, i, space.packed, flat)
+        pack(program, i, space.packed, flat)
     for t in prange(space.bounds.size - 1):
         _forward_part(program, space, t, inputs, actions, latents, outputs)
 
@@ -116,7 +118,7 @@ def encode_parts(
 ) -> None:
     """Fill latents `[N, H]` from inputs `[N, I]`; there are no actions."""
     for i in prange(program.ends[1]):
-        _pack(program, i, space.packed, flat)
+        pack(program, i, space.packed, flat)
     for t in prange(space.bounds.size - 1):
         _encode_part(program, space, t, inputs, actions, latents)
 
@@ -131,16 +133,23 @@ def backward_parts(
     gradient: _Float32Array,
 ) -> None:
     """Fill the gradient `[P]` of what has these gradients at the results of `forward_parts`."""
-    num_parts, num_spans = space.bounds.size - 1, program.spans.shape[0]
+    num_parts = space.bounds.size - 1
     for t in prange(num_parts):
         _backward_part(program, space, t, actions, d_latents, d_outputs)
     for t in prange(num_parts):
-        for s in range(num_spans * t // num_parts, num_spans * (t + 1) // num_parts):
-            _sum_parts(space.gradients, program.spans[s], gradient)
+        sum_parts(program, space, t, gradient)
 
 
 @search_kernel
-def _sum_parts(gradients: _Float32Array, span: _Int64Array, gradient: _Float32Array) -> None:
+def sum_parts(program: Program, space: Space, t: int, gradient: _Float32Array) -> None:
+    """The gradients of all parts, of as many pieces as thread `t` has to sum."""
+    num_parts, num_spans = space.bounds.size - 1, program.spans.shape[0]
+    for s in range(num_spans * t // num_parts, num_spans * (t + 1) // num_parts):
+        _sum_piece(space.gradients, program.spans[s], gradient)
+
+
+@search_kernel
+def _sum_piece(gradients: _Float32Array, span: _Int64Array, gradient: _Float32Array) -> None:
     """One piece of the gradient, part after part."""
     total = gradient[span[1] : span[1] + span[2]]
     for j in range(span[2]):
@@ -152,16 +161,25 @@ def _sum_parts(gradients: _Float32Array, span: _Int64Array, gradient: _Float32Ar
 
 
 @search_kernel
-def _padded(size: int) -> int:
+def space_of(space: Space, t: int) -> Space:
+    """That of part `t` alone, where each part has a work space."""
+    size = space.work.shape[0] // (space.bounds.size - 1)
+    work = space.work[t * size : (t + 1) * size]
+    return Space(work, space.places, space.packed, space.bounds, space.gradients)
+
+
+@search_kernel
+def stride_of(size: int) -> int:
+    """Numbers from one row of the work space to the next."""
     return (size + LANES - 1) // LANES * LANES
 
 
 @search_kernel
-def _copy_in(rows: _Float32Array, work: _Float32Array, at: int, first: int, last: int) -> None:
+def copy_in(rows: _Float32Array, work: _Float32Array, at: int, first: int, last: int) -> None:
     """Rows `first` to before `last` of an array into the work space."""
     size = rows.shape[1]
     for n in range(first, last):
-        start = at + n * _padded(size)
+        start = at + n * stride_of(size)
         place = work[start : start + size]
         for j in range(size):
             place[j] = rows[n, j]
@@ -172,7 +190,7 @@ def _copy_out(work: _Float32Array, at: int, rows: _Float32Array, first: int, las
     """The reverse."""
     size = rows.shape[1]
     for n in range(first, last):
-        start = at + n * _padded(size)
+        start = at + n * stride_of(size)
         place = work[start : start + size]
         for j in range(size):
             rows[n, j] = place[j]
@@ -182,7 +200,7 @@ def _copy_out(work: _Float32Array, at: int, rows: _Float32Array, first: int, las
 
 
 @search_kernel
-def _pack(program: Program, i: int, packed: _Float32Array, flat: _Float32Array) -> None:
+def pack(program: Program, i: int, packed: _Float32Array, flat: _Float32Array) -> None:
     """The parameters of an operation: products read them in strips of `LANES` columns, one strip after another."""
     op, weight, shift = program.ops[i], program.sources[i, 0], program.sources[i, 1]
     if op[KIND] == LINEAR:
@@ -192,7 +210,7 @@ def _pack(program: Program, i: int, packed: _Float32Array, flat: _Float32Array) 
     if shift >= 0:
         size = op[OUTPUTS]
         for row in range(program.sources[i, 2]):
-            _copy(flat, shift + row * size, packed, op[SHIFT] + row * _padded(size), size)
+            _copy(flat, shift + row * size, packed, op[SHIFT] + row * stride_of(size), size)
 
 
 @search_kernel
@@ -242,7 +260,8 @@ def _forward_part(
 ) -> None:
     for first in range(space.bounds[t], space.bounds[t + 1], BLOCK):
         last = min(first + BLOCK, space.bounds[t + 1])
-        _forward_block(program, space, first, last, inputs, actions)
+        copy_in(inputs, space.work, space.places[INPUT_AT], first, last)
+        forward_block(program, space, first, last, actions)
         for k in range(space.places[STEPS] + 1):
             start = k * space.places[ROWS]
             _copy_out(space.work, space.places[LATENT_AT], latents, start + first, start + last)
@@ -255,21 +274,23 @@ def _encode_part(
 ) -> None:
     for first in range(space.bounds[t], space.bounds[t + 1], BLOCK):
         last = min(first + BLOCK, space.bounds[t + 1])
-        _copy_in(inputs, space.work, space.places[INPUT_AT], first, last)
-        for i in range(program.ends[1]):
-            _forward(program, space, i, actions, first, last)
+        copy_in(inputs, space.work, space.places[INPUT_AT], first, last)
+        encode_block(program, space, first, last, actions)
         _copy_out(space.work, space.places[LATENT_AT], latents, first, last)
 
 
 @search_kernel
-def _forward_block(
-    program: Program, space: Space, first: int, last: int, inputs: _Float32Array, actions: _Int32Array
-) -> None:
+def encode_block(program: Program, space: Space, first: int, last: int, actions: _Int32Array) -> None:
+    """Rows `first` to before `last` through the representation; no operation of it looks at actions."""
+    for i in range(program.ends[1]):
+        _forward(program, space, i, actions, first, last)
+
+
+@search_kernel
+def forward_block(program: Program, space: Space, first: int, last: int, actions: _Int32Array) -> None:
     """Rows `first` to before `last` through all steps."""
     num_rows, num_steps, ends = space.places[ROWS], space.places[STEPS], program.ends
-    _copy_in(inputs, space.work, space.places[INPUT_AT], first, last)
-    for i in range(ends[1]):
-        _forward(program, space, i, actions, first, last)
+    encode_block(program, space, first, last, actions)
     for k in range(num_steps):
         for i in range(ends[1], ends[2]):
             _forward(program, space, i, actions, k * num_rows + first, k * num_rows + last)
@@ -287,7 +308,7 @@ def _forward(program: Program, space: Space, i: int, actions: _Int32Array, first
             _write_summand(op, space, actions, n)
         _multiply(work, op[Y], work, op[X], space.packed, op[WEIGHT], op[INPUTS], op[OUTPUTS], first, last)
         return
-    size, stride = op[OUTPUTS], _padded(op[OUTPUTS])
+    size, stride = op[OUTPUTS], stride_of(op[OUTPUTS])
     for n in range(first, last):
         x = work[op[X] + n * stride : op[X] + n * stride + size]
         y = work[op[Y] + n * stride : op[Y] + n * stride + size]
@@ -304,7 +325,7 @@ def _forward(program: Program, space: Space, i: int, actions: _Int32Array, first
 @search_kernel
 def _write_summand(op: _Int64Array, space: Space, actions: _Int32Array, n: int) -> None:
     """Fill row `n` with what a product is added to."""
-    stride = _padded(op[OUTPUTS])
+    stride = stride_of(op[OUTPUTS])
     y = space.work[op[Y] + n * stride : op[Y] + (n + 1) * stride]
     if op[MORE] == RESIDUAL:
         start = op[SHIFT] + n * stride
@@ -332,16 +353,48 @@ def _multiply(
     last: int,
 ) -> None:
     """Add x W to y, rows `first` to before `last`, W `[inputs, outputs]` in strips."""
-    x_stride, y_stride = _padded(num_inputs), _padded(num_outputs)
-    whole = first + (last - first) // TILE_ROWS * TILE_ROWS
-    for c in range(0, y_stride, LANES):
-        w_at = strips_at + c * num_inputs
-        for n in range(first, whole, TILE_ROWS):
-            y_row, x_row = y_at + n * y_stride + c, x_at + n * x_stride
-            add_tile(TILE_ROWS, y, y_row, y_stride, x, x_row, x_stride, 1, strips, w_at, LANES, num_inputs)
-        for n in range(whole, last):
-            y_row, x_row = y_at + n * y_stride + c, x_at + n * x_stride
-            add_tile(1, y, y_row, y_stride, x, x_row, x_stride, 1, strips, w_at, LANES, num_inputs)
+    x_stride, y_stride = stride_of(num_inputs), stride_of(num_outputs)
+    rows_out, rows_in = (y, y_at + first * y_stride, y_stride), (x, x_at + first * x_stride, x_stride, 1)
+    matrix = strips, strips_at, LANES, LANES * num_inputs
+    _add_product(rows_out, rows_in, matrix, last - first, y_stride // LANES, num_inputs)
+
+
+@search_kernel
+def _add_product(
+    y: tuple[_Float32Array, int, int],
+    x: tuple[_Float32Array, int, int, int],
+    w: tuple[_Float32Array, int, int, int],
+    num_rows: int,
+    num_vectors: int,
+    count: int,
+) -> None:
+    """As `add_tile`, of any size: in large tiles as far as they go, of one row or one vector at the edges."""
+    tall, wide = num_rows // TILE_ROWS * TILE_ROWS, num_vectors // TILE_VECTORS * TILE_VECTORS
+    for v in range(0, wide, TILE_VECTORS):
+        for r in range(0, tall, TILE_ROWS):
+            add_tile(TILE_ROWS, TILE_VECTORS, _moved(y, r, v), _behind(x, r), _beside(w, v), count)
+        for r in range(tall, num_rows):
+            add_tile(1, TILE_VECTORS, _moved(y, r, v), _behind(x, r), _beside(w, v), count)
+    for v in range(wide, num_vectors):
+        for r in range(0, tall, TILE_ROWS):
+            add_tile(TILE_ROWS, 1, _moved(y, r, v), _behind(x, r), _beside(w, v), count)
+        for r in range(tall, num_rows):
+            add_tile(1, 1, _moved(y, r, v), _behind(x, r), _beside(w, v), count)
+
+
+@search_kernel
+def _moved(y: tuple[_Float32Array, int, int], row: int, vector: int) -> tuple[_Float32Array, int, int]:
+    return y[0], y[1] + row * y[2] + vector * LANES, y[2]
+
+
+@search_kernel
+def _behind(x: tuple[_Float32Array, int, int, int], row: int) -> tuple[_Float32Array, int, int, int]:
+    return x[0], x[1] + row * x[2], x[2], x[3]
+
+
+@search_kernel
+def _beside(w: tuple[_Float32Array, int, int, int], vector: int) -> tuple[_Float32Array, int, int, int]:
+    return w[0], w[1] + vector * w[3], w[2], w[3]
 
 
 @search_kernel
@@ -385,13 +438,13 @@ def _backward_part(
         last = min(first + BLOCK, space.bounds[t + 1])
         for k in range(space.places[STEPS] + 1):
             start = k * space.places[ROWS]
-            _copy_in(d_latents, space.work, space.places[D_LATENT_AT], start + first, start + last)
-            _copy_in(d_outputs, space.work, space.places[D_OUTPUT_AT], start + first, start + last)
-        _backward_block(program, space, t, actions, first, last)
+            copy_in(d_latents, space.work, space.places[D_LATENT_AT], start + first, start + last)
+            copy_in(d_outputs, space.work, space.places[D_OUTPUT_AT], start + first, start + last)
+        backward_block(program, space, t, actions, first, last)
 
 
 @search_kernel
-def _backward_block(program: Program, space: Space, t: int, actions: _Int32Array, first: int, last: int) -> None:
+def backward_block(program: Program, space: Space, t: int, actions: _Int32Array, first: int, last: int) -> None:
     """The gradients of part `t`, of rows `first` to before `last` through all steps, from the last one on."""
     num_rows, num_steps, ends = space.places[ROWS], space.places[STEPS], program.ends
     for k in range(num_steps, -1, -1):
@@ -415,7 +468,7 @@ def _backward(program: Program, space: Space, t: int, i: int, actions: _Int32Arr
         _add_weights(op, work, gradients, first, last)
         _add_summands(program, space, op, gradients, actions, first, last)
         return
-    size, stride = op[OUTPUTS], _padded(op[OUTPUTS])
+    size, stride = op[OUTPUTS], stride_of(op[OUTPUTS])
     for n in range(first, last):
         x = work[op[X] + n * stride : op[X] + n * stride + size]
         d_x = work[op[D_X] + n * stride : op[D_X] + n * stride + size]
@@ -437,7 +490,7 @@ def _backward_rows(program: Program, space: Space, i: int, first: int, last: int
     op, work = program.ops[i], space.work
     if op[D_X] < 0:
         return
-    stride = _padded(op[INPUTS])
+    stride = stride_of(op[INPUTS])
     if op[D_X] != space.places[D_LATENT_AT]:
         d_x = work[op[D_X] + first * stride : op[D_X] + last * stride]
         for j in range(d_x.shape[0]):
@@ -447,17 +500,11 @@ def _backward_rows(program: Program, space: Space, i: int, first: int, last: int
 
 @search_kernel
 def _add_weights(op: _Int64Array, work: _Float32Array, gradients: _Float32Array, first: int, last: int) -> None:
-    """Add d_y^T x to the gradient of W."""
-    x_stride, d_stride, count = _padded(op[INPUTS]), _padded(op[OUTPUTS]), last - first
+    """Add d_y^T x to the gradient of W, and zeros to as many rows as a row of d_y has more numbers than W rows."""
+    x_stride, d_stride = stride_of(op[INPUTS]), stride_of(op[OUTPUTS])
     x_at, d_at = op[X] + first * x_stride, op[D_Y] + first * d_stride
-    whole = op[OUTPUTS] // TILE_ROWS * TILE_ROWS
-    for c in range(0, x_stride, LANES):
-        for o in range(0, whole, TILE_ROWS):
-            at = op[D_WEIGHT] + o * x_stride + c
-            add_tile(TILE_ROWS, gradients, at, x_stride, work, d_at + o, 1, d_stride, work, x_at + c, x_stride, count)
-        for o in range(whole, op[OUTPUTS]):
-            at = op[D_WEIGHT] + o * x_stride + c
-            add_tile(1, gradients, at, x_stride, work, d_at + o, 1, d_stride, work, x_at + c, x_stride, count)
+    rows = (gradients, op[D_WEIGHT], x_stride), (work, d_at, 1, d_stride), (work, x_at, x_stride, LANES)
+    _add_product(*rows, d_stride, x_stride // LANES, last - first)
 
 
 @search_kernel
@@ -471,7 +518,7 @@ def _add_summands(
     last: int,
 ) -> None:
     """Add d_y to the gradient of what the product was added to."""
-    stride = _padded(op[OUTPUTS])
+    stride = stride_of(op[OUTPUTS])
     for n in range(first, last):
         d_y = space.work[op[D_Y] + n * stride : op[D_Y] + (n + 1) * stride]
         if op[MORE] == RESIDUAL:

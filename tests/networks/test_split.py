@@ -90,11 +90,14 @@ def test_parts_cover_every_row_once(num_rows, num_parts):
 def test_a_tile_is_a_matrix_product_in_either_direction():
     """The plain loops, which are what runs where Numba is off."""
     rng = np.random.default_rng(0)
-    x, w, y = (rng.normal(size=size).astype(np.float32) for size in ((TILE_ROWS, 5), (5, 16), (TILE_ROWS, 16)))
+    x, w, y = (rng.normal(size=size).astype(np.float32) for size in ((TILE_ROWS, 5), (5, 32), (TILE_ROWS, 32)))
+    strips = np.concatenate([w[:, :16], w[:, 16:]])
     for left, steps in ((x, (5, 1)), (np.ascontiguousarray(x.T), (1, TILE_ROWS))):
-        found = y.copy()
-        add_tile(TILE_ROWS, found.reshape(-1), 0, 16, left.reshape(-1), 0, *steps, w.reshape(-1), 0, 16, 5)
-        np.testing.assert_allclose(found, y + x @ w, rtol=1e-5, atol=1e-5)
+        for right, places in ((w, (32, 16)), (strips, (16, 80))):
+            found = y.copy()
+            arrays = (found.reshape(-1), 0, 32), (left.reshape(-1), 0, *steps), (right.reshape(-1), 0, *places)
+            add_tile(TILE_ROWS, 2, *arrays, 5)
+            np.testing.assert_allclose(found, y + x @ w, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("num_threads", [1, 2])

@@ -21,7 +21,7 @@ def _four(y, x, weights, start, num_inputs, num_outputs):  # type: ignore[no-unt
     add_product(4, y, x, weights, start, num_inputs, num_outputs)
 
 
-@given(seed=st.integers(0, 2**32 - 1), num_inputs=st.integers(1, 70), columns=st.integers(1, 4))
+@given(seed=st.integers(0, 2**32 - 1), num_inputs=st.integers(1, 70), columns=st.integers(1, 9))
 def test_a_product_is_added_where_it_belongs_and_nowhere_else(seed: int, num_inputs: int, columns: int) -> None:
     """Four rows of wider arrays, and weights that begin somewhere; compiled, or as Python where Numba is off."""
     rng, num_outputs = np.random.default_rng(seed), columns * LANES
@@ -37,21 +37,22 @@ def test_a_product_is_added_where_it_belongs_and_nowhere_else(seed: int, num_inp
     assert (y[:, num_outputs:] == expected[:, num_outputs:]).all()
 
 
-@pytest.mark.parametrize("num_rows", [1, 4])
-def test_the_emitted_code_computes_a_tile(num_rows: int) -> None:
+@pytest.mark.parametrize("size", [(1, 1), (4, 1), (4, 4), (8, 2)])
+def test_the_emitted_code_computes_a_tile(size: tuple[int, int]) -> None:
     """The instructions by themselves, compiled by LLVM without Numba and called at addresses of arrays."""
-    rng, num_inputs = np.random.default_rng(num_rows), 37
-    y, x = rng.normal(size=(num_rows, 20)).astype(np.float32), rng.normal(size=(num_rows, 40)).astype(np.float32)
-    w = rng.normal(size=(num_inputs, 48)).astype(np.float32)
-    expected = y[:, :LANES] + x[:, :num_inputs] @ w[:, :LANES]
-    rest = y[:, LANES:].copy()
+    rng, num_inputs, (num_rows, num_vectors) = np.random.default_rng(size), 37, size
+    columns = num_vectors * LANES
+    y, x = (rng.normal(size=(num_rows, count)).astype(np.float32) for count in (columns + 4, 40))
+    w = rng.normal(size=(num_inputs, 80)).astype(np.float32)
+    expected = y[:, :columns] + x[:, :num_inputs] @ w[:, :columns]
+    rest = y[:, columns:].copy()
     arguments = [part for array in (y, x, w) for part in (array.ctypes.data, array.strides[0])]
-    _call_tile(num_rows, [*arguments, num_inputs])
-    np.testing.assert_allclose(y[:, :LANES], expected, rtol=1e-5, atol=1e-5)
-    assert (y[:, LANES:] == rest).all()
+    _call_tile(size, [*arguments, num_inputs])
+    np.testing.assert_allclose(y[:, :columns], expected, rtol=1e-5, atol=1e-5)
+    assert (y[:, columns:] == rest).all()
 
 
-def _call_tile(num_rows: int, arguments: list[int]) -> None:
+def _call_tile(size: tuple[int, int], arguments: list[int]) -> None:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     number = ir.IntType(64)
@@ -59,7 +60,7 @@ def _call_tile(num_rows: int, arguments: list[int]) -> None:
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [number] * 7), "tile")
     builder = ir.IRBuilder(function.append_basic_block())
     y, y_stride, x, x_stride, w, w_stride, num_inputs = function.args
-    emit_tile(builder, num_rows, (y, y_stride), (x, x_stride), (w, w_stride), num_inputs)
+    emit_tile(builder, size, (y, y_stride), (x, x_stride), (w, w_stride), num_inputs)
     builder.ret_void()
     machine = llvm.Target.from_default_triple().create_target_machine()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), machine)

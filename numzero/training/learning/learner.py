@@ -26,6 +26,7 @@ from numzero.networks.gradients import Unroll, make_unroll
 from numzero.networks.heads import Head, Heads
 from numzero.networks.network import MuZeroNetwork
 from numzero.networks.precision import refused
+from numzero.networks.split import PlainSplitUnroll
 from numzero.networks.support import two_hot
 from numzero.networks.taken import take_weights
 from numzero.outside import load
@@ -35,7 +36,8 @@ from numzero.training.config import LearnerConfig
 from numzero.training.learning.consistency import MOST_DISTANCE, Projection, flat_gradient, flatten
 from numzero.training.learning.losses import add_entropy, cross_entropy, exponentials, squared_distance
 from numzero.training.learning.optimizer import AdamW, norm
-from numzero.training.learning.split_losses import split_cross_entropies
+from numzero.training.learning.split_gradient import SplitGradient
+from numzero.training.learning.split_losses import split_head_losses
 from numzero.training.learning.vector_losses import policy_shares, vector_policy_loss
 
 __all__ = ["Learner", "OwnLoss", "Predictions", "Update"]
@@ -120,6 +122,7 @@ class Learner:
         self._own_loss: OwnLoss | None = load(config.loss, "learner.loss") if config.loss else None
         vectors = self._parameters.numpy(), self._average_parameters.numpy()
         self._optimizer = AdamW(*vectors, config.weight_decay, threads)
+        self._split = self._all_at_once()
 
     @property
     def num_parameters(self) -> int:
@@ -152,6 +155,8 @@ class Learner:
         """Fill the gradient of the total loss."""
         config, heads = self._config, self.network.heads
         weights = position_weights(batch)  # [K+1, B]
+        if self._split is not None:
+            return self._in_parts(self._split, batch, weights)
         latents, outputs, *chance = self._forward(batch)  # [(K+1) B, *H], [(K+1) B, outputs], and of afterstates
         proposal = self.network.proposal
         losses, probability, d_outputs = head_losses(heads, config, batch, weights, outputs.numpy(), proposal)
@@ -173,6 +178,23 @@ class Learner:
         losses["total"] = sum(losses.values())
         policy = first_policy(heads, batch, proposal, outputs.numpy(), probability)  # [B, A]
         return describe(heads, batch, losses, probability.reshape(*weights.shape, -1), policy)  # [K+1, B, outputs]
+
+    def _in_parts(self, split: SplitGradient, batch: Batch, weights: _Float32Array) -> Update:
+        """The same, on several threads."""
+        losses, found = split.fill(batch, weights)
+        losses["total"] = sum(losses.values())
+        policy = found.probability[: len(batch.slot), self.network.heads["policy"].columns]  # [B, A]
+        outputs = found.probability.reshape(*weights.shape, -1)  # [K+1, B, outputs]
+        return Update(losses, found.value_error, found.surprise, policy, outputs)
+
+    def _all_at_once(self) -> SplitGradient | None:
+        """What fills the gradient on several threads that meet once; None where a loss is of the whole batch."""
+        unroll, goals = self._unroll, self._goals
+        if self._own_loss is not None or self._projection is not None:
+            return None
+        if not isinstance(unroll, PlainSplitUnroll) or not isinstance(goals, PlainSplitUnroll):
+            return None
+        return SplitGradient(self.network, unroll, goals, self._config)
 
     def _forward(self, batch: Batch) -> tuple[torch.Tensor, ...]:
         """See `Unroll.forward`, and `UnrolledChance` where there is chance."""
@@ -327,40 +349,6 @@ def vector_losses(
     found = vector_policy_loss(proposal, outputs[:, head.columns], candidates, goal, count, config.entropy_weight)
     gradient[:, head.columns] = found.gradient
     return {"policy": found.cross_entropy} | ({"entropy": found.entropy} if config.entropy_weight > 0.0 else {})
-
-
-def split_head_losses(
-    heads: Heads, config: LearnerConfig, batch: Batch | AfterstateGoals, weights: _Float32Array, outputs: _Float32Array
-) -> tuple[dict[str, float], _Float32Array, _Float32Array]:
-    """As `head_losses`, on several threads."""
-    num_positions, num_rows = weights.shape
-    entropy_weight = config.entropy_weight if "policy" in heads else 0.0  # whose head is the first
-    sizes = [head.size if head.bins is None else 1 for head in heads.values()]  # columns of goals
-    goals = np.zeros((num_positions, num_rows, sum(sizes)), np.float32)  # [K+1, B, columns]
-    counts = np.zeros((num_positions, num_rows, len(heads)), np.float32)  # [K+1, B, heads]
-    table, bins, column = [], [np.zeros(0, np.float32)], 0
-    for place, (size, (name, head)) in enumerate(zip(sizes, heads.items(), strict=True)):
-        target, first = getattr(batch, f"{name}_target").swapaxes(0, 1), int(head.of_step)  # [K+1 or K, B, ...]
-        goals[first:, :, column : column + size] = target.reshape(*target.shape[:2], size)
-        mask = getattr(batch, f"{name}_mask").T
-        counts[first:, :, place] = getattr(config, f"{head.scalar}_weight") * weights[first:] * mask
-        own = np.zeros(0, np.float32) if head.bins is None else head.bins
-        table.append((head.begin, head.size, column, sum(map(len, bins)), len(own)))
-        bins.append(own)
-        column += size
-    sums, probability, gradient = split_cross_entropies(
-        np.array(table, np.int64),
-        np.concatenate(bins),
-        goals.reshape(-1, column),
-        counts.reshape(-1, len(heads)),
-        outputs,
-        entropy_weight,
-        config.threads,
-    )
-    losses = dict(zip(heads, sums.tolist(), strict=False))
-    if entropy_weight > 0.0:
-        losses["entropy"] = float(sums[-1])
-    return losses, probability, gradient
 
 
 class AfterstateGoals(NamedTuple):

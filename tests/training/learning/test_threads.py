@@ -34,6 +34,9 @@ def test_losses_and_gradients_on_threads_are_the_twins(network, seed, num_rows, 
     losses, priorities = reference.losses(learner.network, learner.average, batch, learner._config)
     assert found.losses == pytest.approx(losses, rel=1e-4, abs=1e-5)
     np.testing.assert_allclose(found.value_error, priorities, rtol=1e-4, atol=1e-4)
+    target = batch.policy_target[:, 0].astype(np.float64)  # of positive shares: see `random_batch`
+    divergence = (target * np.log(target / found.policy)).sum(axis=1)
+    np.testing.assert_allclose(found.policy_surprise, divergence, rtol=1e-3, atol=1e-5)
     for name, expected in reference.gradients(learner.network, learner.average, batch, learner._config).items():
         size = np.abs(expected).max()
         np.testing.assert_allclose(gradient[name], expected, rtol=2e-3, atol=2e-4 * size + 1e-5, err_msg=name)
