@@ -49,6 +49,7 @@ from numba.core.runtime.nrt import rtsys
 __all__ = [
     "cache_folder",
     "fast_kernel",
+    "fast_search_kernel",
     "fused_kernel",
     "kernel",
     "on_threads",
@@ -115,6 +116,11 @@ fast_kernel: _Decorator[Any] = _decorator(fastmath={"reassoc", "contract"}, erro
 # compiles it once (a first search on a machine: 14 s of one core; 31 with everything inlined by Numba).
 search_kernel: _Decorator[Any] = _decorator(nogil=True, error_model="numpy", _nrt=False)
 """Allocates nothing, counts no references, and lets other threads run."""
+
+fast_search_kernel: _Decorator[Any] = _decorator(
+    nogil=True, error_model="numpy", _nrt=False, fastmath={"reassoc", "contract"}
+)
+"""The same, with sums in any order and products fused: of learning, where other bits than a search's do no harm."""
 
 # Threads of Numba's own, not of Python's: these are told to begin in some 10 us, Python's in 10 us each, one by one.
 parallel_kernel: _Decorator[Any] = _decorator(parallel=True, nogil=True, error_model="numpy")

@@ -18,12 +18,12 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from numzero.compiled import parallel_kernel, search_kernel
+from numzero.compiled import fast_search_kernel, parallel_kernel, search_kernel
 from numzero.networks.products import TILE_ROWS, TILE_VECTORS, add_tile
-from numzero.search.vectors import LANES, ONE, ZERO, exp, sum_of_squares, total_of
+from numzero.search.vectors import LANES, ONE, ZERO, exp
 
-__all__ = ["ACTION", "BIAS", "LINEAR", "NORM", "NUM_COLUMNS", "RELU", "RESIDUAL", "SILU", "Program", "Space"]
-__all__ += ["D_LATENT_AT", "D_OUTPUT_AT", "INPUT_AT", "LATENT_AT", "OUTPUT_AT", "ROWS", "STEPS", "backward_block"]
+__all__ = ["ACTION", "BIAS", "D_LATENT_AT", "D_OUTPUT_AT", "INPUT_AT", "LATENT_AT", "LINEAR", "NORM", "NUM_COLUMNS"]
+__all__ += ["OUTPUT_AT", "RELU", "RESIDUAL", "ROWS", "SILU", "STEPS", "Program", "Space", "backward_block"]
 __all__ += ["backward_parts", "copy_in", "encode_block", "encode_parts", "forward_block", "forward_parts", "pack"]
 __all__ += ["part_bounds", "space_of", "stride_of", "sum_parts"]
 
@@ -397,7 +397,7 @@ def _beside(w: tuple[_Float32Array, int, int, int], vector: int) -> tuple[_Float
     return w[0], w[1] + vector * w[3], w[2], w[3]
 
 
-@search_kernel
+@fast_search_kernel
 def _normalize(
     op: _Int64Array,
     packed: _Float32Array,
@@ -407,16 +407,18 @@ def _normalize(
     moments: _Float32Array,
 ) -> None:
     """LayerNorm; moments: mean and 1 / standard deviation."""
-    size = x.shape[0]
+    size, total, squares = x.shape[0], ZERO, ZERO
     scale, shift = packed[op[WEIGHT] : op[WEIGHT] + size], packed[op[SHIFT] : op[SHIFT] + size]
     share = ONE / np.float32(size)
-    mean = total_of(x) * share
     for j in range(size):
-        y[j] = x[j] - mean
-    factor = ONE / math.sqrt(sum_of_squares(y) * share + epsilon)
+        total += x[j]
+    mean = total * share
+    for j in range(size):
+        squares += (x[j] - mean) * (x[j] - mean)
+    factor = ONE / math.sqrt(squares * share + epsilon)
     moments[0], moments[1] = mean, factor
     for j in range(size):
-        y[j] = y[j] * factor * scale[j] + shift[j]
+        y[j] = (x[j] - mean) * factor * scale[j] + shift[j]
 
 
 # -------------------------------------------------------------------------------------------------------- backward
@@ -533,7 +535,7 @@ def _add_summands(
                 total[j] += d_y[j]
 
 
-@search_kernel
+@fast_search_kernel
 def _d_normalize(
     op: _Int64Array,
     packed: _Float32Array,
@@ -553,23 +555,10 @@ def _d_normalize(
         for j in range(size):
             d_scale[j] += d_y[j] * (x[j] - mean) * factor
             d_shift[j] += d_y[j]
+    total, product = ZERO, ZERO
     for j in range(size):
-        d_x[j] = d_y[j] * scale[j]
-    level = total_of(d_x) * share
-    product = _product_of(d_x, x, mean)
-    slope = product * share * factor * factor
+        total += d_y[j] * scale[j]
+        product += d_y[j] * scale[j] * (x[j] - mean)
+    level, slope = total * share, product * share * factor * factor
     for j in range(size):
-        d_x[j] = (d_x[j] - level - (x[j] - mean) * slope) * factor
-
-
-@search_kernel
-def _product_of(a: _Float32Array, x: _Float32Array, mean: np.float32) -> np.float32:
-    """The sum of a (x - mean), in four parts: one chain of additions would wait for each of them."""
-    p, q, r, s = ZERO, ZERO, ZERO, ZERO
-    whole = a.shape[0] - a.shape[0] % 4
-    for j in range(0, whole, 4):
-        p, q = p + a[j] * (x[j] - mean), q + a[j + 1] * (x[j + 1] - mean)
-        r, s = r + a[j + 2] * (x[j + 2] - mean), s + a[j + 3] * (x[j + 3] - mean)
-    for j in range(whole, a.shape[0]):
-        p += a[j] * (x[j] - mean)
-    return (p + r) + (q + s)
+        d_x[j] = (d_y[j] * scale[j] - level - (x[j] - mean) * slope) * factor

@@ -281,9 +281,11 @@ def check_trajectory(trajectory: Trajectory) -> None:
                 f"Trajectory.{name} must be a {dtype.name} array of shape {shape}; got {_described(array)}. "
                 f"{trajectory.num_steps} actions make {trajectory.num_steps} steps and one position more."
             )
-    for name, dtype, _ in fields:
-        if dtype == _FLOAT32:
-            _require_finite(name, getattr(trajectory, name))
+    numbers = {name: getattr(trajectory, name) for name, dtype, _ in fields if dtype == _FLOAT32}
+    # All at once, which of short games takes a quarter of the time; then one by one, for who is to be told which.
+    if not np.isfinite(np.concatenate([array.ravel() for array in numbers.values()])).all():
+        for name, array in numbers.items():
+            _require_finite(name, array)
     _check_meaning(trajectory)
 
 
