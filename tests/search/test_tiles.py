@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from llvmlite import ir
 from numba import njit
 
-from numzero.search.plain.tiles import add_product, emit_tile
+from numzero.search.plain.tiles import MOST_SUMS, add_product, emit_tile, tile_vectors
 from numzero.search.vectors import LANES
 
 
@@ -35,6 +35,12 @@ def test_a_product_is_added_where_it_belongs_and_nowhere_else(seed: int, num_inp
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
     assert (y[4:] == expected[4:]).all()
     assert (y[:, num_outputs:] == expected[:, num_outputs:]).all()
+
+
+@pytest.mark.parametrize("num_rows", [1, 4])
+def test_the_sums_of_a_tile_fit_the_registers(num_rows: int) -> None:
+    """One vector at least, and no more sums than are to be held."""
+    assert num_rows <= num_rows * tile_vectors(num_rows) <= MOST_SUMS
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 1), (4, 4), (8, 2)])
