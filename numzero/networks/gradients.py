@@ -2,7 +2,8 @@
 
 Knows the parts of a network and how a window runs through them; knows nothing of targets, losses or optimisers.
 `AutogradUnroll` differentiates whatever layers do. `ByHandUnroll` is faster where all of them say how (`Layer.stages`),
-and is believed only where it gives the same numbers; so is `PlainSplitUnroll`, which has several threads.
+and is believed only where it gives the same numbers; so is `PlainSplitUnroll`, which has several threads (tried on
+whole windows; what goes block by block runs the same kernels).
 """
 
 from __future__ import annotations

@@ -98,9 +98,9 @@ class PlainSplitUnroll:
         """See `Unroll`."""
         inputs = self._inputs(observation)
         if self._num_represented != len(inputs):
-            self._num_represented = len(inputs)
             self._encoding = self._plan(len(inputs), 0)
             self._encoded = np.empty((len(inputs), *self._network.latent_shape), np.float32)
+            self._num_represented = len(inputs)  # last: what is not whole is made anew
         with on_threads(self.num_parts):
             kernels.encode_parts(*self._encoding, self.vector.array, inputs, _NO_ACTIONS, self._encoded)
         return torch.from_numpy(self._encoded)
@@ -110,11 +110,11 @@ class PlainSplitUnroll:
         num_rows, num_steps = action.shape
         inputs = self._inputs(observation)
         if self._shape != (num_rows, num_steps):
-            self._shape = num_rows, num_steps
             self._program, self._space = self._plan(num_rows, num_steps)
             count = (num_steps + 1) * num_rows
             self._latents = np.empty((count, *self._network.latent_shape), np.float32)
             self._outputs = np.empty((count, self._program.sizes[2]), np.float32)
+            self._shape = num_rows, num_steps
         self._actions = np.ascontiguousarray(action.numpy().T, np.int32).reshape(-1)  # [K B]
         arrays = self.vector.array, inputs, self._actions, self._latents, self._outputs
         with on_threads(self.num_parts):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
 import msgspec
@@ -151,6 +152,8 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 UNKNOWN_VERSION = -1
+MOST_AT_ONCE = 50_000
+"""Numbers of a trajectory that are looked at together; a copy of more costs more than it saves."""
 """Weights that are not this run's: older than any of them."""
 
 
@@ -282,11 +285,17 @@ def check_trajectory(trajectory: Trajectory) -> None:
                 f"{trajectory.num_steps} actions make {trajectory.num_steps} steps and one position more."
             )
     numbers = {name: getattr(trajectory, name) for name, dtype, _ in fields if dtype == _FLOAT32}
-    # All at once, which of short games takes a quarter of the time; then one by one, for who is to be told which.
-    if not np.isfinite(np.concatenate([array.ravel() for array in numbers.values()])).all():
+    if not _are_finite_and_few(list(numbers.values())):
         for name, array in numbers.items():
             _require_finite(name, array)
     _check_meaning(trajectory)
+
+
+def _are_finite_and_few(arrays: Sequence[npt.NDArray[np.float32]]) -> bool:
+    """Looks at all at once, which of short games takes a quarter of the time; of long ones it would take a copy."""
+    if sum(array.size for array in arrays) > MOST_AT_ONCE:
+        return False
+    return bool(np.isfinite(np.concatenate([array.ravel() for array in arrays])).all())
 
 
 def _checked_layout(trajectory: Trajectory) -> tuple[Field, ...]:

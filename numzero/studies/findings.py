@@ -137,7 +137,9 @@ def _failed_way_out(judgement: Judged, events: Sequence[Event], config: RunConfi
     if short:
         return short
     if forgot:
-        return "See what is said below of the score."
+        return (
+            "Try a larger replay.capacity_steps, or a learning rate that falls further (learner.final_learning_rate)."
+        )
     if judgement.random is not None and judgement.random.spread == 0.0 and judgement.agents[-1].spread == 0.0:
         return (
             "Every episode earned the same: either whatever one does is worth as much, or what earns more was never "

@@ -25,7 +25,8 @@ PLAY_SECONDS, LEARN_SECONDS, SEARCH_SECONDS = 1.5, 0.5, 0.5
 LONGEST_SECONDS = 10.0
 """Until something is finished that can be learned from."""
 GAIN = 0.45
-"""An update on t threads is t to this power as fast, 1.4 times on 2, 2.5 times on 8: measured with batches of 256."""
+"""An update on t threads is t to this power as fast, 1.4 times on 2, 2.5 times on 8: measured with batches of 256,
+before updates of plain networks went block by block, which gain more (docs/many-cores.md)."""
 
 
 class Costs(NamedTuple):

@@ -1,11 +1,11 @@
-"""Train Stable-Baselines3's DQN or PPO on a task as rl-baselines3-zoo tunes it, and write results.json.
+"""Train Stable-Baselines3's DQN or PPO on a task of listed actions as rl-baselines3-zoo tunes it; write results.json.
 
-The settings are those of the task in the zoo's `hyperparams/dqn.yml` and `hyperparams/ppo.yml`
-(github.com/DLR-RM/rl-baselines3-zoo; "lin_x" is a rate that falls from x to 0 over the training; `normalize`: running
-means of observations and returns); where it has none, the program's own. Each seed has one thread, and is judged as
-`numzero study` judges: greedily over 20 episodes every 1,000 environment steps, of which neither time is counted, and
-at the end over 100 episodes of fixed seeds. Runs by hand, in an environment of its own that needs no numzero:
-`pip install stable-baselines3`. `python cli.py results` reads the file.
+The settings of the tasks in `ZOO` are those of the zoo's `hyperparams/dqn.yml` and `hyperparams/ppo.yml`
+(github.com/DLR-RM/rl-baselines3-zoo; "lin_x" is a rate that falls from x to 0 over the steps that are asked for;
+`normalize`: running means of observations and returns); other tasks have the program's own. Each seed has one thread,
+and is judged as `numzero study` judges: greedily over 20 episodes every 1,000 environment steps, of which neither time
+is counted, and at the end over 100 episodes of fixed seeds. Runs by hand, in an environment of its own that needs no
+numzero: `pip install stable-baselines3`. `python cli.py results` reads the file.
 """
 
 from __future__ import annotations
@@ -249,6 +249,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=5, help="how many, from 0 on (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="folder for results.json, written after every seed")
     options = parser.parse_args()
+    if not isinstance(gymnasium.make(options.game).action_space, gymnasium.spaces.Discrete):
+        parser.error(f"--game must have a list of actions; {options.game} has none.")
     options.steps = options.steps or settings_of(options.algorithm, options.game).get("n_timesteps", 50_000)
     return options
 

@@ -60,7 +60,7 @@ def add_product(
 
 def tile_vectors(num_rows: int) -> int:
     """Vectors that a row of a tile has, of so many rows."""
-    return min(4, MOST_SUMS // num_rows)
+    return max(1, min(4, MOST_SUMS // num_rows))
 
 
 @overload(add_product, prefer_literal=True, strict=False)  # strict: annotations alike, which say little here

@@ -188,7 +188,10 @@ class Learner:
         return Update(losses, found.value_error, found.surprise, policy, outputs)
 
     def _all_at_once(self) -> SplitGradient | None:
-        """What fills the gradient on several threads that meet once; None where a loss is of the whole batch."""
+        """What fills the gradient on several threads that meet once.
+
+        None on one, for networks that kernels do not know, and where a loss is of the whole batch.
+        """
         unroll, goals = self._unroll, self._goals
         if self._own_loss is not None or self._projection is not None:
             return None

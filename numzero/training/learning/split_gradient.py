@@ -130,10 +130,11 @@ class SplitGradient:
         return losses, found
 
     def _allocate(self, num_rows: int, num_steps: int) -> None:
-        self._shape, unroll, average = (num_rows, num_steps), self._unroll, self._average
+        unroll, average = self._unroll, self._average
         self._unrolled = unroll.plan_blocks(num_rows, num_steps, BLOCK)
         self._likened = average.plan_blocks(num_rows, 0, num_steps * BLOCK)
         self._actions = np.zeros((unroll.num_parts, num_steps * BLOCK), np.int32)
+        self._shape = num_rows, num_steps  # last: what is not whole is made anew
 
 
 @parallel_kernel

@@ -55,9 +55,9 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
     random_move_probability: float = 0.0
     """Share of moves drawn uniformly; value targets are cut there. MuZero: none."""
     wander_share: float = 0.0
-    """Share of episodes played at random, each action kept for a while, until 8 have finished, and as long as 9 of 10
-    recent ones earned the least that was ever earned; of games of one player. 0: off, as in MuZero. Value targets are
-    cut at these moves too."""
+    """Share of episodes played at random, each action kept for a while, as long as 9 of 10 recent episodes of an actor
+    earned the least that was ever earned, and before 8 have finished, for 500 moves at most; of games of one player. 0:
+    off, as in MuZero. Value targets are cut at these moves too."""
     explore_share: float = 0.0
     """Share of episodes that go where least was tried, by a table of the positions that were met, in games of one
     player whose positions come back; elsewhere none do. Where actions are vectors, a share of stretches of 100 moves is

@@ -21,13 +21,16 @@ from numzero.training.roles.visits import Visits
 __all__ = ["Wandering"]
 
 NUM_RECENT, FEWEST = 20, 8
-"""Finished episodes that are looked at, and how many there must be."""
+"""Finished episodes that are looked at, and how many there must be before they say anything."""
+EARLY = 500
+"""Moves of each game in which it is lost as long as there are fewer: some games' episodes never end."""
 ALIKE = 0.9
 """Of them, how many must have earned the least that was ever earned, so that there is nothing to go by."""
 LONGEST = 64
 """Steps that an action is kept at most. How many is drawn for a whole stretch, each doubling as likely as the others:
 nobody knows a task's own pace. 29 % of Acrobot's episodes meet its goal so and 5.5 % of MountainCar's; where it is
-drawn for each action (Dabney et al. 2021, section 4) 1 and 1.7 % do, and 3 and 0 % of those played at random."""
+drawn for each action (Dabney et al. 2021, section 4) 1 and 1.7 % do, and 3 and 0 % of those played at random (counted
+by hand in 120 and 600 episodes)."""
 STRETCH = 100
 """Moves of an episode, after which it is drawn again whether it wanders; there are some that do not end."""
 VISITS = "visits_"
@@ -37,15 +40,15 @@ VISITS = "visits_"
 class Wandering:
     """Which of B games wander, and what they play.
 
-    While few episodes have finished, or nearly all recent ones earned the least ever seen, rewards are too rare for
-    search to find: a share of new episodes wanders then. Agents that earn more end it by themselves. Where positions
-    come back as they are a share wanders at any time: what earns something may be far from what earns most.
+    Before a few episodes have finished, and while nearly all recent ones earned the least ever seen, rewards are too
+    rare for search to find: a share of new episodes wanders then. Agents that earn more end it by themselves. Where
+    positions come back as they are a share wanders at any time: what earns something may be far from what earns most.
 
     Args:
         batch_size: B.
         num_actions: A.
         share: of episodes that wander while there is nothing to go by; 0: none.
-        counted_share: of episodes that wander at other times, where positions come back; 0: none.
+        counted_share: of episodes that wander at any time, where positions come back; 0: none.
         proposal: what actions are, if they are vectors; what comes back is not looked at then, `counted_share` wanders.
     """
 
@@ -60,6 +63,7 @@ class Wandering:
         self._share, self._counted_share = share, counted_share
         self._recent: deque[float] = deque(maxlen=NUM_RECENT)
         self._least = np.inf
+        self._num_moves = 0  # of each game, since the run began
         self.wanders = np.zeros(batch_size, np.bool_)
         """`[B]` bool, to be read."""
         self._moves = np.zeros(batch_size, np.int64)  # since it was drawn whether it wanders
@@ -75,9 +79,11 @@ class Wandering:
 
     @property
     def is_lost(self) -> bool:
-        """Whether recent episodes say nothing of what is good, as the first ones of a run do not."""
+        """Whether recent episodes say nothing of what is good; before there are any, early moves do not either."""
+        if len(self._recent) < FEWEST:
+            return self._num_moves < EARLY
         at_least = sum(earned <= self._least for earned in self._recent)
-        return len(self._recent) < FEWEST or at_least >= ALIKE * len(self._recent)
+        return at_least >= ALIKE * len(self._recent)
 
     def ended(self, returns: Iterable[float]) -> None:
         """So much was earned in episodes that finished."""
@@ -102,7 +108,8 @@ class Wandering:
             self.wanders[rows] = rng.random(len(rows)) < share
             self._keeps[rows] = np.rint(LONGEST ** rng.random(len(rows)))
             self._left[rows] = 0
-            both_serve = self.is_lost and comes_back  # a corridor is run through, a maze is searched
+            # A corridor is run through, a maze is searched.
+            both_serve = self._share > 0.0 and self.is_lost and comes_back
             self._by_table[rows] = rng.random(len(rows)) < (0.5 if both_serve else 1.0)
             if self._visits is not None:
                 self._visits.plan_soon()
@@ -117,6 +124,7 @@ class Wandering:
         if self._visits is not None:
             self._visits.leave(action, ended)
         self._moves += 1
+        self._num_moves += 1
         if len(long := np.flatnonzero(~ended & (self._moves >= STRETCH))):
             self._draw(long, rng)
 
@@ -156,6 +164,7 @@ class Wandering:
         return {
             "recent": np.array(self._recent, np.float64),
             "least": np.array(self._least),
+            "num_moves": np.array(self._num_moves),
             "gave_up": np.array(self._gave_up),
             **{name: array.copy() for name, array in self._of_games().items()},
             **{f"{VISITS}{name}": array for name, array in counted.items()},
@@ -187,6 +196,7 @@ class Wandering:
             into[:] = array
         self._recent.extend(state["recent"].tolist())
         self._least = float(state["least"])
+        self._num_moves = int(state.get("num_moves", EARLY))
         counted = {name.removeprefix(VISITS): array for name, array in state.items() if name.startswith(VISITS)}
         if self._visits is not None and counted:
             self._visits.restore(counted)

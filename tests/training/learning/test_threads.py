@@ -39,7 +39,25 @@ def test_losses_and_gradients_on_threads_are_the_twins(network, seed, num_rows, 
     np.testing.assert_allclose(found.policy_surprise, divergence, rtol=1e-3, atol=1e-5)
     for name, expected in reference.gradients(learner.network, learner.average, batch, learner._config).items():
         size = np.abs(expected).max()
-        np.testing.assert_allclose(gradient[name], expected, rtol=2e-3, atol=2e-4 * size + 1e-5, err_msg=name)
+        most = 5e-3 if network == "conv" else 2e-4  # a ReLU at 0 may fall either way
+        np.testing.assert_allclose(gradient[name], expected, rtol=2e-3, atol=most * size + 1e-5, err_msg=name)
+
+
+def test_rows_of_several_blocks_and_targets_of_zeros_have_the_gradients_of_one_thread():
+    """75 rows on two threads are blocks of 32 and what is left; an action may have no share, and a row no target."""
+    batch = random_batch(3, 75)
+    target, mask = batch.policy_target.copy(), batch.policy_mask.copy()
+    target[::3, :, 0] = 0.0
+    target /= target.sum(axis=2, keepdims=True)
+    target[5], mask[5] = 0.0, 0.0
+    batch = batch._replace(policy_target=target, policy_mask=mask)
+    learners = [make_learner(1, network="by hand", threads=threads, entropy_weight=2.0) for threads in (1, 2)]
+    one, two = [(learner._gradient(batch), gradient_of(learner, batch)) for learner in learners]
+    assert two[0].losses == pytest.approx(one[0].losses, rel=1e-4, abs=1e-5)
+    assert np.isfinite(two[0].policy_surprise).all()
+    np.testing.assert_allclose(two[0].policy_surprise, one[0].policy_surprise, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(two[0].value_error, one[0].value_error, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(two[1], one[1], rtol=2e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("network", ["by hand", "conv", "learns inputs"])

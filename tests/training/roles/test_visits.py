@@ -179,7 +179,7 @@ def test_measured_positions_are_played_as_without_it() -> None:
 
 
 def test_the_hill_is_met_by_going_where_least_was_tried() -> None:
-    """MountainCar's goal: in one of ten episodes at least, of which those at random meet it in one of thirty-five."""
+    """MountainCar's goal: in one of ten episodes at least, of which those only persevere meet it in one of eighteen."""
     wandering = Wandering(4, 3, 1.0)
     found = wander(wandering, "MountainCar-v0", 4000, 0)
     assert np.mean([earned > -200.0 for earned, wandered in found[len(found) // 2 :] if wandered]) > 0.1

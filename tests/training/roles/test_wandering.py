@@ -14,7 +14,7 @@ from numzero.networks.export import Exporter
 from numzero.networks.network import make_network
 from numzero.search import Proposal, SearchConfig
 from numzero.training.roles.selfplay import Actor, SelfPlayConfig, SelfPlayTask
-from numzero.training.roles.wandering import FEWEST, LONGEST, Wandering
+from numzero.training.roles.wandering import EARLY, FEWEST, LONGEST, Wandering
 
 
 def begun(returns: list[float], share: float = 1.0) -> Wandering:
@@ -42,6 +42,19 @@ def begun(returns: list[float], share: float = 1.0) -> Wandering:
 def test_games_wander_while_recent_episodes_earn_the_least(returns: list[float], is_lost: bool) -> None:
     """Nine of ten of the last twenty; the first eight are waited for."""
     assert begun(returns).wanders.all() == begun(returns).wanders.any() == is_lost
+
+
+def test_where_no_episode_ends_it_is_lost_at_first_only() -> None:
+    """Nothing is known of them, and they would wander for ever."""
+    wandering, rng = Wandering(4, 3, 1.0), np.random.default_rng(0)
+    for _ in range(EARLY):
+        assert wandering.is_lost
+        wandering.arrive(np.zeros((4, 1), np.float32), np.ones((4, 3), np.bool_))
+        wandering.leave(np.zeros(4, np.int32), np.zeros(4, np.bool_), rng)
+    again = Wandering(4, 3, 1.0)
+    again.restore(wandering.state())
+    assert not again.is_lost
+    assert not again.wanders.all()
 
 
 def test_a_share_of_new_episodes_wanders() -> None:
