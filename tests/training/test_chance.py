@@ -65,8 +65,9 @@ def test_the_coin_keeps_the_contract(game: type[Coin]) -> None:
     ("game", "chance"), [pytest.param(Coin, "known", marks=pytest.mark.slow), (SilentCoin, "learned")]
 )
 def test_a_model_with_chance_looks_before_it_chooses(game: type[Coin], chance: str, tmp_path: Path) -> None:
-    """It tosses the coin, which is worth 1, and knows how likely each side is."""
-    agent = train(coin_config(game, chance), tmp_path / "run")
+    """It tosses the coin, which is worth 1, and knows how likely each side is; all positions were seen often."""
+    seen = ("learner.entropy_weight=0.3", "selfplay.random_move_probability=0.5")
+    agent = train(coin_config(game, chance, *seen), tmp_path / "run")
     assert [choices(agent, n) for n in (16, 64)] == [[1, 0, 1]] * 2
     model = agent.make_model()
     assert isinstance(model, OnnxWithChance)
