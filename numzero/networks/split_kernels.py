@@ -5,8 +5,7 @@ A part goes forward and back alone, `BLOCK` rows at a time, and has a gradient o
 part, so that the same number of parts gives the same bits, whichever thread did which. Kernels look at no bounds:
 `split.py` writes the table.
 
-Arrays of B rows for each of K+1 steps lie step by step. In the work space a row is padded with zeros to a multiple of
-`LANES`.
+Arrays of B rows for each of K+1 steps lie step by step. In the work space a row is padded to a multiple of `LANES`.
 """
 
 from __future__ import annotations
@@ -66,16 +65,16 @@ class Program(NamedTuple):
 
 
 class Space(NamedTuple):
-    """Where it is computed, for B rows and K steps."""
+    """Where it is computed, for B rows, those of a block where parts go alone from losses to losses, and K steps."""
 
     work: _Float32Array
-    """Flat: rows of all operations, once or, where parts go alone from losses to losses, for each part."""
+    """Flat: rows of all operations, once or, where parts go alone, for each part."""
     places: _Int64Array
     """`[7]` where inputs, latents, outputs, and the gradients at latents and at outputs begin; B; K."""
     packed: _Float32Array
     """Flat: the parameters as products want them."""
     bounds: _Int64Array
-    """`[T + 1]` the first row of each part, and B."""
+    """`[T + 1]` the first row of each part, and how many rows there are in all."""
     gradients: _Float32Array
     """`[T, G]` of each part, rows of weights padded."""
 
@@ -502,7 +501,7 @@ def _backward_rows(program: Program, space: Space, i: int, first: int, last: int
 
 @search_kernel
 def _add_weights(op: _Int64Array, work: _Float32Array, gradients: _Float32Array, first: int, last: int) -> None:
-    """Add d_y^T x to the gradient of W, and zeros to as many rows as a row of d_y has more numbers than W rows."""
+    """Add d_y^T x to the gradient of W; a row of d_y is padded, and so are W's rows, which nothing reads beyond."""
     x_stride, d_stride = stride_of(op[INPUTS]), stride_of(op[OUTPUTS])
     x_at, d_at = op[X] + first * x_stride, op[D_Y] + first * d_stride
     rows = (gradients, op[D_WEIGHT], x_stride), (work, d_at, 1, d_stride), (work, x_at, x_stride, LANES)

@@ -152,9 +152,9 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 UNKNOWN_VERSION = -1
+"""Weights that are not this run's: older than any of them."""
 MOST_AT_ONCE = 50_000
 """Numbers of a trajectory that are looked at together; a copy of more costs more than it saves."""
-"""Weights that are not this run's: older than any of them."""
 
 
 def with_statistics(trajectory: Trajectory, statistics: Statistics) -> Trajectory:
@@ -285,14 +285,14 @@ def check_trajectory(trajectory: Trajectory) -> None:
                 f"{trajectory.num_steps} actions make {trajectory.num_steps} steps and one position more."
             )
     numbers = {name: getattr(trajectory, name) for name, dtype, _ in fields if dtype == _FLOAT32}
-    if not _are_finite_and_few(list(numbers.values())):
+    if not _few_and_finite(list(numbers.values())):
         for name, array in numbers.items():
             _require_finite(name, array)
     _check_meaning(trajectory)
 
 
-def _are_finite_and_few(arrays: Sequence[npt.NDArray[np.float32]]) -> bool:
-    """Looks at all at once, which of short games takes a quarter of the time; of long ones it would take a copy."""
+def _few_and_finite(arrays: Sequence[npt.NDArray[np.float32]]) -> bool:
+    """Looks at all at once, which of 40 positions takes a third of the time; of many it would take a large copy."""
     if sum(array.size for array in arrays) > MOST_AT_ONCE:
         return False
     return bool(np.isfinite(np.concatenate([array.ravel() for array in arrays])).all())

@@ -122,7 +122,7 @@ class Learner:
         self._own_loss: OwnLoss | None = load(config.loss, "learner.loss") if config.loss else None
         vectors = self._parameters.numpy(), self._average_parameters.numpy()
         self._optimizer = AdamW(*vectors, config.weight_decay, threads)
-        self._split = self._all_at_once()
+        self._split = self._make_split()
 
     @property
     def num_parameters(self) -> int:
@@ -187,7 +187,7 @@ class Learner:
         outputs = found.probability.reshape(*weights.shape, -1)  # [K+1, B, outputs]
         return Update(losses, found.value_error, found.surprise, policy, outputs)
 
-    def _all_at_once(self) -> SplitGradient | None:
+    def _make_split(self) -> SplitGradient | None:
         """What fills the gradient on several threads that meet once.
 
         None on one, for networks that kernels do not know, and where a loss is of the whole batch.

@@ -132,7 +132,7 @@ class SplitGradient:
     def _allocate(self, num_rows: int, num_steps: int) -> None:
         unroll, average = self._unroll, self._average
         self._unrolled = unroll.plan_blocks(num_rows, num_steps, BLOCK)
-        self._likened = average.plan_blocks(num_rows, 0, num_steps * BLOCK)
+        self._likened = average.plan_blocks(num_rows, 0, BLOCK)
         self._actions = np.zeros((unroll.num_parts, num_steps * BLOCK), np.int32)
         self._shape = num_rows, num_steps  # last: what is not whole is made anew
 
@@ -215,13 +215,12 @@ def _compare(
     sums: NDArray[np.float64],
 ) -> None:
     """Squared distances of the block's unrolled latents to what the average network makes of its observations."""
-    size, in_stride, stride = likened.sizes[1], stride_of(likened.sizes[0]), stride_of(likened.sizes[1])
+    size, stride = likened.sizes[1], stride_of(likened.sizes[1])
     for k in range(space.places[STEPS]):
-        begin = k * BLOCK
-        copy_in(windows.inputs[first:, k + 1], other.work, other.places[INPUT_AT] + begin * in_stride, 0, count)
-        encode_block(likened, other, begin, begin + count, actions)
+        copy_in(windows.inputs[first:, k + 1], other.work, other.places[INPUT_AT], 0, count)
+        encode_block(likened, other, 0, count, actions)
         for r in range(count):
-            at, behind = other.places[LATENT_AT] + (begin + r) * stride, (begin + BLOCK + r) * stride
+            at, behind = other.places[LATENT_AT] + r * stride, ((k + 1) * BLOCK + r) * stride
             x_at, d_at = space.places[LATENT_AT] + behind, space.places[D_LATENT_AT] + behind
             x, goal, d_x = space.work[x_at : x_at + size], other.work[at : at + size], space.work[d_at : d_at + size]
             sums[-1] += _squared_distance(x, goal, windows.likeness[k, first + r], d_x)

@@ -22,10 +22,10 @@ __all__ = ["Wandering"]
 
 NUM_RECENT, FEWEST = 20, 8
 """Finished episodes that are looked at, and how many there must be before they say anything."""
-EARLY = 500
-"""Moves of each game in which it is lost as long as there are fewer: some games' episodes never end."""
 ALIKE = 0.9
 """Of them, how many must have earned the least that was ever earned, so that there is nothing to go by."""
+EARLY = 500
+"""Moves of each game in which nothing is known as long as fewer episodes finished: some games' never do."""
 LONGEST = 64
 """Steps that an action is kept at most. How many is drawn for a whole stretch, each doubling as likely as the others:
 nobody knows a task's own pace. 29 % of Acrobot's episodes meet its goal so and 5.5 % of MountainCar's; where it is
@@ -101,15 +101,15 @@ class Wandering:
         """Which of these games wander from here."""
         self.wanders[rows] = False
         self._moves[rows] = 0
-        comes_back = self._visits is not None and self._visits.comes_back
+        is_lost, comes_back = self.is_lost, self._visits is not None and self._visits.comes_back
         looks_around = comes_back or self._proposal is not None
-        share = max(self._share if self.is_lost else 0.0, self._counted_share if looks_around else 0.0)
+        share = max(self._share if is_lost else 0.0, self._counted_share if looks_around else 0.0)
         if share > 0.0:  # else nothing is drawn: what never wanders is played as without it
             self.wanders[rows] = rng.random(len(rows)) < share
             self._keeps[rows] = np.rint(LONGEST ** rng.random(len(rows)))
             self._left[rows] = 0
             # A corridor is run through, a maze is searched.
-            both_serve = self._share > 0.0 and self.is_lost and comes_back
+            both_serve = self._share > 0.0 and is_lost and comes_back
             self._by_table[rows] = rng.random(len(rows)) < (0.5 if both_serve else 1.0)
             if self._visits is not None:
                 self._visits.plan_soon()
