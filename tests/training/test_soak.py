@@ -39,7 +39,11 @@ def num_temporary(folder: Path) -> int:
 
 @pytest.mark.parametrize("seconds", [8, pytest.param(3600, marks=pytest.mark.slow)])
 def test_nothing_grows(tmp_path: Path, seconds: int) -> None:
-    """Trainer, actor and reanalyzer over so many seconds: less than 2 MB an hour, or what a short look cannot tell."""
+    """Trainer, actor and reanalyzer over so many seconds: less than 2 MB an hour, or what a short look cannot tell.
+
+    A short look meets tables that double once, Python's own of names by 2 MB: it leaves out the one largest step, which
+    says nothing of growth. What grows goes on.
+    """
     folder = tmp_path / "run"
     bounds = ("replay.capacity_steps=1000", "replay.disk_mb=1", "schedule.num_updates=100000000")
     bounds += ("runtime.patience_seconds=60",)  # nobody hangs here
@@ -75,6 +79,8 @@ def test_nothing_grows(tmp_path: Path, seconds: int) -> None:
         kept = np.array(rows, float)[int(WARM_UP_SHARE * len(rows)) :]
         slope = np.polyfit(kept[:, 0], kept[:, 1], 1)[0] * 3600 / MEBIBYTE
         grown = (np.median(kept[-5:, 1]) - np.median(kept[:5, 1])) / MEBIBYTE
+        if seconds < 60:
+            grown -= max(np.diff(kept[:, 1]).max() / MEBIBYTE, 0.0)
         sys.stdout.write(
             f"{name}: {kept[:, 1].mean() / MEBIBYTE:.0f} MB, {slope:+.2f} MB/h ({grown:+.2f} MB), "
             f"{kept[:, 2].min():.0f} to {kept[:, 2].max():.0f} descriptors\n"
