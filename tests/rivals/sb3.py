@@ -1,11 +1,11 @@
-"""Train Stable-Baselines3's DQN or PPO on a task of listed actions as rl-baselines3-zoo tunes it; write results.json.
+"""Train Stable-Baselines3's DQN, PPO, SAC or CrossQ on a task as rl-baselines3-zoo tunes it; write results.json.
 
-The settings of the tasks in `ZOO` are those of the zoo's `hyperparams/dqn.yml` and `hyperparams/ppo.yml`
+The settings of the tasks in `ZOO` are those of the zoo's `hyperparams/dqn.yml` and the files beside it
 (github.com/DLR-RM/rl-baselines3-zoo; "lin_x" is a rate that falls from x to 0 over the steps that are asked for;
 `normalize`: running means of observations and returns); other tasks have the program's own. Each seed has one thread,
 and is judged as `numzero study` judges: greedily over 20 episodes every 1,000 environment steps, of which neither time
 is counted, and at the end over 100 episodes of fixed seeds. Runs by hand, in an environment of its own that needs no
-numzero: `pip install stable-baselines3`. `python cli.py results` reads the file.
+numzero: `pip install stable-baselines3 sb3-contrib`. `python cli.py results` reads the file.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import gymnasium
 import numpy as np
+import sb3_contrib
 import stable_baselines3
 import torch
 from gymnasium.wrappers import TimeLimit
@@ -34,6 +35,8 @@ WARM_UP_STEPS = 2_000
 
 Settings = dict[str, object]
 WIDE = {"policy_kwargs": {"net_arch": [256, 256]}}
+CONTINUOUS = {"sac", "crossq"}
+"""Act by numbers; the others choose from a list."""
 
 ZOO: dict[str, dict[str, Settings]] = {
     "dqn": {
@@ -117,6 +120,57 @@ ZOO: dict[str, dict[str, Settings]] = {
             "ent_coef": 0.0,
         },
     },
+    "sac": {
+        "Pendulum-v1": {"n_envs": 1, "n_timesteps": 20_000, "learning_rate": 1e-3},
+        "MountainCarContinuous-v0": {
+            "n_envs": 1,
+            "n_timesteps": 50_000,
+            "learning_rate": 3e-4,
+            "buffer_size": 50_000,
+            "batch_size": 512,
+            "ent_coef": 0.1,
+            "train_freq": 32,
+            "gradient_steps": 32,
+            "gamma": 0.9999,
+            "tau": 0.01,
+            "learning_starts": 0,
+            "use_sde": True,
+            "policy_kwargs": {"log_std_init": -3.67, "net_arch": [64, 64]},
+        },
+        "LunarLanderContinuous-v3": {
+            "n_envs": 1,
+            "n_timesteps": 500_000,
+            "learning_rate": "lin_0.00073",
+            "buffer_size": 1_000_000,
+            "batch_size": 256,
+            "gamma": 0.99,
+            "tau": 0.01,
+            "learning_starts": 10_000,
+            "policy_kwargs": {"net_arch": [400, 300]},
+        },
+    },
+    "crossq": {
+        "Pendulum-v1": {"n_envs": 1, "n_timesteps": 20_000, "policy_delay": 2, **WIDE},
+        "MountainCarContinuous-v0": {
+            "n_envs": 1,
+            "n_timesteps": 50_000,
+            "learning_rate": 7e-4,
+            "buffer_size": 50_000,
+            "train_freq": 32,
+            "gradient_steps": 32,
+            "gamma": 0.9999,
+            "learning_starts": 100,
+            "use_sde": True,
+            "policy_delay": 2,
+            "policy_kwargs": {"use_expln": True, "log_std_init": -1, "net_arch": [64, 64]},
+        },
+        "LunarLanderContinuous-v3": {
+            "n_envs": 1,
+            "n_timesteps": 200_000,
+            "buffer_size": 1_000_000,
+            "learning_starts": 10_000,
+        },
+    },
 }
 """By algorithm and task."""
 
@@ -133,7 +187,7 @@ def make_model(algorithm: str, game: str, seed: int) -> BaseAlgorithm:
     envs: VecEnv = make_vec_env(game, num_envs, seed=seed)
     if normalize:
         envs = VecNormalize(envs, gamma=settings["gamma"])
-    made = getattr(stable_baselines3, algorithm.upper())
+    made = sb3_contrib.CrossQ if algorithm == "crossq" else getattr(stable_baselines3, algorithm.upper())
     return made("MlpPolicy", envs, seed=seed, device="cpu", **settings)
 
 
@@ -155,7 +209,8 @@ def mean_return(model: BaseAlgorithm, game: str, episodes: int, seed: int) -> fl
         seen = observations if normalizer is None else normalizer.normalize_obs(observations)
         actions, _ = model.predict(seen, deterministic=True)
         for row in np.flatnonzero(playing):
-            observations[row], reward, terminated, truncated, _ = envs[row].step(int(actions[row]))
+            action = actions[row] if actions.ndim > 1 else int(actions[row])
+            observations[row], reward, terminated, truncated, _ = envs[row].step(action)
             total[row] += reward
             playing[row] = not (terminated or truncated)
     for env in envs:
@@ -249,8 +304,12 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=5, help="how many, from 0 on (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="folder for results.json, written after every seed")
     options = parser.parse_args()
-    if not isinstance(gymnasium.make(options.game).action_space, gymnasium.spaces.Discrete):
-        parser.error(f"--game must have a list of actions; {options.game} has none.")
+    wanted = gymnasium.spaces.Box if options.algorithm in CONTINUOUS else gymnasium.spaces.Discrete
+    space = gymnasium.make(options.game).action_space
+    if not isinstance(space, wanted):
+        parser.error(
+            f"{options.algorithm} takes tasks with actions in a {wanted.__name__}; {options.game} has {space}."
+        )
     options.steps = options.steps or settings_of(options.algorithm, options.game).get("n_timesteps", 50_000)
     return options
 
