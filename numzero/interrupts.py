@@ -146,6 +146,8 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.requested = False
+        self.reason = "interrupted"
+        """What is said of it: by whom."""
         self._at_once = False
         self._raise = _Raise()
 

@@ -19,7 +19,7 @@ from numzero.errors import UserError
 from numzero.files import UNREADABLE, open_file, own_file
 from numzero.paths import explained
 
-__all__ = ["Diagnosed", "Evaluated", "Event", "Finished", "Met", "MetricsFile", "Noted", "Predicted"]
+__all__ = ["BY_LISTENER", "Diagnosed", "Evaluated", "Event", "Finished", "Met", "MetricsFile", "Noted", "Predicted"]
 __all__ += ["Progress", "RandomPlayed", "Started", "history", "read_metrics"]
 
 LARGEST_FILE = 2**32
@@ -182,6 +182,10 @@ class Noted(msgspec.Struct, frozen=True, kw_only=True, tag="noted"):
     """One sentence."""
 
 
+BY_LISTENER = "ended by a listener"
+"""Why a run finished whose listener asked for it."""
+
+
 class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
     """The run reached its target, or was stopped."""
 
@@ -190,6 +194,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
     steps: int
     games: int
     reason: str
+    """`finished`, `interrupted`, `ended by a listener` or `failed`."""
 
 
 Event = Started | Progress | Diagnosed | RandomPlayed | Evaluated | Noted | Finished

@@ -480,6 +480,18 @@ def test_interrupted_training_keeps_its_agent_and_says_how_to_go_on(workers: int
     assert read_metrics(run / "metrics.jsonl")[-1].reason == "interrupted"  # type: ignore[union-attr]
 
 
+def test_a_run_that_goes_on_is_compared_with_the_random_policy_of_before(tmp_path: Path) -> None:
+    """It was measured when the run began, and is not measured again."""
+    settings = tiny("evaluation.interval=4", "evaluation.games=2", "evaluation.random_steps=100")
+    begun = succeed("train", "cartpole", "--run", tmp_path / "run", "--workers", 0, *settings)
+    assert "for comparison, a random policy" in begun.stderr
+    resumed = succeed("resume", tmp_path / "run", "--updates", 16)
+    assert "for comparison" not in resumed.stderr
+    said = [line for line in resumed.stderr.splitlines() if line.startswith("evaluation after 16 updates")]
+    assert said
+    assert all(" than random: " in line for line in said), said
+
+
 def test_a_run_is_stopped_resumed_refreshed_and_learned_from(tmp_path: Path) -> None:
     """`resume` ends what was begun, `reanalyze` renews its games once, and `--offline` learns from them alone."""
     run, learned = tmp_path / "run", tmp_path / "learned"

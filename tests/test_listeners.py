@@ -124,6 +124,8 @@ def test_a_run_stops_at_a_threshold(tmp_path: Path) -> None:
     stop = nz.StopAtThreshold(-1e9)
     run = nz.train(Corridor, tmp_path / "run", workers=0, check=False, on_event=stop, **TINY)
     assert run.agent.info.model_version == 4
+    (last,) = [each for each in read_metrics(run.folder / "metrics.jsonl") if isinstance(each, Finished)]
+    assert last.reason == "ended by a listener"
     started = Started(run="x", game="CartPole-v1", seed=0, workers=0, num_updates=1, num_parameters=1)
     with pytest.raises(nz.UserError, match=r"CartPole-v1 was registered without one\. Give it one"):
         nz.StopAtThreshold()(started)

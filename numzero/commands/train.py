@@ -25,7 +25,7 @@ from numzero.errors import UserError
 from numzero.games import Trust
 from numzero.judging.verdict import run_verdict
 from numzero.listeners import Curves, TensorBoardListener, WandbListener, closed_after
-from numzero.metrics import Evaluated, Event, Finished, Noted, Progress, RandomPlayed, Started
+from numzero.metrics import Evaluated, Event, Finished, Noted, Progress, RandomPlayed, Started, history, read_metrics
 from numzero.runtime.family import no_orphans
 from numzero.training.config import MOST_WORKERS
 from numzero.training.named import run_name
@@ -249,7 +249,7 @@ def _work(
 ) -> None:
     """Make a run, show how it goes, and say how it ended."""
     with StatusDisplay(f"numzero: {folder}", quiet=as_json) as display:
-        listeners: list[Callable[[Event], object]] = [_Shown(display).hear, *curves]
+        listeners: list[Callable[[Event], object]] = [_Shown(display, folder).hear, *curves]
         run = make(lambda event: [listen(event) for listen in listeners])
         shown = f"{folder}{env_words(run.config.game)}"
         try:
@@ -279,15 +279,17 @@ def _work(
 class _Shown:
     """What a run says, on a display."""
 
-    def __init__(self, display: StatusDisplay) -> None:
-        self._display = display
+    def __init__(self, display: StatusDisplay, folder: Path) -> None:
+        self._display, self._folder = display, folder
         self._judged: list[Event] = []  # what its verdict is made of
         self._num_updates = 0  # of the whole run
 
     def hear(self, event: Event) -> None:
         """Show an event."""
         display = self._display
-        if isinstance(event, Started | RandomPlayed | Evaluated):
+        if isinstance(event, Started) and event.resumed_at is not None:
+            self._judged = [each for each in history(read_metrics(self._folder / "metrics.jsonl")) if _counts(each)]
+        elif _counts(event):
             self._judged.append(event)
         if isinstance(event, Started):
             self._num_updates = event.num_updates
@@ -303,6 +305,10 @@ class _Shown:
         elif isinstance(event, Finished):
             done = f"{event.updates:,} updates, {event.steps:,} steps"
             display.say(f"{event.reason} after {duration(event.seconds)}: {done}")
+
+
+def _counts(event: Event) -> bool:
+    return isinstance(event, Started | RandomPlayed | Evaluated)
 
 
 def _start_line(event: Started) -> str:

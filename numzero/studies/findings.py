@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from numzero.games.checking.chance import ChanceSeen
 from numzero.judging.measures import evaluation_score
 from numzero.judging.verdict import Judged, Sample, judged, standing, verdict_of
-from numzero.metrics import Diagnosed, Evaluated, Event, Finished, Predicted, Progress, Started
+from numzero.metrics import BY_LISTENER, Diagnosed, Evaluated, Event, Finished, Predicted, Progress, Started
 from numzero.networks.config import SupportConfig
 from numzero.networks.support import bin_values
 from numzero.training.config import RunConfig
@@ -58,13 +58,14 @@ Name = Literal[
 ]
 """What is judged; docs/it-does-not-learn.md has a part for each."""
 _Scalar = Literal["value", "reward"]
+Kind = Literal["good", "note", "look", "failed"]
 _SIZES: dict[_Scalar, Name] = {"value": "size of the value", "reward": "size of the reward"}
 
 
 class Finding(NamedTuple):
     """One figure, and what it means."""
 
-    kind: Literal["good", "note", "look", "failed"]
+    kind: Kind
     """`failed`: the run came to nothing. `look`: this may be why it does not learn. `good` is nothing of a run that
     failed: what is as it should be there is a `note`."""
     name: Name
@@ -415,7 +416,8 @@ def _end(events: Sequence[Event], config: RunConfig) -> Iterator[Finding]:
         yield Finding("look", "end", "The run has not ended, or was killed: the figures are those so far.")
     elif last.reason != "finished":
         done, wanted = last.updates, config.schedule.num_updates
-        yield Finding("look", "end", f"The run was {last.reason} after {done:,} of {wanted:,} updates.")
+        kind: Kind = "note" if last.reason == BY_LISTENER else "look"  # the user's own condition was met
+        yield Finding(kind, "end", f"The run was {last.reason} after {done:,} of {wanted:,} updates.")
 
 
 def _scores(events: Sequence[Event], config: RunConfig) -> Iterator[Finding]:

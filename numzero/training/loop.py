@@ -72,9 +72,10 @@ class Loop:
             with self._interrupts.heard():
                 self._go()
         except BaseException as error:
-            self._close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", whole=False)
+            reason = self._interrupts.reason if isinstance(error, KeyboardInterrupt) else "failed"
+            self._close(reason, whole=False)
             raise
-        self._close("interrupted" if self._is_stopping() else "finished", whole=True)
+        self._close(self._interrupts.reason if self._is_stopping() else "finished", whole=True)
         if self._is_stopping():
             raise KeyboardInterrupt
 

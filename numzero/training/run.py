@@ -20,7 +20,7 @@ from numzero.games.naming import parse_name
 from numzero.games.trained import keep_trained
 from numzero.games.trust import code_of
 from numzero.interrupts import Interrupts
-from numzero.metrics import Event
+from numzero.metrics import BY_LISTENER, Event
 from numzero.runtime.base import Place, Runtime, State
 from numzero.runtime.factory import runtime_maker
 from numzero.runtime.family import no_orphans
@@ -180,8 +180,8 @@ class TrainingRun:
         """What hears events: the user's own function, whose answer may end the run."""
 
         def hear(event: Event) -> None:
-            if on_event(event) is True:
-                self._interrupts.requested = True
+            if on_event(event) is True and not self._interrupts.requested:
+                self._interrupts.requested, self._interrupts.reason = True, BY_LISTENER
 
         return hear
 

@@ -11,7 +11,17 @@ import pytest
 from msgspec.structs import replace
 
 from numzero.frames import ObservationConfig
-from numzero.metrics import Diagnosed, Evaluated, Event, Finished, Predicted, Progress, RandomPlayed, Started
+from numzero.metrics import (
+    BY_LISTENER,
+    Diagnosed,
+    Evaluated,
+    Event,
+    Finished,
+    Predicted,
+    Progress,
+    RandomPlayed,
+    Started,
+)
 from numzero.networks.support import bin_values
 from numzero.studies.findings import Finding, findings, relative_error
 from numzero.studies.report import LAST_LINES, Report, run_numbers
@@ -205,6 +215,10 @@ def test_how_a_run_ended_is_said():
     assert [each.sentence for each in looks(diagnosis(), stopped)] == [
         "The run was interrupted after 7 of 4,800 updates."
     ]
+    (asked,) = [
+        each for each in findings([diagnosis(), replace(stopped, reason=BY_LISTENER)], CONFIG) if each.name == "end"
+    ]
+    assert (asked.kind, asked.sentence) == ("note", "The run was ended by a listener after 7 of 4,800 updates.")
     assert names(diagnosis()) == ["end"]
     assert names() == ["too short", "end"]
 
