@@ -225,6 +225,8 @@ class History:
 
     def begin(self, which: NDArray[np.bool_]) -> None:
         """Episodes begin in the copies `which` `[B]`."""
+        if self.frames.is_plain:
+            return
         self._count[which] = 0
         self._led[which] = NO_ACTION
 

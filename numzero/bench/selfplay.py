@@ -7,46 +7,60 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
 
 from numzero.bench.clock import median_times
 from numzero.frames import FrameStack
-from numzero.games import game_spec, make_game
+from numzero.games import Game, game_spec, make_game
 from numzero.games.turns import model_discount
 from numzero.inference import AnyOnnxModel, onnx_model
 from numzero.runtime.base import UNLIMITED, Mailbox, Place, Runtime, add_counts
 from numzero.runtime.factory import make_runtime
-from numzero.search import HasChance
+from numzero.search import HasChance, Model
 from numzero.search.plain.kernels import dense_output, evaluate_dense
 from numzero.training.config import load_preset
 from numzero.training.roles.selfplay import SelfPlayTask, selfplay, warm_up
 
-__all__ = ["SELFPLAY_PRESETS", "bench_selfplay", "timed_selfplay"]
+__all__ = ["BENCH_GAMES", "SELFPLAY_PRESETS", "bench_selfplay", "timed_selfplay"]
 
 SELFPLAY_PRESETS = ("tictactoe", "cartpole")
+BENCH_GAMES = 64
+"""Games in lockstep per worker."""
 
 
 class _Clock:
     """Seconds spent in each part of self-play."""
 
     def __init__(self) -> None:
-        self.seconds = {"network_seconds": 0.0, "game_seconds": 0.0, "storage_seconds": 0.0}
+        self._since = time.perf_counter()
+        self._seconds = dict.fromkeys(_PARTS, 0.0)
 
     def timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function`, whose time is added to `part`."""
 
-        def run(*arguments: Any) -> Any:
+        def run(*arguments: Any, **keywords: Any) -> Any:
             started = time.perf_counter()
-            result = function(*arguments)
-            self.seconds[part] += time.perf_counter() - started
+            result = function(*arguments, **keywords)
+            self._seconds[part] += time.perf_counter() - started
             return result
 
         return run
+
+    def take(self) -> dict[str, float]:
+        """`seconds` since the last call, and of them those of each part."""
+        now = time.perf_counter()
+        taken = {**self._seconds, "seconds": now - self._since}
+        self._since, self._seconds = now, dict.fromkeys(_PARTS, 0.0)
+        return taken
+
+
+_PARTS = ("network_seconds", "game_seconds", "own_seconds", "storage_seconds")
+"""The environment's own steps are part of the game's."""
 
 
 class _Timed:
@@ -62,34 +76,48 @@ class _Timed:
         return getattr(self._inner, name)
 
 
+class _WatchedMailbox(_Timed):
+    """A mailbox that is told the seconds of the moves whose counts it is told: what loads at first comes with those."""
+
+    def __init__(self, mailbox: Mailbox, clock: _Clock) -> None:
+        super().__init__(mailbox, clock, "storage_seconds", ("deliver", "flush"))
+        self._report = clock.timed("storage_seconds", mailbox.report)
+        self._clock = clock
+
+    def report(self, counts: Mapping[str, Any]) -> None:
+        self._report({**counts, **self._clock.take()})
+
+
 def timed_selfplay(task: SelfPlayTask, mailbox: Mailbox) -> Iterator[None]:
     """The self-play role, watched by a clock: reports also the seconds of each part and of all."""
     clock = _Clock()
-    box = _Timed(mailbox, clock, "storage_seconds", ("deliver", "report", "flush"))
-    last = time.perf_counter()
-    role = selfplay(
+    return selfplay(
         task,
-        box,
-        make=lambda name, size: _Timed(make_game(name, size), clock, "game_seconds", _GAME_METHODS),
-        load=lambda files: _Timed(onnx_model(files), clock, "network_seconds", ("initial", "recurrent")),
+        cast("Mailbox", _WatchedMailbox(mailbox, clock)),
+        make=lambda name, size: cast("Game", _timed_game(make_game(name, size), clock)),
+        load=lambda files: cast("Model", _Timed(onnx_model(files), clock, "network_seconds", ("initial", "recurrent"))),
     )
-    for _ in role:
-        now = time.perf_counter()
-        mailbox.report({**clock.seconds, "seconds": now - last})
-        last, clock.seconds = now, dict.fromkeys(clock.seconds, 0.0)
-        yield
+
+
+def _timed_game(game: Game, clock: _Clock) -> _Timed:
+    """The batch of games, and the single environments that it may be made of."""
+    for row in getattr(game, "rows", ()):
+        if hasattr(row, "env"):
+            row.env = _Timed(row.env, clock, "own_seconds", ("reset", "step"))
+    return _Timed(game, clock, "game_seconds", _GAME_METHODS)
 
 
 _GAME_METHODS = ("reset", "step", "observation", "legal", "to_play", "play_randomly")
 
 
-def bench_selfplay(preset: str, workers: int, seconds: float) -> dict[str, Any]:
-    """Play a preset's games with untrained weights in `workers` processes, and say where their time goes.
+def bench_selfplay(preset: str, workers: int, seconds: float, games: int = BENCH_GAMES) -> dict[str, Any]:
+    """Play a preset's `games` in each of `workers` processes with untrained weights, and say where their time goes.
 
     Returns:
         `games_per_second`, `moves_per_second`, `simulations_per_second` of all workers together, and shares of their
         time: `network` (inside the kernels, what as many evaluations take by themselves), `tree` (the rest of the
-        search), `game`, `storage`, `rest`.
+        search), `game` (of single environments their own steps and resets), `adapter` (what is around those),
+        `storage`, `rest`; and `outside`, the last three together.
     """
     from numzero.networks.export import Exporter
     from numzero.networks.network import make_network
@@ -102,7 +130,7 @@ def bench_selfplay(preset: str, workers: int, seconds: float) -> dict[str, Any]:
     network = make_network(shape, spec.num_actions, config.network, seed=0, num_known=known, proposal=proposal)
     gamma = config.schedule.gamma
     files = Exporter(network, model_discount(spec, gamma)).files(network, 0)
-    settings = msgspec.structs.replace(config.selfplay, batch_size=BENCH_GAMES)
+    settings = msgspec.structs.replace(config.selfplay, batch_size=games)
     task = SelfPlayTask(config.game, config.search, settings, gamma, 0, 0, observation=config.observation)
     tasks = [task._replace(actor=actor) for actor in range(workers)]
     warm_up(tasks[0], files)
@@ -115,28 +143,26 @@ def bench_selfplay(preset: str, workers: int, seconds: float) -> dict[str, Any]:
             total = _count_for(runtime, workers, seconds)
         finally:
             runtime.close()
-    inside = total.get("simulations", 0) * _evaluation_seconds(onnx_model(files))
+    inside = total.get("simulations", 0) * _evaluation_seconds(onnx_model(files), games)
     total["network_seconds"] = total.get("network_seconds", 0.0) + inside
     return {"preset": preset, "workers": workers, **_selfplay_figures(total, workers)}
 
 
-BENCH_GAMES = 64
-"""Games in lockstep per worker."""
 EVALUATION_SECONDS = 0.2
 """For timing the network that the kernels evaluate."""
 
 
-def _evaluation_seconds(model: AnyOnnxModel) -> float:
+def _evaluation_seconds(model: AnyOnnxModel, games: int) -> float:
     """How long the kernels take to evaluate the network once, in a batch like self-play's; 0 if they do not."""
     dense = model.dense()
     if dense is None:
         return 0.0
-    latent = np.random.default_rng(0).normal(size=(BENCH_GAMES, *model.latent_shape)).astype(np.float32)
-    action = np.zeros(BENCH_GAMES, np.int32)
+    latent = np.random.default_rng(0).normal(size=(games, *model.latent_shape)).astype(np.float32)
+    action = np.zeros(games, np.int32)
     num_outcomes = model.num_outcomes if isinstance(model, HasChance) else 0
     output = dense_output(latent, max(model.num_actions, num_outcomes))
     (seconds,) = median_times([lambda: evaluate_dense(dense, latent, action, output)], EVALUATION_SECONDS)
-    return seconds / BENCH_GAMES
+    return seconds / games
 
 
 def _count_for(runtime: Runtime, workers: int, seconds: float) -> dict[str, Any]:
@@ -157,11 +183,14 @@ def _count_for(runtime: Runtime, workers: int, seconds: float) -> dict[str, Any]
 def _selfplay_figures(total: dict[str, Any], workers: int) -> dict[str, float]:
     worked = max(total.get("seconds", 0.0), 1e-9)
     elapsed = worked / workers
-    parts = {name: total.get(f"{name}_seconds", 0.0) for name in ("network", "game", "storage")}
+    parts = {name: total.get(f"{name}_seconds", 0.0) for name in ("network", "game", "storage")} | {"adapter": 0.0}
+    if own := total.get("own_seconds", 0.0):
+        parts["adapter"], parts["game"] = parts["game"] - own, own
     search_seconds = total.get("search_seconds", 0.0)
     parts["network"] = min(parts["network"], search_seconds)  # timed in part at another, perhaps busier, moment
     parts["tree"] = search_seconds - parts["network"]
     parts["rest"] = worked - sum(parts.values())
+    parts["outside"] = sum(parts[name] for name in ("adapter", "storage", "rest"))
     return {
         "games_per_second": len(total.get("episodes", ())) / elapsed,
         "moves_per_second": total.get("steps", 0) / elapsed,

@@ -16,11 +16,11 @@ from numzero.bench.latency import bench_agent, first_call
 from numzero.bench.learner import LEARNER_PRESETS, bench_learner
 from numzero.bench.scale import bench_scale, bench_shares, doubled, of_linear
 from numzero.bench.search import WORKLOADS, bench_search
-from numzero.bench.selfplay import SELFPLAY_PRESETS, bench_selfplay
+from numzero.bench.selfplay import BENCH_GAMES, SELFPLAY_PRESETS, bench_selfplay
 from numzero.commands.display import echo
 from numzero.commands.trust import takes_trust
 from numzero.games import Trust
-from numzero.limits import num_cores
+from numzero.limits import LARGEST_SIZE, num_cores
 from numzero.runtime.family import no_orphans
 from numzero.training.config import MOST_WORKERS
 
@@ -108,12 +108,19 @@ def _row(result: dict[str, Any]) -> str:
     help="May be repeated.",
 )
 @click.option(
+    "--games",
+    type=click.IntRange(1, LARGEST_SIZE),
+    default=BENCH_GAMES,
+    show_default=True,
+    help="Of a worker at a time.",
+)
+@click.option(
     "--seconds", type=click.FloatRange(min=0.2), default=5.0, show_default=True, help="Time for each measurement."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @no_orphans(ends_rest=True)
-def selfplay_rates(workers: tuple[int, ...], seconds: float, as_json: bool) -> None:
-    """Self-play end to end, and where its time goes: network, tree, game, storage, rest.
+def selfplay_rates(workers: tuple[int, ...], games: int, seconds: float, as_json: bool) -> None:
+    """Self-play end to end, and where its time goes: network, tree, game, its adapter, storage, rest.
 
     \b
     Example:
@@ -121,13 +128,14 @@ def selfplay_rates(workers: tuple[int, ...], seconds: float, as_json: bool) -> N
     """
     results = []
     if not as_json:
-        click.echo("preset     workers  games/s  moves/s  simulations/s  network  tree  game  storage  rest")
+        click.echo("preset     workers  games/s  moves/s  simulations/s  network  tree  game  adapter  storage  rest")
     for preset in SELFPLAY_PRESETS:
         for count in workers:
-            result = bench_selfplay(preset, count, seconds)
+            result = bench_selfplay(preset, count, seconds, games)
             results.append(result)
             if not as_json:
-                shares = "  ".join(f"{result[part]:4.0%}" for part in ("network", "tree", "game", "storage", "rest"))
+                parts = ("network", "tree", "game", "adapter", "storage", "rest")
+                shares = "  ".join(f"{result[part]:4.0%}" for part in parts)
                 rates = f"{result['games_per_second']:7,.0f}  {result['moves_per_second']:7,.0f}"
                 click.echo(f"{preset:10} {count:7d}  {rates}  {result['simulations_per_second']:13,.0f}  {shares}")
     if as_json:

@@ -23,7 +23,7 @@ from numzero.frames import FrameStack, History
 from numzero.games import GameSpec, Trust, make_game, trusted_name
 from numzero.games.actions import Box, Factored
 from numzero.inference import ModelFiles, OnnxSearch, onnx_model
-from numzero.search import Search, SearchResult, sample_action
+from numzero.search import Search, SearchResult, random_action
 
 __all__ = ["GOLDEN_FILE", "Position", "agent_graph", "golden_cases", "numba_search", "play_positions"]
 
@@ -138,7 +138,7 @@ def play_positions(
 
 def _random_move(spec: GameSpec, legal: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[Any]:
     if spec.vectors is None:
-        return sample_action(legal.astype(np.float32), 1.0, rng)
+        return random_action(legal, rng)
     return spec.vectors.in_units(spec.vectors.proposal.uniform(rng, (1,), legal))
 
 

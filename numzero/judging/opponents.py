@@ -19,7 +19,7 @@ from numzero.games import STAY, Game, GameSpec, KnowsBestPlay
 from numzero.games.boards.base import Board
 from numzero.judging.programs import GtpPlayer, GtpProgram
 from numzero.judging.rollouts import search_by_rollouts
-from numzero.search import sample_action
+from numzero.search import random_action
 
 __all__ = [
     "AgentPlayer",
@@ -67,7 +67,7 @@ class RandomPlayer:
         """See `Player`."""
         if (vectors := game.spec.vectors) is not None:
             return vectors.in_units(vectors.proposal.uniform(rng, (game.batch_size,), game.legal()))
-        return sample_action(_open(game.legal()).astype(np.float32), 1.0, rng)
+        return random_action(_open(game.legal()), rng)
 
 
 class ExactPlayer:
@@ -79,7 +79,7 @@ class ExactPlayer:
             raise UserError(
                 f"exact play needs a solved game, such as tictactoe; {game.spec.name} is none. Play random."
             )
-        return sample_action(_open(game.optimal_actions()).astype(np.float32), 1.0, rng)
+        return random_action(_open(game.optimal_actions()), rng)
 
 
 class RolloutPlayer:

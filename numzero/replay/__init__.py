@@ -5,13 +5,15 @@ stored once, whoever delivers it how often; a damaged byte is noticed before it 
 """
 
 from numzero.replay.codec import DamagedData, decode_statistics, decode_trajectory, encode_statistics, encode_trajectory
-from numzero.replay.store import GAME_NOTE, EncodedGame, GameRow, GameStore, StoreBusyError, encode_game
+from numzero.replay.packed import PackedGames, Tape, check_trajectories, joined
+from numzero.replay.store import GAME_NOTE, EncodedGame, GameRow, GameStore, StoreBusyError, encode_games
 from numzero.replay.trajectory import (
     COLUMNS,
     UNKNOWN_VERSION,
     Column,
     Columns,
     Ended,
+    Sizes,
     Statistics,
     Trajectory,
     check_trajectory,
@@ -33,18 +35,23 @@ __all__ = [
     "Ended",
     "GameRow",
     "GameStore",
+    "PackedGames",
     "ReplayConfig",
     "Sample",
+    "Sizes",
     "Statistics",
     "StoreBusyError",
+    "Tape",
     "Trajectory",
     "Window",
+    "check_trajectories",
     "check_trajectory",
     "decode_statistics",
     "decode_trajectory",
-    "encode_game",
+    "encode_games",
     "encode_statistics",
     "encode_trajectory",
+    "joined",
     "layout",
     "slot_bytes",
     "window_slots",

@@ -25,12 +25,14 @@ from numzero.replay.codec import (
     content_digest,
     decode_statistics,
     decode_trajectory,
+    encode_packed,
     encode_statistics,
     encode_trajectory,
 )
+from numzero.replay.packed import PackedGames
 from numzero.replay.trajectory import Statistics, Trajectory, with_statistics
 
-__all__ = ["GAME_NOTE", "EncodedGame", "GameRow", "GameStore", "StoreBusyError", "encode_game"]
+__all__ = ["GAME_NOTE", "EncodedGame", "GameRow", "GameStore", "StoreBusyError", "encode_games"]
 
 _Decoded = TypeVar("_Decoded", Trajectory, Statistics)
 
@@ -115,11 +117,15 @@ class EncodedGame(NamedTuple):
     """As `encode_trajectory` makes it."""
 
 
-def encode_game(trajectory: Trajectory) -> EncodedGame:
-    """What `GameStore.add_encoded` takes; UserError if `check_trajectory` objects."""
-    payload = encode_trajectory(trajectory)
-    version = int(trajectory.model_version[-1])
-    return EncodedGame(trajectory.game_id, trajectory.num_own_steps, trajectory.ended, version, payload)
+def encode_games(games: Iterable[Trajectory]) -> list[EncodedGame]:
+    """What `GameStore.add_encoded` takes; UserError if `check_trajectories` objects."""
+    if not isinstance(games, PackedGames):
+        return [
+            EncodedGame(game.game_id, game.num_own_steps, game.ended, int(game.model_version[-1]), payload)
+            for game, payload in ((game, encode_trajectory(game)) for game in games)
+        ]
+    num_steps = (games.num_steps - games.lead_in).tolist()
+    return list(map(EncodedGame, games.game_ids, num_steps, games.ended, games.versions(), encode_packed(games)))
 
 
 class GameStore:
@@ -208,7 +214,7 @@ class GameStore:
 
         Where the file has a limit (`set_limit`), the oldest games leave in the same transaction.
         """
-        return self.add_encoded([encode_game(trajectory) for trajectory in trajectories])
+        return self.add_encoded(encode_games(trajectories))
 
     def add_encoded(self, games: Sequence[EncodedGame]) -> int:
         """The same for games that were encoded elsewhere; whoever reads one finds out whether its bytes are whole."""

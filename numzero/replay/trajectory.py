@@ -16,9 +16,19 @@ import numpy.typing as npt
 
 from numzero.errors import UserError
 
-__all__ = ["COLUMNS", "OBSERVATION_DTYPES", "UNKNOWN_VERSION", "Column", "Columns", "Ended", "Field", "Statistics"]
-__all__ += ["Trajectory", "check_statistics", "check_trajectory", "has_outcomes", "layout", "statistics_layout"]
-__all__ += ["with_statistics", "zero_columns"]
+__all__ = [
+    "COLUMNS",
+    "OBSERVATION_DTYPES",
+    "UNKNOWN_VERSION",
+    "Column",
+    "Columns",
+    "Ended",
+    "Field",
+    "Sizes",
+    "Statistics",
+]
+__all__ += ["Trajectory", "check_statistics", "check_trajectory", "has_outcomes", "layout", "sizes_of"]
+__all__ += ["statistics_layout", "with_statistics", "zero_columns"]
 
 Ended = Literal["terminated", "truncated", "cut"]
 _ENDINGS: tuple[str, ...] = get_args(Ended)
@@ -179,6 +189,23 @@ def with_statistics(trajectory: Trajectory, statistics: Statistics) -> Trajector
     return msgspec.structs.replace(trajectory, **news)
 
 
+class Sizes(NamedTuple):
+    """What the shapes of a game's arrays depend on beside its length; see `layout`."""
+
+    num_actions: int
+    observation_shape: tuple[int, ...]
+    observation_dtype: np.dtype[Any]
+    has_outcomes: bool = False
+    action_size: int = 0
+    num_choices: int = 0
+
+
+def sizes_of(trajectory: Trajectory) -> Sizes:
+    """Of a game that `check_trajectory` has nothing against."""
+    observation, about = trajectory.observation, (trajectory.action_size, trajectory.num_choices)
+    return Sizes(trajectory.num_actions, observation.shape[1:], observation.dtype, has_outcomes(trajectory), *about)
+
+
 class Field(NamedTuple):
     """One array of a trajectory, as `layout` lists them."""
 
@@ -313,9 +340,7 @@ def _checked_layout(trajectory: Trajectory) -> tuple[Field, ...]:
     candidates = trajectory.candidates
     if vector.shape[1] and (not isinstance(candidates, np.ndarray) or candidates.ndim != 3):
         raise UserError(f"Trajectory.candidates must be [T, A, D] of action vectors; got {_described(candidates)}.")
-    sizes = len(action), trajectory.num_actions, observation.shape[1:], observation.dtype
-    about = {"action_size": vector.shape[1], "num_choices": trajectory.num_choices}
-    return layout(*sizes, has_outcomes=has_outcomes(trajectory), **about)
+    return layout(len(action), **sizes_of(trajectory)._asdict())
 
 
 def has_outcomes(columns: Columns) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from numzero.files import when_there_is_room
-from numzero.replay import GameRow, GameStore, Trajectory, check_trajectory
+from numzero.replay import EncodedGame, GameRow, GameStore, Trajectory, check_trajectories, encode_games
 from numzero.runtime.base import WEIGHTS, Notice, Place, Role, RuntimePace, State, WorkerStatus, add_counts
 from numzero.runtime.shelf import Shelf, unheard
 
@@ -34,7 +34,7 @@ class InlineRuntime:
         place = Place() if place is None else place
         self._store = None if place.store is None else GameStore(place.store, on_damage=unheard)
         self.sequence = place.first_sequence  # games come from memory, not from the store
-        self._unstored: list[Trajectory] = []
+        self._unstored: list[EncodedGame] = []
         self._workers: list[_InlineMailbox] = []
         self._published: dict[str, tuple[int, dict[str, bytes]]] = {}
         self._delivered: list[Trajectory] = []
@@ -120,7 +120,7 @@ class InlineRuntime:
     def _commit(self) -> None:
         """Store what was delivered; what could not be stored is tried again next time."""
         store, games = self._store, self._unstored
-        if store is None or not games or self._write(lambda: store.add(games)):
+        if store is None or not games or self._write(lambda: store.add_encoded(games)):
             self._unstored = []
 
     def _write_when_there_is_room(self, write: Callable[[], object]) -> bool:
@@ -160,11 +160,12 @@ class _InlineMailbox(Shelf):
         return super().stored_games(after)
 
     def deliver(self, trajectories: Sequence[Trajectory]) -> None:
-        for trajectory in trajectories:
-            check_trajectory(trajectory)  # here, since the learner may use it before it is stored
         runtime = self._runtime
+        if runtime._store is None:
+            check_trajectories(trajectories)  # here, since the learner may use it before it is stored
+        else:
+            runtime._unstored += encode_games(trajectories)
         runtime._delivered += trajectories
-        runtime._unstored += trajectories
         if len(runtime._unstored) >= COMMIT_GAMES:
             runtime._commit()
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from numzero.errors import DiskFullError, EnvironmentFault, UserError
 from numzero.files import read_newest
-from numzero.replay import GameRow, GameStore, Statistics, StoreBusyError, Trajectory
+from numzero.replay import EncodedGame, GameRow, GameStore, Statistics, StoreBusyError, Trajectory, encode_games
 from numzero.runtime.base import WEIGHTS, Role, State, add_counts
 from numzero.runtime.begin import settle_in
 from numzero.runtime.board import Board
@@ -100,7 +100,7 @@ class _ProcessMailbox(Shelf):
         self._pipe = pipe
         self._weights = start.weights
         self._parent = multiprocessing.parent_process()
-        self._pending: list[Trajectory] = []
+        self._pending: list[EncodedGame] = []
         self._counts: dict[str, Any] = {}
         self._last_report = time.monotonic()
         self._looked: dict[str, float] = {}
@@ -131,7 +131,7 @@ class _ProcessMailbox(Shelf):
 
     def deliver(self, trajectories: Sequence[Trajectory]) -> None:
         self._live()
-        self._pending += trajectories
+        self._pending += encode_games(trajectories)
 
     def report(self, counts: Mapping[str, Any]) -> None:
         self._live()
@@ -158,7 +158,7 @@ class _ProcessMailbox(Shelf):
         started, full = time.monotonic(), ""
         while True:
             try:
-                self._store.add(self._pending)
+                self._store.add_encoded(self._pending)
             except StoreBusyError:
                 if self.stopping() and time.monotonic() - started > LAST_TRIES_SECONDS:
                     raise

@@ -12,7 +12,7 @@ from numzero.search.model import (
     RecurrentOutput,
 )
 from numzero.search.proposals import Proposal
-from numzero.search.search import Search, SearchConfig, SearchResult, expected_vectors, sample_action
+from numzero.search.search import Search, SearchConfig, SearchResult, expected_vectors, random_action, sample_action
 from numzero.search.steps import NonFiniteOutputError
 from numzero.search.tree import Tree, check_invariants, memory_bytes, principal_variation
 
@@ -38,5 +38,6 @@ __all__ = [
     "expected_vectors",
     "memory_bytes",
     "principal_variation",
+    "random_action",
     "sample_action",
 ]

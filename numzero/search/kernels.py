@@ -408,6 +408,22 @@ def _draw_actions(
                     break
 
 
+@search_kernel
+def _draw_legal(legal: NDArray[np.bool_], number: NDArray[np.float64], action: Int32Array) -> None:
+    for b in range(action.shape[0]):
+        num_legal = 0
+        for a in range(legal.shape[1]):
+            num_legal += legal[b, a]
+        left = np.int64(number[b] * num_legal) % max(num_legal, 1)  # a number that is rounded up to 1 draws the first
+        action[b] = 0
+        for a in range(legal.shape[1]):
+            if legal[b, a]:
+                if left == 0:
+                    action[b] = a
+                    break
+                left -= 1
+
+
 @search_inline
 def _sharpened(probability: float, largest: float, exponent: float) -> float:
     """(p / largest) ** exponent, and 0 of 0, whatever the exponent."""

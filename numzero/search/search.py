@@ -28,7 +28,8 @@ from numzero.search.rules import EPSILON, RULES, Rule, considered_visits
 from numzero.search.steps import Stepper
 from numzero.search.tree import ROOT, Tree, allocate, children_index, node_bytes, principal_variation, root_values
 
-__all__ = ["Search", "SearchConfig", "SearchResult", "expected_vectors", "make_rule", "sample_action"]
+__all__ = ["Search", "SearchConfig", "SearchResult", "expected_vectors", "make_rule"]
+__all__ += ["random_action", "sample_action"]
 
 CLOCK_EVALUATIONS = 64
 """Evaluations inside the kernels (0.05 to 0.3 ms) between two looks at the clock, where there is a time limit."""
@@ -281,13 +282,14 @@ class Search:
             UserError: another thread is searching with this object.
             NonFiniteOutputError: the model returned NaN or infinity.
         """
+        started = time.perf_counter()
         _check_time_limit(time_limit_ms)
         with alone(self._lock, "a Search"):
             if isinstance(self.model, SampledActions):
                 drawing = rng if candidates_rng is None else candidates_rng
                 self.model.draw(drawing, self.batch_size, self.config.num_simulations)
                 self.model.allow(legal)
-            return self._run(observation, legal, rng, gumbel, time_limit_ms)
+            return self._run(observation, legal, rng, gumbel, time_limit_ms, started)
 
     def _run(
         self,
@@ -296,8 +298,8 @@ class Search:
         rng: np.random.Generator | None,
         gumbel: NDArray[np.float64] | None,
         time_limit_ms: float | None,
+        started: float,
     ) -> SearchResult:
-        started = time.perf_counter()
         if (unit := _reward_unit(self.model)) != self._unit:
             self._use_unit(unit)
         legal = np.ascontiguousarray(legal, np.bool_)  # any other layout would compile kernels of its own, for seconds
@@ -449,6 +451,16 @@ def sample_action(
     heat = np.full(len(policy), temperature, np.float64)
     action = np.zeros(len(policy), np.int32)
     steps.draw_actions(np.ascontiguousarray(policy, np.float32), heat, rng.random(len(policy)), action)
+    return action
+
+
+def random_action(legal: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int32]:
+    """Draw `[B]` actions of those that are `legal` `[B, A]`, each as likely; 0 where none is.
+
+    They are those that `sample_action` draws from equal numbers.
+    """
+    action = np.empty(len(legal), np.int32)
+    steps.draw_legal(np.ascontiguousarray(legal), rng.random(len(legal)), action)
     return action
 
 

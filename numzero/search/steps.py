@@ -253,6 +253,11 @@ def draw_actions(
     kernels._draw_actions(policy, temperature, number, action)
 
 
+def draw_legal(legal: NDArray[np.bool_], number: NDArray[np.float64], action: NDArray[np.int32]) -> None:
+    """As `draw_actions`, from equal chances of what is `legal` `[B, A]`; 0 in a row where nothing is."""
+    kernels._draw_legal(legal, number, action)
+
+
 def _raise_if_bad(code: int, function: str) -> None:
     if code:
         row, output = divmod(code, len(kernels.OUTPUT_NAMES))

@@ -137,9 +137,12 @@ def test_bench_selfplay_says_where_the_time_goes() -> None:
             break
     assert [(result["preset"], result["workers"]) for result in results] == [("tictactoe", 1), ("cartpole", 1)]
     for result in results:
-        shares = [result[part] for part in ("network", "tree", "game", "storage", "rest")]
+        outside = [result[part] for part in ("adapter", "storage", "rest")]
+        shares = [*outside, *(result[part] for part in ("network", "tree", "game"))]
         assert sum(shares) == pytest.approx(1.0)
         assert min(shares) >= 0.0
+        assert result["outside"] == pytest.approx(sum(outside))
+        assert (result["adapter"] > 0.0) == (result["preset"] == "cartpole")  # an environment stepped by itself
         assert result["simulations_per_second"] == pytest.approx(16 * result["moves_per_second"])
         assert result["moves_per_second"] > 0.0
         assert result["games_per_second"] >= 0.0  # a slow machine may end none in so short a time

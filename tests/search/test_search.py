@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from numzero.errors import UserError
-from numzero.search import Search, SearchConfig, check_invariants, sample_action
+from numzero.search import Search, SearchConfig, check_invariants, random_action, sample_action
 from tests.reference.search import TableModel
 from tests.search.problems import RULES, Problem, configs, problems, random_problem
 
@@ -235,6 +235,16 @@ def test_an_action_without_probability_is_never_drawn(policy: NDArray[Any], temp
     policy[:, 2] += np.float32(1e-37)
     actions = sample_action(policy, temperature, np.random.default_rng(seed))
     assert (policy[np.arange(7), actions] > 0).all()
+
+
+@given(legal=hnp.arrays(np.bool_, st.tuples(st.integers(1, 6), st.integers(1, 9))), seed=st.integers(0, 2**32 - 1))
+def test_random_actions_are_those_of_a_flat_policy(legal: NDArray[Any], seed: int) -> None:
+    """Draw for draw, and the generator goes on the same; of a row without any action the first."""
+    ours, theirs = np.random.default_rng(seed), np.random.default_rng(seed)
+    has_any = legal.any(axis=1)
+    expected = sample_action((legal | ~has_any[:, None]).astype(np.float32), 1.0, theirs)
+    assert (random_action(legal, ours) == np.where(has_any, expected, 0)).all()
+    assert ours.random() == theirs.random()
 
 
 @pytest.mark.parametrize("number", [0.0, 1.0 - 2.0**-53])

@@ -21,7 +21,7 @@ from numzero.replay import (
     Statistics,
     Trajectory,
     decode_trajectory,
-    encode_game,
+    encode_games,
     encode_statistics,
 )
 from numzero.runtime import family
@@ -230,7 +230,7 @@ class RayMailbox:
 
     def deliver(self, trajectories: Sequence[Trajectory]) -> None:
         self._live()
-        games = [encode_game(trajectory) for trajectory in trajectories]
+        games = encode_games(trajectories)
         with self._actor.changed:
             self._actor.games += games
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,9 +22,9 @@ from numzero.games.replayable import ReplayableGame
 from numzero.games.turns import edge_discounts, require_alternation
 from numzero.inference import ModelFiles, onnx_model, shared_model
 from numzero.limits import BELOW_1, LARGEST_BUDGET, LARGEST_SIZE, SHARE, at_least, beyond
-from numzero.replay import Trajectory
+from numzero.replay import Ended, Trajectory, joined, packed
 from numzero.runtime.base import Mailbox, State
-from numzero.search import Model, Search, SearchConfig, SearchResult, sample_action
+from numzero.search import Model, Search, SearchConfig, SearchResult, random_action, sample_action
 from numzero.training.roles.archive import Archive
 from numzero.training.roles.random_play import RandomTask, random_play
 from numzero.training.roles.recorder import Recorder
@@ -207,6 +207,7 @@ def warm_up(task: SelfPlayTask, model: ModelFiles) -> None:
     actor = Actor(game, task, np.random.default_rng(0))
     actor.use_model(onnx_model(model), 0)
     actor.play()
+    packed.warm_up()
     game.close()
 
 
@@ -329,7 +330,7 @@ class Actor:
             self._start(np.ones(self._game.batch_size, np.bool_))
         self._unrestored = None
 
-    def play(self) -> list[Trajectory]:
+    def play(self) -> Sequence[Trajectory]:
         """One move in every game; the trajectories that became complete."""
         search, fast = self._next_search()
         game, recorder = self._game, self._recorder
@@ -356,7 +357,7 @@ class Actor:
         ended = step.terminated | step.truncated
         self._wandering.leave(action, ended, self._rng)
         if ended.any():
-            delivered += self._finish(ended, step.terminated)
+            delivered = joined(delivered, self._finish(ended, step.terminated))
         return delivered
 
     def _observation(self) -> NDArray[Any]:
@@ -376,7 +377,7 @@ class Actor:
         config, rng = self._task.config, self._rng
         exploratory = rng.random(len(action)) < config.random_move_probability
         if exploratory.any() or self._wandering.wanders.any():
-            drawn = sample_action(legal.astype(np.float32), 1.0, rng)
+            drawn = random_action(legal, rng)
             if self._wandering.wanders.any():
                 exploratory |= self._wandering.wanders
                 drawn = np.where(self._wandering.wanders, self._wandering.actions(legal, rng), drawn)
@@ -408,7 +409,7 @@ class Actor:
             vector = np.where(exploratory[:, None], drawn, vector)
         return vector, exploratory
 
-    def _finish(self, ended: NDArray[np.bool_], terminated: NDArray[np.bool_]) -> list[Trajectory]:
+    def _finish(self, ended: NDArray[np.bool_], terminated: NDArray[np.bool_]) -> Sequence[Trajectory]:
         game = self._game
         value = np.zeros(game.batch_size, np.float32)
         if (ended & ~terminated).any():  # a truncated episode bootstraps from the network's value of its last state
@@ -419,10 +420,9 @@ class Actor:
         self._counts["episodes"] += episodes
         self._wandering.ended(each.total_reward for each in episodes)
         final = (self._observation(), self._legal(), game.to_play(), value)
-        rows = np.flatnonzero(ended & self._recorded).tolist()
-        delivered = self._recorder.trajectories(
-            rows, *final, ["terminated" if terminated[row] else "truncated" for row in rows]
-        )
+        copies = np.flatnonzero(ended & self._recorded)
+        ends: list[Ended] = ["terminated" if is_over else "truncated" for is_over in terminated[copies].tolist()]
+        delivered = self._recorder.trajectories(copies, *final, ends)
         self._start(ended)
         return delivered
 
@@ -455,7 +455,7 @@ class Actor:
         while len(moving := np.flatnonzero(left)):
             action = staying(game.spec.actions, game.batch_size)
             if (vectors := game.spec.vectors) is None:
-                action[moving] = sample_action(game.legal()[moving].astype(np.float32), 1.0, rng)
+                action[moving] = random_action(game.legal()[moving], rng)
             else:
                 action[moving] = vectors.in_units(vectors.proposal.uniform(rng, (len(moving),), game.legal()[moving]))
             step = game.step(action)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from numzero.errors import UserError
 from numzero.runtime.base import State
-from numzero.search import Proposal, sample_action
+from numzero.search import Proposal, random_action
 from numzero.training.roles.visits import Visits
 
 __all__ = ["Wandering"]
@@ -61,6 +61,7 @@ class Wandering:
         proposal: Proposal | None = None,
     ) -> None:
         self._share, self._counted_share = share, counted_share
+        self._never = max(share, counted_share) == 0.0
         self._recent: deque[float] = deque(maxlen=NUM_RECENT)
         self._least = np.inf
         self._num_moves = 0  # of each game, since the run began
@@ -71,7 +72,7 @@ class Wandering:
         self._left = np.zeros(batch_size, np.int64)  # of them, how many are left
         self._action = np.zeros(batch_size, np.int32)
         self._by_table = np.zeros(batch_size, np.bool_)  # whether what was tried least is gone for, if anything is
-        counts = max(share, counted_share) > 0.0 and proposal is None
+        counts = not self._never and proposal is None
         self._visits = Visits(batch_size, num_actions) if counts else None
         self._gave_up = False  # of counting visits, which were of no use
         self._proposal = proposal
@@ -87,9 +88,9 @@ class Wandering:
 
     def ended(self, returns: Iterable[float]) -> None:
         """So much was earned in episodes that finished."""
-        for earned in returns:
-            self._recent.append(earned)
-            self._least = min(self._least, earned)
+        earned = list(returns)
+        self._recent.extend(earned)
+        self._least = min([self._least, *earned])
 
     def begin(self, rows: NDArray[np.int64], rng: np.random.Generator) -> None:
         """New episodes begin in these games."""
@@ -99,6 +100,8 @@ class Wandering:
 
     def _draw(self, rows: NDArray[np.int64], rng: np.random.Generator) -> None:
         """Which of these games wander from here."""
+        if self._never:
+            return
         self.wanders[rows] = False
         self._moves[rows] = 0
         is_lost, comes_back = self.is_lost, self._visits is not None and self._visits.comes_back
@@ -123,8 +126,10 @@ class Wandering:
         """These actions were played, which ended some episodes; after `STRETCH` moves others are drawn to wander."""
         if self._visits is not None:
             self._visits.leave(action, ended)
-        self._moves += 1
         self._num_moves += 1
+        if self._never:
+            return
+        self._moves += 1
         if len(long := np.flatnonzero(~ended & (self._moves >= STRETCH))):
             self._draw(long, rng)
 
@@ -139,7 +144,7 @@ class Wandering:
             self._action[counted] = self._visits.actions(legal, rng)[counted]
         drawing = self.wanders & ~counted & ((self._left <= 0) | ~legal[np.arange(len(legal)), self._action])
         if drawing.any():
-            drawn = sample_action(legal.astype(np.float32), 1.0, rng)
+            drawn = random_action(legal, rng)
             self._keep(drawing, self._action, drawn)
         self._left -= 1
         return self._action
@@ -194,6 +199,8 @@ class Wandering:
             if array.shape != into.shape or array.dtype != into.dtype:
                 raise UserError("stored wanderings must be of as many games as are played. Take another checkpoint.")
             into[:] = array
+        if self._never:  # now, whatever was set before
+            self.wanders[:] = False
         self._recent.extend(state["recent"].tolist())
         self._least = float(state["least"])
         self._num_moves = int(state.get("num_moves", EARLY))

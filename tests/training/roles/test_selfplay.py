@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numzero.errors import UserError
 from numzero.games import TicTacToe, make_game
 from numzero.inference import OnnxModel
-from numzero.replay import COLUMNS, Columns, Trajectory, check_trajectory, encode_trajectory
+from numzero.replay import Tape, Trajectory, check_trajectory, encode_trajectory
 from numzero.runtime.base import Place
 from numzero.runtime.inline import InlineRuntime
 from numzero.search import SearchConfig
@@ -156,7 +156,7 @@ def test_long_episodes_outgrow_the_first_arrays() -> None:
     """An episode longer than what was allocated first is delivered whole."""
     play = Play(make_task("CartPole-v1", batch_size=1, seed=1))
     recorder = play.actor._recorder
-    recorder._columns = Columns(**{name: getattr(recorder._columns, name)[:, :4].copy() for name in COLUMNS})
+    recorder._tape = Tape(1, 4, recorder._tape.sizes)
     play.moves(40)
     (_, [trajectory]), *_ = play.games()
     assert trajectory.num_steps > 8
