@@ -40,6 +40,8 @@ class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
     learner_threads: int = 1
     """Over which an update is split."""
     num_players: int = 1
+    takes_vectors: bool = False
+    """Actions are vectors, not numbers of a list."""
     reward_threshold: float | None = None
     """As `GameSpec.reward_threshold`."""
     offline: bool = False

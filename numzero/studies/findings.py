@@ -80,8 +80,10 @@ def findings(events: Sequence[Event], config: RunConfig) -> list[Finding]:
     diagnosed = [event for event in events if isinstance(event, Diagnosed)]
     if diagnosed:
         last = diagnosed[-max(1, round(LAST_SHARE * len(diagnosed))) :]
-        for judge in (_value, _reward, _chance, _latents, _unroll, _policy, _search, _agreement):
+        for judge in (_value, _reward, _latents, _unroll, _policy, _search, _agreement):
             found += judge(last, config)
+        takes_vectors = any(isinstance(event, Started) and event.takes_vectors for event in events)
+        found += _chance(last, config, takes_vectors=takes_vectors)
     else:
         found.append(
             Finding("look", "too short", "The run ended before its first diagnosis: there is little to judge.")
@@ -291,7 +293,7 @@ def _predicted(name: _Scalar, last: Sequence[Diagnosed], support: SupportConfig,
     return Finding("good", name, f"{said}.") if error < 0.7 else Finding("look", name, f"{said}: {unknown}")
 
 
-def _chance(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
+def _chance(last: Sequence[Diagnosed], config: RunConfig, *, takes_vectors: bool) -> Iterator[Finding]:
     """Whether a model without chance is asked to tell what is by chance, and errs."""
     seen = ChanceSeen(last[-1].repeated, last[-1].repeated_by_chance)
     if config.network.chance != "none" or not seen.decides:
@@ -306,12 +308,17 @@ def _chance(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
     if error is None or error < MUCH_ERROR:
         yield Finding("note", "chance", f"{said}. It does no harm: the {what} is told all the same.")
     else:
+        way = (
+            "There are no chance nodes yet where actions are vectors; where the past tells what comes, see "
+            "observation.frames."
+            if takes_vectors
+            else "See chance nodes: network.chance=auto, which takes outcomes that the game reports, or learned codes."
+        )
         yield Finding(
             "look",
             "chance",
             f"{said}: the {what} has {error:.0%} of the error that a constant would have, and longer training does not "
-            "mend what is by chance. See chance nodes: network.chance=auto, which takes outcomes that the game "
-            "reports, or learned codes.",
+            f"mend what is by chance. {way}",
         )
 
 

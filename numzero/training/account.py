@@ -140,6 +140,7 @@ class Account:
             learner_threads=learner_threads(config, plan),
             offline=plan.offline,
             num_players=plan.spec.num_players,
+            takes_vectors=plan.spec.vectors is not None,
             reward_threshold=plan.spec.reward_threshold,
             num_updates=config.schedule.num_updates,
             num_parameters=self._trainer.learner.num_parameters,

@@ -169,6 +169,7 @@ _VECTORS = (
     "search.gumbel_scale=0.0",  # wide candidates explore
     "targets.cut=random",  # a move that was played once is not among the candidates of today
     "learner.entropy_weight=0.05",
+    "schedule.samples_per_step=64.0",  # of so many actions a policy learns from a few each time
 )
 
 

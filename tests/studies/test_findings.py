@@ -204,6 +204,10 @@ def test_a_model_without_chance_in_a_world_with_it_is_told(by_chance, error, cha
     if kind is not None:
         assert "by chance in 40 of 120 situations" in said[0].sentence
         assert ("network.chance=auto" in said[0].sentence) == (kind == "look")
+        begun = replace(started(), takes_vectors=True)
+        (refused,) = [each for each in findings([begun, event, FINISHED], config) if each.name == "chance"]
+        assert ("no chance nodes yet" in refused.sentence) == (kind == "look")
+        assert "network.chance" not in refused.sentence
         rare = replace(event, reward=predicted(spread=1e-13, steps=5), value=predicted(error=error))
         (again,) = [each for each in findings([rare, FINISHED], config) if each.name == "chance"]
         assert (again.kind, "value one step ahead" in again.sentence) == (kind, True)
