@@ -19,7 +19,6 @@ from pathlib import Path
 
 import gymnasium
 import numpy as np
-import sb3_contrib
 import stable_baselines3
 import torch
 from gymnasium.wrappers import TimeLimit
@@ -187,8 +186,16 @@ def make_model(algorithm: str, game: str, seed: int) -> BaseAlgorithm:
     envs: VecEnv = make_vec_env(game, num_envs, seed=seed)
     if normalize:
         envs = VecNormalize(envs, gamma=settings["gamma"])
-    made = sb3_contrib.CrossQ if algorithm == "crossq" else getattr(stable_baselines3, algorithm.upper())
-    return made("MlpPolicy", envs, seed=seed, device="cpu", **settings)
+    return class_of(algorithm)("MlpPolicy", envs, seed=seed, device="cpu", **settings)
+
+
+def class_of(algorithm: str) -> type[BaseAlgorithm]:
+    """Of that name, here or in the contributions beside it."""
+    if algorithm == "crossq":
+        from sb3_contrib import CrossQ  # which the others do without
+
+        return CrossQ
+    return getattr(stable_baselines3, algorithm.upper())
 
 
 def falling(value: object) -> object:

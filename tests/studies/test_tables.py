@@ -180,13 +180,24 @@ class FakeAlgorithm:
         return ((observations[:, 3] + observations[:, 2] > 0) & learned).astype(int), None
 
 
-@pytest.mark.parametrize(("algorithm", "steps"), [("dqn", 50_000), ("ppo", 100_000)])
-def test_a_rivals_results_stand_in_the_same_table(
-    algorithm: str, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """The program's own file, made with a stand-in for stable-baselines3, is read, checked and counted as a study's."""
-    fake = types.ModuleType("stable_baselines3")
-    fake.__dict__.update(__version__="0", DQN=FakeAlgorithm, PPO=FakeAlgorithm)
+class FakeSwinger(FakeAlgorithm):
+    """Pushes Pendulum along, as an algorithm that acts by numbers does."""
+
+    def __init__(self, policy: str, env: object, seed: int, device: str, **settings: object) -> None:
+        super().__init__(policy, env, seed, device, **settings)
+        self.policy_delay = settings.get("policy_delay", 1)
+
+    def predict(self, observations: np.ndarray, deterministic: bool) -> tuple[np.ndarray, None]:
+        assert deterministic
+        return np.sign(observations[:, 2:]).astype(np.float32) * 2.0, None
+
+
+@pytest.fixture
+def rival(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """The program, with a stand-in for stable-baselines3."""
+    fake, contributed = types.ModuleType("stable_baselines3"), types.ModuleType("sb3_contrib")
+    fake.__dict__.update(__version__="0", DQN=FakeAlgorithm, PPO=FakeAlgorithm, SAC=FakeSwinger)
+    contributed.__dict__.update(CrossQ=FakeSwinger)
     for name, members in {
         "common": {}, "common.base_class": {"BaseAlgorithm": FakeAlgorithm},
         "common.callbacks": {"BaseCallback": FakeCallback}, "common.env_util": {"make_vec_env": lambda *a, seed: None},
@@ -196,12 +207,44 @@ def test_a_rivals_results_stand_in_the_same_table(
         module.__dict__.update(members)
         monkeypatch.setitem(sys.modules, f"stable_baselines3.{name}", module)
     monkeypatch.setitem(sys.modules, "stable_baselines3", fake)
+    monkeypatch.setitem(sys.modules, "sb3_contrib", contributed)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     spec = importlib.util.spec_from_file_location("sb3", RIVAL)
     assert spec is not None
     assert spec.loader is not None
-    rival = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(rival)
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+@pytest.mark.parametrize("algorithm", ["sac", "crossq"])
+def test_rivals_that_act_by_numbers_are_judged_alike(
+    algorithm: str,
+    rival: types.ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    """Their vectors reach the environment as they are; a list of actions is none of theirs."""
+    words = [str(RIVAL), algorithm, "--seeds", "1", "--out", str(tmp_path / "sb3")]
+    monkeypatch.setattr(sys, "argv", [*words, "--game", "Pendulum-v1", "--steps", "1000"])
+    rival.main()
+    whole = read_results(tmp_path / "sb3" / "results.json")
+    (seed,) = whole.seeds
+    assert (whole.game, whole.threshold) == ("Pendulum-v1", None)
+    assert -2000.0 < seed.scores["mean return"] < -500.0
+    assert [point.steps for point in seed.curve] == [1000]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit):
+        rival.main()
+    assert f"{algorithm} takes tasks with actions in a Box; CartPole-v1 has Discrete(2)." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("algorithm", "steps"), [("dqn", 50_000), ("ppo", 100_000)])
+def test_a_rivals_results_stand_in_the_same_table(
+    algorithm: str, steps: int, rival: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The program's own file is read, checked and counted as a study's."""
     monkeypatch.setattr(sys, "argv", [str(RIVAL), algorithm, "--seeds", "2", "--out", str(tmp_path / "sb3")])
     rival.main()
 
