@@ -55,7 +55,13 @@ def loaded_by(module: str, suspects: list[str]) -> list[str]:
     return loaded
 
 
-ADAPTERS = {"minari": "minari", "openspiel": "pyspiel", "openspiel_search": "pyspiel", "pettingzoo": "pettingzoo"}
+ADAPTERS = {
+    "minari": "minari",
+    "openspiel": "pyspiel",
+    "openspiel_backgammon": "pyspiel",
+    "openspiel_search": "pyspiel",
+    "pettingzoo": "pettingzoo",
+}
 MODULES = sorted(module_name(path) for path in PACKAGE.rglob("*.py"))
 SUBCOMMANDS = sorted(set(re.findall(r"python cli\.py ([a-z][a-z-]*)", WORDS)))
 

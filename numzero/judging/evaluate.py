@@ -18,7 +18,7 @@ from numzero.errors import CopyRefused, UserError
 from numzero.games import STAY, Game, GameSpec, RatesPlay, Solved, Trust, make_game, trusted_name
 from numzero.games.actions import staying
 from numzero.games.turns import for_first_player
-from numzero.judging.measures import evaluation_score, points_interval
+from numzero.judging.measures import evaluation_score, gain_per_game, points_interval
 from numzero.judging.opponents import AgentPlayer, OpenSpielPlayer, Player, RandomPlayer, Remembers, RolloutPlayer
 from numzero.judging.programs import RESIGN, GtpPlayer
 
@@ -143,7 +143,8 @@ def match(
 ) -> dict[str, Any]:
     """Wins, draws and losses of `player`, who moves first in half of the games (the larger half).
 
-    Each game begins with `opening_moves` random ones, the same for both colours; None: OPENING_MOVES
+    Where a game may be won by another number than 1, as in backgammon, also the mean of what `player` gained; see
+    `gain_per_game`. Each game begins with `opening_moves` random ones, the same for both colours; None: OPENING_MOVES
     against an agent, a tree search or a program, else none. Pairs of games that begin alike are numbered from
     `first_pair` on: with the same seed a pair of that number begins so in every match.
     """
@@ -151,6 +152,7 @@ def match(
         opening_moves = OPENING_MOVES if isinstance(opponent, _OPENED) else 0
     scores: dict[str, Any] = {"wins": 0, "draws": 0, "losses": 0}
     unfinished, limit, most = 0, 0, BATCH_SIZE
+    gains = np.zeros(0)
     for side, count in enumerate((games - games // 2, games // 2)):
         outcomes = np.zeros(0)
         while len(outcomes) < count:
@@ -177,7 +179,8 @@ def match(
         for name, number in tally.items():
             scores[name] += number
         scores["as_first" if side == 0 else "as_second"] = tally
-    return scores | _cut_off(unfinished, limit)
+        gains = np.concatenate([gains, outcomes])
+    return scores | gain_per_game(gains) | _cut_off(unfinished, limit)
 
 
 def _fewer(refused: CopyRefused, size: int) -> int:

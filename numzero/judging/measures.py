@@ -9,7 +9,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["evaluation_score", "points_interval", "share_interval"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["evaluation_score", "gain_per_game", "points_interval", "share_interval"]
 
 CONFIDENCE = 1.96
 """Standard errors to either side, of a 95 % interval."""
@@ -30,6 +33,17 @@ def points_interval(scores: Mapping[str, Any]) -> tuple[float, float]:
     pairs begin alike.
     """
     return share_interval(evaluation_score(scores), sum(int(scores[name]) for name in ("wins", "draws", "losses")))
+
+
+def gain_per_game(gains: NDArray[np.float64]) -> dict[str, float]:
+    """The mean of what a player gained in games, and its 95 % interval; nothing where each brought 1, 0 or -1.
+
+    gains: `[N]`, negative where the player lost; in backgammon 3 at most.
+    """
+    if len(gains) < 2 or np.isin(gains, (-1.0, 0.0, 1.0)).all():
+        return {}
+    mean, half = float(gains.mean()), CONFIDENCE * float(gains.std(ddof=1)) / math.sqrt(len(gains))
+    return {"mean_gain": mean, "gain_low": mean - half, "gain_high": mean + half}
 
 
 def share_interval(share: float, count: int) -> tuple[float, float]:

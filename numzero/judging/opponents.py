@@ -172,7 +172,8 @@ def named_opponent(name: str | Path, spec: GameSpec, simulations: int | None = N
     Args:
         name: "random"; "exact" (or "minimax", as it was called), where best play is known; "mcts:1000", a tree search
             of so many simulations on the true rules of a board; "gtp:PROGRAM ARGUMENTS", a program,
-            which is started; "openspiel-mcts:1000", OpenSpiel's own tree search; or the folder of an agent.
+            which is started; "openspiel-mcts:1000", OpenSpiel's own tree search; "backgammon-count", which counts pips,
+            shots and points in OpenSpiel's backgammon; or the folder of an agent.
         spec: of the game.
         simulations: of an agent.
 
@@ -188,12 +189,31 @@ def named_opponent(name: str | Path, spec: GameSpec, simulations: int | None = N
         return RolloutPlayer(_simulations(kind, rest))
     if kind == "openspiel-mcts":
         return OpenSpielPlayer(spec, _simulations(kind, rest))
+    if name == "backgammon-count":
+        return _backgammon_count(spec)
     if kind == "gtp":
         return _program(rest, spec)
     other = Agent.load(name)
     if other.info.spec.name != spec.name:
         raise UserError(f"the opponent in {name} plays {other.info.spec.name}, the agent {spec.name}.")
     return AgentPlayer(other, simulations)
+
+
+def _backgammon_count(spec: GameSpec) -> Player:
+    """See `games.adapters.openspiel_backgammon`; who plays an agent of that game has pyspiel."""
+    if not spec.name.startswith("openspiel:backgammon"):
+        raise UserError(
+            f"backgammon-count plays openspiel:backgammon only; this game is {spec.name}. Play random.",
+            arguments=("opponent",),
+        )
+    try:
+        from numzero.games.adapters.openspiel_backgammon import BackgammonCount  # pyspiel, which few have
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"backgammon-count needs {error.name}, which is not installed: pip install 'numzero[openspiel]'.",
+            arguments=("opponent",),
+        ) from error
+    return BackgammonCount()
 
 
 def _simulations(kind: str, number: str) -> int:

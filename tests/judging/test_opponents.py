@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from numzero.errors import UserError
 from numzero.games import TicTacToe, make_game
 from numzero.games.boards.base import Board
 from numzero.judging.evaluate import match
-from numzero.judging.measures import points_interval
+from numzero.judging.measures import gain_per_game, points_interval
 from numzero.judging.opponents import ExactPlayer, RandomPlayer, RolloutPlayer, named_opponent
 from numzero.judging.rollouts import search_by_rollouts
 from tests.reference import rollouts as reference
@@ -158,6 +159,20 @@ def test_an_interval_is_wilsons() -> None:
     """8 of 10: 0.490 to 0.943 (Wilson 1927); 0 of 10 ends at 0.278."""
     assert points_interval({"wins": 8, "draws": 0, "losses": 2}) == pytest.approx((0.4902, 0.9433), abs=1e-4)
     assert points_interval({"wins": 0, "draws": 0, "losses": 10}) == pytest.approx((0.0, 0.2775), abs=1e-4)
+
+
+@given(gains=st.lists(st.sampled_from([-2.0, -1.0, 0.0, 1.0, 3.0]), max_size=50))
+def test_gains_are_told_where_games_bring_more_than_one(gains: list[float]) -> None:
+    """As the mean and its standard error say, 1.96 of them to either side; of wins, draws and losses alone nothing."""
+    found = gain_per_game(np.array(gains))
+    if len(gains) < 2 or max(map(abs, gains)) <= 1.0:
+        assert found == {}
+        return
+    mean = sum(gains) / len(gains)
+    error = math.sqrt(sum((gain - mean) ** 2 for gain in gains) / (len(gains) - 1) / len(gains))
+    assert found == pytest.approx(
+        {"mean_gain": mean, "gain_low": mean - 1.96 * error, "gain_high": mean + 1.96 * error}
+    )
 
 
 def test_evaluate_says_points_and_their_interval(tmp_path: Path) -> None:

@@ -116,6 +116,12 @@ class SpielGame(RowsGame):
         assert isinstance(spiel_row, _SpielRow)
         return spiel_row.text(self.spec.action_names)
 
+    def state(self, row: int) -> Any:
+        """OpenSpiel's own state of copy `row`, to look at."""
+        spiel_row = self.rows[row]
+        assert isinstance(spiel_row, _SpielRow)
+        return spiel_row.state
+
 
 class _SpielRow:
     """One game as a `Row`."""
