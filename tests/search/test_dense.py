@@ -37,6 +37,7 @@ from numzero.search.plain.dense import (
     check_network,
 )
 from numzero.search.plain.kernels import dense_output, evaluate_dense
+from numzero.search.vectors import LANES
 from tests.reference.dense import forward
 
 NUM_ACTIONS, NUM_VALUES, NUM_REWARDS, LATENT_SIZE = 3, 5, 4, 6
@@ -402,6 +403,8 @@ def rewritten(dense: DenseModel, layer: int, column: int, value: int) -> DenseMo
         (plain()._replace(work=np.zeros((2, ROWS, 15), np.float32)), "in a work space of 15"),
         (plain()._replace(work=np.zeros((2, ROWS, 5), np.float32)), "a row of 6 numbers does not fit"),
         (plain()._replace(work=np.zeros((1, ROWS, 99), np.float32)), "work"),
+        (plain()._replace(columns=np.zeros((3, LANES), np.float32)), r"bins are read in columns of shape \[3, 16\]"),
+        (plain()._replace(columns=np.zeros((99, 8), np.float32)), r"bins are read in columns of shape \[99, 8\]"),
     ],
 )
 def test_a_program_that_would_leave_its_arrays_is_refused(dense: DenseModel, message: str) -> None:
@@ -449,13 +452,18 @@ def test_kernels_stay_inside_whatever_is_let_through(changes: list[tuple[int, in
     rng = np.random.default_rng(0)
     latent = rng.normal(size=(rows, LATENT_SIZE)).astype(np.float32)
     action = np.full(rows, NUM_ACTIONS - 1, np.int32)
-    arrays = [Fenced(array) for array in (dense.weights, dense.value_bins, dense.reward_bins, dense.work, latent)]
+    names = ("weights", "value_bins", "reward_bins", "work", "columns")
+    arrays = [Fenced(array) for array in (*(getattr(dense, name) for name in names), latent)]
     scalars = [np.zeros(rows, np.float32)] * 2
     logits = np.zeros((rows, NUM_ACTIONS), np.float32)
     outputs = [Fenced(array) for array in (latent, *scalars, logits, scalars[0])]
-    weights, value_bins, reward_bins, work, row = (fenced.array for fenced in arrays)
-    inside = dense._replace(weights=weights, value_bins=value_bins, reward_bins=reward_bins, work=work)
-    evaluate_dense(inside, row, action, RecurrentOutput(*(fenced.array for fenced in outputs)))
+    *inside, row = (fenced.array for fenced in arrays)
+    evaluate_dense(
+        dense._replace(**dict(zip(names, inside, strict=True))),
+        row,
+        action,
+        RecurrentOutput(*(fenced.array for fenced in outputs)),
+    )
     assert all(fenced.is_whole() for fenced in (*arrays, *outputs))
     assert not any(np.isnan(fenced.array).any() for fenced in outputs)
 

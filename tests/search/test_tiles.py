@@ -1,10 +1,7 @@
-"""The one piece of hand-written LLVM, against NumPy: as the kernels compile it, and by itself."""
+"""Tiles of products, in hand-written LLVM, against NumPy: as the kernels compile them, and by themselves."""
 
 from __future__ import annotations
 
-import ctypes
-
-import llvmlite.binding as llvm
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,6 +11,7 @@ from numba import njit
 
 from numzero.search.plain.tiles import MOST_SUMS, add_product, emit_tile, tile_vectors
 from numzero.search.vectors import LANES
+from tests.search.emitted import call_emitted
 
 
 @njit
@@ -59,16 +57,8 @@ def test_the_emitted_code_computes_a_tile(size: tuple[int, int]) -> None:
 
 
 def _call_tile(size: tuple[int, int], arguments: list[int]) -> None:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    number = ir.IntType(64)
-    module = ir.Module()
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [number] * 7), "tile")
-    builder = ir.IRBuilder(function.append_basic_block())
-    y, y_stride, x, x_stride, w, w_stride, num_inputs = function.args
-    emit_tile(builder, size, (y, y_stride), (x, x_stride), (w, w_stride), num_inputs)
-    builder.ret_void()
-    machine = llvm.Target.from_default_triple().create_target_machine()
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), machine)
-    engine.finalize_object()
-    ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 7)(engine.get_function_address("tile"))(*arguments)
+    def emit(builder: ir.IRBuilder, *arguments: ir.Value) -> None:
+        y, y_stride, x, x_stride, w, w_stride, num_inputs = arguments
+        emit_tile(builder, size, (y, y_stride), (x, x_stride), (w, w_stride), num_inputs)
+
+    call_emitted(emit, arguments)

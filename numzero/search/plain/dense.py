@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from numzero.search.proposals import Proposal
 from numzero.search.sampling import work_size
-from numzero.search.vectors import padded
+from numzero.search.vectors import LANES, padded
 
 __all__ = ["AFFINE", "DENSE", "DENSE_ACTION", "DENSE_RESIDUAL", "DENSE_VECTOR", "LATENT", "MINMAX", "NORM", "RELU"]
 __all__ += ["ROWS", "SILU", "SYMLOG", "DenseBuilder", "DenseModel", "DenseNetwork", "HasDense"]
@@ -43,7 +43,7 @@ AFFINE = 10
 
 
 ROWS = 16
-"""Positions that go through a layer together, so that its weights are read once for all of them."""
+"""Positions that go through a layer together, so that its weights are read once for all of them; `LANES` at most."""
 
 
 NO_FACTORS = np.zeros(0, np.int32)
@@ -75,6 +75,8 @@ class DenseModel(NamedTuple):
     """Added to variances by NORM; the smallest range of MINMAX."""
     work: NDArray[np.float32]
     """`[2, ROWS, widest]` the vectors in hand and the next ones."""
+    columns: NDArray[np.float32]
+    """`[>= bins + 1, LANES]` work space: logits of positions side by side, and behind them what these stand for."""
     rows: NDArray[np.int32]
     """`[ROWS]` work space: which positions these are of."""
     vector_size: int = 0
@@ -193,6 +195,7 @@ class DenseBuilder:
             discount=float(discount),
             epsilon=float(epsilon),
             work=np.zeros((2, ROWS, self._widest), np.float32),
+            columns=np.zeros((max(map(len, (value_bins, reward_bins, discount_bins))) + 1, LANES), np.float32),
             rows=np.zeros(ROWS, np.int32),
             vector_size=0 if proposal is None else proposal.size,
             factors=np.array(() if proposal is None else proposal.factors, np.int32),
@@ -278,6 +281,9 @@ def check_dense(
         raise ValueError(f"{num_latents} latents and {size} logits are made, not one and {expected} or more")
     if not 1 <= dense.num_logits == edges:
         raise ValueError(f"{dense.num_logits} logits are of edges, not {edges}")
+    most_bins = max(dense.value_bins.size, dense.reward_bins.size, dense.discount_bins.size)
+    if dense.columns.shape[1] != LANES or len(dense.columns) <= most_bins:
+        raise ValueError(f"scalars of {most_bins} bins are read in columns of shape {list(dense.columns.shape)}")
 
 
 def _reads(op: int, num_inputs: int, num_outputs: int, num_rows: int, weights: int, bias: int) -> list[tuple[int, int]]:
@@ -299,7 +305,7 @@ def _reads(op: int, num_inputs: int, num_outputs: int, num_rows: int, weights: i
 def _check_arrays(dense: DenseModel) -> None:
     """Element types, ranks and order in memory: kernels are compiled for any, but count rows as these lie."""
     ranks = {"program": 2, "weights": 1, "value_bins": 1, "reward_bins": 1, "discount_bins": 1, "work": 3, "rows": 1}
-    ranks |= {"factors": 1}
+    ranks |= {"columns": 2, "factors": 1}
     for name, rank in ranks.items():
         array = getattr(dense, name)
         kind = np.int32 if name in ("program", "rows", "factors") else np.float32

@@ -29,11 +29,15 @@ from numzero.search.plain.dense import (
     NodeCandidates,
     as_network,
 )
+from numzero.search.plain.expectations import expectation, expectations
 from numzero.search.plain.tiles import add_product
 from numzero.search.sampling import propose_row
-from numzero.search.vectors import LANES, ONE, ZERO, exp, largest_of, sum_of_squares, total_of
+from numzero.search.vectors import LANES, ONE, ZERO, exp, sum_of_squares, total_of
 
 __all__ = ["dense_output", "evaluate_block", "evaluate_dense"]
+
+FEWEST_LANES = 5
+"""Of fewer rows scalars are read one by one, which is faster."""
 
 Float32Array = NDArray[np.float32]
 Int32Array = NDArray[np.int32]
@@ -131,8 +135,8 @@ def _evaluate_rows(
         else:
             for r in range(num_rows):
                 _activate(dense, layer, dense.work[x, r, :size])
+    _read_heads(dense, dense.work[x], output, num_rows)
     for r in range(num_rows):
-        _read_heads(dense, dense.work[x, r], output, dense.rows[r])
         if candidates.noise.shape[0] > 0:
             _write_candidates(dense, dense.work[x, r], output, dense.rows[r], candidates, number)
 
@@ -240,19 +244,49 @@ def _scale_range(dense: DenseModel, x: Float32Array) -> None:
 
 
 @search_inline
-def _read_heads(dense: DenseModel, logits: Float32Array, output: RecurrentOutput, b: int) -> None:
-    """Logits of edges, and the scalars that the other logits stand for."""
+def _read_heads(dense: DenseModel, logits: Float32Array, output: RecurrentOutput, num_rows: int) -> None:
+    """Logits of edges, and the scalars that the other logits stand for, of the first rows of `logits`."""
     num_edges, num_values = dense.num_logits, dense.value_bins.shape[0]
-    for a in range(min(num_edges, output.policy_logits.shape[1])):
-        output.policy_logits[b, a] = logits[a]
-    for a in range(num_edges, output.policy_logits.shape[1]):
-        output.policy_logits[b, a] = ZERO
-    end = num_edges + num_values
-    output.value[b] = _expectation(logits[num_edges:end], dense.value_bins)
-    begin, end = end, end + dense.reward_bins.shape[0]
-    output.reward[b] = _expectation(logits[begin:end], dense.reward_bins) if begin < end else 0.0
-    begin, end = end, end + dense.discount_bins.shape[0]
-    output.discount[b] = _expectation(logits[begin:end], dense.discount_bins) if begin < end else dense.discount
+    for r in range(num_rows):
+        b = dense.rows[r]
+        for a in range(min(num_edges, output.policy_logits.shape[1])):
+            output.policy_logits[b, a] = logits[r, a]
+        for a in range(num_edges, output.policy_logits.shape[1]):
+            output.policy_logits[b, a] = ZERO
+    begin = num_edges + num_values
+    _read_scalar(dense, logits[:, num_edges:], dense.value_bins, output.value, num_rows, ZERO)
+    _read_scalar(dense, logits[:, begin:], dense.reward_bins, output.reward, num_rows, ZERO)
+    begin += dense.reward_bins.shape[0]
+    other = np.float32(dense.discount)
+    _read_scalar(dense, logits[:, begin:], dense.discount_bins, output.discount, num_rows, other)
+
+
+@search_kernel
+def _read_scalar(
+    dense: DenseModel,
+    logits: Float32Array,
+    bins: Float32Array,
+    scalar: Float32Array,
+    num_rows: int,
+    other: np.float32,
+) -> None:
+    """Fill `scalar` of the first rows with what their logits of `bins` stand for; with `other` where there are none."""
+    num_bins = bins.shape[0]
+    if num_bins == 0:
+        for r in range(num_rows):
+            scalar[dense.rows[r]] = other
+    elif num_rows < FEWEST_LANES:
+        for r in range(num_rows):
+            scalar[dense.rows[r]] = expectation(logits[r, :num_bins], bins)
+    else:
+        for r in range(num_rows):
+            row = logits[r, :num_bins]
+            for i in range(num_bins):
+                dense.columns[i, r] = row[i]
+        mean = dense.columns[num_bins]
+        expectations(dense.columns, bins, mean)
+        for r in range(num_rows):
+            scalar[dense.rows[r]] = mean[r]
 
 
 @search_inline
@@ -270,15 +304,3 @@ def _write_candidates(
     propose_row(dense.factors, parameters, candidates.noise[step, row], candidates.scale, behind, candidates.work)
     for a in range(output.policy_logits.shape[1]):
         output.policy_logits[b, a] = ZERO if a < candidates.scale.shape[0] else candidates.other
-
-
-@search_kernel
-def _expectation(logits: Float32Array, bins: Float32Array) -> float:
-    """The mean of `bins` under softmax(logits); overwrites the logits."""
-    largest = largest_of(logits)
-    for i in range(bins.shape[0]):
-        logits[i] = exp(logits[i] - largest)
-    total = total_of(logits)
-    for i in range(bins.shape[0]):
-        logits[i] *= bins[i]
-    return float(total_of(logits) / total)

@@ -1,6 +1,6 @@
 """One tile of a matrix product, written as LLVM vectors: the inner loop of plain networks.
 
-Knows addresses and lanes; knows nothing of networks. It is the only code here that writes LLVM itself: what LLVM makes
+Knows addresses and lanes; knows nothing of networks. It writes LLVM itself, as `expectations.py` does: what LLVM makes
 of the obvious loops does 35 to 50 GFLOP/s on one core where this does 110 to 160 (torch 50 to 120, at 16 and 64 rows),
 because the sums stay in registers. Where Numba is off, the obvious loops are what runs.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from numzero.search.vectors import LANES
 
-__all__ = ["MOST_SUMS", "add_product", "emit_tile", "tile_vectors"]
+__all__ = ["MOST_SUMS", "add_product", "emit_tile", "load", "splat", "tile_vectors"]
 
 # A tile has a few times `LANES` columns; rows of W and y are padded to a multiple of `LANES`.
 
@@ -128,7 +128,7 @@ def emit_tile(
     y_rows, xs = ([builder.add(at, builder.mul(stride, _INT64(r))) for r in range(num_rows)] for at, stride in (y, x))
     ys = [builder.add(y_rows[r], _INT64(4 * LANES * v)) for r, v in places]
     ws = [builder.add(w[0], builder.mul(w_step, _INT64(v))) for v in range(num_vectors)]
-    begin = [_load(builder, at, _VECTOR) for at in ys]
+    begin = [load(builder, at, _VECTOR) for at in ys]
     before, body = builder.block, builder.append_basic_block("inputs")
     after = builder.append_basic_block("done")
     builder.branch(body)
@@ -136,8 +136,8 @@ def emit_tile(
     i = builder.phi(_INT64)
     sums = [builder.phi(_VECTOR) for _ in places]
     x_offset, w_offset = builder.mul(i, x_step), builder.mul(i, w[1])
-    row = [_load(builder, builder.add(at, w_offset), _VECTOR) for at in ws]
-    factors = [_splat(builder, _load(builder, builder.add(at, x_offset), _FLOAT)) for at in xs]
+    row = [load(builder, builder.add(at, w_offset), _VECTOR) for at in ws]
+    factors = [splat(builder, load(builder, builder.add(at, x_offset), _FLOAT)) for at in xs]
     products = [builder.fmul(factors[r], row[v], flags=_FUSED) for r, v in places]
     new = [builder.fadd(total, product, flags=_FUSED) for total, product in zip(sums, products, strict=True)]
     following = builder.add(i, _INT64(1))
@@ -150,14 +150,15 @@ def emit_tile(
         builder.store(total, builder.inttoptr(at, _VECTOR.as_pointer())).align = 4
 
 
-def _load(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
+def load(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
+    """What stands at an address."""
     loaded = builder.load(builder.inttoptr(address, kind.as_pointer()))
     loaded.align = 4
     return loaded
 
 
-def _splat(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    """The value in every lane."""
+def splat(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """A float32 in every lane."""
     nothing = ir.Constant(_VECTOR, ir.Undefined)
     first = builder.insert_element(nothing, value, _INT32(0))
     return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(_INT32, LANES), None))
