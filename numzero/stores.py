@@ -171,6 +171,8 @@ class Store:
             outcome=_outcomes(spec, num_steps, outcomes),
             vector=np.zeros((num_steps, 0), np.float32),
             candidates=np.zeros((num_steps, spec.num_actions, 0), np.float32),
+            likelihood=np.zeros((num_steps, 0), np.float32),
+            prior=np.zeros((num_steps, 0), np.float32),
         )
         if int(game.outcome.max(initial=-1)) >= spec.num_outcomes:
             raise UserError(f"outcomes must be below {spec.num_outcomes}; got {int(game.outcome.max())}.")

@@ -48,10 +48,10 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
     actions say less of what would be done now. 1: off. EfficientZero shortens n for old data (Ye et al. 2021, section
     4.3); MuZero does not."""
     cut: Literal["random", "unlikely"] = "random"
-    """Where returns end, and the root value stands in. "random": at moves that were drawn at random. "unlikely": also
-    at others, in part, the less the newest search thinks of them beside its best move; what was played long ago then
-    says how good positions are today, if reanalyze searches them again. Retrace cuts in this manner (Munos et al.
-    2016)."""
+    """Where returns end, and the root value stands in. "random": at moves that were drawn at random. "unlikely": at any
+    move, in part, by how much less likely the network's own policy finds it than it was when it was played, random
+    moves among them; what was played long ago then says how good positions are today, if reanalyze searches them again.
+    These are the truncated importance weights of V-trace (Espeholt et al. 2018); MuZero has none."""
     root_value_share: float = 0.0
     """Share of each value target that is the position's own root value instead of its return; 0: off. Of board games
     0.5 beat the bare outcome (Willemsen et al. 2021); the paper has none."""
@@ -82,8 +82,9 @@ def fill_value_targets(
     A return never looks through an exploratory move, since what follows a random move says nothing of how good the
     position was: the root value of a position that played one is its target, and stands in for it in earlier returns.
     The final position's root value is its target, and what the game bootstraps from: 0 where it terminated.
-    Where `config.cut` is "unlikely", a return looks through a move as far as the policy target of its position trusts
-    it: by the share pi(a) / max pi, the rest is the root value.
+    Where `config.cut` is "unlikely", a return looks through any move, but by the share min(1, pi(a) / mu(a)) alone that
+    the newest policy leaves of how likely it was; the rest is the root value. Where a game does not say how likely its
+    moves were, it is cut at random ones.
 
     games: `[G, 2]` int64, first and final slot of each game.
     age: `[G]` float64, from 0 for the newest game there is to 1 for the oldest.
@@ -97,7 +98,9 @@ def fill_value_targets(
     left = 1.0 - (1.0 - config.old_share) * age
     reward, discount, root_value = columns.reward, columns.discount, columns.root_value
     trust = np.empty(len(reward), np.float32)
-    _fill_trust(games, columns.exploratory, columns.policy_target, columns.action, config.cut == "unlikely", trust)
+    _fill_trust(games, columns.exploratory, trust)
+    if config.cut == "unlikely":
+        _fill_ratios(games, columns.likelihood, columns.prior, trust)
     if config.kind == "n_step":
         num_steps = np.maximum(1, np.rint(config.num_steps * left)).astype(np.int64)
         _fill_n_step(games, reward, discount, root_value, trust, num_steps, out)
@@ -109,21 +112,25 @@ def fill_value_targets(
 
 
 @kernel
-def _fill_trust(
-    games: _Int64Array,
-    exploratory: _BoolArray,
-    policy: _Float32Array,
-    action: _Int32Array,
-    by_policy: bool,
-    out: _Float32Array,
-) -> None:
-    """How far a return looks through each move: 0 exploratory ones, 1 or pi(a) / max pi others; 1 without a pi."""
+def _fill_trust(games: _Int64Array, exploratory: _BoolArray, out: _Float32Array) -> None:
+    """How far a return looks through each move: not at all through exploratory ones."""
     for game in range(games.shape[0]):
         for t in range(games[game, 0], games[game, 1]):
             out[t] = 0.0 if exploratory[t] else 1.0
-            if by_policy and not exploratory[t]:
-                highest = policy[t].max()
-                out[t] = policy[t, action[t]] / highest if highest > 0.0 else 1.0
+
+
+@kernel
+def _fill_ratios(games: _Int64Array, likelihood: _Float32Array, prior: _Float32Array, out: _Float32Array) -> None:
+    """min(1, pi(a) / mu(a)), where the likelihood mu is known (Espeholt et al. 2018, section 4.1, both bounds 1).
+
+    pi and mu are the network's own policies, of now and of then: smooth where nothing is known. A search's own is sharp
+    by errors there, any two differ, and returns end by chance: before Acrobot's goal was met the mean share of the
+    search's pi(a) / max pi was 0.37, that of the network's pi(a) / mu(a) 0.93 (counted by hand in a run).
+    """
+    for game in range(games.shape[0]):
+        for t in range(games[game, 0], games[game, 1]):
+            if likelihood[t, 0] > 0.0:
+                out[t] = min(np.float32(1), prior[t, 0] / likelihood[t, 0])
 
 
 @kernel

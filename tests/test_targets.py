@@ -39,6 +39,8 @@ def flat_steps(games: list[dict[str, Any]], num_actions: int = 3) -> tuple[Simpl
         policy_target=rng.random((size, num_actions), dtype=np.float32),
         root_value=np.full(size, 77, np.float32),
         exploratory=np.ones(size, np.bool_),
+        likelihood=rng.random((size, 1), dtype=np.float32),
+        prior=rng.random((size, 1), dtype=np.float32),
         outcome=rng.integers(NUM_OUTCOMES, size=(size, 1), dtype=np.int32),
         value_target=np.full(size, 77, np.float32),
         first_slot=np.zeros(size, np.int64),
@@ -218,18 +220,52 @@ def test_value_targets_equal_their_definitions(games, kind, n, trace_decay, shar
     trace_decay=st.floats(0, 1, width=32),
     without=st.booleans(),
 )
-def test_returns_look_through_a_move_as_far_as_the_newest_policy_would_play_it(games, kind, trace_decay, without):
-    """The rest is the root value; a policy of zeros says nothing, and random moves are never looked through."""
+def test_returns_look_through_a_move_by_what_the_newest_policy_leaves_of_its_likelihood(
+    games, kind, trace_decay, without
+):
+    """The rest is the root value, random moves among them; where nobody knows how likely a move was these alone cut."""
     steps, slots = flat_steps(games)
     if without:
-        steps.policy_target[::2] = 0.0
+        steps.likelihood[::2] = 0.0
     values = fill(steps, slots, TargetConfig(kind=kind, trace_decay=trace_decay, cut="unlikely"))
     for game, (first, final) in zip(games, slots.tolist(), strict=True):
-        policy, action = steps.policy_target[first:final].tolist(), steps.action[first:final].tolist()
-        trust = reference.trust_of(game, policy, action)
+        prior, likelihood = steps.prior[first:final, 0].tolist(), steps.likelihood[first:final, 0].tolist()
+        trust = reference.trust_of(game, prior, likelihood)
         decay = 1.0 if kind == "outcome" else trace_decay
         expected = [reference.trusted_return(game, t, trust, decay) for t in range(final - first + 1)]
         np.testing.assert_allclose(values[first : final + 1], expected, rtol=1e-4, atol=1e-3)
+
+
+@given(games=st.lists(games_of_any_kind(), min_size=1, max_size=4), kind=st.sampled_from(KINDS))
+def test_what_is_as_likely_as_it_was_is_looked_through_whole(games, kind):
+    """As if no move were random: what is played by today's policy says what it is worth."""
+    steps, slots = flat_steps(games)
+    steps.prior[:] = steps.likelihood + np.float32(0.25)
+    values = fill(steps, slots, TargetConfig(kind=kind, cut="unlikely")).copy()
+    steps.exploratory[:] = False
+    np.testing.assert_array_equal(values, fill(steps, slots, TargetConfig(kind=kind, cut="random")))
+
+
+def test_the_value_of_todays_policy_is_found_in_games_of_another():
+    """A bandit whose arms earn 0 and 1, met half of the time each by what was played then: today's policy knows.
+
+    V-trace with both bounds 1 evaluates min(mu, pi), scaled to sum to 1 (Espeholt et al. 2018, section 4.1): here
+    min(0.5, 0.2) and min(0.5, 0.8) make 2/7 and 5/7. The value target is at rest there, and at no other value.
+    """
+    rng = np.random.default_rng(0)
+    arm = rng.integers(2, size=20_000)
+    policy, worth = np.array([0.2, 0.8]), 5 / 7
+    game = {
+        "reward": arm.tolist(),
+        "discount": [0.0] * len(arm),
+        "root_value": [worth] * len(arm) + [0.0],
+        "exploratory": [False] * len(arm),
+        "terminated": True,
+    }
+    steps, games = flat_steps([game])
+    steps.likelihood[:] = 0.5
+    steps.prior[: len(arm), 0] = policy[arm]
+    assert fill(steps, games, TargetConfig(cut="unlikely"))[: len(arm)].mean() == pytest.approx(worth, abs=0.01)
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.6, [2.0, 1.0]), (0.4, [7.0, 1.0])])
@@ -243,7 +279,7 @@ def test_n_steps_end_before_a_move_that_is_trusted_less_than_half(share, expecte
         "terminated": True,
     }
     steps, games = flat_steps([game])
-    steps.action[:2], steps.policy_target[:2] = 0, [[share, 1.0, 0.0], [1.0, 0.5, 0.0]]
+    steps.likelihood[:2, 0], steps.prior[:2, 0] = 1.0, [share, 1.0]
     config = TargetConfig(kind="n_step", num_steps=5, cut="unlikely")
     np.testing.assert_array_equal(fill(steps, games, config)[:2], expected)
 

@@ -79,6 +79,12 @@ class _ChoicesHeader(_PieceHeader, frozen=True, array_like=True):
     num_choices: int = 0
 
 
+class _SharesHeader(_ChoicesHeader, frozen=True, array_like=True):
+    """Of a game that says how likely its actions were; all others are written as ever."""
+
+    has_shares: bool = False
+
+
 class _StatisticsHeader(msgspec.Struct, frozen=True, array_like=True):
     game_id: str
     agent: str
@@ -92,9 +98,15 @@ class _VectorStatisticsHeader(_StatisticsHeader, frozen=True, array_like=True):
     action_size: int = 0
 
 
+class _SharesStatisticsHeader(_VectorStatisticsHeader, frozen=True, array_like=True):
+    """Of actions whose share of the network's own policy is said; all others are written as ever."""
+
+    has_shares: bool = False
+
+
 _encoder = msgspec.msgpack.Encoder()
-_header_decoder = msgspec.msgpack.Decoder(_ChoicesHeader)
-_statistics_decoder = msgspec.msgpack.Decoder(_VectorStatisticsHeader)
+_header_decoder = msgspec.msgpack.Decoder(_SharesHeader)
+_statistics_decoder = msgspec.msgpack.Decoder(_SharesStatisticsHeader)
 
 
 def encode_trajectory(trajectory: Trajectory) -> bytes:
@@ -117,10 +129,11 @@ def encode_packed(games: PackedGames) -> list[bytes]:
 
 
 def _as_in_headers(sizes: Sizes) -> tuple[tuple[int, str, tuple[int, ...]], tuple[int, ...]]:
-    """The fields of `_Header` that all games of these sizes share, and those of `_PieceHeader` and `_ChoicesHeader`."""
+    """The fields of `_Header` that all games of these sizes share, and those of longer ones, as few as need be."""
     dtype = "u1" if sizes.observation_dtype == np.uint8 else "f4"
-    more = sizes.has_outcomes, sizes.action_size, sizes.num_choices
-    return (sizes.num_actions, dtype, sizes.observation_shape), more if sizes.num_choices else more[:2]
+    more = sizes.has_outcomes, sizes.action_size, sizes.num_choices, sizes.has_shares and sizes.action_size == 0
+    needed = 4 if more[3] else 3 if sizes.num_choices else 2
+    return (sizes.num_actions, dtype, sizes.observation_shape), more[:needed]
 
 
 def _header(
@@ -152,6 +165,7 @@ def decode_trajectory(payload: bytes) -> Trajectory:
     )
     sizes = header.num_steps, header.num_actions, header.observation_shape, dtype
     about: dict[str, Any] = {"action_size": header.action_size, "num_choices": header.num_choices}
+    about |= {"has_shares": header.has_shares}
     fields = layout(*sizes, has_outcomes=header.has_outcomes, **about)
     arrays = _split(payload, offset, fields)
     with _unsound_explained():
@@ -167,7 +181,9 @@ def encode_statistics(statistics: Statistics) -> bytes:
     about = statistics.game_id, statistics.agent, num_steps, num_actions
     size = 0 if statistics.candidates is None else statistics.candidates.shape[2]
     header = _VectorStatisticsHeader(*about, size) if size else _StatisticsHeader(*about)
-    fields = statistics_layout(num_steps, num_actions, size)
+    if shares := statistics.prior is not None:
+        header = _SharesStatisticsHeader(*about, size, True)
+    fields = statistics_layout(num_steps, num_actions, size, has_shares=shares)
     return _seal(_STATISTICS_MAGIC, header, *(getattr(statistics, field.name).tobytes() for field in fields))
 
 
@@ -176,7 +192,7 @@ def decode_statistics(payload: bytes) -> Statistics:
     header, offset = _unseal(_STATISTICS_MAGIC, payload, _statistics_decoder)
     sizes = header.num_steps, header.num_actions, header.action_size
     _check_sizes(*sizes)
-    arrays = _split(payload, offset, statistics_layout(*sizes))
+    arrays = _split(payload, offset, statistics_layout(*sizes, has_shares=header.has_shares))
     with _unsound_explained():
         statistics = Statistics(game_id=header.game_id, agent=header.agent, **arrays)
         check_statistics(statistics)

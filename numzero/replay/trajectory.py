@@ -27,8 +27,8 @@ __all__ = [
     "Sizes",
     "Statistics",
 ]
-__all__ += ["Trajectory", "check_statistics", "check_trajectory", "has_outcomes", "layout", "sizes_of"]
-__all__ += ["statistics_layout", "with_statistics", "zero_columns"]
+__all__ += ["Trajectory", "check_statistics", "check_trajectory", "has_outcomes", "has_shares", "layout"]
+__all__ += ["sizes_of", "statistics_layout", "with_statistics", "zero_columns"]
 
 Ended = Literal["terminated", "truncated", "cut"]
 _ENDINGS: tuple[str, ...] = get_args(Ended)
@@ -44,9 +44,10 @@ class Column(NamedTuple):
     """As NumPy spells it, or "observation" for the game's own."""
     at: Literal["step", "position"]
     """One entry for each of T steps, or for each of T + 1 positions."""
-    entry: Literal["number", "actions", "legal", "observation", "outcome", "vector", "candidates"] = "number"
+    entry: Literal["number", "actions", "legal", "observation", "outcome", "vector", "candidates", "share"] = "number"
     """Shape of an entry: none, `[A]`, `[A]` or `[C]`, `[*O]`, or `[1]`, of games that say nothing of chance `[0]`; of
-    action vectors `[D]` and `[A, D]`, D being 0 where actions are numbers of a list."""
+    action vectors `[D]` and `[A, D]`, D being 0 where actions are numbers of a list; `[1]`, or `[0]` where shares of
+    actions are not kept."""
     is_statistic: bool = False
     """Whether it says what a search thought: a later search may say it anew."""
 
@@ -84,6 +85,11 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """`[T, D]` float32, the action as networks see it; `[T, 0]` where actions are numbers of a list."""
     candidates: Annotated[npt.NDArray[np.float32], Column("<f4", "step", "candidates", is_statistic=True)]
     """`[T, A, D]` float32, the vectors that the policy target is of; `[T, A, 0]` where actions are of a list."""
+    likelihood: Annotated[npt.NDArray[np.float32], Column("<f4", "step", "share")]
+    """`[T, 1]` float32, how likely the action was when it was played, by the network's own policy and by what is drawn
+    at random beside it; 0 where nobody knows. `[T, 0]` of games that do not say, and of all action vectors."""
+    prior: Annotated[npt.NDArray[np.float32], Column("<f4", "step", "share", is_statistic=True)]
+    """`[T, 1]` float32, what the newest network's own policy gives the action; `[T, 0]` as `likelihood`."""
 
 
 def _read_table() -> dict[str, Column]:
@@ -154,6 +160,8 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Empty for the run's own weights, else what tells the agent from others."""
     candidates: npt.NDArray[np.float32] | None = None
     """`[T, A, D]` float32, the action vectors that the policy target is of; None where actions are of a list."""
+    prior: npt.NDArray[np.float32] | None = None
+    """`[T, 1]` float32, what the network's own policy gives the actions that were played; None where it is not said."""
 
     @property
     def mean_version(self) -> int:
@@ -183,6 +191,8 @@ def with_statistics(trajectory: Trajectory, statistics: Statistics) -> Trajector
             f"Statistics of game {trajectory.game_id!r} must be of its action vectors; these are of others."
         )
     news = {field.name: getattr(statistics, field.name) for field in _fields_of(statistics)}
+    if not has_shares(trajectory):
+        news.pop("prior", None)
     if trajectory.ended == "terminated":
         news["root_value"] = statistics.root_value.copy()
         news["root_value"][-1] = 0.0
@@ -198,11 +208,15 @@ class Sizes(NamedTuple):
     has_outcomes: bool = False
     action_size: int = 0
     num_choices: int = 0
+    has_shares: bool = True
 
 
 def sizes_of(trajectory: Trajectory) -> Sizes:
     """Of a game that `check_trajectory` has nothing against."""
-    observation, about = trajectory.observation, (trajectory.action_size, trajectory.num_choices)
+    observation, about = (
+        trajectory.observation,
+        (trajectory.action_size, trajectory.num_choices, has_shares(trajectory)),
+    )
     return Sizes(trajectory.num_actions, observation.shape[1:], observation.dtype, has_outcomes(trajectory), *about)
 
 
@@ -223,12 +237,14 @@ def _field(
     has_outcomes: bool,
     action_size: int,
     num_choices: int,
+    has_shares: bool,
 ) -> Field:
     """A column of `lead` entries."""
     column = COLUMNS[name]
     entries = {"number": (), "actions": (num_actions,), "observation": observation_shape}
     entries |= {"legal": (num_choices or num_actions,)}
     entries |= {"outcome": (int(has_outcomes),), "vector": (action_size,), "candidates": (num_actions, action_size)}
+    entries |= {"share": (int(has_shares and action_size == 0),)}
     entry = entries[column.entry]
     return Field(name, np.dtype(dtype if column.dtype == "observation" else column.dtype), (*lead, *entry))
 
@@ -243,19 +259,23 @@ def layout(
     has_outcomes: bool = False,
     action_size: int = 0,
     num_choices: int = 0,
+    has_shares: bool = True,
 ) -> tuple[Field, ...]:
     """The arrays of a trajectory in the order of their bytes; `has_outcomes`: of a game that reports them.
 
     action_size: D of action vectors; 0 where actions are numbers of a list. num_choices: C, where these are of choices.
+    has_shares: whether it says how likely its actions were; of vectors none does.
     """
-    sizes = num_actions, observation_shape, observation_dtype, has_outcomes, action_size, num_choices
+    sizes = num_actions, observation_shape, observation_dtype, has_outcomes, action_size, num_choices, has_shares
     lead = {"step": (num_steps,), "position": (num_steps + 1,)}
     return tuple(_field(name, lead[column.at], *sizes) for name, column in COLUMNS.items())
 
 
-def statistics_layout(num_steps: int, num_actions: int, action_size: int = 0) -> tuple[Field, ...]:
+def statistics_layout(
+    num_steps: int, num_actions: int, action_size: int = 0, *, has_shares: bool = False
+) -> tuple[Field, ...]:
     """The arrays of statistics in the order of their bytes; without candidates where actions are of a list."""
-    fields = layout(num_steps, num_actions, (), _FLOAT32, action_size=action_size)
+    fields = layout(num_steps, num_actions, (), _FLOAT32, action_size=action_size, has_shares=has_shares)
     return tuple(field for field in fields if COLUMNS[field.name].is_statistic and 0 not in field.shape)
 
 
@@ -263,7 +283,7 @@ def _fields_of(statistics: Statistics) -> tuple[Field, ...]:
     """The layout that its own sizes ask for."""
     candidates = statistics.candidates
     if candidates is None:
-        return statistics_layout(*statistics.policy_target.shape[:2])
+        return statistics_layout(*statistics.policy_target.shape[:2], has_shares=statistics.prior is not None)
     if not isinstance(candidates, np.ndarray) or candidates.ndim != 3 or candidates.shape[2] == 0:
         raise UserError(f"Statistics.candidates must be [T, A, D] or left out; got {_described(candidates)}.")
     num_steps, num_actions = statistics.policy_target.shape
@@ -281,7 +301,7 @@ def zero_columns(
     num_choices: int = 0,
 ) -> Columns:
     """Columns of zeros with `lead` entries each, those of steps too; see `layout`."""
-    sizes = num_actions, observation_shape, observation_dtype, has_outcomes, action_size, num_choices
+    sizes = num_actions, observation_shape, observation_dtype, has_outcomes, action_size, num_choices, True
     fields = (_field(name, lead, *sizes) for name in COLUMNS)
     return Columns(**{field.name: np.zeros(field.shape, field.dtype) for field in fields})
 
@@ -341,6 +361,20 @@ def _checked_layout(trajectory: Trajectory) -> tuple[Field, ...]:
     if vector.shape[1] and (not isinstance(candidates, np.ndarray) or candidates.ndim != 3):
         raise UserError(f"Trajectory.candidates must be [T, A, D] of action vectors; got {_described(candidates)}.")
     return layout(len(action), **sizes_of(trajectory)._asdict())
+
+
+def has_shares(trajectory: Trajectory) -> bool:
+    """Whether it says how likely actions were.
+
+    Raises:
+        UserError: the column is none.
+    """
+    likelihood = trajectory.likelihood
+    if not isinstance(likelihood, np.ndarray) or likelihood.ndim != 2:
+        raise UserError(
+            f"Trajectory.likelihood must be [T, 1], or [T, 0] where nothing is known; got {_described(likelihood)}."
+        )
+    return bool(likelihood.shape[1] > 0)
 
 
 def has_outcomes(columns: Columns) -> bool:

@@ -318,6 +318,7 @@ class Window:
         *,
         stamp: _Int64Array | None = None,
         candidates: _Float32Array | None = None,
+        prior: _Float32Array | None = None,
     ) -> None:
         """Overwrite what the search said of positions `slot` `[n]`, as reanalyze does; their games become stale.
 
@@ -330,6 +331,7 @@ class Window:
         stamp: `[n]`, `self.stamp[slot]` as it was when the positions were read: where games may have been added since,
             positions whose game has left are skipped. Positions in free slots always are.
         candidates: `[n, A, D]` the action vectors that the policy target is of; None where actions are of a list.
+        prior: `[n]` what the network's own policy gives the actions that were played; None leaves what was said before.
         """
         expected = (len(slot), self.columns.policy_target.shape[1])
         if policy_target.shape != expected or root_value.shape != slot.shape:
@@ -343,8 +345,8 @@ class Window:
             raise UserError(
                 f"New statistics must be of action vectors of {self.action_size} numbers, as the window is."
             )
-        vectors = policy_target if candidates is None else candidates
-        if not all(np.isfinite(array).all() for array in (policy_target, root_value, vectors)):
+        news = [policy_target, root_value, *(array for array in (candidates, prior) if array is not None)]
+        if not all(np.isfinite(array).all() for array in news):
             raise UserError("New statistics must be finite; got nan or infinity. Has the network diverged?")
         version = np.broadcast_to(np.asarray(model_version, np.int64), slot.shape)
         here = self.stamp[slot] != 0 if stamp is None else (self.stamp[slot] == stamp) & (stamp != 0)
@@ -354,6 +356,8 @@ class Window:
         self.columns.policy_target[slot[has_policy]] = policy_target[has_policy]
         if candidates is not None:
             self.columns.candidates[slot[has_policy]] = candidates[has_policy]
+        if prior is not None:
+            self.columns.prior[slot[has_policy], 0] = prior[has_policy]
         self.columns.root_value[slot[has_value]] = root_value[has_value]
         self.columns.model_version[slot[here]] = version[here]
         for first in np.unique(self.first_slot[slot[here]]).tolist():
@@ -375,6 +379,7 @@ class Window:
             game_id=self._id_at[first],
             policy_target=self.columns.policy_target[first:final].copy(),
             candidates=self.columns.candidates[first:final].copy() if self.action_size else None,
+            prior=None if self.action_size else self.columns.prior[first:final].copy(),
             root_value=self.columns.root_value[first : final + 1].copy(),
             model_version=self.columns.model_version[first:final].copy(),
         )
@@ -410,12 +415,14 @@ class Window:
         candidates = statistics.candidates
         if candidates is not None:
             candidates = np.concatenate([candidates, np.zeros((1, *candidates.shape[1:]), np.float32)])
+        prior = None if statistics.prior is None else np.append(statistics.prior, np.float32(0))
         version = np.append(statistics.model_version, statistics.model_version[-1])
         num_news = int((self.columns.model_version[slot] < version).sum())
         if num_news:
             known = first in self._changed
             policy = np.concatenate([statistics.policy_target, nothing])
-            self.update_statistics(slot, policy, statistics.root_value, version, candidates=candidates)
+            about: dict[str, Any] = {"candidates": candidates, "prior": prior}
+            self.update_statistics(slot, policy, statistics.root_value, version, **about)
             if not known:  # whoever brought them has them
                 self._changed.discard(first)
         return num_news
@@ -445,6 +452,10 @@ class Window:
         held = {name: getattr(self.columns, name) for name, column in COLUMNS.items() if column.is_statistic}
         statistics = {name: array for name, array in held.items() if array.size}  # no candidates of a list
         return {**statistics, "priority": self.priority}
+
+    def _changing_in(self, state: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Those that a state has: ones made before priors were kept have none, and the games say what they know."""
+        return {name: array for name, array in self._changing().items() if name != "prior" or name in state}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]], games: Iterable[Trajectory]) -> int:
         """Become what `state` was taken of; how many of its games are not among `games`, which are given in its order.
@@ -477,7 +488,7 @@ class Window:
         self._head, self._num_added = head, num_added
         self._highest_priority = float(state["highest_priority"])
         slots = _slots_of(self.games())
-        for name, array in self._changing().items():
+        for name, array in self._changing_in(state).items():
             array[slots] = state[name][np.concatenate([np.zeros(0, np.int64), *kept])]
         self._set_priorities(slots, self.priority[slots])
         return len(state["games"]) - self.num_games
@@ -503,7 +514,7 @@ class Window:
         if not sound:
             raise UserError("the state of a window must name slots that it has, each once. Take another checkpoint.")
         num_slots = int((games[:, 1] - games[:, 0] + 1).sum())
-        for name, array in self._changing().items():
+        for name, array in self._changing_in(state).items():
             shape = (num_slots, *array.shape[1:])
             if state[name].shape != shape or not np.isfinite(state[name]).all():
                 raise UserError(f"{name} of a window's state must be {list(shape)}, finite. Take another checkpoint.")
@@ -574,7 +585,8 @@ class Window:
     def _write(self, first: int, final: int, trajectory: Trajectory) -> None:
         for name, column in COLUMNS.items():
             array, entries = getattr(self.columns, name), getattr(trajectory, name)
-            array[first : first + len(entries)] = entries
+            known = entries.size or not array.size  # games of before say nothing of how likely actions were
+            array[first : first + len(entries)] = entries if known else 0
             if column.at == "step":
                 array[final] = 0
         self.columns.model_version[final] = trajectory.model_version[-1]

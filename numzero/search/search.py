@@ -166,6 +166,8 @@ class SearchResult(NamedTuple):
     """Wall time of the whole search."""
     tree: Tree
     """The trees, for inspection."""
+    prior: NDArray[np.float32]
+    """`[B, A]` the network's own policy of the root, over its legal actions, with what noise was mixed into it."""
     candidates: NDArray[np.float32] | None = None
     """`[B, K, D]` the action vectors that the root's actions stand for, as networks see them; None where actions are
     numbers of a list."""
@@ -406,8 +408,9 @@ class Search:
             actions = slice(self.rule.num_actions)
             visits, q_values, policy = visits[:, actions].copy(), q_values[:, actions].copy(), policy[:, actions].copy()
         candidates = self.model.vectors(tree.latent[:, ROOT]).copy() if isinstance(self.model, SampledActions) else None
+        prior = tree.children_prior[:, ROOT, : self.rule.num_actions].copy()
         seconds = time.perf_counter() - started
-        return SearchResult(action, visits, q_values, value, policy, num_simulations, seconds, tree, candidates)
+        return SearchResult(action, visits, q_values, value, policy, num_simulations, seconds, tree, prior, candidates)
 
 
 def _reward_unit(model: Model) -> float:

@@ -34,10 +34,15 @@ def trusted_return(game: dict[str, list[float]], t: int, trust: list[float], tra
     return trust[t] * seen + (1 - trust[t]) * game["root_value"][t]
 
 
-def trust_of(game: dict[str, list[float]], policy: list[list[float]], action: list[int]) -> list[float]:
-    """How far a return looks through each move of one game, by what the newest policy thinks of it."""
-    shares = [p[a] / max(p) if max(p) > 0 else 1.0 for p, a in zip(policy, action, strict=True)]
-    return [0.0 if explored else share for explored, share in zip(game["exploratory"], shares, strict=True)]
+def trust_of(game: dict[str, list[float]], prior: list[float], likelihood: list[float]) -> list[float]:
+    """How far a return looks through each move of one game: by how much of its likelihood the newest policy leaves."""
+    trust = []
+    for explored, now, then in zip(game["exploratory"], prior, likelihood, strict=True):
+        if then == 0:  # nobody knows
+            trust.append(0.0 if explored else 1.0)
+        else:
+            trust.append(1.0 if now >= then else now / then)
+    return trust
 
 
 def value_targets(

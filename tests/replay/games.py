@@ -26,6 +26,7 @@ def make_trajectory(
     seed: int = 0,
     num_outcomes: int = 0,
     action_size: int = 0,
+    has_shares: bool = False,
 ) -> Trajectory:
     rng = np.random.default_rng(seed)
     root_value = rng.normal(size=num_steps + 1).astype(np.float32)
@@ -46,6 +47,8 @@ def make_trajectory(
         outcome=rng.integers(max(1, num_outcomes), size=(num_steps, int(num_outcomes > 0)), dtype=np.int32),
         vector=rng.random((num_steps, action_size), dtype=np.float32),
         candidates=rng.random((num_steps, num_actions, action_size), dtype=np.float32),
+        likelihood=rng.random((num_steps, int(has_shares and action_size == 0)), dtype=np.float32),
+        prior=rng.random((num_steps, int(has_shares and action_size == 0)), dtype=np.float32),
         ended=ended,
         lead_in=min(lead_in, num_steps - 1),
     )
@@ -71,4 +74,5 @@ trajectories = st.builds(
     seed=st.integers(0, 2**32 - 1),
     num_outcomes=st.sampled_from([0, 0, 3]),
     action_size=st.sampled_from([0, 0, 2]),
+    has_shares=st.booleans(),
 )

@@ -22,6 +22,8 @@ def test_the_order_of_bytes_is_that_of_stores_made_before():
         "outcome",
         "vector",
         "candidates",
+        "likelihood",
+        "prior",
         "observation",
         "legal",
         "to_play",

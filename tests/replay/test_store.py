@@ -405,12 +405,17 @@ def test_decoded_statistics_are_those_that_were_encoded(trajectory, version):
         root_value=trajectory.root_value,
         model_version=trajectory.model_version,
         agent="someone",
+        prior=trajectory.prior if trajectory.prior.size else None,
     )
     payload = encode_statistics(statistics)
     decoded = decode_statistics(payload)
     assert (decoded.game_id, decoded.agent) == (trajectory.game_id, "someone")
     for name in ("policy_target", "root_value", "model_version"):
         np.testing.assert_array_equal(getattr(decoded, name), getattr(statistics, name), strict=True)
+    if statistics.prior is None:
+        assert decoded.prior is None
+    else:
+        np.testing.assert_array_equal(decoded.prior, statistics.prior, strict=True)
     bit = version % (8 * len(payload))
     damaged = bytearray(payload)
     damaged[bit // 8] ^= 1 << bit % 8

@@ -18,7 +18,9 @@ from numzero.replay import (
     Statistics,
     Trajectory,
     Window,
+    check_trajectory,
     window_slots,
+    with_statistics,
 )
 from numzero.replay import window as window_module
 from tests.reference import replay as reference
@@ -429,6 +431,38 @@ def test_a_windows_own_statistics_are_those_of_the_game():
     for name in ("policy_target", "root_value", "model_version"):
         np.testing.assert_array_equal(getattr(other.columns, name), getattr(window.columns, name))
     assert other.columns.root_value[3] == 0.0, "the game terminated there"
+
+
+def test_what_a_later_policy_gives_the_moves_is_news_where_the_game_says_how_likely_they_were():
+    """Statistics without it leave what was said; of a game that says nothing, as those of before, none is kept."""
+    window, other = make_window(), make_window()
+    game, old = make_trajectory("a", 3, has_shares=True), make_trajectory("old", 2)
+    for each in (game, old):
+        window.add(each)
+        other.add(each)
+    np.testing.assert_array_equal(window.columns.likelihood[:4, 0], [*game.likelihood[:, 0], 0.0])
+    assert not window.columns.likelihood[4:7].any()
+    window.apply(statistics_of(game, NEWEST))
+    np.testing.assert_array_equal(window.columns.prior[:3], game.prior)
+    said = msgspec.structs.replace(statistics_of(game, NEWEST + 1), prior=np.full((3, 1), 0.5, np.float32))
+    window.apply(said)
+    other.apply(window.statistics(0))
+    for each in (window, other):
+        assert each.columns.prior[:4, 0].tolist() == [0.5, 0.5, 0.5, 0.0]
+    newest = with_statistics(old, window.statistics(4))
+    check_trajectory(newest)
+    assert newest.prior.shape == (2, 0)
+
+
+def test_a_state_of_before_says_nothing_of_priors():
+    """Games say what they know; everything else is as it was."""
+    game = make_trajectory("a", 3, has_shares=True)
+    window, other = make_window(), make_window()
+    window.add(game)
+    state = window.state()
+    del state["prior"]
+    assert other.restore(state, [game]) == 0
+    np.testing.assert_array_equal(other.columns.prior[:3], game.prior)
 
 
 def test_a_restored_window_leaves_room_for_games_that_are_lost():

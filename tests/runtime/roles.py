@@ -52,6 +52,8 @@ def make_game(game_id: str) -> Trajectory:
         outcome=np.zeros((1, 0), np.int32),
         vector=np.zeros((1, 0), np.float32),
         candidates=np.zeros((1, 1, 0), np.float32),
+        likelihood=np.zeros((1, 0), np.float32),
+        prior=np.zeros((1, 0), np.float32),
         ended="terminated",
     )
 

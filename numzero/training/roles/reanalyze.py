@@ -22,7 +22,7 @@ from numzero.errors import UserError
 from numzero.frames import FrameStack, seen_at
 from numzero.inference import ModelFiles, shared_model
 from numzero.limits import LARGEST_SIZE, at_least, beyond
-from numzero.replay import UNKNOWN_VERSION, GameRow, Statistics, Trajectory, Window
+from numzero.replay import UNKNOWN_VERSION, GameRow, Statistics, Trajectory, Window, has_shares
 from numzero.runtime.base import Mailbox, State, StoredGames
 from numzero.search import Search, SearchConfig
 
@@ -94,7 +94,9 @@ class Reanalyzer:
         columns = window.columns
         seen = seen_at(self._frames, columns.observation, columns.action, window.first_slot[slot], slot)
         found = self._batch.search(seen, columns.legal[slot], self._rng)
-        window.update_statistics(slot, found.policy, found.value, self._batch.version, candidates=found.candidates)
+        prior = None if window.action_size else found.prior[np.arange(len(slot)), columns.action[slot]]
+        said: dict[str, Any] = {"candidates": found.candidates, "prior": prior}
+        window.update_statistics(slot, found.policy, found.value, self._batch.version, **said)
         return len(slot)
 
     def state(self) -> State:
@@ -154,6 +156,8 @@ class _Found(NamedTuple):
     """`[n]` root values."""
     candidates: NDArray[np.float32] | None
     """`[n, A, D]` the vectors that actions stand for; None where they are of a list."""
+    prior: NDArray[np.float32]
+    """`[n, A]` the network's own policy."""
 
 
 class _Batch:
@@ -184,7 +188,7 @@ class _Batch:
         legal |= ~legal.any(axis=1, keepdims=True)  # a finished state (truncated there) is searched for its value only
         result = self._search.run(observation[row], legal, candidates_rng=rng)
         candidates = None if result.candidates is None else result.candidates[:count]
-        return _Found(result.policy_target[:count], result.root_value[:count], candidates)
+        return _Found(result.policy_target[:count], result.root_value[:count], candidates, result.prior[:count])
 
 
 # ---------------------------------------------------------------------------------------------------- in workers
@@ -243,6 +247,7 @@ class _Sweeping:
         self.root_value = game.root_value.copy()
         self.model_version = game.model_version.copy()
         self.candidates = game.candidates.copy()
+        self.prior = game.prior.copy()
 
     def take(self, count: int) -> NDArray[np.int64]:
         """The next positions, `count` at most."""
@@ -257,12 +262,15 @@ class _Sweeping:
 
     def put(self, position: _Int64Array, found: _Found, rows: slice, version: int) -> None:
         """What the search said of some positions, in these rows."""
-        self.root_value[position] = found.value[rows]
         steps = position < self.game.num_steps
-        self.policy_target[position[steps]] = found.policy[rows][steps]
+        row, of_steps = np.arange(rows.start, rows.stop)[steps], position[steps]
+        self.root_value[position] = found.value[rows]
+        self.policy_target[of_steps] = found.policy[row]
         if found.candidates is not None:
-            self.candidates[position[steps]] = found.candidates[rows][steps]
-        self.model_version[position[steps]] = version
+            self.candidates[of_steps] = found.candidates[row]
+        if has_shares(self.game):
+            self.prior[of_steps, 0] = found.prior[row, self.game.action[of_steps]]
+        self.model_version[of_steps] = version
 
     def statistics(self, agent: str) -> Statistics:
         """The finished game's."""
@@ -273,6 +281,7 @@ class _Sweeping:
             model_version=self.model_version,
             agent=agent,
             candidates=self.candidates if self.game.action_size else None,
+            prior=self.prior if has_shares(self.game) else None,
         )
 
 

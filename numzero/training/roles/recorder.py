@@ -115,11 +115,24 @@ class Recorder:
             columns.candidates[row] = result.candidates
         columns.model_version[row] = model_version
 
-    def record_move(self, action: NDArray[Any], exploratory: NDArray[np.bool_]) -> None:
-        """The moves chosen: `[B]`, or vectors `[B, D]` as networks see them."""
+    def record_move(
+        self,
+        action: NDArray[Any],
+        exploratory: NDArray[np.bool_],
+        likelihood: NDArray[np.float32],
+        result: SearchResult,
+    ) -> None:
+        """The moves chosen: `[B]`, or vectors `[B, D]` as networks see them.
+
+        likelihood: `[B]` how likely each was to be; not kept of vectors. result: what the search said before.
+        """
         columns, row = self._columns, self._now % self._tape.room
-        column = columns.action if action.ndim == 1 else columns.vector
-        column[row] = action
+        if action.ndim == 1:
+            columns.action[row] = action
+            columns.likelihood[row, :, 0] = likelihood
+            columns.prior[row, :, 0] = result.prior[self._copies, action]
+        else:
+            columns.vector[row] = action
         columns.exploratory[row] = exploratory
 
     def record_outcome(self, step: StepResult, discount: NDArray[np.float64], to_play: NDArray[np.int8]) -> None:

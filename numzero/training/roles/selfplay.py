@@ -53,7 +53,7 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
     """An episode begins with 0 to this many uniformly random moves, unrecorded, to see positions off the main line
     (as Go-Exploit's starts do)."""
     random_move_probability: float = 0.0
-    """Share of moves drawn uniformly; value targets are cut there. MuZero: none."""
+    """Share of moves drawn uniformly; value targets are cut there, as `targets.cut` says. MuZero: none."""
     wander_share: float = 0.0
     """Share of episodes played at random, each action kept for a while, as long as 9 of 10 recent episodes of an actor
     earned the least that was ever earned, and before 8 have finished, for 500 moves at most; of games of one player. 0:
@@ -345,7 +345,7 @@ class Actor:
             assert self._placing is not None
             self._archive.add(self._placing.positions()[self._recorded])
         recorder.record_position(observation, legal, to_play, result, self.model_version)
-        recorder.record_move(action, exploratory)
+        recorder.record_move(action, exploratory, self._likelihood(result, legal, action), result)
         self._history.advance(observation, action)
         step = game.step(action if self._spec.vectors is None else self._spec.vectors.in_units(action))
         require_alternation(game.spec, to_play, game.to_play(), step.terminated)
@@ -384,6 +384,19 @@ class Actor:
             exploratory &= drawn != action  # a random move that the search would have played is no exploration
             action = np.where(exploratory, drawn, action)
         return action, exploratory
+
+    def _likelihood(self, result: SearchResult, legal: NDArray[np.bool_], action: NDArray[Any]) -> NDArray[np.float32]:
+        """`[B]` how likely the moves were, by the network's own policy and by what is drawn at random beside it.
+
+        Searches play by policies that they improved; those of networks are smooth, and they are compared: see
+        `targets.cut`. Where a game wanders its action is certain. Of vectors nothing is said.
+        """
+        if action.ndim > 1:
+            return np.zeros(len(action), np.float32)
+        share = self._task.config.random_move_probability
+        by_policy = result.prior[np.arange(len(action)), action]
+        mixed = (1.0 - share) * by_policy + share / legal.sum(axis=1)
+        return np.where(self._wandering.wanders, 1.0, mixed).astype(np.float32)
 
     def _chosen(self, result: SearchResult) -> NDArray[np.int32]:
         """`[B]` what the search would play."""

@@ -58,6 +58,8 @@ def game(number: int, ended: Any) -> Trajectory:
         outcome=np.zeros((NUM_STEPS, 0), np.int32),
         vector=np.zeros((NUM_STEPS, 0), np.float32),
         candidates=np.zeros((NUM_STEPS, NUM_ACTIONS, 0), np.float32),
+        likelihood=np.full((NUM_STEPS, 1), 0.5, np.float32),
+        prior=np.full((NUM_STEPS, 1), 9.0, np.float32),
         ended=ended,
     )
 
@@ -104,6 +106,8 @@ def test_statistics_become_what_a_direct_search_gives(rule):
         if slot < window.final_slot[slot]:
             np.testing.assert_allclose(window.columns.policy_target[slot], result.policy_target[0], atol=1e-4)
             assert (window.columns.policy_target[slot][~window.columns.legal[slot]] == 0).all()
+            expected = result.prior[0, window.columns.action[slot]]
+            assert window.columns.prior[slot, 0] == pytest.approx(expected, abs=1e-4)
 
 
 def test_nothing_but_statistics_changes():
@@ -115,7 +119,7 @@ def test_nothing_but_statistics_changes():
         np.testing.assert_array_equal(after[name], before[name], err_msg=name)
     untouched = after["model_version"] != VERSION
     assert 0 < (~untouched).sum() <= 5
-    for name in ("policy_target", "root_value", "model_version"):
+    for name in ("policy_target", "root_value", "model_version", "prior"):
         np.testing.assert_array_equal(after[name][untouched], before[name][untouched], err_msg=name)
 
 

@@ -200,6 +200,35 @@ def test_without_random_moves_nothing_is_marked() -> None:
     assert (abs(counts - 100) < 4 * np.sqrt(100)).all()
 
 
+def own_policy(game: str, observation: Any, legal: Any) -> Any:
+    """`[A]` the network's own policy of one position."""
+    logits = OnnxModel(model_files(game)).initial(observation[None]).policy_logits[0].astype(float)
+    shares = np.where(legal, np.exp(logits), 0.0)
+    return shares / shares.sum()
+
+
+@pytest.mark.parametrize("search", [SEARCH, PUCT])
+def test_how_likely_moves_were_is_known_of_the_networks_own_policy_and_of_random_moves(search: SearchConfig) -> None:
+    """Searches change nothing of it, but for noise in the prior of rules that have such."""
+    search = dataclasses.replace(search, dirichlet_fraction=0.0)
+    play = Play(make_task("tictactoe", search, random_move_probability=0.4)).moves(20)
+    for trajectory in play.delivered:
+        for t, action in enumerate(trajectory.action):
+            policy = own_policy("tictactoe", trajectory.observation[t], trajectory.legal[t])
+            assert trajectory.prior[t, 0] == pytest.approx(policy[action], abs=1e-5)
+            likelihood = 0.6 * policy[action] + 0.4 / trajectory.legal[t].sum()
+            assert trajectory.likelihood[t, 0] == pytest.approx(likelihood, abs=1e-5)
+
+
+def test_moves_of_a_game_that_wanders_are_certain() -> None:
+    """What is kept is played whatever the network thinks of it."""
+    games = Play(make_task(CORRIDOR, wander_share=1.0)).moves(25).games()
+    first = [trajectory for name, [trajectory] in games if int(name.rpartition("-")[2]) < 5]  # nothing is known yet
+    assert len(first) == 5
+    assert all((trajectory.likelihood == 1.0).all() for trajectory in first)
+    assert all((trajectory.prior < 1.0).all() for trajectory in first)
+
+
 def test_random_starts_are_uniform_and_unrecorded() -> None:
     """Recorded games begin after 0 to the given number of moves, each as often, and no recorded move is marked."""
     limit = 3
