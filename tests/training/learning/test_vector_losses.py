@@ -61,6 +61,25 @@ def test_loss_and_gradient_are_those_of_torch(proposal: Proposal, seed: int, wei
     np.testing.assert_allclose(found.gradient, inputs.grad.numpy(), rtol=2e-2, atol=2e-2)
 
 
+@pytest.mark.parametrize(("widest", "error"), [(2.5, 2.5e-3), (4.0, 2.5e-2)])
+def test_entropies_of_wide_normals_are_those_of_a_fine_grid(widest: float, error: float) -> None:
+    """And their gradients, wherever the middle is: the policy is wide before it has learned."""
+    mean, spread = (each.ravel() for each in np.meshgrid(np.linspace(-3, 3, 13), np.linspace(0.2, widest, 20)))
+    x, y = 5 * np.arctanh(mean / 5), np.log(np.expm1(spread - 0.1)) - 1
+    parameters = np.stack([x, y], axis=1).astype(np.float32)
+    candidates, goal = np.tanh(mean).astype(np.float32)[:, None, None], np.ones((len(mean), 1), np.float32)
+    inputs = torch.from_numpy(parameters).double().requires_grad_()
+    loss = expected_loss(Proposal(1), inputs, *(torch.from_numpy(each).double() for each in (candidates, goal)), 1.0)
+    loss.sum().backward()
+    assert inputs.grad is not None
+    for row in range(len(mean)):
+        of_row = parameters[row : row + 1], candidates[row : row + 1], goal[row : row + 1], np.ones(1, np.float32)
+        found = vector_policy_loss(Proposal(1), *of_row, 1.0)
+        assert found.cross_entropy + found.entropy == pytest.approx(float(loss[row].detach()), abs=error)
+    found = vector_policy_loss(Proposal(1), parameters, candidates, goal, np.ones(len(mean), np.float32), 1.0)
+    np.testing.assert_allclose(found.gradient, inputs.grad.numpy(), rtol=0, atol=error)
+
+
 @given(st.integers(0, 2**32 - 1))
 def test_following_the_gradient_makes_the_goal_likely(seed: int) -> None:
     """Where one candidate has all of the goal, the mean comes to it and the spread becomes small."""
