@@ -171,8 +171,8 @@ class Store:
             outcome=_outcomes(spec, num_steps, outcomes),
             vector=np.zeros((num_steps, 0), np.float32),
             candidates=np.zeros((num_steps, spec.num_actions, 0), np.float32),
-            likelihood=np.zeros((num_steps, 0), np.float32),
-            prior=np.zeros((num_steps, 0), np.float32),
+            likelihood=_shares(policies, played),
+            prior=_shares(policies, played),
         )
         if int(game.outcome.max(initial=-1)) >= spec.num_outcomes:
             raise UserError(f"outcomes must be below {spec.num_outcomes}; got {int(game.outcome.max())}.")
@@ -251,6 +251,13 @@ def _require_actions(played: NDArray[np.int32], spec: GameSpec) -> None:
 
 def _one_hot(played: NDArray[np.int32], spec: GameSpec) -> NDArray[np.float32]:
     return np.eye(spec.num_actions, dtype=np.float32)[played]
+
+
+def _shares(policies: NDArray[np.float32] | None, played: NDArray[np.int32]) -> NDArray[np.float32]:
+    """`[T, 1]` how likely the actions were by `[T, A]`; `[T, 0]` where nobody said."""
+    if policies is None:
+        return np.zeros((len(played), 0), np.float32)
+    return np.take_along_axis(policies, played[:, None], axis=1).astype(np.float32)
 
 
 def _values(rewards: NDArray[np.float32], discount: NDArray[np.float32]) -> NDArray[np.float32]:

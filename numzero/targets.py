@@ -51,7 +51,9 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Where returns end, and the root value stands in. "random": at moves that were drawn at random. "unlikely": at any
     move, in part, by how much less likely the network's own policy finds it than it was when it was played, random
     moves among them; what was played long ago then says how good positions are today, if reanalyze searches them again.
-    These are the truncated importance weights of V-trace (Espeholt et al. 2018); MuZero has none."""
+    Games that do not say how likely their moves were, as those of versions before and of `Store.add` without policies,
+    are cut at random moves alone. These are the truncated importance weights of V-trace (Espeholt et al. 2018), of the
+    network's own policy in place of the searches' that chose; MuZero has none."""
     root_value_share: float = 0.0
     """Share of each value target that is the position's own root value instead of its return; 0: off. Of board games
     0.5 beat the bare outcome (Willemsen et al. 2021); the paper has none."""
@@ -79,8 +81,9 @@ def fill_value_targets(
 ) -> None:
     """Write the value targets of whole games into `out`, and touch nothing else.
 
-    A return never looks through an exploratory move, since what follows a random move says nothing of how good the
-    position was: the root value of a position that played one is its target, and stands in for it in earlier returns.
+    Where `config.cut` is "random", a return never looks through an exploratory move, since what follows a random move
+    says nothing of how good the position was: the root value of a position that played one is its target, and stands in
+    for it in earlier returns.
     The final position's root value is its target, and what the game bootstraps from: 0 where it terminated.
     Where `config.cut` is "unlikely", a return looks through any move, but by the share min(1, pi(a) / mu(a)) alone that
     the newest policy leaves of how likely it was; the rest is the root value. Where a game does not say how likely its
@@ -100,6 +103,8 @@ def fill_value_targets(
     trust = np.empty(len(reward), np.float32)
     _fill_trust(games, columns.exploratory, trust)
     if config.cut == "unlikely":
+        if columns.likelihood.shape[1] != 1:
+            raise UserError("targets.cut must be 'random' where actions are vectors, of which no likelihood is kept.")
         _fill_ratios(games, columns.likelihood, columns.prior, trust)
     if config.kind == "n_step":
         num_steps = np.maximum(1, np.rint(config.num_steps * left)).astype(np.int64)
@@ -130,7 +135,7 @@ def _fill_ratios(games: _Int64Array, likelihood: _Float32Array, prior: _Float32A
     for game in range(games.shape[0]):
         for t in range(games[game, 0], games[game, 1]):
             if likelihood[t, 0] > 0.0:
-                out[t] = min(np.float32(1), prior[t, 0] / likelihood[t, 0])
+                out[t] = min(np.float32(1), max(np.float32(0), prior[t, 0]) / likelihood[t, 0])
 
 
 @kernel

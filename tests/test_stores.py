@@ -95,6 +95,19 @@ def test_what_is_left_out_follows_from_the_game(tmp_path: Path) -> None:
         assert again.spec == make_game("CartPole-v1", 1).spec
 
 
+def test_policies_say_how_likely_the_actions_were(tmp_path: Path) -> None:
+    """Without them nothing is known, and nothing is said."""
+    policies = np.float32([[0.75, 0.25], [0.5, 0.5], [0.125, 0.875]])
+    with nz.Store(tmp_path / "g.sqlite", "CartPole-v1") as store:
+        store.add(**CARTPOLE, policies=policies)
+        store.add(**CARTPOLE, game_id="other")
+    said, silent = stored(tmp_path / "g.sqlite")
+    played = said.action[:, None]
+    np.testing.assert_array_equal(said.likelihood, np.take_along_axis(policies, played, axis=1))
+    np.testing.assert_array_equal(said.prior, said.likelihood)
+    assert silent.likelihood.shape == silent.prior.shape == (3, 0)
+
+
 def test_two_players_take_turns_and_values_change_sides(tmp_path: Path) -> None:
     """Who won sees 1, who lost -1, all the way back."""
     game = TicTacToe(1)

@@ -112,7 +112,7 @@ def evaluate(
     )
     if "unfinished" in result:
         echo(unfinished_words(result, games) + " See --max-steps.", err=True)
-    scores = {name: value for name, value in scores_only(result).items() if not name.startswith("points")}
+    scores = {name: value for name, value in scores_only(result).items() if not name.startswith(("points", "gain"))}
     chance = scores.pop("random", None)
     if as_json:
         echo(json.dumps(result | ({} if chance is None else _beside_random(scores, chance, games))))
@@ -194,7 +194,11 @@ def _points_words(result: Mapping[str, Any]) -> str:
     if "points" not in result:
         return ""
     low, high = result["points_low"], result["points_high"]
-    return f"; {result['points']:.1%} of points, {low:.1%} to {high:.1%} with 95 % confidence"
+    words = f"; {result['points']:.1%} of points, {low:.1%} to {high:.1%} with 95 % confidence"
+    if "mean_gain" in result:
+        low, high = result["gain_low"], result["gain_high"]
+        words += f"; a game brought {result['mean_gain']:.2f}, {low:.2f} to {high:.2f} with 95 % confidence"
+    return words
 
 
 def _progress_line() -> Progress | None:

@@ -143,10 +143,10 @@ def match(
 ) -> dict[str, Any]:
     """Wins, draws and losses of `player`, who moves first in half of the games (the larger half).
 
-    Where a game may be won by another number than 1, as in backgammon, also the mean of what `player` gained; see
-    `gain_per_game`. Each game begins with `opening_moves` random ones, the same for both colours; None: OPENING_MOVES
-    against an agent, a tree search or a program, else none. Pairs of games that begin alike are numbered from
-    `first_pair` on: with the same seed a pair of that number begins so in every match.
+    Where a game brought more than 1, as in backgammon, also the mean of what `player` gained; see `gain_per_game`.
+    Each game begins with `opening_moves` random ones, the same for both colours; None: OPENING_MOVES against an agent,
+    a tree search or a program, else none. Pairs of games that begin alike are numbered from `first_pair` on: with the
+    same seed a pair of that number begins so in every match.
     """
     if opening_moves is None:
         opening_moves = OPENING_MOVES if isinstance(opponent, _OPENED) else 0

@@ -18,6 +18,10 @@ CONFIDENCE = 1.96
 """Standard errors to either side, of a 95 % interval."""
 
 
+SAME_GAIN = 1e-6
+"""Sums of rewards are rounded."""
+
+
 def evaluation_score(scores: Mapping[str, Any]) -> float:
     """The mean return of episodes, or the share of points won in a match, draws counting half; more is better."""
     if "mean_return" in scores:
@@ -36,11 +40,11 @@ def points_interval(scores: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def gain_per_game(gains: NDArray[np.float64]) -> dict[str, float]:
-    """The mean of what a player gained in games, and its 95 % interval; nothing where each brought 1, 0 or -1.
+    """The mean of what a player gained in games, and its 95 % interval; nothing where none brought more than 1.
 
     gains: `[N]`, negative where the player lost; in backgammon 3 at most.
     """
-    if len(gains) < 2 or np.isin(gains, (-1.0, 0.0, 1.0)).all():
+    if len(gains) < 2 or np.abs(gains).max() <= 1.0 + SAME_GAIN:
         return {}
     mean, half = float(gains.mean()), CONFIDENCE * float(gains.std(ddof=1)) / math.sqrt(len(gains))
     return {"mean_gain": mean, "gain_low": mean - half, "gain_high": mean + half}

@@ -131,8 +131,9 @@ def encode_packed(games: PackedGames) -> list[bytes]:
 def _as_in_headers(sizes: Sizes) -> tuple[tuple[int, str, tuple[int, ...]], tuple[int, ...]]:
     """The fields of `_Header` that all games of these sizes share, and those of longer ones, as few as need be."""
     dtype = "u1" if sizes.observation_dtype == np.uint8 else "f4"
-    more = sizes.has_outcomes, sizes.action_size, sizes.num_choices, sizes.has_shares and sizes.action_size == 0
-    needed = 4 if more[3] else 3 if sizes.num_choices else 2
+    choices = sizes.num_choices if sizes.num_choices != sizes.num_actions else 0  # as a game's own arrays tell
+    more = sizes.has_outcomes, sizes.action_size, choices, sizes.has_shares and sizes.action_size == 0
+    needed = 4 if more[3] else 3 if choices else 2
     return (sizes.num_actions, dtype, sizes.observation_shape), more[:needed]
 
 

@@ -89,7 +89,8 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """`[T, 1]` float32, how likely the action was when it was played, by the network's own policy and by what is drawn
     at random beside it; 0 where nobody knows. `[T, 0]` of games that do not say, and of all action vectors."""
     prior: Annotated[npt.NDArray[np.float32], Column("<f4", "step", "share", is_statistic=True)]
-    """`[T, 1]` float32, what the newest network's own policy gives the action; `[T, 0]` as `likelihood`."""
+    """`[T, 1]` float32, what the newest network's own policy gives the action, with the noise that a search mixed into
+    its root while the game was played; `[T, 0]` as `likelihood`."""
 
 
 def _read_table() -> dict[str, Column]:

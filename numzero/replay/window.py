@@ -345,6 +345,8 @@ class Window:
             raise UserError(
                 f"New statistics must be of action vectors of {self.action_size} numbers, as the window is."
             )
+        if prior is not None and prior.shape != slot.shape:
+            raise UserError(f"New statistics of {len(slot)} positions must have prior {slot.shape}; got {prior.shape}.")
         news = [policy_target, root_value, *(array for array in (candidates, prior) if array is not None)]
         if not all(np.isfinite(array).all() for array in news):
             raise UserError("New statistics must be finite; got nan or infinity. Has the network diverged?")

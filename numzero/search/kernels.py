@@ -414,7 +414,7 @@ def _draw_legal(legal: NDArray[np.bool_], number: NDArray[np.float64], action: I
         num_legal = 0
         for a in range(legal.shape[1]):
             num_legal += legal[b, a]
-        left = np.int64(number[b] * num_legal) % max(num_legal, 1)  # a number that is rounded up to 1 draws the first
+        left = np.int64(number[b] * num_legal)
         action[b] = 0
         for a in range(legal.shape[1]):
             if legal[b, a]:

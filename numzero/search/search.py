@@ -463,7 +463,7 @@ def random_action(legal: NDArray[np.bool_], rng: np.random.Generator) -> NDArray
     They are those that `sample_action` draws from equal numbers.
     """
     action = np.empty(len(legal), np.int32)
-    steps.draw_legal(np.ascontiguousarray(legal), rng.random(len(legal)), action)
+    steps.draw_legal(np.ascontiguousarray(legal, np.bool_), rng.random(len(legal)), action)
     return action
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 from numzero.games.checking.chance import ChanceSeen
@@ -58,14 +59,14 @@ Name = Literal[
 ]
 """What is judged; docs/it-does-not-learn.md has a part for each."""
 _Scalar = Literal["value", "reward"]
-Kind = Literal["good", "note", "look", "failed"]
+_Kind = Literal["good", "note", "look", "failed"]
 _SIZES: dict[_Scalar, Name] = {"value": "size of the value", "reward": "size of the reward"}
 
 
 class Finding(NamedTuple):
     """One figure, and what it means."""
 
-    kind: Kind
+    kind: _Kind
     """`failed`: the run came to nothing. `look`: this may be why it does not learn. `good` is nothing of a run that
     failed: what is as it should be there is a `note`."""
     name: Name
@@ -80,10 +81,10 @@ def findings(events: Sequence[Event], config: RunConfig) -> list[Finding]:
     diagnosed = [event for event in events if isinstance(event, Diagnosed)]
     if diagnosed:
         last = diagnosed[-max(1, round(LAST_SHARE * len(diagnosed))) :]
-        for judge in (_value, _reward, _latents, _unroll, _policy, _search, _agreement):
-            found += judge(last, config)
         takes_vectors = any(isinstance(event, Started) and event.takes_vectors for event in events)
-        found += _chance(last, config, takes_vectors=takes_vectors)
+        chance = partial(_chance, takes_vectors=takes_vectors)
+        for judge in (_value, _reward, chance, _latents, _unroll, _policy, _search, _agreement):
+            found += judge(last, config)
     else:
         found.append(
             Finding("look", "too short", "The run ended before its first diagnosis: there is little to judge.")
@@ -423,7 +424,7 @@ def _end(events: Sequence[Event], config: RunConfig) -> Iterator[Finding]:
         yield Finding("look", "end", "The run has not ended, or was killed: the figures are those so far.")
     elif last.reason != "finished":
         done, wanted = last.updates, config.schedule.num_updates
-        kind: Kind = "note" if last.reason == BY_LISTENER else "look"  # the user's own condition was met
+        kind: _Kind = "note" if last.reason == BY_LISTENER else "look"  # the user's own condition was met
         yield Finding(kind, "end", f"The run was {last.reason} after {done:,} of {wanted:,} updates.")
 
 

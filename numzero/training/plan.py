@@ -16,6 +16,8 @@ from numzero.training.memory import check_memory, check_workers, pieces_of, wind
 
 __all__ = ["RunPlan", "check_plan", "learner_threads", "make_window", "most_slots", "needs_game", "spec_of"]
 
+LATER_BYTES = 8
+"""Of a slot, for the likelihood of its action and for its prior, which windows of before did not have."""
 ROWS_OF_A_THREAD = 8
 """Fewer rows of a batch are not worth telling a thread to begin."""
 
@@ -141,8 +143,11 @@ def make_window(config: RunConfig, plan: RunPlan, slots: int | None = None) -> W
 
 
 def most_slots(config: RunConfig, spec: GameSpec) -> int:
-    """Of a window that has all of its memory to itself, as those that were kept before running episodes counted."""
-    return window_slots(
+    """Of a window that has all of its memory to itself, as those that were kept before running episodes counted.
+
+    And before a slot said how likely its action was, `LATER_BYTES` less.
+    """
+    slots = window_slots(
         config.replay,
         spec.observation_shape,
         spec.observation_dtype,
@@ -151,6 +156,8 @@ def most_slots(config: RunConfig, spec: GameSpec) -> int:
         action_size=spec.action_size,
         num_choices=spec.num_choices,
     )
+    size = config.replay.memory_mb * MEBIBYTE // max(slots, 1)
+    return min(config.replay.capacity_steps, slots * size // (size - LATER_BYTES) + 1 if size > LATER_BYTES else slots)
 
 
 def _slots(config: RunConfig, plan: RunPlan) -> int:

@@ -45,8 +45,12 @@ def with_choices(game: Trajectory, num_choices: int) -> Trajectory:
 
 
 def on_tape(games: Sequence[Trajectory], room: int, end: int) -> PackedGames:
-    """What a tape makes of games of as many copies that all end at the same moment."""
-    tape = Tape(len(games), room, sizes_of(games[0]))
+    """What a tape makes of games of as many copies that all end at the same moment.
+
+    A tape is told its sizes by the game's spec: how many choices there are, also where they are as many as candidates.
+    """
+    sizes = sizes_of(games[0])
+    tape = Tape(len(games), room, sizes._replace(num_choices=games[0].legal.shape[1] if sizes.action_size else 0))
     for copy, game in enumerate(games):
         for name, column in COLUMNS.items():
             for at, entry in enumerate(getattr(game, name)):
@@ -74,7 +78,7 @@ def some_games(kind: str, lengths: Sequence[int], **changes: Any) -> list[Trajec
     moment=st.integers(0, 20),
     ended=st.sampled_from(["terminated", "truncated", "cut"]),
     lead_in=st.integers(0, 2),
-    num_choices=st.sampled_from([0, 6]),
+    num_choices=st.sampled_from([0, 4, 6]),
 )
 def test_packed_games_are_those_that_were_played(
     kind: str, lengths: list[int], spare: int, moment: int, ended: Any, lead_in: int, num_choices: int

@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import sys
 import time
 from pathlib import Path
 
@@ -278,8 +279,10 @@ def train_seed(algorithm: str, game: str, num_steps: int, seed: int) -> dict[str
 def results(options: argparse.Namespace, command: str, seeds: list[dict[str, object]]) -> dict[str, object]:
     """The whole of results.json; `results` of numzero makes the summary."""
     settings = {**settings_of(options.algorithm, options.game), "n_timesteps": options.steps}
+    package = sys.modules["sb3_contrib" if options.algorithm == "crossq" else "stable_baselines3"]
+    name = package.__name__.replace("_", "-")
     return {
-        "preset": f"stable-baselines3 {stable_baselines3.__version__} {options.algorithm.upper()}",
+        "preset": f"{name} {package.__version__} {options.algorithm.upper()}",
         "game": options.game,
         "command": command,
         "machine": machine(),

@@ -197,7 +197,7 @@ def rival(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     """The program, with a stand-in for stable-baselines3."""
     fake, contributed = types.ModuleType("stable_baselines3"), types.ModuleType("sb3_contrib")
     fake.__dict__.update(__version__="0", DQN=FakeAlgorithm, PPO=FakeAlgorithm, SAC=FakeSwinger)
-    contributed.__dict__.update(CrossQ=FakeSwinger)
+    contributed.__dict__.update(__version__="1", CrossQ=FakeSwinger)
     for name, members in {
         "common": {}, "common.base_class": {"BaseAlgorithm": FakeAlgorithm},
         "common.callbacks": {"BaseCallback": FakeCallback}, "common.env_util": {"make_vec_env": lambda *a, seed: None},
@@ -231,7 +231,8 @@ def test_rivals_that_act_by_numbers_are_judged_alike(
     rival.main()
     whole = read_results(tmp_path / "sb3" / "results.json")
     (seed,) = whole.seeds
-    assert (whole.game, whole.threshold) == ("Pendulum-v1", None)
+    made_by = {"sac": "stable-baselines3 0 SAC", "crossq": "sb3-contrib 1 CROSSQ"}[algorithm]
+    assert (whole.preset, whole.game, whole.threshold) == (made_by, "Pendulum-v1", None)
     assert -2000.0 < seed.scores["mean return"] < -500.0
     assert [point.steps for point in seed.curve] == [1000]
     monkeypatch.setattr(sys, "argv", words)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from numzero.errors import UserError
-from numzero.games import GameSpec
+from numzero.games import Box, GameSpec
 from numzero.training.config import load_preset, preset_names
 from numzero.training.general import choices, general_config
 from numzero.training.run import TrainingRun
@@ -45,6 +46,19 @@ def test_words_say_what_was_seen_and_set() -> None:
     fitted = general_config(OWN_GAME)
     assert "two players (schedule.gamma=1.0" in fitted.words
     assert (fitted.config.game, fitted.config.schedule.gamma) == (OWN_GAME, 1.0)
+
+
+@pytest.mark.parametrize(("shape", "players", "samples"), [((3,), 1, 64.0), ((3, 96, 96), 1, 16.0), ((3,), 2, 4.0)])
+def test_vectors_are_updated_more_often_where_that_is_cheap(
+    shape: tuple[int, ...], players: int, samples: float
+) -> None:
+    """Not where an update is a convolution's, nor a game of two."""
+    acts = Box((-1.0,), (1.0,))
+    made = msgspec.structs.replace(
+        spec(shape, players), actions=acts, num_actions=16, action_names=tuple(map(str, range(16)))
+    )
+    config = general_config("Pendulum-v1", spec=made).config
+    assert (config.schedule.samples_per_step, config.targets.cut) == (samples, "random")
 
 
 def test_outcomes_that_a_game_reports_are_learned() -> None:

@@ -44,6 +44,7 @@ AFFINE = 10
 
 ROWS = 16
 """Positions that go through a layer together, so that its weights are read once for all of them; `LANES` at most."""
+assert ROWS <= LANES, "a lane for each row where scalars are read"
 
 
 NO_FACTORS = np.zeros(0, np.int32)
@@ -283,7 +284,7 @@ def check_dense(
         raise ValueError(f"{dense.num_logits} logits are of edges, not {edges}")
     most_bins = max(dense.value_bins.size, dense.reward_bins.size, dense.discount_bins.size)
     if dense.columns.shape[1] != LANES or len(dense.columns) <= most_bins:
-        raise ValueError(f"scalars of {most_bins} bins are read in columns of shape {list(dense.columns.shape)}")
+        raise ValueError(f"columns must be [{most_bins + 1} or more, {LANES}]; got {list(dense.columns.shape)}")
 
 
 def _reads(op: int, num_inputs: int, num_outputs: int, num_rows: int, weights: int, bias: int) -> list[tuple[int, int]]:

@@ -57,11 +57,12 @@ class SelfPlayConfig(msgspec.Struct, frozen=True, kw_only=True):
     wander_share: float = 0.0
     """Share of episodes played at random, each action kept for a while, as long as 9 of 10 recent episodes of an actor
     earned the least that was ever earned, and before 8 have finished, for 500 moves at most; of games of one player. 0:
-    off, as in MuZero. Value targets are cut at these moves too."""
+    off, as in MuZero. Value targets are cut at these moves too, as `targets.cut` says."""
     explore_share: float = 0.0
     """Share of episodes that go where least was tried, by a table of the positions that were met, in games of one
     player whose positions come back; elsewhere none do. Where actions are vectors, a share of stretches of 100 moves is
-    played at random, each action kept for a while. 0: off, as in MuZero. These moves cut value targets too."""
+    played at random, each action kept for a while. 0: off, as in MuZero. These moves cut value targets too, as
+    `targets.cut` says."""
     stored_start_share: float = 0.0
     """Share of episodes that begin at a position of an earlier one, each of an actor's newest 10,000 as likely; only in
     games that can be placed. 0: off. Go-Exploit (Trudeau and Bowling 2023) starts all but a few so."""
@@ -207,6 +208,7 @@ def warm_up(task: SelfPlayTask, model: ModelFiles) -> None:
     actor = Actor(game, task, np.random.default_rng(0))
     actor.use_model(onnx_model(model), 0)
     actor.play()
+    random_action(np.ones((1, 1), np.bool_), np.random.default_rng(0))  # which that move need not have drawn
     packed.warm_up()
     game.close()
 

@@ -282,6 +282,8 @@ def test_a_store_gets_the_statistics_that_a_window_would(store):
         assert (stored.model_version == VERSION).all()
         np.testing.assert_allclose(stored.policy_target, window.columns.policy_target[first : first + 3], atol=1e-4)
         np.testing.assert_allclose(stored.root_value, window.columns.root_value[first : first + 4], atol=1e-4)
+        np.testing.assert_allclose(stored.prior, window.columns.prior[first : first + 3], atol=1e-4)
+        assert not np.array_equal(stored.prior, games[number].prior)
         for name in ("observation", "action", "reward", "discount", "legal", "exploratory"):
             np.testing.assert_array_equal(getattr(stored, name), getattr(games[number], name))
 
