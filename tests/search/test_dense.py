@@ -403,8 +403,14 @@ def rewritten(dense: DenseModel, layer: int, column: int, value: int) -> DenseMo
         (plain()._replace(work=np.zeros((2, ROWS, 15), np.float32)), "in a work space of 15"),
         (plain()._replace(work=np.zeros((2, ROWS, 5), np.float32)), "a row of 6 numbers does not fit"),
         (plain()._replace(work=np.zeros((1, ROWS, 99), np.float32)), "work"),
-        (plain()._replace(columns=np.zeros((3, LANES), np.float32)), r"bins are read in columns of shape \[3, 16\]"),
-        (plain()._replace(columns=np.zeros((99, 8), np.float32)), r"bins are read in columns of shape \[99, 8\]"),
+        (
+            plain()._replace(columns=np.zeros((3, LANES), np.float32)),
+            r"columns must be \[\d+ or more, 16\]; got \[3, 16\]",
+        ),
+        (
+            plain()._replace(columns=np.zeros((99, 8), np.float32)),
+            r"columns must be \[\d+ or more, 16\]; got \[99, 8\]",
+        ),
     ],
 )
 def test_a_program_that_would_leave_its_arrays_is_refused(dense: DenseModel, message: str) -> None:
