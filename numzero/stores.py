@@ -155,6 +155,7 @@ class Store:
             policies = _shaped("policies", policies, np.float32, (num_steps, spec.num_actions), "[T, A]")
         movers = _players(spec, num_steps) if players is None else _array("players", players, np.int8)
         discount = self._discounts(movers, num_steps, ended)
+        shares = _shares(policies, played)
         game = Trajectory(
             game_id=game_id or _named(seen, played, earned),
             ended=ended,
@@ -171,8 +172,8 @@ class Store:
             outcome=_outcomes(spec, num_steps, outcomes),
             vector=np.zeros((num_steps, 0), np.float32),
             candidates=np.zeros((num_steps, spec.num_actions, 0), np.float32),
-            likelihood=_shares(policies, played),
-            prior=_shares(policies, played),
+            likelihood=shares,
+            prior=shares,
         )
         if int(game.outcome.max(initial=-1)) >= spec.num_outcomes:
             raise UserError(f"outcomes must be below {spec.num_outcomes}; got {int(game.outcome.max())}.")

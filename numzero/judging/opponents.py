@@ -105,13 +105,8 @@ class OpenSpielPlayer:
     """Searches by OpenSpiel's own tree search; see `games.adapters.openspiel_search`."""
 
     def __init__(self, spec: GameSpec, num_simulations: int) -> None:
-        try:
-            from numzero.games.adapters.openspiel_search import OpenSpielSearch  # pyspiel, which few have
-        except ModuleNotFoundError as error:
-            raise UserError(
-                f"openspiel-mcts needs {error.name}, which is not installed: pip install 'numzero[openspiel]'.",
-                arguments=("opponent",),
-            ) from error
+        with _needs_openspiel("openspiel-mcts"):
+            from numzero.games.adapters.openspiel_search import OpenSpielSearch
         self._search = OpenSpielSearch(spec, num_simulations)
         self._moves: list[list[int]] = []
         self._over = np.zeros(0, np.bool_)
@@ -199,20 +194,27 @@ def named_opponent(name: str | Path, spec: GameSpec, simulations: int | None = N
     return AgentPlayer(other, simulations)
 
 
+@contextlib.contextmanager
+def _needs_openspiel(opponent: str) -> Iterator[None]:
+    """What is imported inside needs pyspiel, which few have: the sentence says how to get it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{opponent} needs {error.name}, which is not installed: pip install 'numzero[openspiel]'.",
+            arguments=("opponent",),
+        ) from error
+
+
 def _backgammon_count(spec: GameSpec) -> Player:
-    """See `games.adapters.openspiel_backgammon`; who plays an agent of that game has pyspiel."""
+    """See `games.adapters.openspiel_backgammon`."""
     if not spec.name.startswith("openspiel:backgammon"):
         raise UserError(
             f"backgammon-count plays openspiel:backgammon only; this game is {spec.name}. Play random.",
             arguments=("opponent",),
         )
-    try:
-        from numzero.games.adapters.openspiel_backgammon import BackgammonCount  # pyspiel, which few have
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"backgammon-count needs {error.name}, which is not installed: pip install 'numzero[openspiel]'.",
-            arguments=("opponent",),
-        ) from error
+    with _needs_openspiel("backgammon-count"):
+        from numzero.games.adapters.openspiel_backgammon import BackgammonCount
     return BackgammonCount()
 
 

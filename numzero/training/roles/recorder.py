@@ -105,15 +105,22 @@ class Recorder:
     ) -> None:
         """The positions to be moved from, and what the search said of them."""
         self._make_room()
+        self._write_position(observation, legal, to_play, result.root_value)
+        columns, row = self._columns, self._now % self._tape.room
+        columns.policy_target[row] = result.policy_target
+        if result.candidates is not None:
+            columns.candidates[row] = result.candidates
+        columns.model_version[row] = model_version
+
+    def _write_position(
+        self, observation: NDArray[Any], legal: NDArray[np.bool_], to_play: NDArray[np.int8], value: NDArray[np.float32]
+    ) -> None:
+        """What positions are, of all copies; that of one which goes on is written again when it moves."""
         columns, row = self._columns, self._now % self._tape.room
         columns.observation[row] = observation
         columns.legal[row] = legal
         columns.to_play[row] = to_play
-        columns.policy_target[row] = result.policy_target
-        columns.root_value[row] = result.root_value
-        if result.candidates is not None:
-            columns.candidates[row] = result.candidates
-        columns.model_version[row] = model_version
+        columns.root_value[row] = value
 
     def record_move(
         self,
@@ -230,11 +237,7 @@ class Recorder:
         """What was recorded of these copies, closed by their final positions and the values to bootstrap from."""
         if not len(copies):
             return []
-        columns, row = self._columns, self._now % self._tape.room
-        columns.observation[row] = observation
-        columns.legal[row] = legal
-        columns.to_play[row] = to_play
-        columns.root_value[row] = value
+        self._write_position(observation, legal, to_play, value)
         num_steps = self._length[copies]
         ids = self._game_ids(copies, ends)
         return self._tape.packed(copies, self._now - num_steps, num_steps, ids, ends, self._lead_in[copies])
