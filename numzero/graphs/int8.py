@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import llvmlite.binding
@@ -79,8 +79,10 @@ def in_int8(files: ModelFiles, observation: NDArray[np.float32]) -> ModelFiles:
 
     Graphs without convolutions stay what they are.
     """
-    calls = _calls(files, observation, CALIBRATION_STEPS)
-    return ModelFiles(**{name: _quantized(getattr(files, name), inputs) for name, inputs in calls.items()})
+    ranges: dict[str, _Ranges] = {}
+    for name, tensors in _walk(ModelFiles(*map(_telling, files)), observation, CALIBRATION_STEPS):
+        ranges[name] = _widened(ranges.get(name, {}), tensors)
+    return ModelFiles(**{name: _quantized(getattr(files, name), ranges[name]) for name in ranges})
 
 
 def change_between(files: ModelFiles, other: ModelFiles, observation: NDArray[np.float32]) -> Change:
@@ -99,7 +101,7 @@ class _Told(NamedTuple):
 
 def _told(files: ModelFiles, observation: NDArray[np.float32]) -> _Told:
     """Of positions, and of one move behind each: both functions, one after the other."""
-    found = [outputs_of(getattr(files, name), name, inputs) for name, inputs in _calls(files, observation, 1).items()]
+    found = [tensors for _, tensors in _walk(files, observation, 1)]
     logits = [each["policy_logits"] for each in found if "policy_logits" in each]
     return _Told(logits, [each["value"] for each in found])
 
@@ -130,43 +132,63 @@ def _divergence(logits: NDArray[np.float32], other: NDArray[np.float32]) -> floa
     return float((np.exp(one) * (one - two)).sum(axis=1).mean())
 
 
-def _calls(files: ModelFiles, observation: NDArray[np.float32], num_steps: int) -> dict[str, _Arrays]:
-    """Inputs of each graph, by its name: positions, and `num_steps` random moves (and outcomes) from there."""
+def _walk(files: ModelFiles, observation: NDArray[np.float32], num_steps: int) -> Iterator[tuple[str, _Arrays]]:
+    """Each call for positions `[N, *O]`, and for `num_steps` random moves (and outcomes) from there.
+
+    The graph's name; its inputs and outputs, by their names.
+    """
     rng = np.random.default_rng(0)
-    root = outputs_of(files.initial, "initial", {"observation": observation})
-    latent, num_actions = root["latent"], root["policy_logits"].shape[1]
-    after: list[_Arrays] = []
-    steps: list[_Arrays] = []
+
+    def call(name: str, inputs: _Arrays) -> _Arrays:
+        return inputs | outputs_of(getattr(files, name), name, inputs)
+
+    told = call("initial", {"observation": observation})
+    num_actions = told["policy_logits"].shape[1]
+    yield "initial", told
     for _ in range(num_steps):
-        inputs: _Arrays = {"previous_latent": latent, "action": _drawn(rng, num_actions, len(latent))}
+        edge = "action", _drawn(rng, num_actions, len(observation))
         if files.has_chance:
-            after.append(inputs)
-            told = outputs_of(files.afterstate, "afterstate", inputs)
-            outcome = _drawn(rng, told["outcome_logits"].shape[1], len(latent))
-            inputs = {"previous_latent": told["latent"], "outcome": outcome}
-        steps.append(inputs)
-        latent = outputs_of(files.recurrent, "recurrent", inputs)["latent"]
-    calls = {"initial": {"observation": observation}, "recurrent": _joined(steps)}
-    return calls | ({"afterstate": _joined(after)} if after else {})
+            told = call("afterstate", dict([("previous_latent", told["latent"]), edge]))
+            yield "afterstate", told
+            edge = "outcome", _drawn(rng, told["outcome_logits"].shape[1], len(observation))
+        told = call("recurrent", dict([("previous_latent", told["latent"]), edge]))
+        yield "recurrent", told
 
 
 def _drawn(rng: np.random.Generator, below: int, count: int) -> NDArray[np.int32]:
     return rng.integers(below, size=count, dtype=np.int32)
 
 
-def _joined(calls: list[_Arrays]) -> _Arrays:
-    return {name: np.concatenate([call[name] for call in calls]) for name in calls[0]}
-
-
 # ---------------------------------------------------------------------------------------------------- nodes
 
 
-def _quantized(content: bytes, inputs: Mapping[str, NDArray[Any]]) -> bytes:
-    """A graph with its convolutions, and what lies between them, in int8."""
+def _telling(content: bytes) -> bytes:
+    """The same graph, which gives the tensors whose ranges count too; nothing of nothing."""
+    if not content:
+        return content
+    model = onnx.load_from_string(content)
+    graph, chosen = model.graph, _convolutional(model.graph)
+    names = chosen | {name for node in graph.node if node.output[0] in chosen for name in node.input}
+    there = {each.name for each in (*graph.initializer, *graph.input, *graph.output)}
+    graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in sorted(names - there))
+    return model_bytes(model)
+
+
+def _widened(ranges: _Ranges, tensors: Mapping[str, NDArray[Any]]) -> _Ranges:
+    """The least and the largest number of each tensor, 0 and those of before among them."""
+    ends = {name: ranges.get(name, (0.0, 0.0)) for name in tensors}
+    return {
+        name: (min(low, float(tensors[name].min())), max(high, float(tensors[name].max())))
+        for name, (low, high) in ends.items()
+    }
+
+
+def _quantized(content: bytes, ranges: _Ranges) -> bytes:
+    """A graph with its convolutions, and what lies between them, in int8; `ranges` of all that `_telling` tells."""
     model = onnx.load_from_string(content)
     chosen = _convolutional(model.graph)
     if chosen:
-        writer = _Writer(model.graph, chosen, _ranges(model, chosen, inputs))
+        writer = _Writer(model.graph, chosen, dict(ranges))
         nodes = [new for node in model.graph.node for new in writer.rewritten(node)]
         del model.graph.node[:]
         model.graph.node.extend(nodes)
@@ -209,20 +231,6 @@ def _behind(graph: onnx.GraphProto, output: str) -> set[str]:
 def _readers(graph: onnx.GraphProto, name: str) -> int:
     readers = [node for node in graph.node if name in node.input] + [each for each in graph.output if each.name == name]
     return len(readers)
-
-
-def _ranges(model: onnx.ModelProto, chosen: Iterable[str], inputs: Mapping[str, NDArray[Any]]) -> _Ranges:
-    """The least and the largest number of each tensor that the chosen nodes read or make, 0 among them."""
-    graph, constants = model.graph, {each.name for each in model.graph.initializer}
-    names = set(chosen)
-    names |= {name for node in graph.node if node.output[0] in names for name in node.input} - constants
-    there = {each.name for each in graph.output}
-    telling = onnx.ModelProto()
-    telling.CopyFrom(model)
-    made = sorted(names - there - set(inputs))
-    telling.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in made)
-    found = outputs_of(model_bytes(telling), graph.name, inputs) | dict(inputs)
-    return {name: (min(0.0, float(found[name].min())), max(0.0, float(found[name].max()))) for name in names}
 
 
 class _Writer:

@@ -23,8 +23,8 @@ from numzero.networks.by_hand import Elementwise, Linear, Norm, Stage
 from numzero.networks.config import BodyConfig
 
 __all__ = ["Chain", "Conv", "Dense", "Dynamics", "DynamicsStages", "HiddenLayer", "LatentScale", "Layer"]
-__all__ += ["NetworkGraph", "NoNodesError", "Pool", "Rectified", "ResidualBlock", "emit_rows", "hidden_layers"]
-__all__ += ["joined", "rows_of"]
+__all__ += ["NetworkGraph", "NoNodesError", "Pool", "Rectified", "ResidualBlock", "channels_last", "emit_rows"]
+__all__ += ["hidden_layers", "joined", "rows_of"]
 
 NORM_EPSILON = 1e-5
 RANGE_EPSILON = 1e-5
@@ -101,6 +101,11 @@ class Dynamics(nn.Module, abc.ABC):
     def stages(self) -> DynamicsStages | None:
         """See `Layer`."""
         return None
+
+
+def channels_last(x: torch.Tensor) -> bool:
+    """Whether these are pictures `[N, C, H, W]` of which the channels of a place lie side by side in memory."""
+    return x.ndim == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
 
 
 def rows_of(table: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
@@ -228,7 +233,10 @@ class LatentScale(Layer):
         self.minmax = kind == "minmax"
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`[N, *H]` to `[N, *H]`."""
+        """`[N, *H]` to `[N, *H]`, in memory as they lie."""
+        if not self.minmax and channels_last(x):  # no need to put them in another order and back
+            place_by_place = x.permute(0, 2, 3, 1)  # [N, H, W, C]
+            return functional.layer_norm(place_by_place, place_by_place.shape[1:], eps=NORM_EPSILON).permute(0, 3, 1, 2)
         if not self.minmax:
             return functional.layer_norm(x, self.shape, eps=NORM_EPSILON)
         axes = tuple(range(1, x.ndim))
@@ -310,7 +318,8 @@ class ResidualBlock(Layer):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[N, C, H, W]` to `[N, C, H, W]`."""
-        return functional.relu(x + self.second(functional.relu(self.first(x))))
+        inner = self.second(functional.relu(self.first(x)))
+        return functional.relu(x.to(inner.dtype) + inner)
 
     def emit(self, graph: NetworkGraph, x: Value) -> Value:
         """See `Layer`."""

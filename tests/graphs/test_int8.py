@@ -19,7 +19,7 @@ from numzero.commands import main
 from numzero.files import write_folder
 from numzero.games import game_spec
 from numzero.graphs.formulas import FLOAT, Graph, Value
-from numzero.graphs.int8 import Change, _quantized, change_between, has_convolutions, in_int8
+from numzero.graphs.int8 import Change, _quantized, _telling, _widened, change_between, has_convolutions, in_int8
 from numzero.inference import ModelFiles, onnx_model, outputs_of
 from numzero.networks.config import network_config
 from numzero.networks.export import Exporter
@@ -84,7 +84,9 @@ class Block:
 def test_a_block_computes_what_the_twin_does(seed: int) -> None:
     """Of any weights, to a step of the grid, which a number half-way between two may fall to either side of."""
     block = Block(seed)
-    found = outputs_of(_quantized(block.content, {"x": block.x}), "block", {"x": block.x})["latent"]
+    inputs = {"x": block.x}
+    told = _widened({}, inputs | outputs_of(_telling(block.content), "block", inputs))
+    found = outputs_of(_quantized(block.content, told), "block", inputs)["latent"]
     ranges = block.ranges()
     step = ranges["sum"][1] / 255
     pairs = tuple(block.weights), tuple(block.biases)

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from numzero.networks import precision
 from numzero.networks.gradients import AutogradUnroll, SplitAutogradUnroll, make_unroll
+from numzero.networks.layers import Conv, channels_last
 from numzero.networks.network import MuZeroNetwork
 from numzero.networks.products import TILE_ROWS, add_tile
 from numzero.networks.split import PlainSplitUnroll
@@ -114,6 +115,38 @@ def test_bfloat16_is_near_float32_and_leaves_weights_and_results_in_float32(monk
         assert found[name].dtype == np.float32, name
         assert np.abs(found[name] - array).max() <= 0.1 * np.abs(array).max() + 1e-3, name
     assert not np.array_equal(found["outputs"], expected["outputs"])
+
+
+@pytest.mark.parametrize("scaling", ["layernorm", "minmax"])
+def test_in_bfloat16_channels_lie_side_by_side_in_every_convolution(scaling):
+    """Of all steps, the first on: in any other order each would take several times as long."""
+    network = flat_network(body="conv", latent_scaling=scaling)
+    orders: list[bool] = []
+    for module in network.modules():
+        if isinstance(module, Conv):
+            module.register_forward_pre_hook(lambda _, inputs: orders.append(channels_last(inputs[0])))
+    AutogradUnroll(network, 0.5, "bfloat16").unrolled(*windows(0, 7, 2)[:2])
+    assert len(orders) == 3 + 2 * 3 + 1  # a stem and a block each, then the prediction's
+    assert all(orders)
+
+
+@pytest.mark.parametrize("scaling", ["layernorm", "minmax"])
+@pytest.mark.parametrize("shares", [False, True])
+def test_the_order_in_memory_changes_no_number(scaling, shares):
+    """Dynamics of latents whose channels lie side by side, of actions and of shares of them: forward and back."""
+    network = flat_network(body="conv", latent_scaling=scaling)
+    rng = np.random.default_rng(0)
+    latent = torch.from_numpy(rng.normal(size=(7, *network.latent_shape)).astype(np.float32))
+    action = torch.from_numpy(rng.integers(0, 4, 7))
+    if shares:
+        action = torch.from_numpy(rng.dirichlet(np.ones(network.num_actions), 7).astype(np.float32))
+    found = []
+    for order in (torch.contiguous_format, torch.channels_last):
+        after = network.dynamics(latent.to(memory_format=order), action)
+        gradients = torch.autograd.grad((after * latent).sum(), list(network.dynamics.parameters()))
+        found.append([after, *gradients])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_bfloat16_stays_off_where_it_gains_nothing(monkeypatch):

@@ -24,6 +24,7 @@ from numzero.networks.layers import (
     Layer,
     NetworkGraph,
     ResidualBlock,
+    channels_last,
     emit_rows,
     rows_of,
 )
@@ -100,7 +101,15 @@ class ConvDynamics(Dynamics):
 
     def forward(self, latent: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """`[N, *H]`, `[N]` to `[N, *H]`."""
-        return self.scale(self.blocks(functional.relu(latent + self.stem(latent) + rows_of(self.action, action))))
+        plane, inner = self._planes(action, last=channels_last(latent)), self.stem(latent)
+        return self.scale(self.blocks(functional.relu((latent + inner + plane).to(inner.dtype))))
+
+    def _planes(self, action: torch.Tensor, *, last: bool) -> torch.Tensor:
+        """Those of the actions `[N, *H]`, in memory as latents lie; `last`: see `channels_last`."""
+        if not last:
+            return rows_of(self.action, action)
+        table = self.action.permute(0, 2, 3, 1)  # [A, H, W, C]
+        return rows_of(table.flatten(1), action).view(-1, *table.shape[1:]).permute(0, 3, 1, 2)
 
     def emit(self, graph: NetworkGraph, latent: Value, action: Value) -> Value:
         """See `Layer`."""
