@@ -48,7 +48,7 @@ def _resume(
         _prefer_by_prior(tree, b)
         visits, total = 1, np.float64(value[b])
         child = tree.first_child[b, ROOT]
-        while child != UNVISITED:
+        while child > UNVISITED:
             action = tree.action_from_parent[b, child]
             tree.prior[b, child] = tree.children_prior[b, ROOT, action]
             tree.root_preference[b, action] = -np.inf
@@ -145,7 +145,7 @@ def _select_in(tree: Tree, rule: Rule, b: int, parent: Int32Array, action: Int32
     node = ROOT
     child = choose_at_root(tree, rule, b)
     depth = 1
-    while child != UNVISITED and depth < rule.max_depth:
+    while child > UNVISITED and depth < rule.max_depth:
         node = child
         depth += 1
         if tree.first_child[b, node] == UNVISITED:
@@ -236,7 +236,7 @@ def _bad_output(reward: float, discount: float, value: float, logits: Float32Arr
 def _find_child(tree: Tree, b: int, parent: int, action: int) -> int:
     """The node behind the edge if there is one (where the depth limit stopped the walk), else `UNVISITED`."""
     child = tree.first_child[b, parent]
-    while child != UNVISITED and tree.action_from_parent[b, child] != action:
+    while child > UNVISITED and tree.action_from_parent[b, child] != action:
         child = tree.next_sibling[b, child]
     return int(child)
 
@@ -277,7 +277,7 @@ def _backup(tree: Tree, b: int, node: int, value: float) -> None:
     total = np.float64(value)
     tree.node_visits[b, node] += 1
     tree.value_sum[b, node] += total
-    while node != ROOT:
+    while node > ROOT:
         reward, discount = np.float64(tree.reward[b, node]), np.float64(tree.discount[b, node])
         q = reward + discount * (tree.value_sum[b, node] / tree.node_visits[b, node])
         tree.q[b, node] = q
@@ -340,7 +340,7 @@ def _drop_from_chain(tree: Tree, b: int, parent: int, number: Int32Array) -> Non
     """Take children that are not kept out of the parent's chain."""
     last = UNVISITED
     child = tree.first_child[b, parent]
-    while child != UNVISITED:
+    while child > UNVISITED:
         following = tree.next_sibling[b, child]
         if number[child] != UNVISITED:
             last = child
@@ -377,7 +377,7 @@ def _root_edges(tree: Tree, visits: Int32Array, q: Float32Array) -> None:
             visits[b, a] = 0
             q[b, a] = np.nan
         child = tree.first_child[b, ROOT]
-        while child != UNVISITED:
+        while child > UNVISITED:
             action = tree.action_from_parent[b, child]
             visits[b, action] = tree.node_visits[b, child]
             q[b, action] = tree.q[b, child]

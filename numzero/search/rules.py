@@ -119,7 +119,7 @@ def chance_choice(tree: Tree, b: int, node: int) -> int:
     best_outcome = tree.next_action[b, node]
     best = -np.inf if best_outcome == EXHAUSTED else np.float64(tree.children_prior[b, node, best_outcome])
     child = tree.first_child[b, node]
-    while child != UNVISITED:
+    while child > UNVISITED:
         score = np.float64(tree.prior[b, child]) / (1 + tree.node_visits[b, child])
         outcome = tree.action_from_parent[b, child]
         if score > best or (score == best and outcome < best_outcome):
@@ -142,7 +142,7 @@ def _puct_choice(tree: Tree, rule: Rule, b: int, node: int) -> int:
     best_action = tree.next_action[b, node]
     best = -np.inf if best_action == EXHAUSTED else tree.children_prior[b, node, best_action] * exploration
     child = tree.first_child[b, node]
-    while child != UNVISITED:
+    while child > UNVISITED:
         score = (tree.q[b, child] - low) * scale + tree.prior[b, child] * exploration / (1 + tree.node_visits[b, child])
         action = tree.action_from_parent[b, child]
         if score > best or (score == best and action < best_action):
@@ -159,7 +159,7 @@ def _puct_bounds(tree: Tree, rule: Rule, b: int, node: int) -> tuple[float, floa
         low = tree.value_sum[b, node] / tree.node_visits[b, node]
         high = low
         child = tree.first_child[b, node]
-        while child != UNVISITED:
+        while child > UNVISITED:
             low, high = min(low, tree.q[b, child]), max(high, tree.q[b, child])
             child = tree.next_sibling[b, child]
     return low, high
@@ -190,7 +190,7 @@ def _best_scored(tree: Tree, rule: Rule, b: int, visits: int) -> int:
     best_action = EXHAUSTED
     best = -np.inf
     child = tree.first_child[b, ROOT]
-    while child != UNVISITED:
+    while child > UNVISITED:
         if tree.node_visits[b, child] == visits:
             action = tree.action_from_parent[b, child]
             score = tree.root_preference[b, action] + _scaled(tree.q[b, child], low, scale) * sigma
@@ -206,7 +206,7 @@ def _least_visited(tree: Tree, b: int) -> int:
     """Of the root's children the least visited, the lowest action of equals."""
     best = tree.first_child[b, ROOT]
     child = tree.next_sibling[b, best]
-    while child != UNVISITED:
+    while child > UNVISITED:
         fewer = tree.node_visits[b, child] - tree.node_visits[b, best]
         if fewer < 0 or (fewer == 0 and tree.action_from_parent[b, child] < tree.action_from_parent[b, best]):
             best = child
@@ -227,7 +227,7 @@ def _sigma_of(tree: Tree, rule: Rule, b: int, node: int) -> tuple[float, float, 
     prior_sum, weighted = 0.0, 0.0
     low, high = np.inf, -np.inf
     child = tree.first_child[b, node]
-    while child != UNVISITED:
+    while child > UNVISITED:
         prior, q, n = _at_least_tiny(tree.prior[b, child]), tree.q[b, child], tree.node_visits[b, child]
         prior_sum += prior
         weighted += prior * q
@@ -275,7 +275,7 @@ def _improved_choice(tree: Tree, rule: Rule, b: int, node: int) -> int:
     total, left, visits = 0.0, 1.0, tree.node_visits[b, node]
     i = 0
     child = tree.first_child[b, node]
-    while child != UNVISITED:
+    while child > UNVISITED:
         prior = _at_least_tiny(tree.prior[b, child])
         rule.scratch[i] = prior * math.exp(sigma * (_scaled(tree.q[b, child], low, scale) - top))
         total += rule.scratch[i]
@@ -295,7 +295,7 @@ def _improved_choice(tree: Tree, rule: Rule, b: int, node: int) -> int:
         best = _at_least_tiny(tree.children_prior[b, node, best_action]) * untried / total
     i = 0
     child = tree.first_child[b, node]
-    while child != UNVISITED:
+    while child > UNVISITED:
         score = rule.scratch[i] / total - tree.node_visits[b, child] / visits
         action = tree.action_from_parent[b, child]
         if score > best or (score == best and action < best_action):
@@ -312,7 +312,7 @@ def _improved_policy(tree: Tree, rule: Rule, policy: Float32Array, value: Float3
         for a in range(policy.shape[1]):
             rule.scratch[a] = mixed
         child = tree.first_child[b, ROOT]
-        while child != UNVISITED:
+        while child > UNVISITED:
             rule.scratch[tree.action_from_parent[b, child]] = tree.q[b, child]
             child = tree.next_sibling[b, child]
         total, expected = 0.0, 0.0
@@ -334,7 +334,7 @@ def _halving_winner(tree: Tree, rule: Rule, action: Int32Array) -> None:
     for b in range(action.shape[0]):
         most = 0
         child = tree.first_child[b, ROOT]
-        while child != UNVISITED:
+        while child > UNVISITED:
             most = max(most, tree.node_visits[b, child])
             child = tree.next_sibling[b, child]
         winner = _best_scored(tree, rule, b, most)

@@ -22,7 +22,10 @@ __all__ += ["principal_variation", "root_values"]
 ROOT = 0
 """Node number of the root."""
 UNVISITED = -1
-"""No such node: the end of a chain of children, or an edge that has not been followed yet."""
+"""No such node: the end of a chain of children, or an edge that has not been followed yet.
+
+Kernels go on while a node is `> UNVISITED`, and up while it is `> ROOT`: LLVM then knows that its number is not
+negative, and leaves out what Numba does for negative indices, a tenth to a fifth of the tree's time."""
 NO_PARENT = -1
 """In `parent` and `action_from_parent` of the root."""
 EXHAUSTED = -1
