@@ -103,10 +103,10 @@ unchecked_kernel: _Decorator[Any] = _decorator(error_model="numpy")
 # Never all of fastmath: it takes for granted that there are no infinities, and masks are made of them.
 reordered_kernel: _Decorator[Any] = _decorator(fastmath={"reassoc"})
 """Sums may be added up in any order, so that they become vector instructions."""
-fused_kernel: _Decorator[Any] = _decorator(fastmath={"contract"})
-"""A product and a sum may be one instruction, rounded once."""
-fast_kernel: _Decorator[Any] = _decorator(fastmath={"reassoc", "contract"}, error_model="numpy")
-"""All three: unchecked, reordered, fused."""
+fused_kernel: _Decorator[Any] = _decorator(nogil=True, fastmath={"contract"})
+"""A product and a sum may be one instruction, rounded once; lets other threads run."""
+fast_kernel: _Decorator[Any] = _decorator(nogil=True, fastmath={"reassoc", "contract"}, error_model="numpy")
+"""All three: unchecked, reordered, fused; lets other threads run."""
 
 # `_nrt=False`, which Numba does not document, compiles without its run-time memory manager: a kernel then cannot
 # allocate, and handing twenty arrays from one function to the next costs no atomic reference counts. Inlined as well,

@@ -8,7 +8,7 @@ only where it gives the same numbers.
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -18,9 +18,10 @@ from numzero.networks.by_hand import Stage, backward, forward, write_gradients
 from numzero.networks.chance import Encoder, pairs
 from numzero.networks.gradients import ByHandDynamics, ByHandUnroll, close, scale_gradient
 from numzero.networks.network import MuZeroNetwork
+from numzero.networks.parts import Parts, joined
 from numzero.networks.trials import MAGNITUDES, TRIAL_SCALES, random_weights
 
-__all__ = ["AutogradChance", "ByHandChance", "ChanceUnroll", "UnrolledChance", "make_chance_unroll"]
+__all__ = ["AutogradChance", "ByHandChance", "ChanceUnroll", "SplitChance", "UnrolledChance", "make_chance_unroll"]
 
 
 class UnrolledChance(NamedTuple):
@@ -64,15 +65,21 @@ class ChanceUnroll(abc.ABC):
         """
 
 
-def make_chance_unroll(network: MuZeroNetwork, gradient_scale: float) -> ChanceUnroll:
+def make_chance_unroll(network: MuZeroNetwork, gradient_scale: float, num_threads: int = 1) -> ChanceUnroll:
     """The fastest right way for this network, which has chance, and whose parameters must stay where they are.
 
     Args:
         network: each of its parameters has a `grad`.
         gradient_scale: multiplies the gradient where the latent of a position enters the dynamics.
+        num_threads: above 1 a batch is split by rows into so many parts; sums are rounded otherwise then.
     """
     automatic, by_hand = AutogradChance(network, gradient_scale), ByHandChance.of(network, gradient_scale)
-    return by_hand if by_hand is not None and _agree(network, by_hand, automatic) else automatic
+    agrees = by_hand is not None and _agree(network, by_hand, automatic)
+
+    def of_part(part: MuZeroNetwork) -> ChanceUnroll:
+        return (ByHandChance.of(part, gradient_scale) if agrees else None) or AutogradChance(part, gradient_scale)
+
+    return SplitChance(network, num_threads, of_part) if num_threads > 1 else of_part(network)
 
 
 TRIAL_STEPS = 2
@@ -283,6 +290,40 @@ class ByHandChance(ChanceUnroll):
                 stage.allocate(1, rows)
         self._representation[-1].output = self._latent[:1]
         self._representation[-1].all_d_outputs = self._d_latents[:num_rows]
+
+
+class SplitChance(ChanceUnroll):
+    """See `ChanceUnroll`; a part of the batch on each thread.
+
+    Args:
+        network: what is unrolled.
+        num_parts: threads.
+        make: the unroll of a part.
+    """
+
+    def __init__(self, network: MuZeroNetwork, num_parts: int, make: Callable[[MuZeroNetwork], ChanceUnroll]) -> None:
+        self._parts = Parts(network, num_parts, make)
+
+    def forward(self, observation: torch.Tensor, action: torch.Tensor, outcome: torch.Tensor) -> UnrolledChance:
+        """See `ChanceUnroll`."""
+        self._num_steps = num_steps = action.shape[1]
+        parts = self._parts.run(
+            len(action), lambda unroll, rows: unroll.forward(observation[rows], action[rows], outcome[rows])
+        )
+        blocks = num_steps + 1, num_steps + 1, num_steps, num_steps, num_steps
+        return UnrolledChance(*map(joined, zip(*parts, strict=True), blocks))
+
+    def backward(
+        self,
+        d_latents: torch.Tensor | None,
+        d_outputs: torch.Tensor,
+        d_afterstates: torch.Tensor,
+        d_codes: torch.Tensor,
+    ) -> None:
+        """See `ChanceUnroll`."""
+        num_steps = self._num_steps
+        of_positions = (d_latents, num_steps + 1), (d_outputs, num_steps + 1)
+        self._parts.backward(*of_positions, (d_afterstates, num_steps), (d_codes, num_steps))
 
 
 def _back(stages: Sequence[Stage], rows: torch.Tensor, d_outputs: torch.Tensor, d_rows: torch.Tensor) -> None:

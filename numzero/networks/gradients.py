@@ -3,13 +3,13 @@
 Knows the parts of a network and how a window runs through them; knows nothing of targets, losses or optimisers.
 `AutogradUnroll` differentiates whatever layers do. `ByHandUnroll` is faster where all of them say how (`Layer.stages`),
 and is believed only where it gives the same numbers; so is `PlainSplitUnroll`, which has several threads (tried on
-whole windows; what goes block by block runs the same kernels).
+whole windows; what goes block by block runs the same kernels). On several threads others are a `SplitUnroll`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, cast
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -17,15 +17,13 @@ import torch
 from numzero.networks.by_hand import Linear, Stage, backward, forward, sum_rows, write_gradients
 from numzero.networks.layers import DynamicsStages
 from numzero.networks.network import MuZeroNetwork
+from numzero.networks.parts import SplitUnroll
 from numzero.networks.precision import Precision, computed, ordered
 from numzero.networks.split import PlainSplitUnroll
-from numzero.networks.split_kernels import part_bounds
-from numzero.networks.team import Team
 from numzero.networks.trials import MAGNITUDES, TRIAL_SCALES, random_weights
 from numzero.networks.vectors import VectorDynamics
 
-__all__ = ["AutogradUnroll", "ByHandDynamics", "ByHandUnroll", "SplitAutogradUnroll", "Unroll", "close", "make_unroll"]
-__all__ += ["scale_gradient"]
+__all__ = ["AutogradUnroll", "ByHandDynamics", "ByHandUnroll", "Unroll", "close", "make_unroll", "scale_gradient"]
 
 
 class Unroll(Protocol):
@@ -48,6 +46,9 @@ class Unroll(Protocol):
         """
 
 
+_Unroll = TypeVar("_Unroll", bound=Unroll)
+
+
 def make_unroll(
     network: MuZeroNetwork, gradient_scale: float, num_threads: int = 1, precision: Precision = "float32"
 ) -> Unroll:
@@ -62,15 +63,22 @@ def make_unroll(
         precision: of products and convolutions; see `precision.refused`.
     """
     automatic = AutogradUnroll(network, gradient_scale, precision)
-    if precision != "float32":
-        several = SplitAutogradUnroll(network, gradient_scale, num_threads, precision)
-        return several if num_threads > 1 else automatic
-    if num_threads > 1:
-        split = PlainSplitUnroll.of(network, gradient_scale, num_threads) if network.proposal is None else None
-        fits = split is not None and _agree(network, split, automatic)
-        return split if split is not None and fits else SplitAutogradUnroll(network, gradient_scale, num_threads)
-    by_hand = ByHandUnroll.of(network, gradient_scale)
-    return by_hand if by_hand is not None and _agree(network, by_hand, automatic) else automatic
+
+    def agreed(unroll: _Unroll | None) -> _Unroll | None:
+        return unroll if unroll is not None and _agree(network, unroll, automatic) else None
+
+    is_exact = precision == "float32"
+    if is_exact and num_threads > 1 and network.proposal is None:
+        split = agreed(PlainSplitUnroll.of(network, gradient_scale, num_threads))
+        if split is not None:
+            return split
+    by_hand = agreed(ByHandUnroll.of(network, gradient_scale)) if is_exact else None
+
+    def of_part(part: MuZeroNetwork) -> Unroll:
+        one = None if by_hand is None else ByHandUnroll.of(part, gradient_scale)
+        return one or AutogradUnroll(part, gradient_scale, precision)
+
+    return SplitUnroll(network, num_threads, of_part) if num_threads > 1 else by_hand or automatic
 
 
 AGREEMENT = 1e-4
@@ -155,67 +163,6 @@ class AutogradUnroll:
         if d_latents is not None:
             total = total + (self._latents * d_latents).sum()
         torch.autograd.backward([total])
-
-
-class SplitAutogradUnroll:
-    """See `Unroll`; for any body, a part of the batch on each thread, gradients summed part after part.
-
-    torch lets go of Python's lock in each of its operations, which are large where autograd is worth its bookkeeping.
-    """
-
-    def __init__(
-        self, network: MuZeroNetwork, gradient_scale: float, num_threads: int, precision: Precision = "float32"
-    ) -> None:
-        self._team = Team(num_threads)
-        self._part = AutogradUnroll(network, gradient_scale, precision)
-        self._parameters = list(network.parameters())
-
-    def represent(self, observation: torch.Tensor) -> torch.Tensor:
-        """See `Unroll`."""
-        bounds = part_bounds(len(observation), self._team.size)
-        parts = self._team.map(lambda t: self._part.represent(observation[bounds[t] : bounds[t + 1]]))
-        return torch.cat(parts)
-
-    def forward(self, observation: torch.Tensor, action: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """See `Unroll`."""
-        self._bounds = bounds = part_bounds(len(observation), self._team.size)
-        self._steps = action.shape[1] + 1
-
-        def unroll(t: int) -> tuple[torch.Tensor, torch.Tensor]:
-            rows = slice(bounds[t], bounds[t + 1])
-            return self._part.unrolled(observation[rows], action[rows])
-
-        self._results = self._team.map(unroll)  # of each part [(K+1) b, ...]
-        with torch.no_grad():
-            latents, outputs = (self._joined([part[i] for part in self._results]) for i in range(2))
-        return latents, outputs
-
-    def backward(self, d_latents: torch.Tensor | None, d_outputs: torch.Tensor) -> None:
-        """See `Unroll`."""
-
-        def differentiate(t: int) -> tuple[torch.Tensor, ...]:
-            latents, outputs = self._results[t]
-            total = (outputs * self._of_part(t, d_outputs)).sum()  # as `AutogradUnroll` has it
-            if d_latents is not None:
-                total = total + (latents * self._of_part(t, d_latents)).sum()
-            return torch.autograd.grad(total, self._parameters, allow_unused=True, materialize_grads=True)
-
-        parts = self._team.map(differentiate)
-        with torch.no_grad():
-            for i, parameter in enumerate(self._parameters):
-                total = cast(torch.Tensor, parameter.grad).copy_(parts[0][i])
-                for part in parts[1:]:
-                    total.add_(part[i])
-
-    def _joined(self, parts: list[torch.Tensor]) -> torch.Tensor:
-        """Rows of parts, step by step, to those of the batch `[(K+1) B, ...]`."""
-        steps = [part.detach().reshape(self._steps, -1, *part.shape[1:]) for part in parts]
-        return torch.cat(steps, 1).flatten(0, 1)
-
-    def _of_part(self, t: int, rows: torch.Tensor) -> torch.Tensor:
-        """The reverse, for one part."""
-        steps = rows.reshape(self._steps, -1, *rows.shape[1:])  # [K+1, B, ...]
-        return steps[:, self._bounds[t] : self._bounds[t + 1]].flatten(0, 1)
 
 
 def scale_gradient(x: torch.Tensor, scale: float) -> torch.Tensor:

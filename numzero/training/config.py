@@ -124,8 +124,7 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Turn each window by a random symmetry of the game, where it has any."""
     threads: int = 0
     """Threads that an update is split over, by rows of its batch; the same number gives the same bits. 0: one where
-    everything is done in one process, which is the same everywhere; else the cores that workers leave free. Updates
-    with chance are not split: one thread, whatever stands here."""
+    everything is done in one process, which is the same everywhere; else the cores that workers leave free."""
 
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of convolutions and matrix products while learning; "bfloat16" is twice as fast for convolutional networks on

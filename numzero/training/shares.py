@@ -15,7 +15,7 @@ from numzero.runtime.base import UNLIMITED, Place, Runtime
 from numzero.runtime.factory import make_runtime
 from numzero.training.config import RunConfig
 from numzero.training.crew import Crew
-from numzero.training.plan import ROWS_OF_A_THREAD, RunPlan, spec_of
+from numzero.training.plan import ROWS_OF_A_THREAD, RunPlan, gains_by_threads, spec_of
 from numzero.training.trainer import Trainer
 
 __all__ = ["Costs", "Shares", "divide", "measure_costs", "most_threads"]
@@ -81,10 +81,9 @@ def divide(costs: Costs, cores: int, most_threads: int) -> Shares:
 
 
 def most_threads(config: RunConfig) -> int:
-    """Threads of which each has enough rows of a batch; one where updates are not split (see `learner_threads`)."""
-    if config.network.chance != "none":
-        return 1
-    return max(1, config.learner.batch_size // ROWS_OF_A_THREAD)
+    """Threads of which each has enough rows of a batch; one where several gain nothing."""
+    gains = gains_by_threads(config, spec_of(config))
+    return max(1, config.learner.batch_size // ROWS_OF_A_THREAD) if gains else 1
 
 
 def measure_costs(config: RunConfig, seed: int) -> Costs | None:

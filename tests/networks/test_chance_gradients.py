@@ -11,7 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numzero.networks.chance_gradients import AutogradChance, ByHandChance, ChanceUnroll, make_chance_unroll
+from numzero.networks.chance_gradients import (
+    AutogradChance,
+    ByHandChance,
+    ChanceUnroll,
+    SplitChance,
+    make_chance_unroll,
+)
 from numzero.networks.network import MuZeroNetwork
 from tests.networks.test_gradients import PLAIN, assert_alike
 from tests.reference.agents import BOARD, NUM_ACTIONS, NUM_OUTCOMES, small_network
@@ -69,6 +75,19 @@ def test_batches_may_change_their_shape():
     unroll = ByHandChance.of(network, 0.5)
     for seed, size in enumerate([(4, 3), (2, 3), (4, 1), (4, 3)]):
         assert_alike(results(unroll, network, seed, size), results(AutogradChance(network, 0.5), network, seed, size))
+
+
+@pytest.mark.parametrize("chance", KINDS)
+@pytest.mark.parametrize("body", ["mlp", "conv"])
+def test_in_parts_they_are_those_of_one_part(chance, body):
+    """By hand and by autograd, on several threads; of 20 rows, then of fewer than threads, then of 20 again."""
+    network = chance_network(chance, body=body)
+    split, whole = make_chance_unroll(network, 0.5, 3), AutogradChance(network, 0.5)
+    assert isinstance(split, SplitChance)
+    for seed, size in enumerate([(20, 3), (2, 3), (1, 1), (20, 3)]):
+        for matter in (True, False):
+            found, expected = (results(unroll, network, seed, size, latents_matter=matter) for unroll in (split, whole))
+            assert_alike(found, expected)
 
 
 @pytest.mark.parametrize("chance", KINDS)

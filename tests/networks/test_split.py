@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from numzero.networks import precision
-from numzero.networks.gradients import AutogradUnroll, SplitAutogradUnroll, make_unroll
+from numzero.networks.config import network_config
+from numzero.networks.gradients import AutogradUnroll, ByHandUnroll, make_unroll
 from numzero.networks.layers import Conv, channels_last
-from numzero.networks.network import MuZeroNetwork
+from numzero.networks.network import MuZeroNetwork, make_network
+from numzero.networks.parts import SplitUnroll
 from numzero.networks.products import TILE_ROWS, add_tile
 from numzero.networks.split import PlainSplitUnroll
 from numzero.networks.split_kernels import part_bounds
+from numzero.search.proposals import Proposal
 from numzero.training.config import LearnerConfig
 from numzero.training.learning.consistency import flat_gradient, flatten
 from numzero.training.learning.learner import Learner
@@ -61,18 +64,45 @@ def test_plain_networks_in_parts_have_autograds_gradients(
 def test_any_network_in_parts_has_the_gradients_of_one_part(num_threads):
     """Convolutions, by autograd: 7 rows on 2 and on 3 threads."""
     network = flat_network(body="conv")
-    split, whole = SplitAutogradUnroll(network, 0.5, num_threads), AutogradUnroll(network, 0.5)
+    split, whole = make_unroll(network, 0.5, num_threads), AutogradUnroll(network, 0.5)
+    assert isinstance(split, SplitUnroll)
     found, expected = (results(unroll, network, 1, 7, 2) for unroll in (split, whole))
     assert_alike(found, expected)
     observation = windows(1, 5, 1)[0]
     torch.testing.assert_close(split.represent(observation), whole.represent(observation))
 
 
+@pytest.mark.parametrize("num_rows", [1, 7, 70])
+def test_action_vectors_in_parts_have_the_gradients_of_one_part(num_rows):
+    """By hand in each part, where kernels of whole batches know lists alone; twice in a row, and of fewer rows."""
+    proposal = Proposal.parsed("box 2")
+    network = make_network((4,), 16, network_config(latent_scaling="layernorm", head_scale=1.0), 0, proposal=proposal)
+    flatten(network)
+    flat_gradient(network)
+    split, whole = make_unroll(network, 0.5, 3), ByHandUnroll.of(network, 0.5)
+    assert isinstance(split, SplitUnroll)
+    for count in (num_rows, 3):
+        rng = np.random.default_rng(count)
+        seen = torch.from_numpy(rng.normal(size=(count, 4)).astype(np.float32))
+        action = torch.from_numpy(proposal.uniform(rng, (count, 2)))
+        found, expected = (_gradients_of(unroll, network, seen, action) for unroll in (split, whole))
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def _gradients_of(unroll: Any, network: MuZeroNetwork, seen: torch.Tensor, action: torch.Tensor) -> list[torch.Tensor]:
+    """All results, and the gradients of all parameters for random ones at them; copied."""
+    results = [result.clone() for result in unroll.forward(seen, action)]
+    generator = torch.Generator().manual_seed(1)
+    unroll.backward(*(torch.randn(result.shape, generator=generator) for result in results))
+    return results + [parameter.grad.clone() for parameter in network.parameters() if parameter.grad is not None]
+
+
 def test_the_kind_of_unroll_follows_from_network_and_threads():
     """Kernels where they know the layers and the vector of parameters, else autograd; nothing new on one thread."""
     assert isinstance(make_unroll(flat_network(), 0.5, 2), PlainSplitUnroll)
-    assert isinstance(make_unroll(flat_network(body="conv"), 0.5, 2), SplitAutogradUnroll)
-    assert isinstance(make_unroll(flat_network(latent_scaling="minmax"), 0.5, 2), SplitAutogradUnroll)
+    assert isinstance(make_unroll(flat_network(body="conv"), 0.5, 2), SplitUnroll)
+    assert isinstance(make_unroll(flat_network(latent_scaling="minmax"), 0.5, 2), SplitUnroll)
     assert not isinstance(make_unroll(flat_network(), 0.5, 1), PlainSplitUnroll)
     scattered = small_network(0, latent_scaling="layernorm")
     assert PlainSplitUnroll.of(scattered, 0.5, 2) is None

@@ -67,8 +67,12 @@ def test_the_learner_takes_what_workers_leave(monkeypatch):
     assert [learner_threads(config, plan_of(workers)) for workers in (0, 1, 4, 15, 40)] == [1, 15, 12, 1, 1]
     assert learner_threads(small, plan_of(4)) == 4
     assert learner_threads(load_preset("tictactoe", ["learner.threads=3"]), plan_of(0)) == 3
-    chance = load_preset("tictactoe", ["learner.threads=3", "network.chance=learned"])
-    assert (learner_threads(chance, plan_of(1)), most_threads(chance)) == (1, 1)
+    chance = load_preset("tictactoe", ["network.chance=learned"])
+    assert (learner_threads(chance, plan_of(4)), most_threads(chance)) == (1, 1)  # of plain layers it gains nothing
+    asked = load_preset("tictactoe", ["network.chance=learned", "learner.threads=3"])
+    assert learner_threads(asked, plan_of(4)) == 3
+    pictures = load_preset("tictactoe", ["network.chance=learned", "network.body=conv"])
+    assert (learner_threads(pictures, plan_of(4)), most_threads(pictures)) == (12, most_threads(config))
 
 
 def test_more_workers_than_the_machine_holds_are_refused_with_what_it_holds(monkeypatch):

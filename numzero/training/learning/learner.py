@@ -115,7 +115,8 @@ class Learner:
         """Why it does not compute as `learner.precision` asks, in a sentence."""
         scale = config.dynamics_gradient_scale
         how = scale, threads, "float32" if self.refused else config.precision
-        self._unroll = make_unroll(network, *how) if network.chance is None else make_chance_unroll(network, scale)
+        with_chance = network.chance is not None
+        self._unroll = make_chance_unroll(network, *how[:2]) if with_chance else make_unroll(network, *how)
         self._goals = make_unroll(self.average, *how)
         projects = config.consistency_weight > 0.0 and config.consistency == "projected"
         self._projection = Projection(network.latent_shape, config.weight_decay, threads) if projects else None

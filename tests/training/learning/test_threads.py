@@ -59,7 +59,7 @@ def test_rows_of_several_blocks_and_targets_of_zeros_have_the_gradients_of_one_t
     np.testing.assert_allclose(two[1], one[1], rtol=2e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("network", ["by hand", "conv", "learns inputs"])
+@pytest.mark.parametrize("network", ["by hand", "conv", "learns inputs", "codes", "chance in pictures"])
 @pytest.mark.parametrize("consistency", ["squared", "projected"])
 def test_so_many_threads_learn_the_same_bits_and_others_nearly_the_same(network, consistency):
     """Weights, averages, means of observations and scales, after three updates of 13 rows."""
