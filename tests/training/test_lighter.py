@@ -31,6 +31,7 @@ CONV = load_preset(
         "selfplay.batch_size=4",
         "processes.workers=0",
         "inference.precision='int8'",
+        "learner.precision='float32'",  # not every processor's: it would be said too
         "schedule.checkpoint_interval=5",
     ],
 )
