@@ -81,8 +81,8 @@ def _alike(network: MuZeroNetwork) -> MuZeroNetwork:
     for parameter, original in zip(alike.parameters(), network.parameters(), strict=True):
         parameter.data = original.data
         parameter.grad = None if original.grad is None else torch.zeros_like(original)
-    for buffer, original in zip(alike.buffers(), network.buffers(), strict=True):
-        buffer.data = original.data
+    for buffer, shared in zip(alike.buffers(), network.buffers(), strict=True):
+        buffer.data = shared.data
     return alike
 
 
