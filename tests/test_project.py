@@ -192,7 +192,7 @@ def test_what_is_released_holds_everything_and_needs_no_torch(tmp_path: Path) ->
     assert sorted(map(str, wanted - held)) == []
     run_python("-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(sdist), python=python)
     (wheel,) = tmp_path.glob("numzero-*.whl")
-    assert wheel.stat().st_size < 5 * 2**20
+    assert wheel.stat().st_size < 6 * 2**20  # 5 before Connect Four had 64 channels, which are 2 MB
     run_python("-m", "pip", "install", "--quiet", str(wheel), python=python)
 
     code = "import pathlib, numzero, numzero.agent, numzero.commands; print(pathlib.Path(numzero.__file__).parent)"
