@@ -146,12 +146,12 @@ def _walk(files: ModelFiles, observation: NDArray[np.float32], num_steps: int) -
     num_actions = told["policy_logits"].shape[1]
     yield "initial", told
     for _ in range(num_steps):
-        edge = "action", _drawn(rng, num_actions, len(observation))
+        edge = {"action": _drawn(rng, num_actions, len(observation))}
         if files.has_chance:
-            told = call("afterstate", dict([("previous_latent", told["latent"]), edge]))
+            told = call("afterstate", {"previous_latent": told["latent"], **edge})
             yield "afterstate", told
-            edge = "outcome", _drawn(rng, told["outcome_logits"].shape[1], len(observation))
-        told = call("recurrent", dict([("previous_latent", told["latent"]), edge]))
+            edge = {"outcome": _drawn(rng, told["outcome_logits"].shape[1], len(observation))}
+        told = call("recurrent", {"previous_latent": told["latent"], **edge})
         yield "recurrent", told
 
 

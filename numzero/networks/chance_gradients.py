@@ -8,7 +8,7 @@ only where it gives the same numbers.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -79,7 +79,7 @@ def make_chance_unroll(network: MuZeroNetwork, gradient_scale: float, num_thread
     def of_part(part: MuZeroNetwork) -> ChanceUnroll:
         return (ByHandChance.of(part, gradient_scale) if agrees else None) or AutogradChance(part, gradient_scale)
 
-    return SplitChance(network, num_threads, of_part) if num_threads > 1 else of_part(network)
+    return SplitChance(Parts(network, num_threads, of_part)) if num_threads > 1 else of_part(network)
 
 
 TRIAL_STEPS = 2
@@ -293,16 +293,10 @@ class ByHandChance(ChanceUnroll):
 
 
 class SplitChance(ChanceUnroll):
-    """See `ChanceUnroll`; a part of the batch on each thread.
+    """See `ChanceUnroll`; a part of the batch on each thread."""
 
-    Args:
-        network: what is unrolled.
-        num_parts: threads.
-        make: the unroll of a part.
-    """
-
-    def __init__(self, network: MuZeroNetwork, num_parts: int, make: Callable[[MuZeroNetwork], ChanceUnroll]) -> None:
-        self._parts = Parts(network, num_parts, make)
+    def __init__(self, parts: Parts[ChanceUnroll]) -> None:
+        self._parts = parts
 
     def forward(self, observation: torch.Tensor, action: torch.Tensor, outcome: torch.Tensor) -> UnrolledChance:
         """See `ChanceUnroll`."""

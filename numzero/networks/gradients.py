@@ -17,7 +17,7 @@ import torch
 from numzero.networks.by_hand import Linear, Stage, backward, forward, sum_rows, write_gradients
 from numzero.networks.layers import DynamicsStages
 from numzero.networks.network import MuZeroNetwork
-from numzero.networks.parts import SplitUnroll
+from numzero.networks.parts import Parts, SplitUnroll
 from numzero.networks.precision import Precision, computed, ordered
 from numzero.networks.split import PlainSplitUnroll
 from numzero.networks.trials import MAGNITUDES, TRIAL_SCALES, random_weights
@@ -78,7 +78,7 @@ def make_unroll(
         one = None if by_hand is None else ByHandUnroll.of(part, gradient_scale)
         return one or AutogradUnroll(part, gradient_scale, precision)
 
-    return SplitUnroll(network, num_threads, of_part) if num_threads > 1 else by_hand or automatic
+    return SplitUnroll(Parts(network, num_threads, of_part)) if num_threads > 1 else by_hand or automatic
 
 
 AGREEMENT = 1e-4

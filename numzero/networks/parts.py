@@ -93,16 +93,10 @@ def joined(parts: Sequence[torch.Tensor], num_blocks: int) -> torch.Tensor:
 
 
 class SplitUnroll:
-    """See `Unroll`; of any kind.
+    """See `Unroll`; of any kind."""
 
-    Args:
-        network: what is unrolled.
-        num_parts: threads.
-        make: the unroll of a part.
-    """
-
-    def __init__(self, network: MuZeroNetwork, num_parts: int, make: Callable[[MuZeroNetwork], Unroll]) -> None:
-        self._parts = Parts(network, num_parts, make)
+    def __init__(self, parts: Parts[Unroll]) -> None:
+        self._parts = parts
 
     def represent(self, observation: torch.Tensor) -> torch.Tensor:
         """See `Unroll`."""
