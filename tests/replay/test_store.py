@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -187,8 +188,8 @@ def test_store_of_another_version_is_refused(path):
     """A later format is not misread."""
     GameStore(path).close()
     with closing(sqlite3.connect(path)) as other:
-        other.execute("PRAGMA user_version = 3")
-    with pytest.raises(UserError, match=r"must have version 2; .* has 3"):
+        other.execute("PRAGMA user_version = 4")
+    with pytest.raises(UserError, match=r"must have version 3; .* has 4"):
         GameStore(path)
 
 
@@ -303,30 +304,67 @@ def test_mistakes_in_the_code_are_not_dressed_up_as_the_users(path):
         store.num_games()
 
 
+COUNTED = """CREATE TRIGGER count_games AFTER INSERT ON games BEGIN
+    UPDATE totals SET num_games = num_games + 1, num_steps = num_steps + NEW.num_steps{}; END"""
 VERSION_1 = (
     """CREATE TABLE games (sequence INTEGER PRIMARY KEY AUTOINCREMENT, game_id TEXT NOT NULL UNIQUE,
        num_steps INTEGER NOT NULL, ended TEXT NOT NULL, model_version INTEGER NOT NULL, payload BLOB NOT NULL)""",
     "CREATE TABLE totals (id INTEGER PRIMARY KEY, num_games INTEGER, num_steps INTEGER)",
     "INSERT INTO totals VALUES (0, 0, 0)",
-    """CREATE TRIGGER count_games AFTER INSERT ON games BEGIN
-       UPDATE totals SET num_games = num_games + 1, num_steps = num_steps + NEW.num_steps; END""",
+    COUNTED.format(""),
     f"PRAGMA application_id = {store_module._APPLICATION_ID}",
     "PRAGMA user_version = 1",
 )
+VERSION_2 = (*store_module._SCHEMA, COUNTED.format(" WHERE id = 0"), "PRAGMA user_version = 2")
 
 
-def test_store_of_the_first_version_is_taken_over(path):
-    """Its games stay, are counted, and can have statistics."""
+def made_before(path: Path, statements: Sequence[str]) -> Trajectory:
+    """A store of an earlier version with this one game."""
     game = make_trajectory("old", 3)
     with closing(sqlite3.connect(path)) as other:
-        for statement in VERSION_1:
+        for statement in statements:
             other.execute(statement)
-        other.execute(store_module._INSERT, ("old", 3, "terminated", 0, encode_trajectory(game)))
+        row = ("old", 3, "terminated", int(game.model_version[-1]), encode_trajectory(game))
+        other.execute(store_module._INSERT, row)
         other.commit()
+    return game
+
+
+@pytest.mark.parametrize("statements", [VERSION_1, VERSION_2])
+def test_store_of_an_earlier_version_is_taken_over(path, statements):
+    """Its games stay, are counted once, and can have statistics."""
+    game = made_before(path, statements)
+    for name in ("new", "newer"):
+        with GameStore(path) as store:
+            assert store.add([make_trajectory(name, 2)]) == 1
     with GameStore(path) as store:
-        assert store.add([make_trajectory("new", 2)]) == 1
-        assert (store.num_games(), store.num_steps()) == (2, 5)
+        assert (store.num_games(), store.num_steps()) == (3, 7)
         assert store.add_statistics([statistics_of(game, 1)]) == 1
+        assert store.problems() == []
+
+
+def test_who_only_reads_leaves_the_counting_to_who_writes(path):
+    """An older numzero may be at work on the file: it goes on counting its games by the trigger."""
+    made_before(path, VERSION_2)
+    with GameStore(path, reading=True) as store:
+        assert [game.game_id for game in store.read_last(9)] == ["old"]
+    with closing(sqlite3.connect(path)) as other:
+        other.execute(store_module._INSERT, ("more", 2, "cut", 0, b""))
+        other.commit()
+    with GameStore(path, reading=True) as store:
+        assert (store.num_games(), store.num_steps()) == (2, 5)
+
+
+@pytest.mark.parametrize("num_games", [1, 2, 50, 99, 100, 101, 250])
+def test_any_number_of_games_is_counted_as_it_is_stored(path, num_games):
+    """Those that were there, or come twice, are not counted, whether they come one by one or many at a time."""
+    games = [make_trajectory(f"g{i}", 1 + i % 3) for i in range(num_games)]
+    with GameStore(path) as store:
+        assert store.add(games[:1]) == 1
+        assert store.add([*games, *games]) == num_games - 1
+        assert [game.game_id for game in store.read_after(0, 1000)[1]] == [game.game_id for game in games]
+        assert (store.num_games(), store.num_steps()) == (num_games, sum(game.num_steps for game in games))
+        assert store.problems() == []
 
 
 def statistics_of(game: Trajectory, version: int, agent: str = "") -> Statistics:
