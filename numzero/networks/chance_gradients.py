@@ -19,6 +19,7 @@ from numzero.networks.chance import Encoder, pairs
 from numzero.networks.gradients import ByHandDynamics, ByHandUnroll, close, scale_gradient
 from numzero.networks.network import MuZeroNetwork
 from numzero.networks.parts import Parts, joined
+from numzero.networks.precision import Precision, computed, ordered
 from numzero.networks.trials import MAGNITUDES, TRIAL_SCALES, random_weights
 
 __all__ = ["AutogradChance", "ByHandChance", "ChanceUnroll", "SplitChance", "UnrolledChance", "make_chance_unroll"]
@@ -65,19 +66,24 @@ class ChanceUnroll(abc.ABC):
         """
 
 
-def make_chance_unroll(network: MuZeroNetwork, gradient_scale: float, num_threads: int = 1) -> ChanceUnroll:
+def make_chance_unroll(
+    network: MuZeroNetwork, gradient_scale: float, num_threads: int = 1, precision: Precision = "float32"
+) -> ChanceUnroll:
     """The fastest right way for this network, which has chance, and whose parameters must stay where they are.
 
     Args:
         network: each of its parameters has a `grad`.
         gradient_scale: multiplies the gradient where the latent of a position enters the dynamics.
         num_threads: above 1 a batch is split by rows into so many parts; sums are rounded otherwise then.
+        precision: of products and convolutions; see `precision.refused`.
     """
-    automatic, by_hand = AutogradChance(network, gradient_scale), ByHandChance.of(network, gradient_scale)
+    automatic = AutogradChance(network, gradient_scale, precision)
+    by_hand = ByHandChance.of(network, gradient_scale) if precision == "float32" else None
     agrees = by_hand is not None and _agree(network, by_hand, automatic)
 
     def of_part(part: MuZeroNetwork) -> ChanceUnroll:
-        return (ByHandChance.of(part, gradient_scale) if agrees else None) or AutogradChance(part, gradient_scale)
+        one = ByHandChance.of(part, gradient_scale) if agrees else None
+        return one or AutogradChance(part, gradient_scale, precision)
 
     return SplitChance(Parts(network, num_threads, of_part)) if num_threads > 1 else of_part(network)
 
@@ -122,25 +128,31 @@ def _encoder_of(network: MuZeroNetwork) -> Encoder | None:
 class AutogradChance(ChanceUnroll):
     """See `ChanceUnroll`; for any body."""
 
-    def __init__(self, network: MuZeroNetwork, gradient_scale: float) -> None:
+    def __init__(self, network: MuZeroNetwork, gradient_scale: float, precision: Precision = "float32") -> None:
         self._network = network
         self._scale = gradient_scale
+        self._precision = precision
 
     def forward(self, observation: torch.Tensor, action: torch.Tensor, outcome: torch.Tensor) -> UnrolledChance:
         """See `ChanceUnroll`."""
+        with computed(self._precision):
+            return self._forward(observation, action, outcome)
+
+    def _forward(self, observation: torch.Tensor, action: torch.Tensor, outcome: torch.Tensor) -> UnrolledChance:
         network, given = self._network, outcome.t().reshape(-1).long()  # [K B]
         codes, followed = self._told(observation, given)
-        latent = network.represent(observation[:, 0])  # [B, *H]
+        latent = network.represent(ordered(observation[:, 0], self._precision))  # [B, *H]
         latents, afterstates = [latent], []
         for k, edge in enumerate(followed.chunk(action.shape[1])):
             afterstate = network.dynamics(scale_gradient(latent, self._scale), action[:, k])
             latent = network.next_latent(afterstate, edge)
             latents.append(latent)
             afterstates.append(afterstate)
-        self._latents = torch.cat(latents)
-        self._outputs = network.prediction(self._latents)
-        self._afterstates = network.afterstate_outputs(torch.cat(afterstates))
-        self._codes = codes
+        together = torch.cat(latents)  # [(K+1) B, *H]
+        self._latents = together.float()
+        self._outputs = network.prediction(together).float()
+        self._afterstates = network.afterstate_outputs(torch.cat(afterstates)).float()
+        self._codes = codes = codes.float()
         indices = followed.argmax(dim=1) if followed.is_floating_point() else followed
         results = self._latents, self._outputs, self._afterstates, indices, codes
         return UnrolledChance(*(result.detach() for result in results))

@@ -164,6 +164,31 @@ class ImageConfig(ConvConfig, frozen=True, kw_only=True, tag="image"):
         return (self.channels, *(-(-size // parts) for size in observation_shape[1:]))
 
 
+class AxialConfig(BodyConfig, frozen=True, kw_only=True, tag="axial"):
+    """Layers that all rows share beside layers that all columns share, for boards `[C, H, W]` with moves along lines.
+
+    `width` is that of a line's hidden layer and of the heads'.
+    """
+
+    channels: int = 32
+    """Channels of the hidden state."""
+    blocks: int = 2
+    """Blocks of representation and of dynamics, each of which sees every row and every column whole."""
+
+    def check(self, path: str) -> list[str]:
+        """All that is wrong, one sentence each; `path` names the setting."""
+        bounds = {"channels": at_least(1, LARGEST_SIZE), "blocks": at_least(0, MOST_LAYERS)}
+        return super().check(path) + beyond(self, path, **bounds)
+
+    def latent_shape(self, observation_shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """`*H` of observations `*O`; None where they are no boards."""
+        return (*observation_shape[1:], self.channels) if len(observation_shape) == 3 else None
+
+    def num_hidden_weights(self) -> int:
+        """Roughly the weights between hidden layers, on boards of 8x8."""
+        return 8 * self.channels * self.width * (8 * self.blocks + 8) + self.width**2 * self.prediction_layers
+
+
 class OutsideConfig(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="outside"):
     """A body that somebody else wrote: see `bodies.outside`. People write its name as the body's kind."""
 
@@ -185,7 +210,7 @@ class OutsideConfig(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind",
         return 0
 
 
-Body = MlpConfig | ConvConfig | ImageConfig | OutsideConfig
+Body = MlpConfig | ConvConfig | ImageConfig | AxialConfig | OutsideConfig
 KINDS: dict[str, type[Body]] = {str(each.__struct_config__.tag): each for each in get_args(Body)}
 """The bodies by name."""
 _OUTSIDE = str(OutsideConfig.__struct_config__.tag)
@@ -197,7 +222,8 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The three networks: the body they share, what goes in and what comes out."""
 
     body: Body = MlpConfig()
-    """`kind` is `mlp`, `conv`, `image`, or a class of your own as module:Class; its settings stand beside it."""
+    """`kind` is `mlp`, `conv`, `image`, `axial`, or a class of your own as module:Class; its settings stand beside
+    it."""
     observation_scaling: Literal["none", "symlog", "running", "pictures"] = "none"
     """What the body sees of an observation x, by a layer of the network: `none` x; `symlog` sign(x) log(1 + |x|), for
     numbers of unknown range (DreamerV3); `running` (x - mean) / spread, learned while training, logarithmic beyond some

@@ -56,6 +56,9 @@ class NetworkGraph(Graph):
 class Layer(nn.Module):
     """A module that may also say how it is written as nodes, and how it and its gradient are computed by hand."""
 
+    gains_by_bfloat16: bool = False
+    """Whether it is worth computing in half the bits while learning."""
+
     def __call__(self, *inputs: torch.Tensor | None) -> torch.Tensor:
         """The forward pass."""
         return cast(torch.Tensor, super().__call__(*inputs))
@@ -260,6 +263,8 @@ class LatentScale(Layer):
 
 class Conv(Layer):
     """A convolution that keeps height and width or, with a stride of 2, halves them, rounded up."""
+
+    gains_by_bfloat16 = True
 
     def __init__(self, num_inputs: int, num_outputs: int, kernel: int = 3, stride: int = 1) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ import llvmlite.binding
 import torch
 from torch import nn
 
-from numzero.networks.layers import Conv
+from numzero.networks.layers import Layer
 
 __all__ = ["Precision", "computed", "ordered", "refused"]
 
@@ -25,10 +25,8 @@ _FEATURES = ("avx512bf16", "amx-bf16", "bf16")
 
 def refused(network: nn.Module) -> str:
     """Why layers stay in float32, in a sentence; empty where bfloat16 is worth it."""
-    if getattr(network, "chance", None) is not None:
-        return "bfloat16 is for networks without chance; the network computes in float32."
-    if not any(isinstance(module, Conv) for module in network.modules()):
-        return "bfloat16 gains nothing without convolutions; the network computes in float32."
+    if not any(isinstance(module, Layer) and module.gains_by_bfloat16 for module in network.modules()):
+        return "bfloat16 gains nothing with plain layers; the network computes in float32."
     features = llvmlite.binding.get_host_cpu_features()
     if not any(features.get(name) for name in _FEATURES):
         return "this processor has no instructions for bfloat16; the network computes in float32."

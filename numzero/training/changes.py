@@ -80,7 +80,7 @@ CHANGEABLE: Mapping[str, tuple[str, ...]] = {
 window, counts) was made by it, so that it says what is done from now on and nothing else."""
 
 _COUNTED = "updates, steps and searches are held to a ratio that counts from the run's beginning"
-_PROJECTED = "the projector that it may need is kept with the weights"
+_PROJECTED = "the layers that it may need are kept with the weights"
 _WHY = {
     "game": "what was learned is of that game",
     "network": "the weights have its shapes",

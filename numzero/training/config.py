@@ -109,10 +109,12 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     its weight."""
     consistency_weight: float = 0.0
     """Of the unrolled latents' distance to encodings of the real observations; EfficientZero 2 (cosine); 0: off."""
-    consistency: Literal["squared", "projected"] = "squared"
+    consistency: Literal["squared", "projected", "reconstruction"] = "squared"
     """How that distance is measured. "squared": of the latents themselves, which become all alike where observations
     follow each other by chance. "projected": by cosine, behind a projector and a predictor of its own, as EfficientZero
-    does; its weight is then some 50 times as large."""
+    does; its weight is then some 50 times as large. "reconstruction": of the observation that a linear layer reads off
+    the latent to the real one, the sum of squares of what the body sees; for boards, whose next position can be
+    told."""
     loss: str = ""
     """A loss of your own that is added, as module:function (see `training.learning.learner.OwnLoss`); "": none. To put
     it in place of another, set that one's weight to 0."""
@@ -128,7 +130,7 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of convolutions and matrix products while learning; "bfloat16" is twice as fast for convolutional networks on
-    processors with instructions for it, and stays off elsewhere, and with chance. Weights and losses are float32 in
+    processors with instructions for it, and stays off elsewhere. Weights and losses are float32 in
     either case."""
 
     def learns_best_candidate(self, action_size: int) -> bool:

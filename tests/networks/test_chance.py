@@ -16,7 +16,12 @@ from numzero.networks.network import MuZeroNetwork, make_network
 from numzero.search import Search, SearchConfig
 from tests.reference.agents import BOARD, NUM_ACTIONS, NUM_OUTCOMES, small_network
 
-SIZES = {"mlp": {}, "conv": {"body": "conv"}, "image": {"body": {"kind": "image", "largest": 2, "channels": 3}}}
+SIZES = {
+    "mlp": {},
+    "conv": {"body": "conv"},
+    "image": {"body": {"kind": "image", "largest": 2, "channels": 3}},
+    "axial": {"body": "axial"},
+}
 KINDS = ("known", "learned")
 
 
@@ -69,7 +74,7 @@ def test_the_graphs_are_named_as_documented():
     assert ModelFiles.among(without.by_name()) == without
 
 
-@pytest.mark.parametrize("body", ["mlp", "conv"])
+@pytest.mark.parametrize("body", ["mlp", "conv", "axial"])
 def test_parity_notices_any_parameter_that_differs(body):
     """All but the encoder's, which is for training alone and in no file."""
     network = chance_network(body, "learned", seed=3)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from numzero.networks.chance_gradients import (
     AutogradChance,
@@ -78,7 +79,7 @@ def test_batches_may_change_their_shape():
 
 
 @pytest.mark.parametrize("chance", KINDS)
-@pytest.mark.parametrize("body", ["mlp", "conv"])
+@pytest.mark.parametrize("body", ["mlp", "conv", "axial"])
 def test_in_parts_they_are_those_of_one_part(chance, body):
     """By hand and by autograd, on several threads; of 20 rows, then of fewer than threads, then of 20 again."""
     network = chance_network(chance, body=body)
@@ -88,6 +89,22 @@ def test_in_parts_they_are_those_of_one_part(chance, body):
         for matter in (True, False):
             found, expected = (results(unroll, network, seed, size, latents_matter=matter) for unroll in (split, whole))
             assert_alike(found, expected)
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize("body", ["conv", "axial"])
+@pytest.mark.parametrize("chance", KINDS)
+def test_in_bfloat16_they_are_near_those_of_float32(chance, body, num_threads, monkeypatch):
+    """By some percent of the largest, and float32 all the same; where activations are smooth, see test_split."""
+    monkeypatch.setattr(functional, "relu", functional.silu)
+    network = chance_network(chance, body=body, activation="silu")
+    low = make_chance_unroll(network, 0.5, num_threads, "bfloat16")
+    found, expected = (results(unroll, network, 1, (7, 2)) for unroll in (low, AutogradChance(network, 0.5)))
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype, name
+        if name != "outcome":
+            assert np.abs(found[name] - array).max() <= 0.1 * np.abs(array).max() + 1e-3, name
+    assert not np.array_equal(found["outputs"], expected["outputs"])
 
 
 @pytest.mark.parametrize("chance", KINDS)

@@ -74,7 +74,7 @@ def test_a_choice_must_be_one_of_its_names(name):
 
 def test_a_body_must_be_one_that_there_is():
     """Or a class by its module."""
-    message = r"network.body.kind must be mlp, conv, image, or a class of your own as module:Class; got 'mlpp'"
+    message = r"network.body.kind must be mlp, conv, image, axial, or a class of your own as module:Class; got 'mlpp'"
     with pytest.raises(UserError, match=message):
         network_config(body="mlpp")
 

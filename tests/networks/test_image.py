@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numzero.inference import OnnxModel
-from numzero.networks.config import ConvConfig, ImageConfig, MlpConfig, NetworkConfig, OutsideConfig, network_config
+from numzero.networks.config import (
+    AxialConfig,
+    ConvConfig,
+    ImageConfig,
+    MlpConfig,
+    NetworkConfig,
+    OutsideConfig,
+    network_config,
+)
 from numzero.networks.export import PARITY_TOLERANCE, Exporter, check_parity
 from numzero.networks.layers import Pool
 from numzero.networks.network import make_network
@@ -54,7 +62,8 @@ def test_latent_shapes_are_known_without_a_network():
     """Where they can be."""
     assert MlpConfig(latent_size=7).latent_shape((3, 2)) == (7,)
     assert ConvConfig(channels=5).latent_shape((3, 8, 9)) == (5, 8, 9)
-    for body in (ConvConfig(), ImageConfig(), OutsideConfig(name="mine:Body")):
+    assert AxialConfig(channels=5).latent_shape((3, 8, 9)) == (8, 9, 5)
+    for body in (ConvConfig(), ImageConfig(), AxialConfig(), OutsideConfig(name="mine:Body")):
         assert body.latent_shape((4,)) is None
         assert NetworkConfig(body=body).latent_size((4,)) is None
     assert NetworkConfig(body=ImageConfig(channels=64)).latent_size((4, 84, 84)) == 64 * 6 * 6

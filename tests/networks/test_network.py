@@ -14,7 +14,7 @@ from numzero.errors import UserError
 from numzero.networks.network import MuZeroNetwork, make_network
 from tests.reference.agents import BOARD, NUM_ACTIONS, small_config, small_network
 
-BODIES = ("mlp", "conv", "image")
+BODIES = ("mlp", "conv", "image", "axial")
 
 
 def weights_of(network: MuZeroNetwork) -> bytes:
@@ -64,7 +64,9 @@ def test_layernorm_gives_latents_mean_0_and_variance_1(body):
         np.testing.assert_allclose(flat.var(1, correction=0), 1.0, rtol=1e-2)
 
 
-@pytest.mark.parametrize(("body", "latent_shape"), [("mlp", (6,)), ("conv", (3, 3, 3)), ("image", (3, 3, 3))])
+@pytest.mark.parametrize(
+    ("body", "latent_shape"), [("mlp", (6,)), ("conv", (3, 3, 3)), ("image", (3, 3, 3)), ("axial", (3, 3, 3))]
+)
 @torch.no_grad()
 def test_outputs_have_the_documented_shapes(body, latent_shape):
     """[N, *H], [N, A], [N, bins] twice, [N]."""
@@ -129,7 +131,7 @@ def test_make_network_leaves_torchs_random_state_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("body", ["conv", "image"])
+@pytest.mark.parametrize("body", ["conv", "image", "axial"])
 @pytest.mark.parametrize("shape", [(4,), (3, 3), (1, 2, 3, 3)])
 def test_convolutions_refuse_observations_that_are_no_images(body, shape):
     """One sentence with the shape seen and the way out."""

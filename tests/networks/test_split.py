@@ -180,12 +180,13 @@ def test_the_order_in_memory_changes_no_number(scaling, shares):
 
 
 def test_bfloat16_stays_off_where_it_gains_nothing(monkeypatch):
-    """On processors without instructions for it, and in networks without convolutions; it is said which."""
+    """On processors without instructions for it, and in networks of plain layers; it is said which."""
     monkeypatch.setattr(precision.llvmlite.binding, "get_host_cpu_features", lambda: {"avx2": True})
     assert "no instructions" in precision.refused(flat_network(body="conv"))
     monkeypatch.setattr(precision.llvmlite.binding, "get_host_cpu_features", lambda: {"amx-bf16": True})
-    assert precision.refused(flat_network(body="conv")) == ""
-    assert "without convolutions" in precision.refused(flat_network())
-    assert "without chance" in precision.refused(flat_network(body="conv", chance="known"))
+    for body in ("conv", "image", "axial"):
+        for chance in ("none", "known"):
+            assert precision.refused(flat_network(body=body, chance=chance)) == ""
+    assert "plain layers" in precision.refused(flat_network())
     learner = Learner(flat_network(), LearnerConfig(precision="bfloat16"), 10)
     assert "float32" in learner.refused

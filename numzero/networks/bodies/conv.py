@@ -15,7 +15,7 @@ from numzero.errors import UserError
 from numzero.graphs.formulas import Value
 from numzero.networks.bodies.base import Body
 from numzero.networks.bodies.mlp import MlpPrediction
-from numzero.networks.config import ConvConfig
+from numzero.networks.config import AxialConfig, ConvConfig
 from numzero.networks.layers import (
     Chain,
     Conv,
@@ -48,7 +48,7 @@ def make_body(observation_shape: tuple[int, ...], num_actions: int, num_outputs:
     )
 
 
-def require_picture(observation_shape: tuple[int, ...], config: ConvConfig) -> tuple[int, ...]:
+def require_picture(observation_shape: tuple[int, ...], config: ConvConfig | AxialConfig) -> tuple[int, ...]:
     """The shape of latents.
 
     Raises:

@@ -33,7 +33,7 @@ from numzero.outside import load
 from numzero.search import Proposal
 from numzero.targets import Batch
 from numzero.training.config import LearnerConfig
-from numzero.training.learning.consistency import MOST_DISTANCE, Projection, flat_gradient, flatten
+from numzero.training.learning.consistency import Comparison, flat_gradient, flatten, make_comparison
 from numzero.training.learning.losses import add_entropy, cross_entropy, exponentials, squared_distance
 from numzero.training.learning.optimizer import AdamW, norm
 from numzero.training.learning.split_gradient import SplitGradient
@@ -116,10 +116,12 @@ class Learner:
         scale = config.dynamics_gradient_scale
         how = scale, threads, "float32" if self.refused else config.precision
         with_chance = network.chance is not None
-        self._unroll = make_chance_unroll(network, *how[:2]) if with_chance else make_unroll(network, *how)
+        self._unroll = make_chance_unroll(network, *how) if with_chance else make_unroll(network, *how)
         self._goals = make_unroll(self.average, *how)
-        projects = config.consistency_weight > 0.0 and config.consistency == "projected"
-        self._projection = Projection(network.latent_shape, config.weight_decay, threads) if projects else None
+        self._comparison: Comparison | None = None
+        if config.consistency_weight > 0.0:
+            shapes = network.latent_shape, network.observation_shape
+            self._comparison = make_comparison(config.consistency, *shapes, config.weight_decay, threads)
         self._own_loss: OwnLoss | None = load(config.loss, "learner.loss") if config.loss else None
         vectors = self._parameters.numpy(), self._average_parameters.numpy()
         self._optimizer = AdamW(*vectors, config.weight_decay, threads)
@@ -147,8 +149,8 @@ class Learner:
         scale = min(1.0, self._config.gradient_clip / max(length, 1e-30))
         schedule = self.learning_rate(), self.num_updates_done, self._average_decay()
         self._optimizer.step(gradient, scale, *schedule)
-        if self._projection is not None:
-            self._projection.step(*schedule)
+        if self._comparison is not None:
+            self._comparison.step(*schedule)
         self.num_updates_done += 1
         return update
 
@@ -164,7 +166,7 @@ class Learner:
         d_latents = None  # [(K+1) B, *H]
         if config.consistency_weight > 0.0:
             losses["consistency"], d_latents = consistency_loss(
-                self._goals, self._projection, config, batch, weights, latents
+                self._goals, self._comparison, self.network, config, batch, weights, latents
             )
         if self._own_loss is not None and config.loss_weight > 0.0:
             predictions = split_predictions(heads, latents, outputs, weights)
@@ -194,7 +196,7 @@ class Learner:
         None on one, for networks that kernels do not know, and where a loss is of the whole batch.
         """
         unroll, goals = self._unroll, self._goals
-        if self._own_loss is not None or self._projection is not None:
+        if self._own_loss is not None or self._comparison is not None:
             return None
         if not isinstance(unroll, PlainSplitUnroll) or not isinstance(goals, PlainSplitUnroll):
             return None
@@ -281,7 +283,7 @@ class Learner:
             "average_parameters": optimizer.average,
             "gradient_mean": optimizer.mean,
             "gradient_square": optimizer.square,
-        } | ({} if self._projection is None else self._projection.vectors())
+        } | ({} if self._comparison is None else self._comparison.vectors())
 
 
 def position_weights(batch: Batch) -> _Float32Array:
@@ -396,27 +398,29 @@ def chance_losses(
 
 def consistency_loss(
     goals: Unroll,
-    projection: Projection | None,
+    comparison: Comparison | None,
+    network: MuZeroNetwork,
     config: LearnerConfig,
     batch: Batch,
     weights: _Float32Array,
     latents: torch.Tensor,
 ) -> tuple[float, torch.Tensor]:
-    """Distance of unrolled latents to another network's own of the real observations, and its gradient.
+    """Distance of unrolled latents to what the real observations make them expect, and its gradient.
 
-    Self-consistency as in EfficientZero (Ye et al. 2021, section 4.1), with the average network as target. goals: of
-    that network. projection: where they are compared, and no more than MOST_DISTANCE in the mean counts; None: as they
-    are, squared. weights: `[K+1, B]`. latents: `[(K+1) B, *H]`.
+    Self-consistency as in EfficientZero (Ye et al. 2021, section 4.1), with the average network's encodings as targets.
+    goals: that network. comparison: how they are compared; None: as they are, squared. network: whose inputs say what
+    the body sees, which is what reconstruction is to tell. weights: `[K+1, B]`. latents: `[(K+1) B, *H]`.
     """
     num_rows = len(batch.action)
     count = config.consistency_weight * batch.observation_mask.T[1:] * weights[1:]  # [K, B]
     later = torch.from_numpy(batch.observation)[:, 1:].transpose(0, 1).flatten(0, 1)  # [K B, *O]
-    goal = goals.represent(later)  # [K B, *H]
+    with torch.no_grad():
+        sees = config.consistency == "reconstruction"
+        goal = network.inputs(later.float()) if sees else goals.represent(later)  # [K B, *O] or [K B, *H]
     gradient = torch.zeros_like(latents)  # [(K+1) B, *H], 0 at the first positions
-    if projection is not None:
-        loss, gradient[num_rows:] = projection.loss(latents[num_rows:], goal, count.reshape(-1))
-        share = min(1.0, MOST_DISTANCE * float(count.sum()) / max(loss, 1e-30))
-        return share * loss, gradient.mul_(share)
+    if comparison is not None:
+        loss, gradient[num_rows:] = comparison.loss(latents[num_rows:], goal, count.reshape(-1))
+        return loss, gradient
     found, wanted, slope = (x.flatten(1).numpy() for x in (latents[num_rows:], goal, gradient[num_rows:]))
     return squared_distance(found, wanted, count.reshape(-1), slope), gradient
 

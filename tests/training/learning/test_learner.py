@@ -603,6 +603,7 @@ def test_learners_of_the_same_seed_get_the_same_bits():
         ("learns inputs", "squared"),
         ("learns scalars", "squared"),
         ("by hand", "projected"),
+        ("learns inputs", "reconstruction"),
     ],
 )
 def test_a_restored_learner_goes_on_as_if_it_had_never_stopped(stop, used, network, consistency):

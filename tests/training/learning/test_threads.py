@@ -60,7 +60,7 @@ def test_rows_of_several_blocks_and_targets_of_zeros_have_the_gradients_of_one_t
 
 
 @pytest.mark.parametrize("network", ["by hand", "conv", "learns inputs", "codes", "chance in pictures"])
-@pytest.mark.parametrize("consistency", ["squared", "projected"])
+@pytest.mark.parametrize("consistency", ["squared", "projected", "reconstruction"])
 def test_so_many_threads_learn_the_same_bits_and_others_nearly_the_same(network, consistency):
     """Weights, averages, means of observations and scales, after three updates of 13 rows."""
     how = {"network": network, "consistency": consistency}
