@@ -187,6 +187,7 @@ def make_rule(config: SearchConfig, num_actions: int, max_visits: int, num_outco
         visit_offset=float(config.visit_offset),
         tree_wide=bool(config.tree_wide_scaling),
         rescale=bool(config.rescale_values),
+        lowest_weight=np.exp(-(config.visit_offset + visits) * config.value_scale),
         num_actions=num_actions,
         num_outcomes=num_outcomes,
         max_depth=int(config.max_depth or UNLIMITED_DEPTH),
