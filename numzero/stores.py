@@ -125,7 +125,7 @@ class Store:
             ended: "terminated" where the game was over, "truncated" where it would have gone on.
             legal: `[T+1, A]` which actions could be played; None: all of them.
             players: `[T+1]` 0 or 1, whose move it is; None: player 0, or both in turn where there are two.
-            policies: `[T, A]` how likely each action was meant to be; None: the one that was played.
+            policies: `[T, A]` how likely each action was meant to be, 1 in all; None: the one that was played.
             values: `[T+1]` worth of each position to who moves there; None: the rewards that follow, discounted.
             outcomes: `[T]` what chance made of each action, in games that say it.
             game_id: a name; None: one that the content gives, so that the same game is stored once.
@@ -153,6 +153,7 @@ class Store:
             legal = _shaped("legal", legal, np.bool_, (num_steps + 1, spec.num_actions), "[T+1, A]")
         if policies is not None:
             policies = _shaped("policies", policies, np.float32, (num_steps, spec.num_actions), "[T, A]")
+            _require_policies(policies)
         movers = _players(spec, num_steps) if players is None else _array("players", players, np.int8)
         discount = self._discounts(movers, num_steps, ended)
         shares = _shares(policies, played)
@@ -248,6 +249,23 @@ def _legal(spec: GameSpec, num_steps: int, ended: Ended) -> NDArray[np.bool_]:
 def _require_actions(played: NDArray[np.int32], spec: GameSpec) -> None:
     if played.min() < 0 or played.max() >= spec.num_actions:
         raise UserError(f"actions must be from 0 to {spec.num_actions - 1}; got {played.min()} to {played.max()}.")
+
+
+SUMS_TO_1 = 1e-3
+"""The shares of a policy may differ by so much from 1 together, as rounded ones do."""
+
+
+def _require_policies(policies: NDArray[np.float32]) -> None:
+    """Refuse what are no shares of 1, as counts of visits are none: losses and trust would be multiples of theirs."""
+    with np.errstate(all="ignore"):
+        total = policies.sum(axis=1, dtype=np.float64)
+        wrong = ~((policies >= 0.0).all(axis=1) & (np.abs(total - 1.0) <= SUMS_TO_1))
+    if wrong.any():
+        step = int(wrong.argmax())
+        raise UserError(
+            f"policies must be 0 or more and 1 in all at each step; step {step} has {policies[step].min():g} at least "
+            f"and {total[step]:g} in all. Divide counts by their sum."
+        )
 
 
 def _one_hot(played: NDArray[np.int32], spec: GameSpec) -> NDArray[np.float32]:

@@ -149,6 +149,12 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "legal of one dimension": ({"legal": np.ones(4, bool)}, r"here \[4, 2\]; got \[4\]"),
     "legal of fewer actions": ({"legal": np.ones((4, 1), bool)}, r"here \[4, 2\]; got \[4, 1\]"),
     "policies of fewer actions": ({"policies": np.ones((3, 1))}, r"policies must be \[T, A\], here \[3, 2\]"),
+    "counts in place of shares": (
+        {"policies": [[3, 1], [2, 2], [4, 0]]},
+        r"1 in all at each step; step 0 has 1 at least and 4 in all\. Divide",
+    ),
+    "a policy that is below 0 somewhere": ({"policies": [[0.5, 0.5], [1.5, -0.5], [1, 0]]}, "step 1 has -0.5 at least"),
+    "a policy of nothing finite": ({"policies": np.full((3, 2), np.inf)}, "step 0 has inf at least and inf in all"),
     "an action that policies have not": ({"actions": [0, 2, 0], "policies": np.full((3, 2), 0.5)}, "from 0 to 1; got"),
     "rewards of other steps": ({"rewards": [1, 1]}, r"rewards must be \[T\], 3 of them"),
     "no numbers": ({"rewards": ["a", "b", "c"]}, "rewards must be an array of numbers"),

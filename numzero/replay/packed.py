@@ -85,8 +85,8 @@ class Tape:
     def grown(self, room: int, now: int) -> Tape:
         """One with more room, that holds the same of the moments before `now`."""
         longer = Tape(self.batch_size, room, self.sizes)
-        past = np.arange(max(0, now - self.room), now)
-        longer._buffer[past % room] = self._buffer[past % self.room]
+        for moment in range(max(0, now - self.room), now):
+            longer._buffer[moment % room] = self._buffer[moment % self.room]
         return longer
 
     def packed(

@@ -82,8 +82,8 @@ def findings(events: Sequence[Event], config: RunConfig) -> list[Finding]:
     if diagnosed:
         last = diagnosed[-max(1, round(LAST_SHARE * len(diagnosed))) :]
         takes_vectors = any(isinstance(event, Started) and event.takes_vectors for event in events)
-        chance = partial(_chance, takes_vectors=takes_vectors)
-        for judge in (_value, _reward, chance, _latents, _unroll, _policy, _search, _agreement):
+        chance, agreement = (partial(judge, takes_vectors=takes_vectors) for judge in (_chance, _agreement))
+        for judge in (_value, _reward, chance, _latents, _unroll, _policy, _search, agreement):
             found += judge(last, config)
     else:
         found.append(
@@ -399,9 +399,10 @@ def _search(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
         )
 
 
-def _agreement(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
+def _agreement(last: Sequence[Diagnosed], config: RunConfig, *, takes_vectors: bool) -> Iterator[Finding]:
+    """Whether policy and search favour the same action; of vectors each search draws its own, so that says little."""
     share = _mean(last, lambda event: event.search_agreement)
-    if share is None:
+    if share is None or takes_vectors:
         return
     if share > 0.5:
         yield Finding(

@@ -213,6 +213,16 @@ def test_a_model_without_chance_in_a_world_with_it_is_told(by_chance, error, cha
         assert (again.kind, "value one step ahead" in again.sentence) == (kind, True)
 
 
+@pytest.mark.parametrize("share", [0.02, 0.9])
+def test_nothing_is_said_of_agreement_where_actions_are_vectors(share):
+    """Each search has candidates of its own: the best of them is hardly ever the one that another drew."""
+    event = diagnosis(search_agreement=share)
+    for takes_vectors in (False, True):
+        begun = replace(started(), takes_vectors=takes_vectors)
+        named = [each.name for each in findings([begun, event, FINISHED], CONFIG)]
+        assert ("agreement" in named) == (not takes_vectors)
+
+
 def test_how_a_run_ended_is_said():
     """Where it was stopped, and where nobody knows."""
     stopped = Finished(seconds=1.0, updates=7, steps=5, games=3, reason="interrupted")
