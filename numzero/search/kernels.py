@@ -16,7 +16,7 @@ from numzero.search.plain.dense import ROWS, DenseNetwork
 from numzero.search.plain.kernels import evaluate_block
 from numzero.search.rules import Rule, chance_choice, choose, choose_at_root, is_afterstate
 from numzero.search.tree import EXHAUSTED, NO_PARENT, ROOT, UNOPENED, UNVISITED, Tree
-from numzero.search.vectors import softmax
+from numzero.search.vectors import largest_below, softmax
 
 __all__ = ["OUTPUT_NAMES"]
 
@@ -100,14 +100,19 @@ def _next_untried(preference: NDArray[np.floating], last: int) -> int:
 
     Actions that were never tried differ only in their preference, so they are tried in its order, whatever the rule.
     """
-    best_action = EXHAUSTED
-    best = -np.inf
-    limit = preference[last] if last >= 0 else np.inf
-    for a in range(preference.shape[0]):
-        if preference[a] > best and (preference[a] < limit or (preference[a] == limit and a > last)):
-            best = preference[a]
-            best_action = a
-    return best_action
+    limit = np.inf
+    if last >= 0:
+        limit = np.float64(preference[last])
+        for a in range(last + 1, preference.shape[0]):
+            if preference[a] == limit:
+                return a
+    best = largest_below(preference, limit)
+    action = EXHAUSTED
+    if best > -np.inf:
+        action = 0
+        while preference[action] != best:
+            action += 1
+    return action
 
 
 @search_kernel

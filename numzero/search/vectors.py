@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from numzero.compiled import search_inline, search_kernel
 
-__all__ = ["HALF", "LANES", "ONE", "ZERO", "exp", "largest_of", "padded", "softmax", "sum_of_squares", "total_of"]
+__all__ = ["HALF", "LANES", "ONE", "ZERO", "exp", "largest_below", "largest_of", "padded", "softmax", "sum_of_squares"]
+__all__ += ["total_of"]
 
 Float32Array = NDArray[np.float32]
 
@@ -103,4 +104,19 @@ def largest_of(x: Float32Array) -> np.float32:
         a, b, c, d = max(a, x[i]), max(b, x[i + 1]), max(c, x[i + 2]), max(d, x[i + 3])
     for i in range(whole, x.shape[0]):
         a = max(a, x[i])
+    return max(max(a, b), max(c, d))
+
+
+@search_inline
+def largest_below(x: NDArray[np.floating], limit: float) -> float:
+    """The maximum of what is below `limit`, as float64; -inf if there is nothing."""
+    a, b, c, d = -np.inf, -np.inf, -np.inf, -np.inf
+    whole = x.shape[0] - x.shape[0] % 4
+    for i in range(0, whole, 4):
+        a = max(a, x[i] if x[i] < limit else -np.inf)
+        b = max(b, x[i + 1] if x[i + 1] < limit else -np.inf)
+        c = max(c, x[i + 2] if x[i + 2] < limit else -np.inf)
+        d = max(d, x[i + 3] if x[i + 3] < limit else -np.inf)
+    for i in range(whole, x.shape[0]):
+        a = max(a, x[i] if x[i] < limit else -np.inf)
     return max(max(a, b), max(c, d))
