@@ -4,7 +4,7 @@ The settings of the tasks in `ZOO` are those of the zoo's `hyperparams/dqn.yml` 
 (github.com/DLR-RM/rl-baselines3-zoo; "lin_x" is a rate that falls from x to 0 over the steps that are asked for;
 `normalize`: running means of observations and returns); other tasks have the program's own. Each seed has one thread,
 and is judged as `numzero study` judges: greedily over 20 episodes every 1,000 environment steps, of which neither time
-is counted, and at the end over 100 episodes of fixed seeds. Runs by hand, in an environment of its own that needs no
+is counted, and at the end over the 100 episodes that studies play. Runs by hand, in an environment that needs no
 numzero: `pip install stable-baselines3 sb3-contrib`. `python cli.py results` reads the file.
 """
 
@@ -31,6 +31,8 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 INTERVAL = 1_000
 EPISODES, EVALUATION_SEED = 20, 1_000_003
 FINAL_EPISODES, FINAL_SEED = 100, 2_000_003
+SEED_LIMIT = 2**31
+"""An episode's own seed is below it."""
 WARM_UP_STEPS = 2_000
 
 Settings = dict[str, object]
@@ -208,10 +210,11 @@ def falling(value: object) -> object:
 
 
 def mean_return(model: BaseAlgorithm, game: str, episodes: int, seed: int) -> float:
-    """Of greedy episodes with the seeds from `seed` on, all in lockstep; at most 1,000 steps long."""
+    """Of greedy episodes that begin as those of numzero's `episodes` do, all in lockstep; at most 1,000 steps long."""
     envs = [TimeLimit(gymnasium.make(game), 1_000) for _ in range(episodes)]
     normalizer = model.get_vec_normalize_env()
-    observations = np.stack([env.reset(seed=seed + row)[0] for row, env in enumerate(envs)])
+    rng = np.random.default_rng([seed, 1])
+    observations = np.stack([env.reset(seed=int(rng.integers(SEED_LIMIT)))[0] for env in envs])
     total, playing = np.zeros(episodes), np.ones(episodes, bool)
     while playing.any():
         seen = observations if normalizer is None else normalizer.normalize_obs(observations)
