@@ -39,9 +39,6 @@ _Decoded = TypeVar("_Decoded", Trajectory, Statistics)
 
 _APPLICATION_ID = 0x6E7A5245  # "nzRE", so that other programs' databases are told apart
 _SCHEMA_VERSION = 3
-_PAGE_BYTES = 8192
-"""Of a new file. With 4,096, SQLite's own choice, games of a kilobyte take a tenth more time; with 16,384 statistics
-do, which are replaced one here and one there."""
 _BUSY_SECONDS = 30.0
 _AT_A_TIME = 1000  # games
 _ROWS_AT_A_TIME = 100
@@ -515,8 +512,6 @@ class GameStore:
             self._check_schema()
         if is_fixed and version >= _FIRST_READABLE:
             return
-        if is_empty:
-            self._connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
         self._use_wal()
         self._connection.execute("PRAGMA synchronous = NORMAL")
         # Who only reads leaves the trigger to an older numzero, which may be counting by it.
