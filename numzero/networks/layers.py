@@ -22,15 +22,15 @@ from numzero.networks.activations import ACTIVATIONS
 from numzero.networks.by_hand import Elementwise, Linear, Norm, Stage
 from numzero.networks.config import BodyConfig
 
-__all__ = ["Chain", "Conv", "Dense", "Dynamics", "DynamicsStages", "HiddenLayer", "LatentScale", "Layer"]
-__all__ += ["NetworkGraph", "NoNodesError", "Pool", "Rectified", "ResidualBlock", "channels_last", "emit_rows"]
+__all__ = ["RESIDUAL_SCALE", "Chain", "Conv", "Dense", "Dynamics", "DynamicsStages", "HiddenLayer", "LatentScale"]
+__all__ += ["Layer", "NetworkGraph", "NoNodesError", "Pool", "Rectified", "ResidualBlock", "channels_last", "emit_rows"]
 __all__ += ["hidden_layers", "joined", "rows_of"]
 
 NORM_EPSILON = 1e-5
 RANGE_EPSILON = 1e-5
 """Smallest range that the latent is scaled by; MuZero's reference scales ranges below it as if they were larger."""
 RESIDUAL_SCALE = 0.1
-"""Initial weights of a block's second convolution, times PyTorch's default: a deep body starts near the identity."""
+"""Initial weights of a block's last layer, times PyTorch's default: a deep body starts near the identity."""
 
 
 class NoNodesError(Exception):

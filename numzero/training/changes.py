@@ -80,7 +80,7 @@ CHANGEABLE: Mapping[str, tuple[str, ...]] = {
 window, counts) was made by it, so that it says what is done from now on and nothing else."""
 
 _COUNTED = "updates, steps and searches are held to a ratio that counts from the run's beginning"
-_PROJECTED = "the layers that it may need are kept with the weights"
+_COMPARED = "the layers that it may need are kept with the weights"
 _WHY = {
     "game": "what was learned is of that game",
     "network": "the weights have its shapes",
@@ -91,8 +91,8 @@ _WHY = {
     "replay": "the window is kept with its size and its priorities",
     "learner.batch_size": _COUNTED,
     "learner.loss": "the weights were made with it",
-    "learner.consistency": _PROJECTED,
-    "learner.consistency_weight": _PROJECTED,
+    "learner.consistency": _COMPARED,
+    "learner.consistency_weight": _COMPARED,
     "schedule.gamma": "stored games have its discounts, and the weights its values",
     "schedule": _COUNTED,
     "reanalyze": _COUNTED,

@@ -130,8 +130,7 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of convolutions and matrix products while learning; "bfloat16" is twice as fast for convolutional networks on
-    processors with instructions for it, and stays off elsewhere. Weights and losses are float32 in
-    either case."""
+    processors with instructions for it, and stays off elsewhere. Weights and losses are float32 in either case."""
 
     def learns_best_candidate(self, action_size: int) -> bool:
         """Whether the best candidate alone is learned from, of vectors of so many numbers."""

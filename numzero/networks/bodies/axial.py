@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from numzero.graphs.formulas import Value
-from numzero.networks.bodies.base import Body
-from numzero.networks.bodies.conv import require_picture
+from numzero.networks.bodies.base import Body, require_picture
 from numzero.networks.bodies.mlp import MlpPrediction
 from numzero.networks.config import AxialConfig
 from numzero.networks.layers import (
+    RESIDUAL_SCALE,
     Chain,
     Dense,
     Dynamics,
@@ -30,9 +30,6 @@ from numzero.networks.layers import (
 )
 
 __all__ = ["make_body"]
-
-RESIDUAL_SCALE = 0.1
-"""Initial weights of a line's last layer, times PyTorch's default: a deep body starts near the identity."""
 
 
 def make_body(observation_shape: tuple[int, ...], num_actions: int, num_outputs: int, config: AxialConfig) -> Body:

@@ -11,11 +11,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from numzero.errors import UserError
 from numzero.graphs.formulas import Value
-from numzero.networks.bodies.base import Body
+from numzero.networks.bodies.base import Body, require_picture
 from numzero.networks.bodies.mlp import MlpPrediction
-from numzero.networks.config import AxialConfig, ConvConfig
+from numzero.networks.config import ConvConfig
 from numzero.networks.layers import (
     Chain,
     Conv,
@@ -29,7 +28,7 @@ from numzero.networks.layers import (
     rows_of,
 )
 
-__all__ = ["ConvDynamics", "ConvPrediction", "make_body", "require_picture"]
+__all__ = ["ConvDynamics", "ConvPrediction", "make_body"]
 
 
 def make_body(observation_shape: tuple[int, ...], num_actions: int, num_outputs: int, config: ConvConfig) -> Body:
@@ -46,21 +45,6 @@ def make_body(observation_shape: tuple[int, ...], num_actions: int, num_outputs:
         ConvDynamics(latent_shape, num_actions, config, scale),
         ConvPrediction(latent_shape, num_outputs, config),
     )
-
-
-def require_picture(observation_shape: tuple[int, ...], config: ConvConfig | AxialConfig) -> tuple[int, ...]:
-    """The shape of latents.
-
-    Raises:
-        UserError: observations are no pictures.
-    """
-    shape = config.latent_shape(observation_shape)
-    if shape is None:
-        raise UserError(
-            f"network.body = {config.__struct_config__.tag!r} needs observations [channels, height, width]; this "
-            f"game's are {list(observation_shape)}. Set network.body to mlp."
-        )
-    return shape
 
 
 def residual_blocks(config: ConvConfig) -> Chain:

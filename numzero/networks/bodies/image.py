@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 
 from numzero.graphs.formulas import Value
-from numzero.networks.bodies.base import Body
-from numzero.networks.bodies.conv import ConvDynamics, ConvPrediction, require_picture
+from numzero.networks.bodies.base import Body, require_picture
+from numzero.networks.bodies.conv import ConvDynamics, ConvPrediction
 from numzero.networks.config import ImageConfig
 from numzero.networks.layers import Chain, Conv, LatentScale, Layer, NetworkGraph, Pool, Rectified, ResidualBlock
 

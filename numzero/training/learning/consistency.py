@@ -49,6 +49,8 @@ class Comparison(abc.ABC):
 
     name: str
     """Of its vectors in checkpoints."""
+    tells_observations: bool = False
+    """Whether latents are compared with the real observations; else with encodings of them."""
 
     def __init__(self, layers: nn.Module, weight_decay: float, num_threads: int) -> None:
         self._layers = layers
@@ -178,6 +180,7 @@ class Reconstruction(Comparison):
     """
 
     name = "reconstruction"
+    tells_observations = True
 
     def __init__(self, latent_size: int, observation_size: int, weight_decay: float, num_threads: int) -> None:
         super().__init__(nn.Linear(latent_size, observation_size), weight_decay, num_threads)

@@ -415,8 +415,8 @@ def consistency_loss(
     count = config.consistency_weight * batch.observation_mask.T[1:] * weights[1:]  # [K, B]
     later = torch.from_numpy(batch.observation)[:, 1:].transpose(0, 1).flatten(0, 1)  # [K B, *O]
     with torch.no_grad():
-        sees = config.consistency == "reconstruction"
-        goal = network.inputs(later.float()) if sees else goals.represent(later)  # [K B, *O] or [K B, *H]
+        tells = comparison is not None and comparison.tells_observations
+        goal = network.inputs(later.float()) if tells else goals.represent(later)  # [K B, *O] or [K B, *H]
     gradient = torch.zeros_like(latents)  # [(K+1) B, *H], 0 at the first positions
     if comparison is not None:
         loss, gradient[num_rows:] = comparison.loss(latents[num_rows:], goal, count.reshape(-1))
