@@ -20,6 +20,7 @@ import io
 import json
 import math
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -385,11 +386,19 @@ def _become(descriptors: Sequence[int], server: int) -> NoReturn:
         os.close(stream)
     resource_tracker._resource_tracker._fd = tracker  # type: ignore[attr-defined]
     _Inherited.received = tuple(descriptors[5:])
-    code = 1
+    code, asker = 1, os.dup(read)
     try:
-        code = spawn._main(read, os.dup(read))
+        code = spawn._main(read, asker)
         atexit._run_exitfuncs()
+    except (EOFError, pickle.UnpicklingError):  # what it asked for did not come whole
+        if not _has_ended(asker):
+            sys.excepthook(*sys.exc_info())
     except BaseException:
         sys.excepthook(*sys.exc_info())
     util._flush_std_streams()  # type: ignore[attr-defined]
     os._exit(code)
+
+
+def _has_ended(asker: int) -> bool:
+    """Whether nobody holds the other end of this pipe, and nothing is left in it: who asked was killed."""
+    return bool(connection.wait([asker], 0)) and not os.read(asker, 1)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from multiprocessing.forkserver import read_signed
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +196,37 @@ def test_no_room_for_a_process_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(os, "fork", full)
     assert forkserver._forked() == -11
+
+
+@pytest.mark.parametrize(
+    ("content", "asker_lives", "said"),
+    [
+        (b"", False, ""),
+        (pickle.dumps({"name": "worker"})[:-4], False, ""),
+        (b"no pickle", True, "UnpicklingError"),
+    ],
+)
+def test_who_is_killed_while_it_asks_leaves_no_traceback(
+    content: bytes, asker_lives: bool, said: str, tmp_path: Path
+) -> None:
+    """Of what came, the fork cannot know what to be, and nobody is left who would want to know; else it is a bug."""
+    stderr = tmp_path / "stderr"
+    with forkserver.servers().kept(), stderr.open("wb") as errors:
+        server = forkserver.servers().server()
+        assert server is not None
+        read, write = os.pipe()
+        sentinel, end = os.pipe()
+        server.fork([], [end, read, 0, 0, 1, errors.fileno()])
+        os.close(end)
+        os.close(read)
+        os.write(write, content)
+        if not asker_lives:
+            os.close(write)
+        assert read_signed(sentinel) > 0
+        assert read_signed(sentinel) == 1
+        if asker_lives:
+            os.close(write)
+        os.close(sentinel)
+    text = stderr.read_text()
+    assert said in text
+    assert ("Traceback" in text) == asker_lives
