@@ -43,6 +43,13 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
     """n of "n_step", in steps. Paper: 10 for Atari."""
     trace_decay: float = 0.95
     """lambda of "lambda": 0 is one step, 1 the outcome. EfficientZero V2: 0.95; MuZero has none."""
+    bootstrap: Literal["search", "network"] = "search"
+    """Which value stands for what a return leaves out: "search", the position's root value, as old as its search;
+    "network", the newest published network's own, which is asked of all positions of the window again and again, one
+    evaluation each. Where returns are long and games few, root values that came of root values hardly rise within one
+    window. MuZero: search; LightZero: network, for each batch."""
+    bootstrap_updates: int = 100
+    """Updates in which the whole window is asked again, where the network bootstraps."""
     old_share: float = 1.0
     """What is left of n, or of lambda, for the oldest game of the window: both fall evenly with a game's age, since old
     actions say less of what would be done now. 1: off. EfficientZero shortens n for old data (Ye et al. 2021, section
@@ -69,6 +76,7 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
             trace_decay=SHARE,
             old_share=SHARE,
             root_value_share=SHARE,
+            bootstrap_updates=at_least(1, LARGEST_SIZE),
             unroll_steps=at_least(1, MOST_UNROLL_STEPS),
         )
 
@@ -77,7 +85,12 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fill_value_targets(
-    games: _Int64Array, age: _Float64Array, columns: Columns, config: TargetConfig, out: _Float32Array
+    games: _Int64Array,
+    age: _Float64Array,
+    columns: Columns,
+    config: TargetConfig,
+    out: _Float32Array,
+    bootstrap: _Float32Array | None = None,
 ) -> None:
     """Write the value targets of whole games into `out`, and touch nothing else.
 
@@ -93,6 +106,8 @@ def fill_value_targets(
     age: `[G]` float64, from 0 for the newest game there is to 1 for the oldest.
     columns: `[slots]` each; what they hold at a game's final slot is not read, root_value excepted.
     out: `[slots]` float32, filled from first to final slot of each game.
+    bootstrap: `[slots]` float32, what stands for the rest of a return behind each position; None: root values. Where a
+        return is cut at its own position, the root value is its target in either case: it is of a search.
     """
     if games.ndim != 2 or games.shape[1] != 2:
         raise UserError(f"games must be [G, 2], first and final slots; got shape {games.shape}.")
@@ -100,6 +115,7 @@ def fill_value_targets(
         raise UserError(" ".join(problems))
     left = 1.0 - (1.0 - config.old_share) * age
     reward, discount, root_value = columns.reward, columns.discount, columns.root_value
+    bootstrap = root_value if bootstrap is None else bootstrap
     trust = np.empty(len(reward), np.float32)
     _fill_trust(games, columns.exploratory, trust)
     if config.cut == "unlikely":
@@ -108,10 +124,10 @@ def fill_value_targets(
         _fill_ratios(games, columns.likelihood, columns.prior, trust)
     if config.kind == "n_step":
         num_steps = np.maximum(1, np.rint(config.num_steps * left)).astype(np.int64)
-        _fill_n_step(games, reward, discount, root_value, trust, num_steps, out)
+        _fill_n_step(games, reward, discount, root_value, bootstrap, trust, num_steps, out)
     else:
         trace_decay = np.ones(len(games)) if config.kind == "outcome" else config.trace_decay * left
-        _fill_lambda(games, reward, discount, root_value, trust, trace_decay, out)
+        _fill_lambda(games, reward, discount, root_value, bootstrap, trust, trace_decay, out)
     if config.root_value_share > 0.0:
         _mix_root_values(games, root_value, config.root_value_share, out)
 
@@ -152,23 +168,27 @@ def _fill_lambda(
     reward: _Float32Array,
     discount: _Float32Array,
     root_value: _Float32Array,
+    bootstrap: _Float32Array,
     trust: _Float32Array,
     trace_decay: _Float64Array,
     out: _Float32Array,
 ) -> None:
-    """G[t] = (1 - c) v[t] + c (r[t] + d[t] ((1 - lambda) v[t+1] + lambda G[t+1])), c = trust[t].
+    """G[t] = (1 - c) v[t] + c (r[t] + d[t] ((1 - lambda) b[t+1] + lambda G'[t+1])), c = trust[t].
+
+    G' is G with b in place of v: what earlier returns see. Where the search bootstraps, b is v.
 
     Sutton & Barto 2018, section 12.1, where c is 1; cut as in section 12.8 where it is less.
     """
     for game in range(games.shape[0]):
         first, final, decay = games[game, 0], games[game, 1], trace_decay[game]
-        value = np.float64(root_value[final])  # float64 along the game; float32 drifts over long ones
-        out[final] = value
+        ahead = np.float64(bootstrap[final])  # float64 along the game; float32 drifts over long ones
+        out[final] = ahead
         for t in range(final - 1, first - 1, -1):
-            mixture = (1.0 - decay) * root_value[t + 1] + decay * value
-            value = reward[t] + discount[t] * mixture
+            value = reward[t] + discount[t] * ((1.0 - decay) * bootstrap[t + 1] + decay * ahead)
+            ahead = value
             if trust[t] < 1.0:
                 value = root_value[t] + trust[t] * (value - root_value[t])
+                ahead = bootstrap[t] + trust[t] * (ahead - bootstrap[t])
             out[t] = value
 
 
@@ -178,24 +198,25 @@ def _fill_n_step(
     reward: _Float32Array,
     discount: _Float32Array,
     root_value: _Float32Array,
+    bootstrap: _Float32Array,
     trust: _Float32Array,
     num_steps: _Int64Array,
     out: _Float32Array,
 ) -> None:
-    """Discounted rewards of n steps plus the discounted root value behind them (Schrittwieser et al. 2020, app. G).
+    """Discounted rewards of n steps plus the discounted value behind them (Schrittwieser et al. 2020, app. G).
 
     Steps end before a move that is trusted less than half.
     """
     for game in range(games.shape[0]):
         first, final = games[game, 0], games[game, 1]
-        out[final] = root_value[final]
+        out[final] = bootstrap[final]
         for t in range(first, final):
             total, scale, ahead = 0.0, 1.0, t
             while ahead < final and ahead < t + num_steps[game] and trust[ahead] >= 0.5:
                 total += scale * reward[ahead]
                 scale *= discount[ahead]
                 ahead += 1
-            out[t] = total + scale * root_value[ahead]
+            out[t] = total + scale * bootstrap[ahead] if ahead > t else root_value[t]
 
 
 # ---------------------------------------------------------------------------------------------------- batches

@@ -62,10 +62,24 @@ def flat_steps(games: list[dict[str, Any]], num_actions: int = 3) -> tuple[Simpl
     return steps, np.array(slots, np.int64).reshape(-1, 2)
 
 
-def fill(steps: SimpleNamespace, games: np.ndarray, config: TargetConfig, age: np.ndarray | None = None) -> np.ndarray:
+def fill(
+    steps: SimpleNamespace,
+    games: np.ndarray,
+    config: TargetConfig,
+    age: np.ndarray | None = None,
+    bootstrap: np.ndarray | None = None,
+) -> np.ndarray:
     age = np.zeros(len(games)) if age is None else age
-    fill_value_targets(games, age, steps.columns, config, steps.value_target)
+    fill_value_targets(games, age, steps.columns, config, steps.value_target, bootstrap)
     return steps.value_target
+
+
+def with_bootstraps(steps: SimpleNamespace, games: list[dict[str, Any]], slots: np.ndarray) -> np.ndarray:
+    """`[slots]` values of their own, which the games then know too."""
+    values = np.random.default_rng(1).normal(size=len(steps.reward)).astype(np.float32)
+    for game, (first, final) in zip(games, slots.tolist(), strict=True):
+        game["bootstrap"] = values[first : final + 1].tolist()
+    return values
 
 
 def second_player_wins() -> dict[str, Any]:
@@ -198,13 +212,14 @@ def games_of_any_kind(draw):
     trace_decay=st.floats(0, 1, width=32),
     share=st.sampled_from([0.0, 0.25, 0.5, 1.0]),
     old_share=st.sampled_from([0.0, 0.25, 1.0]),
+    of_network=st.booleans(),
 )
-def test_value_targets_equal_their_definitions(games, kind, n, trace_decay, share, old_share):
+def test_value_targets_equal_their_definitions(games, kind, n, trace_decay, share, old_share, of_network):
     """The kernel's one pass equals the mixture of n-step returns, shorter for old games, and writes nowhere else."""
     steps, slots = flat_steps(games)
     config = TargetConfig(kind=kind, num_steps=n, trace_decay=trace_decay, root_value_share=share, old_share=old_share)
     age = np.linspace(1.0, 0.0, len(games))
-    values = fill(steps, slots, config, age)
+    values = fill(steps, slots, config, age, with_bootstraps(steps, games, slots) if of_network else None)
     untouched = np.ones(len(values), np.bool_)
     for game, (first, final), old in zip(games, slots.tolist(), age.tolist(), strict=True):
         left = 1.0 - (1.0 - old_share) * old
@@ -219,15 +234,17 @@ def test_value_targets_equal_their_definitions(games, kind, n, trace_decay, shar
     kind=st.sampled_from(["outcome", "lambda"]),
     trace_decay=st.floats(0, 1, width=32),
     without=st.booleans(),
+    of_network=st.booleans(),
 )
 def test_returns_look_through_a_move_by_what_the_newest_policy_leaves_of_its_likelihood(
-    games, kind, trace_decay, without
+    games, kind, trace_decay, without, of_network
 ):
     """The rest is the root value, random moves among them; where nobody knows how likely a move was these alone cut."""
     steps, slots = flat_steps(games)
     if without:
         steps.likelihood[::2] = 0.0
-    values = fill(steps, slots, TargetConfig(kind=kind, trace_decay=trace_decay, cut="unlikely"))
+    bootstrap = with_bootstraps(steps, games, slots) if of_network else None
+    values = fill(steps, slots, TargetConfig(kind=kind, trace_decay=trace_decay, cut="unlikely"), None, bootstrap)
     for game, (first, final) in zip(games, slots.tolist(), strict=True):
         prior, likelihood = steps.prior[first:final, 0].tolist(), steps.likelihood[first:final, 0].tolist()
         trust = reference.trust_of(game, prior, likelihood)
@@ -292,6 +309,7 @@ def test_n_steps_end_before_a_move_that_is_trusted_less_than_half(share, expecte
         (TargetConfig(trace_decay=float("nan")), "trace_decay"),
         (TargetConfig(root_value_share=-0.1), "root_value_share"),
         (TargetConfig(old_share=1.5), "old_share"),
+        (TargetConfig(bootstrap_updates=0), "bootstrap_updates"),
         (TargetConfig(unroll_steps=0), "unroll_steps"),
     ],
 )

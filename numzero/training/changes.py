@@ -51,7 +51,17 @@ CHANGEABLE: Mapping[str, tuple[str, ...]] = {
     ),
     "inference": ("precision",),
     "replay": ("importance_exponent", "priority_floor", "freshest_of", "disk_mb"),
-    "targets": ("kind", "num_steps", "trace_decay", "old_share", "cut", "root_value_share", "unroll_steps"),
+    "targets": (
+        "kind",
+        "num_steps",
+        "trace_decay",
+        "bootstrap",
+        "bootstrap_updates",
+        "old_share",
+        "cut",
+        "root_value_share",
+        "unroll_steps",
+    ),
     "learner": (
         "learning_rate",
         "final_learning_rate",

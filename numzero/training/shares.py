@@ -98,8 +98,8 @@ def measure_costs(config: RunConfig, seed: int) -> Costs | None:
     if step is None:
         return None
     learner, search = config.learner, 0.0
+    trainer.search_with(trainer.model_files(average=False), 0)
     if trainer.reanalyzes:
-        trainer.search_with(trainer.model_files(average=False), 0)
         seconds = _seconds_of(trainer.refresh, SEARCH_SECONDS)
         search = learner.batch_size * config.reanalyze.fraction * seconds / config.reanalyze.positions
     play = step * learner.batch_size / config.schedule.samples_per_step

@@ -23,6 +23,7 @@ from numzero.targets import Batch, Outcomes, make_batch
 from numzero.training.checkpoint import Checkpoint, generator_state, restore_generator
 from numzero.training.config import RunConfig
 from numzero.training.learning.batches import draw_batch, seen_symmetries
+from numzero.training.learning.bootstraps import Bootstraps
 from numzero.training.learning.learner import Learner, Update
 from numzero.training.lighter import JUDGED_ON, Lighter
 from numzero.training.plan import RunPlan, learner_threads, make_window, most_slots, needs_game
@@ -30,6 +31,7 @@ from numzero.training.roles.reanalyze import Reanalyzer
 
 __all__ = ["Trainer"]
 
+_BOOTSTRAP_PREFIX = "bootstrap-"
 READ_AT_ONCE = 1000
 """Statistics that are read from the store at a time."""
 
@@ -67,6 +69,13 @@ class Trainer:
         self._reanalyzer: Reanalyzer | None = None
         if config.reanalyze.fraction > 0.0 and not plan.reanalyze_workers:
             self._reanalyzer = Reanalyzer(config.search, config.reanalyze, self._reanalyze_rng, self._frames)
+        self._bootstraps = self._make_bootstraps()
+
+    def _make_bootstraps(self) -> Bootstraps | None:
+        targets = self._config.targets
+        if targets.bootstrap == "search":
+            return None
+        return Bootstraps(self.window.capacity_steps, targets.bootstrap_updates, self._frames)
 
     @property
     def num_updates_done(self) -> int:
@@ -81,6 +90,8 @@ class Trainer:
     def update(self) -> tuple[Update, Batch]:
         """Learn from a batch of the window; what came of it, and the batch."""
         replay = self._config.replay
+        if self._bootstraps is not None:
+            self._bootstraps.refresh(self.window)
         with_discount = "discount" in self.learner.network.heads
         batch, sample = draw_batch(
             self.window,
@@ -91,6 +102,7 @@ class Trainer:
             outcomes=self._outcomes,
             frames=self._frames,
             proposal=self._proposal,
+            bootstraps=self._bootstraps,
         )
         update = self.learner.update(batch)
         if replay.priority_exponent > 0.0:
@@ -104,9 +116,11 @@ class Trainer:
             self._reanalyzer.refresh(self.window)
 
     def search_with(self, model: ModelFiles, version: int) -> None:
-        """What is searched here is searched with these weights from now on."""
+        """What is asked of networks here is asked of these weights from now on."""
         if self._reanalyzer is not None:
             self._reanalyzer.use_model(model, version)
+        if self._bootstraps is not None:
+            self._bootstraps.use_model(model)
 
     def model_files(self, *, average: bool) -> ModelFiles:
         """The network of this moment, or its running average."""
@@ -145,8 +159,10 @@ class Trainer:
         return revision
 
     def reanalyze_state(self) -> State:
-        """Of what is searched again here; empty if nothing is."""
-        return {} if self._reanalyzer is None else self._reanalyzer.state()
+        """Of what is asked again here; empty if nothing is."""
+        searched = {} if self._reanalyzer is None else self._reanalyzer.state()
+        asked = {} if self._bootstraps is None else self._bootstraps.state()
+        return searched | {_BOOTSTRAP_PREFIX + name: array for name, array in asked.items()}
 
     def generator_states(self) -> tuple[str, str]:
         """Of batches, and of what is searched again."""
@@ -162,10 +178,14 @@ class Trainer:
         slots = int(checkpoint.window["counters"][2])
         if self.window.capacity_steps < slots <= most_slots(self._config, self._plan.spec):
             self.window = make_window(self._config, self._plan, slots)
+            self._bootstraps = self._make_bootstraps()
         game_ids = checkpoint.window["game_id"].ravel().tolist()
         num_lost = self.window.restore(checkpoint.window, store.read_named(game_ids))
         restore_generator(self._rng, checkpoint.state.rng)
         restore_generator(self._reanalyze_rng, checkpoint.state.reanalyze_rng)
         if self._reanalyzer is not None:
             self._reanalyzer.restore(checkpoint.reanalyze)
+        asked = {n.removeprefix(_BOOTSTRAP_PREFIX): array for n, array in checkpoint.reanalyze.items()}
+        if self._bootstraps is not None and "value" in asked:  # else the run's returns were of root values so far
+            self._bootstraps.restore(asked)
         return num_lost

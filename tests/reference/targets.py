@@ -6,10 +6,19 @@ from typing import Any
 
 
 def n_step_return(game: dict[str, list[float]], t: int, n: int) -> float:
-    """r_t + d_t (r_t+1 + d_t+1 (... v)), cut after n steps, at the end, or at an exploratory move."""
-    if n == 0 or t == len(game["reward"]) or game["exploratory"][t]:
+    """r_t + d_t (r_t+1 + d_t+1 (... b)), cut after n steps, at the end, or at an exploratory move; b is v, or given.
+
+    Of a position that explored itself the root value is the target, whatever stands for it in earlier returns.
+    """
+    if t < len(game["reward"]) and game["exploratory"][t]:
         return game["root_value"][t]
-    return game["reward"][t] + game["discount"][t] * n_step_return(game, t + 1, n - 1)
+    return _seen_from(game, t, n)
+
+
+def _seen_from(game: dict[str, list[float]], t: int, n: int) -> float:
+    if n == 0 or t == len(game["reward"]) or game["exploratory"][t]:
+        return game.get("bootstrap", game["root_value"])[t]
+    return game["reward"][t] + game["discount"][t] * _seen_from(game, t + 1, n - 1)
 
 
 def lambda_return(game: dict[str, list[float]], t: int, trace_decay: float) -> float:
@@ -23,15 +32,21 @@ def lambda_return(game: dict[str, list[float]], t: int, trace_decay: float) -> f
     return mixture
 
 
-def trusted_return(game: dict[str, list[float]], t: int, trust: list[float], trace_decay: float) -> float:
-    """What each move is trusted for is looked through: all of it, a part of it, or none of it."""
+def trusted_return(
+    game: dict[str, list[float]], t: int, trust: list[float], trace_decay: float, rest: str = "root_value"
+) -> float:
+    """What each move is trusted for is looked through: all of it, a part of it, or none of it.
+
+    rest: whose value stands for what is not looked through at t; further on it is what bootstraps.
+    """
+    bootstrap = "bootstrap" if "bootstrap" in game else "root_value"
     if t == len(game["reward"]):
-        return game["root_value"][t]
-    later = (1 - trace_decay) * game["root_value"][t + 1] + trace_decay * trusted_return(
-        game, t + 1, trust, trace_decay
+        return game[bootstrap][t]
+    later = (1 - trace_decay) * game[bootstrap][t + 1] + trace_decay * trusted_return(
+        game, t + 1, trust, trace_decay, bootstrap
     )
     seen = game["reward"][t] + game["discount"][t] * later
-    return trust[t] * seen + (1 - trust[t]) * game["root_value"][t]
+    return trust[t] * seen + (1 - trust[t]) * game[rest][t]
 
 
 def trust_of(game: dict[str, list[float]], prior: list[float], likelihood: list[float]) -> list[float]:
@@ -54,7 +69,7 @@ def value_targets(
         returns = [n_step_return(game, t, n) for t in positions]
     else:
         returns = [lambda_return(game, t, 1.0 if kind == "outcome" else trace_decay) for t in positions]
-    own, share = game["root_value"], root_value_share
+    own, share = [*game["root_value"][:-1], returns[-1]], root_value_share
     return [(1 - share) * r + share * v for r, v in zip(returns, own, strict=True)]
 
 

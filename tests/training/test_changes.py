@@ -82,6 +82,7 @@ OTHERS: dict[str, Any] = {
     "selfplay.stored_start_share": 0.5,
     "selfplay.growth_updates": 20,
     "targets.kind": "n_step",
+    "targets.bootstrap": "network",
     "targets.cut": "unlikely",
     "targets.unroll_steps": 3,
     "learner.symmetries": False,

@@ -55,6 +55,10 @@ VARIANTS = {
         ),
     ),
     "choices": ("cartpole", ("game='tests.games.environments:MaskedMatching'", "reanalyze.order=sweep", *REANALYZED)),
+    "bootstraps": (
+        "cartpole",
+        ("targets.bootstrap=network", "targets.bootstrap_updates=3", "replay.capacity_steps=120", *REANALYZED),
+    ),
     "whole episodes": ("cartpole", (f"game='{CORRIDOR}'", "selfplay.segment_steps=0", "replay.freshest_of=2")),
 }
 

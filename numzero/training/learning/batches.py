@@ -13,6 +13,7 @@ from numzero.replay import Sample, Window
 from numzero.search import Proposal
 from numzero.targets import NO_CHANCE, Batch, Outcomes, apply_symmetry, fill_value_targets, make_batch
 from numzero.training.config import RunConfig
+from numzero.training.learning.bootstraps import Bootstraps
 
 __all__ = ["draw_batch", "seen_symmetries"]
 
@@ -38,6 +39,7 @@ def draw_batch(
     outcomes: Outcomes = NO_CHANCE,
     frames: FrameStack | None = None,
     proposal: Proposal | None = None,
+    bootstraps: Bootstraps | None = None,
 ) -> tuple[Batch, Sample]:
     """The next batch, with fresh value targets and, if it is to be, each row under a symmetry of its own.
 
@@ -50,6 +52,7 @@ def draw_batch(
         outcomes: what the network knows of chance.
         frames: stacks observations; None: the network sees them as they are.
         proposal: what actions are, if they are vectors.
+        bootstraps: what stands for the rest of returns; None: root values.
 
     Returns:
         the batch, and which positions it came from.
@@ -62,6 +65,7 @@ def draw_batch(
             window.columns,
             config.targets,
             window.value_target,
+            None if bootstraps is None else bootstraps.values(window, stale),
         )
         window.mark_fresh()
     sample = window.sample(config.learner.batch_size, rng)
