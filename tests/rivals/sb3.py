@@ -4,8 +4,9 @@ The settings of the tasks in `ZOO` are those of the zoo's `hyperparams/dqn.yml` 
 (github.com/DLR-RM/rl-baselines3-zoo; "lin_x" is a rate that falls from x to 0 over the steps that are asked for;
 `normalize`: running means of observations and returns); other tasks have the program's own. Each seed has one thread,
 and is judged as `numzero study` judges: greedily over 20 episodes every 1,000 environment steps, of which neither time
-is counted, and at the end over the 100 episodes that studies play. Runs by hand, in an environment that needs no
-numzero: `pip install stable-baselines3 sb3-contrib`. `python cli.py results` reads the file.
+is counted, and at the end over the 100 episodes that studies play. A seed is trained once: those in the file stay. Runs
+by hand, in an environment that needs no numzero: `pip install stable-baselines3 sb3-contrib`. `python cli.py results`
+reads the file.
 """
 
 from __future__ import annotations
@@ -295,6 +296,20 @@ def results(options: argparse.Namespace, command: str, seeds: list[dict[str, obj
     }
 
 
+def trained(path: Path, settings: object) -> list[dict[str, object]]:
+    """The seeds that the file at `path` has, from 0 on; none where there is no file.
+
+    Raises:
+        SystemExit: they were trained otherwise.
+    """
+    if not path.exists():
+        return []
+    before = json.loads(path.read_text("utf-8"))
+    if before["settings"] != settings:
+        raise SystemExit(f"{path} holds seeds of other settings or steps. Give another --out.")
+    return before["seeds"]
+
+
 def machine() -> str:
     """What this runs on, in the words of numzero's studies."""
     info = Path("/proc/cpuinfo")
@@ -334,12 +349,13 @@ def main() -> None:
     command += f" --seeds {options.seeds} --out studies/{options.out.resolve().name}"
     options.out.mkdir(parents=True, exist_ok=True)
     make_model(options.algorithm, options.game, 0).learn(WARM_UP_STEPS)  # what torch does once is no seed's time
-    seeds: list[dict[str, object]] = []
-    for seed in range(options.seeds):
+    path = options.out / "results.json"
+    seeds = trained(path, results(options, command, [])["settings"])
+    for seed in range(len(seeds), options.seeds):
         seeds.append(train_seed(options.algorithm, options.game, options.steps, seed))
         print({name: value for name, value in seeds[-1].items() if name != "curve"}, flush=True)
         text = json.dumps(results(options, command, seeds), indent=2)
-        (options.out / "results.json").write_text(text + "\n", "utf-8")
+        path.write_text(text + "\n", "utf-8")
 
 
 if __name__ == "__main__":
