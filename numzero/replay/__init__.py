@@ -4,7 +4,14 @@ Knows trajectories; knows nothing of search, networks, games or how targets are 
 stored once, whoever delivers it how often; a damaged byte is noticed before it is learned from; the window never grows.
 """
 
-from numzero.replay.codec import DamagedData, decode_statistics, decode_trajectory, encode_statistics, encode_trajectory
+from numzero.replay.codec import (
+    DamagedData,
+    decode_statistics,
+    decode_trajectories,
+    decode_trajectory,
+    encode_statistics,
+    encode_trajectory,
+)
 from numzero.replay.packed import PackedGames, Tape, check_trajectories, joined
 from numzero.replay.store import GAME_NOTE, EncodedGame, GameRow, GameStore, StoreBusyError, encode_games
 from numzero.replay.trajectory import (
@@ -48,6 +55,7 @@ __all__ = [
     "check_trajectories",
     "check_trajectory",
     "decode_statistics",
+    "decode_trajectories",
     "decode_trajectory",
     "encode_games",
     "encode_statistics",

@@ -8,14 +8,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 
 from numzero.errors import UserError
-from numzero.replay.packed import PackedGames, check_trajectories
+from numzero.replay.packed import PackedGames, check_trajectories, packed_from
 from numzero.replay.trajectory import (
     COLUMNS,
     OBSERVATION_DTYPES,
@@ -34,7 +34,9 @@ from numzero.replay.trajectory import (
 __all__ = [
     "DamagedData",
     "content_digest",
+    "decode_packed",
     "decode_statistics",
+    "decode_trajectories",
     "decode_trajectory",
     "encode_packed",
     "encode_statistics",
@@ -54,6 +56,10 @@ _STATISTICS_MAGIC = b"numzstt\x01"
 _DIGEST_SIZE = 16
 _LENGTH_AT = len(_MAGIC) + _DIGEST_SIZE
 _HEADER_AT = _LENGTH_AT + 4
+_SMALL = 2**16
+"""Bytes of the longest game that is worth a copy."""
+_DIMENSIONS = 16
+"""Of observations, not more than any NumPy has."""
 
 
 class _Header(msgspec.Struct, frozen=True, array_like=True):
@@ -173,6 +179,53 @@ def decode_trajectory(payload: bytes) -> Trajectory:
         trajectory = Trajectory(game_id=header.game_id, ended=header.ended, lead_in=header.lead_in, **arrays)
         check_trajectory(trajectory)
     return trajectory
+
+
+def decode_trajectories(payloads: Sequence[bytes]) -> Sequence[Trajectory]:
+    """As `decode_trajectory` of each."""
+    return decode_packed(payloads) or [decode_trajectory(payload) for payload in payloads]
+
+
+def decode_packed(payloads: Sequence[bytes]) -> PackedGames | None:
+    """The games, read and looked at together: short ones take a tenth of the time that they take one by one.
+
+    None where `decode_trajectory` has to look at each: one is not sound, is large, or has other sizes than the others.
+    """
+    if max(map(len, payloads), default=_SMALL) >= _SMALL:
+        return None
+    try:
+        headers, offsets = zip(*(_unseal(_MAGIC, payload, _header_decoder) for payload in payloads), strict=True)
+    except DamagedData:
+        return None
+    sizes = _small_sizes(headers[0])
+    if sizes is None or any(_sizes_in(header) != _sizes_in(headers[0]) for header in headers):
+        return None
+    if any(not 0 <= header.lead_in < header.num_steps < _SMALL for header in headers):
+        return None
+    offset, num_steps, lead_in = (
+        np.array(numbers, np.int64)
+        for numbers in (offsets, [header.num_steps for header in headers], [header.lead_in for header in headers])
+    )
+    names, ended = [header.game_id for header in headers], [header.ended for header in headers]
+    games = packed_from(payloads, offset, num_steps, names, ended, lead_in, sizes)
+    return games if games is not None and games.are_sound() else None
+
+
+def _sizes_in(header: _SharesHeader) -> tuple[Any, ...]:
+    """What tells whether two games have the same sizes."""
+    about = header.has_outcomes, header.action_size, header.num_choices, header.has_shares
+    return header.num_actions, header.observation_shape, header.observation_dtype, *about
+
+
+def _small_sizes(header: _SharesHeader) -> Sizes | None:
+    """None where no small game has these, or NumPy has no such arrays."""
+    shape, dtype = header.observation_shape, OBSERVATION_DTYPES.get(header.observation_dtype)
+    least = min(header.num_actions, header.action_size + 1, header.num_choices + 1, *shape)
+    most = max(header.num_actions, header.action_size, header.num_choices, math.prod(shape))
+    if dtype is None or least < 1 or most > _SMALL or len(shape) > _DIMENSIONS:
+        return None
+    num_actions, _, _, *about = _sizes_in(header)
+    return Sizes(num_actions, shape, dtype, *about)
 
 
 def encode_statistics(statistics: Statistics) -> bytes:

@@ -5,8 +5,10 @@ Knows columns and their bytes; knows nothing of headers, digests and files, nor 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple, overload
 
 import numpy as np
@@ -15,12 +17,14 @@ from numpy.typing import NDArray
 from numzero.compiled import search_inline, search_kernel
 from numzero.replay.trajectory import COLUMNS, Columns, Ended, Field, Sizes, Trajectory, check_trajectory, layout
 
-__all__ = ["PackedGames", "Tape", "check_trajectories", "joined", "warm_up"]
+__all__ = ["PackedGames", "Tape", "check_trajectories", "joined", "num_own_steps", "packed_from", "warm_up"]
 
 _Int64Array = NDArray[np.int64]
 _ALIGNED = 8
 """Games begin at multiples of so many bytes."""
 _ANYTHING = 0xFFFFFFFF
+_MOST_COPIED = 2**26
+"""Bytes of games that are joined: a whole window twice in memory could be more than there is."""
 
 
 class _Format(NamedTuple):
@@ -38,6 +42,7 @@ class _Format(NamedTuple):
     """`[C]` the most that these may be, so that the number is sound; `_ANYTHING` where none is looked at."""
 
 
+@functools.lru_cache(maxsize=64)
 def _format(sizes: Sizes) -> _Format:
     fields = layout(1, **sizes._asdict())
     bits = [_sound_bits(field, sizes.num_actions) for field in fields]
@@ -54,6 +59,8 @@ def _sound_bits(field: Field, num_actions: int) -> tuple[int, int]:
     """Mask and limit of a column's numbers, so that these are what `check_trajectory` asks for."""
     if field.dtype == np.float32:
         return 0x7FFFFFFF, 0x7F7FFFFF  # without the sign, the largest finite number
+    if field.dtype == np.bool_:
+        return _ANYTHING, 1
     limits = {"action": num_actions - 1, "outcome": 0x7FFFFFFF, "to_play": 1}  # negative ones are large without a sign
     return _ANYTHING, limits.get(field.name, _ANYTHING)
 
@@ -70,7 +77,6 @@ class Tape:
     def __init__(self, batch_size: int, room: int, sizes: Sizes) -> None:
         self.batch_size, self.room, self.sizes = batch_size, room, sizes
         self._format = form = _format(sizes)
-        self._step_bytes, self._more_bytes = int(form.width.sum()), int(form.width @ form.extra)
         size = batch_size * form.width
         ends = np.cumsum(_aligned(size))
         self._offset = ends - _aligned(size)
@@ -99,13 +105,19 @@ class Tape:
         lead_in: _Int64Array,
     ) -> PackedGames:
         """What N copies `[N]` did from the moments `first` `[N]` on, of so many steps each, and the position behind."""
-        size = num_steps * self._step_bytes + self._more_bytes
+        size = _num_bytes(num_steps, self._format)
         begin = np.zeros(len(copies) + 1, np.int64)
         np.cumsum(_aligned(size), out=begin[1:])
         content = np.empty(begin[-1], np.uint8)
         games = copies, first, num_steps, begin
         _pack(self._buffer, self._words, self._offset, self._format, *games, content, content.view(np.uint32))
-        return PackedGames(content, begin, size, num_steps, game_ids, ended, lead_in, self.sizes, self._format)
+        return PackedGames(content, begin, size, num_steps, game_ids, ended, lead_in, self.sizes)
+
+
+def _num_bytes(num_steps: _Int64Array, form: _Format) -> _Int64Array:
+    """`[N]` of the columns of games with so many steps."""
+    step, more = int(form.width.sum()), int(form.width @ form.extra)
+    return num_steps * step + more
 
 
 def _aligned(size: Any) -> Any:
@@ -113,12 +125,13 @@ def _aligned(size: Any) -> Any:
 
 
 class PackedGames(Sequence[Trajectory]):
-    """N games of the same sizes; a `Trajectory` of views is made of each when it is asked for.
+    """N games of the same sizes; a `Trajectory` of read-only views is made of each when it is asked for.
 
     Attributes:
-        content: `[bytes]` uint8, the columns of each game as they are stored, one game behind the other.
+        content: `[bytes]` uint8, the columns of each game as they are stored, one game behind the other; what lies
+            between two games is of no meaning.
         begin: `[N + 1]` int64, where each game begins in it, a multiple of 8; the end at last.
-        size: `[N]` int64, bytes of each; up to seven more are filled with zeros.
+        size: `[N]` int64, bytes of each.
         num_steps: `[N]` int64, T of each game.
         game_ids: of each game, as the next two.
         ended: how each came to its end.
@@ -136,11 +149,10 @@ class PackedGames(Sequence[Trajectory]):
         ended: Sequence[Ended],
         lead_in: _Int64Array,
         sizes: Sizes,
-        form: _Format,
     ) -> None:
         self.content, self.begin, self.size, self.num_steps = content, begin, size, num_steps
         self.game_ids, self.ended, self.lead_in, self.sizes = game_ids, ended, lead_in, sizes
-        self._format = form
+        self._format, self._about, self._view = _format(sizes), sizes._asdict(), content.data.toreadonly()
 
     def __len__(self) -> int:
         """N."""
@@ -161,11 +173,20 @@ class PackedGames(Sequence[Trajectory]):
 
     def _game(self, index: int) -> Trajectory:
         arrays, offset = {}, int(self.begin[index])
-        for name, dtype, shape in layout(int(self.num_steps[index]), **self.sizes._asdict()):
-            arrays[name] = array = np.ndarray(shape, dtype, self.content.data, offset)
+        for name, dtype, shape in layout(int(self.num_steps[index]), **self._about):
+            arrays[name] = array = np.ndarray(shape, dtype, self._view, offset)
             offset += array.nbytes
         lead_in = int(self.lead_in[index])
         return Trajectory(game_id=self.game_ids[index], ended=self.ended[index], lead_in=lead_in, **arrays)
+
+    def take_statistics(self, index: int, game: Trajectory) -> None:
+        """Let a game have the statistics of another one of its sizes."""
+        offset = int(self.begin[index])
+        for name, dtype, shape in layout(int(self.num_steps[index]), **self._about):
+            array = np.ndarray(shape, dtype, self.content.data, offset)
+            if COLUMNS[name].is_statistic:
+                array[...] = getattr(game, name)
+            offset += array.nbytes
 
     def bytes_of_each(self) -> list[memoryview]:
         """The columns of each game."""
@@ -190,23 +211,57 @@ class PackedGames(Sequence[Trajectory]):
 _VALUES = list(COLUMNS).index("root_value")
 
 
-def joined(first: Sequence[Trajectory], second: Sequence[Trajectory]) -> Sequence[Trajectory]:
-    """The games of both, of the same tape."""
-    if not first or not second:
-        return first or second
-    if not (isinstance(first, PackedGames) and isinstance(second, PackedGames)):
-        return [*first, *second]
+def packed_from(
+    payloads: Sequence[bytes],
+    offset: _Int64Array,
+    num_steps: _Int64Array,
+    game_ids: Sequence[str],
+    ended: Sequence[Ended],
+    lead_in: _Int64Array,
+    sizes: Sizes,
+) -> PackedGames | None:
+    """Copies of N games whose columns lie from `offset` `[N]`, multiples of 8, to the end of some bytes each.
+
+    None where one's columns are not as long as its steps and the sizes ask for.
+    """
+    length = np.array([len(payload) for payload in payloads], np.int64)
+    size = _num_bytes(num_steps, _format(sizes))
+    if (offset + size != length).any():
+        return None
+    ends = np.cumsum(_aligned(length))
+    begin = np.append(ends - _aligned(length) + offset, ends[-1])
+    parts = chain.from_iterable((payload, bytes(-len(payload) % _ALIGNED)) for payload in payloads)
+    content = np.frombuffer(b"".join(parts), np.uint8).copy()  # kernels are compiled for what can be written to
+    return PackedGames(content, begin, size, num_steps, game_ids, ended, lead_in, sizes)
+
+
+def joined(parts: Sequence[Sequence[Trajectory]]) -> Sequence[Trajectory]:
+    """The games of all parts; packed where all are, with games of the same sizes, few enough to copy."""
+    parts = [part for part in parts if part]
+    if len(parts) == 1:
+        return parts[0]
+    packed = [part for part in parts if isinstance(part, PackedGames)]
+    before = np.cumsum([0, *(len(part.content) for part in packed)])
+    if len(packed) < len(parts) or len({part.sizes for part in packed}) != 1 or before[-1] > _MOST_COPIED:
+        return list(chain.from_iterable(parts))
+    begins = [begin + part.begin[:-1] for begin, part in zip(before, packed, strict=False)]
     return PackedGames(
-        np.concatenate([first.content, second.content]),
-        np.concatenate([first.begin, first.begin[-1] + second.begin[1:]]),
-        np.concatenate([first.size, second.size]),
-        np.concatenate([first.num_steps, second.num_steps]),
-        [*first.game_ids, *second.game_ids],
-        [*first.ended, *second.ended],
-        np.concatenate([first.lead_in, second.lead_in]),
-        first.sizes,
-        first._format,
+        np.concatenate([part.content for part in packed]),
+        np.concatenate([*begins, before[-1:]]),
+        np.concatenate([part.size for part in packed]),
+        np.concatenate([part.num_steps for part in packed]),
+        [game_id for part in packed for game_id in part.game_ids],
+        [ended for part in packed for ended in part.ended],
+        np.concatenate([part.lead_in for part in packed]),
+        packed[0].sizes,
     )
+
+
+def num_own_steps(games: Sequence[Trajectory]) -> int:
+    """Of all games together: how many steps are in no piece before."""
+    if isinstance(games, PackedGames):
+        return int((games.num_steps - games.lead_in).sum())
+    return sum(game.num_own_steps for game in games)
 
 
 def check_trajectories(games: Sequence[Trajectory]) -> None:

@@ -13,10 +13,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from numzero.errors import DiskFullError, UserError
 from numzero.files import own_file
@@ -24,23 +24,28 @@ from numzero.paths import explained, is_plain
 from numzero.replay.codec import (
     DamagedData,
     content_digest,
+    decode_packed,
     decode_statistics,
     decode_trajectory,
     encode_packed,
     encode_statistics,
     encode_trajectory,
 )
-from numzero.replay.packed import PackedGames
+from numzero.replay.packed import PackedGames, joined, num_own_steps
 from numzero.replay.trajectory import Statistics, Trajectory, with_statistics
 
 __all__ = ["GAME_NOTE", "EncodedGame", "GameRow", "GameStore", "StoreBusyError", "encode_games"]
 
 _Decoded = TypeVar("_Decoded", Trajectory, Statistics)
+_Row: TypeAlias = tuple[Any, ...]
+"""Of `_COLUMNS`, and whatever comes behind them."""
 
 _APPLICATION_ID = 0x6E7A5245  # "nzRE", so that other programs' databases are told apart
 _SCHEMA_VERSION = 3
 _BUSY_SECONDS = 30.0
 _AT_A_TIME = 1000  # games
+_BYTES_AT_A_TIME = 2**18
+"""Of games that are looked at together."""
 _ROWS_AT_A_TIME = 100
 """Games of one statement; one by one they take a quarter more time. SQLite before 3.32 takes 999 values at most."""
 _NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
@@ -269,7 +274,7 @@ class GameStore:
             self._evict()
             return num_new
 
-    def read_after(self, sequence: int, limit: int) -> tuple[int, list[Trajectory]]:
+    def read_after(self, sequence: int, limit: int) -> tuple[int, Sequence[Trajectory]]:
         """Up to `limit` games stored after `sequence`, in order, and the sequence to go on from; start with 0.
 
         Games come with the freshest statistics that are stored, here as in all other ways of reading.
@@ -279,39 +284,40 @@ class GameStore:
             rows = self._connection.execute(query, (sequence, limit)).fetchall()
         return (rows[-1][0] if rows else sequence), self._intact(rows)
 
-    def read_all_after(self, sequence: int) -> tuple[int, list[Trajectory]]:
+    def read_all_after(self, sequence: int) -> tuple[int, Sequence[Trajectory]]:
         """All games stored after `sequence`, as `read_after` reads them, a thousand at a time."""
-        games: list[Trajectory] = []
+        parts: list[Sequence[Trajectory]] = []
         while True:
-            sequence, more = self.read_after(sequence, _AT_A_TIME)
-            games += more
-            if len(more) < _AT_A_TIME:
-                return sequence, games
+            newest, more = self.read_after(sequence, _AT_A_TIME)
+            if newest == sequence:
+                return sequence, joined(parts)
+            sequence = newest
+            parts.append(more)
 
-    def read_last(self, num_steps: int) -> list[Trajectory]:
+    def read_last(self, num_steps: int) -> Sequence[Trajectory]:
         """The fewest newest games that hold at least `num_steps` steps (all, if there are fewer), oldest first."""
-        games: list[Trajectory] = []
-        query = f"SELECT {_COLUMNS} FROM {_GAMES} ORDER BY games.sequence DESC"
+        parts = []
+        query = f"SELECT {_COLUMNS}, max(1, CAST(num_steps AS INTEGER)) FROM {_GAMES} ORDER BY games.sequence DESC"
         with self._explained():
             rows = self._connection.execute(query)
             try:
-                while num_steps > 0 and (row := rows.fetchone()) is not None:
-                    for game in self._intact([row]):
-                        games.append(game)
-                        num_steps -= game.num_own_steps
+                while num_steps > 0 and (newest := list(_enough(rows, num_steps))):
+                    games = self._intact(newest[::-1])
+                    num_steps -= num_own_steps(games)
+                    parts.append(games)
             finally:
                 rows.close()
-        return games[::-1]
+        return joined(parts[::-1])
 
-    def read_games(self, sequences: Iterable[int]) -> list[Trajectory]:
+    def read_games(self, sequences: Iterable[int]) -> Sequence[Trajectory]:
         """The games of these sequences, in their order; those that have left are left out."""
         return self._read_each("games.sequence", sequences)
 
-    def read_named(self, game_ids: Iterable[str]) -> list[Trajectory]:
+    def read_named(self, game_ids: Iterable[str]) -> Sequence[Trajectory]:
         """The games of these ids, in their order; those that are not here are left out."""
         return self._read_each("games.game_id", game_ids)
 
-    def _read_each(self, column: str, keys: Iterable[int] | Iterable[str]) -> list[Trajectory]:
+    def _read_each(self, column: str, keys: Iterable[int] | Iterable[str]) -> Sequence[Trajectory]:
         query = f"SELECT {_COLUMNS} FROM {_GAMES} WHERE {column} = ?"
         with self._explained():
             rows = [self._connection.execute(query, (key,)).fetchone() for key in keys]
@@ -447,15 +453,32 @@ class GameStore:
             raise DamagedData(f"The totals of {self.path} are damaged. Put back a copy of the file.")
         return found[0]
 
-    def _intact(self, rows: Iterable[tuple[Any, ...]]) -> list[Trajectory]:
+    def _intact(self, rows: Sequence[_Row]) -> Sequence[Trajectory]:
         """The games of rows of `_COLUMNS`, each with its freshest statistics; without those that are damaged."""
+        return joined([self._intact_few(few) for few in _batches(rows)])
+
+    def _intact_few(self, rows: Sequence[_Row]) -> Sequence[Trajectory]:
+        if (packed := self._together(rows)) is None:
+            return self._one_by_one(rows)
+        for number, (_, game_id, _, statistics, *_) in enumerate(rows):
+            if statistics is not None and (fresh := self._checked(game_id, decode_statistics, statistics)) is not None:
+                packed.take_statistics(number, self._freshened(packed[number], fresh))
+        return packed
+
+    def _one_by_one(self, rows: Sequence[_Row]) -> Sequence[Trajectory]:
         games = []
-        for _, game_id, payload, statistics in rows:
+        for _, game_id, payload, statistics, *_ in rows:
             game = self._checked(game_id, decode_trajectory, payload)
             fresh = None if statistics is None else self._checked(game_id, decode_statistics, statistics)
             if game is not None:
                 games.append(game if fresh is None else self._freshened(game, fresh))
         return games
+
+    def _together(self, rows: Sequence[_Row]) -> PackedGames | None:
+        """The games as they were played, all at once; None where each has to be looked at."""
+        payloads = [payload for _, _, payload, *_ in rows if isinstance(payload, bytes)]
+        games = decode_packed(payloads) if len(payloads) == len(rows) else None
+        return games if games is not None and games.game_ids == [game_id for _, game_id, *_ in rows] else None
 
     def _freshened(self, game: Trajectory, fresh: Statistics) -> Trajectory:
         """The game with its statistics, or as it is where they are of another one."""
@@ -577,6 +600,28 @@ class GameStore:
         if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             return DamagedData, "Name another file, or put back a copy of this one."
         return UserError, "Check that its folder exists and may be written to."
+
+
+def _enough(rows: Iterator[_Row], num_steps: int) -> Iterator[_Row]:
+    """The next rows, as many as have so many steps together by what they say at their end, a thousand at most."""
+    for row in islice(rows, _AT_A_TIME):
+        yield row
+        num_steps -= row[-1]
+        if num_steps <= 0:
+            return
+
+
+def _batches(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
+    """In the same order, those that lie in memory together."""
+    batch, room = [], _BYTES_AT_A_TIME
+    for row in rows:
+        batch.append(row)
+        room -= len(row[2]) if isinstance(row[2], bytes) else 0
+        if room <= 0:
+            yield batch
+            batch, room = [], _BYTES_AT_A_TIME
+    if batch:
+        yield batch
 
 
 def _bare(sql: object) -> str:

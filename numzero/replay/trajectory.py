@@ -34,7 +34,7 @@ Ended = Literal["terminated", "truncated", "cut"]
 _ENDINGS: tuple[str, ...] = get_args(Ended)
 
 _FLOAT32 = np.dtype("<f4")
-OBSERVATION_DTYPES = {"u1": np.dtype("u1"), "f4": _FLOAT32}
+OBSERVATION_DTYPES: dict[str, np.dtype[Any]] = {"u1": np.dtype("u1"), "f4": _FLOAT32}
 
 
 class Column(NamedTuple):
@@ -272,6 +272,7 @@ def layout(
     return tuple(_field(name, lead[column.at], *sizes) for name, column in COLUMNS.items())
 
 
+@functools.lru_cache(maxsize=4096)
 def statistics_layout(
     num_steps: int, num_actions: int, action_size: int = 0, *, has_shares: bool = False
 ) -> tuple[Field, ...]:
@@ -312,14 +313,15 @@ def check_statistics(statistics: Statistics) -> None:
     policy_target = statistics.policy_target
     if not isinstance(policy_target, np.ndarray) or policy_target.ndim != 2 or len(policy_target) == 0:
         raise UserError(f"Statistics.policy_target must be [T, A]; got {_described(policy_target)}.")
-    for name, dtype, shape in _fields_of(statistics):
+    fields = _fields_of(statistics)
+    for name, dtype, shape in fields:
         array = getattr(statistics, name)
         if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
             raise UserError(
                 f"Statistics.{name} must be a {dtype.name} array of shape {shape}; got {_described(array)}. "
                 f"They belong to {len(policy_target)} steps and one position more."
             )
-        _require_finite(name, array, "Statistics")
+    _require_all_finite(statistics, fields, "Statistics")
 
 
 def check_trajectory(trajectory: Trajectory) -> None:
@@ -332,11 +334,15 @@ def check_trajectory(trajectory: Trajectory) -> None:
                 f"Trajectory.{name} must be a {dtype.name} array of shape {shape}; got {_described(array)}. "
                 f"{trajectory.num_steps} actions make {trajectory.num_steps} steps and one position more."
             )
-    numbers = {name: getattr(trajectory, name) for name, dtype, _ in fields if dtype == _FLOAT32}
+    _require_all_finite(trajectory, fields, "Trajectory")
+    _check_meaning(trajectory)
+
+
+def _require_all_finite(whose: Trajectory | Statistics, fields: tuple[Field, ...], owner: str) -> None:
+    numbers = {name: getattr(whose, name) for name, dtype, _ in fields if dtype == _FLOAT32}
     if not _few_and_finite(list(numbers.values())):
         for name, array in numbers.items():
-            _require_finite(name, array)
-    _check_meaning(trajectory)
+            _require_finite(name, array, owner)
 
 
 def _few_and_finite(arrays: Sequence[npt.NDArray[np.float32]]) -> bool:
@@ -417,7 +423,7 @@ def _check_meaning(trajectory: Trajectory) -> None:
         )
 
 
-def _require_finite(name: str, array: npt.NDArray[Any], owner: str = "Trajectory") -> None:
+def _require_finite(name: str, array: npt.NDArray[Any], owner: str) -> None:
     flat = array.ravel()
     with np.errstate(over="ignore", invalid="ignore"):
         squares = float(np.dot(flat, flat))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -17,7 +17,8 @@ import numpy.typing as npt
 from numzero.compiled import kernel
 from numzero.errors import UserError
 from numzero.limits import at_least, beyond
-from numzero.replay.trajectory import COLUMNS, Statistics, Trajectory, check_trajectory, zero_columns
+from numzero.replay.packed import check_trajectories
+from numzero.replay.trajectory import COLUMNS, Statistics, Trajectory, zero_columns
 
 __all__ = ["MEBIBYTE", "ReplayConfig", "Sample", "Window", "slot_bytes", "window_slots"]
 
@@ -198,6 +199,8 @@ class Window:
         about: dict[str, Any] = {"has_outcomes": num_outcomes > 0, "action_size": action_size}
         about |= {"num_choices": num_choices}
         self.columns = zero_columns((capacity_steps,), *shape, **about)
+        held = [(name, getattr(self.columns, name), int(column.at == "position")) for name, column in COLUMNS.items()]
+        self._kept = [(name, array, num_more) for name, array, num_more in held if array.size]
         self.action_size = action_size
         self.num_outcomes = num_outcomes
         self.value_target = np.zeros(capacity_steps, np.float32)
@@ -245,6 +248,15 @@ class Window:
 
         Raises UserError for a bad trajectory, one of other shapes than the window's, or one longer than the window.
         """
+        self.add_all([trajectory])
+
+    def add_all(self, games: Sequence[Trajectory]) -> None:
+        """The same of each; those that are packed are looked at together."""
+        check_trajectories(games)
+        for game in games:
+            self._add(game)
+
+    def _add(self, trajectory: Trajectory) -> None:
         self._check_fits(trajectory)
         first = self._make_room(trajectory.num_steps + 1)
         final = first + trajectory.num_steps
@@ -463,7 +475,7 @@ class Window:
         """Those that a state has: ones made before priors were kept have none, and the games say what they know."""
         return {name: array for name, array in self._changing().items() if name != "prior" or name in state}
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]], games: Iterable[Trajectory]) -> int:
+    def restore(self, state: Mapping[str, npt.NDArray[Any]], games: Sequence[Trajectory]) -> int:
         """Become what `state` was taken of; how many of its games are not among `games`, which are given in its order.
 
         Every game returns to its slots with the statistics and priorities it had, so what is drawn next is what would
@@ -479,6 +491,7 @@ class Window:
                 f"{self.capacity_steps}. Leave the replay settings of the run as they were."
             )
         self._check_state(state)
+        check_trajectories(games)
         present = {game.game_id: game for game in games}
         kept, rows = [], 0
         for game_id, (first, final), stamp in zip(
@@ -538,12 +551,12 @@ class Window:
         self._stale[first] = final
         self._write(first, final, trajectory)
         self.stamp[first : final + 1] = stamp
-        ring = (self._steps_begin + self._num_steps + np.arange(final - begin)) % self.capacity_steps
-        self._steps[ring] = np.arange(begin, final)
-        self._num_steps += final - begin
+        own = np.arange(begin, final)
+        self._steps[(own + (self._steps_begin + self._num_steps - begin)) % self.capacity_steps] = own
+        self._num_steps += len(own)
 
     def _check_fits(self, trajectory: Trajectory) -> None:
-        check_trajectory(trajectory)
+        """UserError if a sound game is not this window's."""
         if trajectory.num_steps >= self.capacity_steps:
             raise UserError(
                 f"A game must fit into the window: {trajectory.num_steps} steps take {trajectory.num_steps + 1} slots; "
@@ -589,11 +602,11 @@ class Window:
         self._num_steps -= num_own
 
     def _write(self, first: int, final: int, trajectory: Trajectory) -> None:
-        for name, column in COLUMNS.items():
-            array, entries = getattr(self.columns, name), getattr(trajectory, name)
-            known = entries.size or not array.size  # games of before say nothing of how likely actions were
-            array[first : first + len(entries)] = entries if known else 0
-            if column.at == "step":
+        for name, array, num_more in self._kept:
+            entries = getattr(trajectory, name)
+            # Games of before say nothing of how likely actions were.
+            array[first : final + num_more] = entries if entries.size else 0
+            if not num_more:
                 array[final] = 0
         self.columns.model_version[final] = trajectory.model_version[-1]
         self.value_target[first : final + 1] = 0

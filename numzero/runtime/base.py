@@ -87,7 +87,7 @@ class StoredGames(Protocol):
         """The sequence of the oldest game that is still stored; 0 where there is none."""
         ...
 
-    def read_games(self, sequences: Sequence[int]) -> list[Trajectory]:
+    def read_games(self, sequences: Sequence[int]) -> Sequence[Trajectory]:
         """Stored games, in that order; those that have left or are damaged are passed over."""
         ...
 
@@ -263,7 +263,7 @@ class Runtime(Protocol):
         """Only see to workers that died or hang, as `poll` does too."""
         ...
 
-    def collect(self) -> list[Trajectory]:
+    def collect(self) -> Sequence[Trajectory]:
         """Trajectories delivered since the last call."""
         ...
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from numzero.files import when_there_is_room
-from numzero.replay import EncodedGame, GameRow, GameStore, Trajectory, check_trajectories, encode_games
+from numzero.replay import EncodedGame, GameRow, GameStore, Trajectory, check_trajectories, encode_games, joined
 from numzero.runtime.base import WEIGHTS, Notice, Place, Role, RuntimePace, State, WorkerStatus, add_counts
 from numzero.runtime.shelf import Shelf, unheard
 
@@ -37,7 +37,7 @@ class InlineRuntime:
         self._unstored: list[EncodedGame] = []
         self._workers: list[_InlineMailbox] = []
         self._published: dict[str, tuple[int, dict[str, bytes]]] = {}
-        self._delivered: list[Trajectory] = []
+        self._delivered: list[Sequence[Trajectory]] = []
         self._counts: dict[str, Any] = {}
         self._allowed: dict[str, int] = {}
         self._notices: list[Notice] = []
@@ -73,10 +73,10 @@ class InlineRuntime:
     def watch(self) -> None:
         """See `Runtime`: nobody is somewhere else."""
 
-    def collect(self) -> list[Trajectory]:
+    def collect(self) -> Sequence[Trajectory]:
         """See `Runtime`."""
         delivered, self._delivered = self._delivered, []
-        return delivered
+        return joined(delivered)
 
     def take_counts(self) -> dict[str, Any]:
         """See `Runtime`."""
@@ -165,7 +165,7 @@ class _InlineMailbox(Shelf):
             check_trajectories(trajectories)  # here, since the learner may use it before it is stored
         else:
             runtime._unstored += encode_games(trajectories)
-        runtime._delivered += trajectories
+        runtime._delivered.append(trajectories)
         if len(runtime._unstored) >= COMMIT_GAMES:
             runtime._commit()
 

@@ -127,7 +127,7 @@ class ProcessRuntime:
             elif worker.hangs(away, self._config.start_patience_seconds):
                 worker.process.kill()
 
-    def collect(self) -> list[Trajectory]:
+    def collect(self) -> Sequence[Trajectory]:
         """See `Runtime`."""
         if self._store is None:
             self._store = GameStore(self._store_path, on_damage=self._note_damage)

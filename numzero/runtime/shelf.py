@@ -31,7 +31,7 @@ class Shelf:
         """See `StoredGames`."""
         return 0 if self._store is None else self._store.oldest()
 
-    def read_games(self, sequences: Sequence[int]) -> list[Trajectory]:
+    def read_games(self, sequences: Sequence[int]) -> Sequence[Trajectory]:
         """See `StoredGames`."""
         return [] if self._store is None else self._store.read_games(sequences)
 

@@ -121,7 +121,7 @@ class _ProcessMailbox(Shelf):
         self._live()
         return super().stored_games(after)
 
-    def read_games(self, sequences: Sequence[int]) -> list[Trajectory]:
+    def read_games(self, sequences: Sequence[int]) -> Sequence[Trajectory]:
         self._live()
         return super().read_games(sequences)
 

@@ -32,7 +32,7 @@ EVALUATION_PATIENCE_SECONDS = 600.0
 class Brought(NamedTuple):
     """What roles did since they were last asked."""
 
-    games: list[Trajectory]
+    games: Sequence[Trajectory]
     steps: int
     """Played."""
     episodes: list[Any]

@@ -130,8 +130,8 @@ class Loop:
     def _take_in(self) -> None:
         """Games, counts, statistics and notices that others brought."""
         state, brought = self._state, self._crew.bring()
-        for game in brought.games:
-            self._trainer.window.add(game)
+        self._trainer.window.add_all(brought.games)
+        if brought.games:
             self._first_game.come()
         state.sequence = self._runtime.sequence
         if self._plan.reanalyze_workers:

@@ -116,23 +116,29 @@ def import_games(source: Source, store: GameStore, gamma: float, max_steps: int)
 
     Their statistics count as made by unknown weights, and discounts get this run's gamma.
     """
-    num_copied = num_damaged = 0
-    with GameStore(source.store, reading=True) as theirs:
-        rows = _newest(theirs, max_steps)
-        games = []
-        for row in rows:
-            try:
-                games += [fitting(game, source.spec) for game in theirs.read_games([row.sequence])]
-            except DamagedData:
-                num_damaged += 1
-            if len(games) == _BATCH or row is rows[-1]:
-                num_copied += store.add(
-                    msgspec.structs.replace(
-                        game,
-                        discount=rescaled(game.discount, gamma),
-                        model_version=np.full(game.num_steps, UNKNOWN_VERSION, np.int64),
-                    )
-                    for game in games
+    num_copied = num_sound = 0
+    with GameStore(source.store, reading=True, on_damage=_unheard) as theirs:
+        sequences = [row.sequence for row in _newest(theirs, max_steps)]
+        for first in range(0, len(sequences), _BATCH):
+            games = [game for game in theirs.read_games(sequences[first : first + _BATCH]) if _fits(game, source.spec)]
+            num_sound += len(games)
+            num_copied += store.add(
+                msgspec.structs.replace(
+                    game,
+                    discount=rescaled(game.discount, gamma),
+                    model_version=np.full(game.num_steps, UNKNOWN_VERSION, np.int64),
                 )
-                games = []
-    return num_copied, num_damaged
+                for game in games
+            )
+    return num_copied, len(sequences) - num_sound
+
+
+def _unheard(sentence: str) -> None:
+    """They are counted."""
+
+
+def _fits(game: Trajectory, spec: GameSpec) -> bool:
+    try:
+        return fitting(game, spec) is game
+    except DamagedData:
+        return False

@@ -218,8 +218,7 @@ class TrainingRun:
         """Copy the games to learn from."""
         store, window = self._files.store, self._trainer.window
         num_games, num_damaged = import_games(origin, store, self.config.schedule.gamma, window.capacity_steps)
-        for game in store.read_last(window.capacity_steps):
-            window.add(game)
+        window.add_all(store.read_last(window.capacity_steps))
         self._state.sequence = store.newest()[0]
         self._files.journal.note(
             "offline", f"{num_games:,} games of {origin.store} were copied; {num_damaged} were damaged."

@@ -154,8 +154,7 @@ class Trainer:
                 if statistics.game_id in self.window:
                     self.window.apply(statistics)
                 elif self._config.reanalyze.scope == "all":
-                    for game in store.read_named([statistics.game_id]):
-                        self.window.add(game)
+                    self.window.add_all(store.read_named([statistics.game_id]))
         return revision
 
     def reanalyze_state(self) -> State:

@@ -109,15 +109,20 @@ def test_packed_games_are_a_sequence() -> None:
         packed[3]
 
 
-def test_games_of_two_moments_are_joined() -> None:
-    """Those of either alone are themselves; packed or not, both follow each other."""
+def test_games_of_some_moments_are_joined() -> None:
+    """Those of one alone are themselves; packed or not, they follow each other."""
     first, second = on_tape(some_games("numbers", [2, 5]), 6, 9), on_tape(some_games("numbers", [3], lead_in=1), 6, 4)
-    assert joined(first, []) is first
-    assert joined([], second) is second
-    both = joined(first, second)
+    assert joined([]) == joined([[], []]) == []
+    assert joined([first, []]) is first
+    assert joined([[], second]) is second
+    both = joined([first, second, first])
     assert isinstance(both, PackedGames)
-    assert encode_games(both) == encode_games([*first, *second])
-    assert [game.game_id for game in joined([*first], second)] == ["g0", "g1", "g0"]
+    assert encode_games(both) == encode_games([*first, *second, *first])
+    assert [game.game_id for game in joined([[*first], second])] == ["g0", "g1", "g0"]
+    of_others = on_tape(some_games("plain", [2]), 6, 5)
+    assert [game.num_actions for game in joined([first, of_others])] == [
+        game.num_actions for game in [*first, *of_others]
+    ]
 
 
 def test_a_tape_that_grows_holds_what_it_held() -> None:

@@ -68,7 +68,7 @@ def test_store_returns_games_in_the_order_they_came(path):
         sequence, first = store.read_after(0, 2)
         assert store.add(games[2:]) == 2
         sequence, rest = store.read_after(sequence, 10)
-        for got, want in zip(first + rest, games, strict=True):
+        for got, want in zip([*first, *rest], games, strict=True):
             assert_same_trajectory(got, want)
         assert store.read_after(sequence, 10) == (sequence, [])
         assert (store.num_games(), store.num_steps()) == (5, 15)
@@ -365,6 +365,21 @@ def test_any_number_of_games_is_counted_as_it_is_stored(path, num_games):
         assert [game.game_id for game in store.read_after(0, 1000)[1]] == [game.game_id for game in games]
         assert (store.num_games(), store.num_steps()) == (num_games, sum(game.num_steps for game in games))
         assert store.problems() == []
+
+
+def test_all_games_are_read_past_damaged_ones(path, monkeypatch):
+    """Also where those that are read at a time are fewer for it."""
+    monkeypatch.setattr(store_module, "_AT_A_TIME", 2)
+    monkeypatch.setattr(store_module, "_BYTES_AT_A_TIME", 700)
+    games = [make_trajectory(f"g{number}", seed=number) for number in range(7)]
+    with GameStore(path, on_damage=lambda said: None) as store:
+        store.add(games)
+        store._connection.execute("UPDATE games SET payload = 'words' WHERE sequence IN (1, 2, 4)")
+        sequence, found = store.read_all_after(0)
+        assert (sequence, [game.game_id for game in found]) == (7, ["g2", "g4", "g5", "g6"])
+        assert store.read_all_after(sequence) == (7, [])
+        for num_steps, expected in ((1, ["g6"]), (7, ["g4", "g5", "g6"]), (99, ["g2", "g4", "g5", "g6"])):
+            assert [game.game_id for game in store.read_last(num_steps)] == expected
 
 
 def statistics_of(game: Trajectory, version: int, agent: str = "") -> Statistics:

@@ -14,15 +14,18 @@ from hypothesis import strategies as st
 from numzero.errors import UserError
 from numzero.replay import (
     DamagedData,
+    PackedGames,
     Statistics,
     Trajectory,
     check_trajectory,
     codec,
     decode_statistics,
+    decode_trajectories,
     decode_trajectory,
     encode_trajectory,
     with_statistics,
 )
+from numzero.replay.codec import decode_packed
 from tests.replay.games import ARRAYS, assert_same_trajectory, make_trajectory, trajectories
 
 
@@ -274,3 +277,51 @@ def test_statistics_of_another_game_are_refused_by_a_game():
         )
         with pytest.raises(UserError, match=r"Statistics of game 'game' must be \[3, 2\]"):
             with_statistics(make_trajectory(), statistics)
+
+
+@given(st.lists(trajectories, min_size=1, max_size=4), st.integers(1, 3), st.booleans())
+def test_games_are_read_together_as_one_by_one(games, copies, alike):
+    """Of the same sizes, which are looked at together, and of others, which are not."""
+    payloads = [encode_trajectory(game) for game in (games[:1] if alike else games) * copies]
+    found, expected = decode_trajectories(payloads), [decode_trajectory(payload) for payload in payloads]
+    assert isinstance(found, PackedGames) or not alike
+    for got, want in zip(found, expected, strict=True):
+        assert_same_trajectory(got, want)
+        assert not got.reward.flags.writeable
+
+
+GOOD = make_trajectory("good", dtype=np.float32)
+FAULTY = {
+    **{fault: sealed(header_of(game), columns_of(game)) for fault, game in UNSOUND.items()},
+    **{fault: sealed(header, bytes(200)) for fault, header in HEADERS.items()},
+    "no truth values": sealed(header_of(GOOD), columns_of(GOOD, legal=b"\2" * GOOD.legal.size)),
+    "a flipped bit": encode_trajectory(GOOD)[:-1] + b"\3",
+    "too short": encode_trajectory(GOOD)[:-1],
+    "a step less than its header says": sealed([*header_of(GOOD)[:2], 4, *header_of(GOOD)[3:]], columns_of(GOOD)),
+    "a lead-in without end": sealed([*header_of(GOOD), 2**63, False, 0], columns_of(GOOD)),
+    "a lead-in below none": sealed([*header_of(GOOD), -1, False, 0], columns_of(GOOD)),
+    "steps without end": sealed([*header_of(GOOD)[:2], 2**63, *header_of(GOOD)[3:]], columns_of(GOOD)),
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTY)
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_faulty_game_is_named_among_others(fault, at):
+    """In the words that it alone is refused with, wherever it stands."""
+    with pytest.raises(DamagedData) as alone:
+        decode_trajectory(FAULTY[fault])
+    payloads = [encode_trajectory(GOOD)] * 3
+    payloads[at] = FAULTY[fault]
+    with pytest.raises(DamagedData) as together:
+        decode_trajectories(payloads)
+    assert str(together.value) == str(alone.value)
+
+
+def test_long_games_are_read_one_by_one():
+    """A copy would cost more than it spares."""
+    long = make_trajectory(num_steps=300, observation_shape=(15, 15))
+    (found,) = decode_trajectories([encode_trajectory(long)])
+    assert_same_trajectory(found, long)
+    assert decode_packed([encode_trajectory(long)]) is None
+    assert decode_packed([]) is None

@@ -13,12 +13,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from numzero.errors import UserError
 from numzero.replay import (
+    COLUMNS,
+    PackedGames,
     ReplayConfig,
     Sample,
     Statistics,
     Trajectory,
     Window,
     check_trajectory,
+    decode_trajectories,
+    encode_trajectory,
     window_slots,
     with_statistics,
 )
@@ -203,6 +207,29 @@ def test_game_of_other_shapes_is_refused(wrong, field):
     """Another environment's game is told apart by field."""
     with pytest.raises(UserError, match=rf"Trajectory\.{field} must match the window's"):
         make_window().add(make_trajectory(**wrong))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5])
+def test_games_enter_together_as_one_by_one(alpha):
+    """More than there is room for, packed or not; a bad one among them keeps all out."""
+    games = [make_trajectory(f"g{seed}", 1 + seed % 5, seed=seed, lead_in=seed % 2) for seed in range(12)]
+    packed = decode_trajectories([encode_trajectory(game) for game in games])
+    assert isinstance(packed, PackedGames)
+    alone, listed, together = (make_window(priority_exponent=alpha) for _ in range(3))
+    for game in games:
+        alone.add(game)
+    listed.add_all(games)
+    together.add_all(packed)
+    for window in (listed, together):
+        assert window.num_steps == alone.num_steps
+        for name, array in alone.state().items():
+            np.testing.assert_array_equal(window.state()[name], array, err_msg=name)
+        for name in COLUMNS:
+            np.testing.assert_array_equal(getattr(window.columns, name), getattr(alone.columns, name), err_msg=name)
+    bad = msgspec.structs.replace(games[1], reward=np.full(games[1].num_steps, np.nan, np.float32))
+    with pytest.raises(UserError, match="must be finite"):
+        together.add_all([games[0], bad])
+    assert together.num_games == alone.num_games
 
 
 def test_bad_game_does_not_enter_the_window():

@@ -60,7 +60,7 @@ class ThreadRuntime:
         if self.errors:
             raise self.errors.pop()
 
-    def collect(self) -> list[Trajectory]:
+    def collect(self) -> Sequence[Trajectory]:
         assert self.place.store is not None
         if self._store is None:
             self._store = GameStore(self.place.store)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -131,11 +131,11 @@ def test_games_that_left_the_window_come_back_where_all_are_swept(
     run = start_run(config, tmp_path / "run", workers=1, reanalyze_workers=1)
     window, entered = run._trainer.window, []
 
-    def add(game: Trajectory) -> None:
-        entered.append((game.game_id, game.game_id in window))
-        type(window).add(window, game)
+    def add_all(games: Sequence[Trajectory]) -> None:
+        entered.extend((game.game_id, game.game_id in window) for game in games)
+        type(window).add_all(window, games)
 
-    monkeypatch.setattr(window, "add", add)
+    monkeypatch.setattr(window, "add_all", add_all)
     scores = run.train()
     assert scores["wins"] + scores["draws"] + scores["losses"] == 4
     assert not any(inside for _, inside in entered), "a game enters only a window that it is not in"

@@ -20,7 +20,7 @@ from numzero.replay import (
     GameRow,
     Statistics,
     Trajectory,
-    decode_trajectory,
+    decode_trajectories,
     encode_games,
     encode_statistics,
 )
@@ -209,8 +209,8 @@ class RayMailbox:
     def oldest_game(self) -> int:
         return int(self._ask("oldest_game"))
 
-    def read_games(self, sequences: Sequence[int]) -> list[Trajectory]:
-        return [decode_trajectory(payload) for payload in self._ask("read_games", list(sequences))]
+    def read_games(self, sequences: Sequence[int]) -> Sequence[Trajectory]:
+        return decode_trajectories(self._ask("read_games", list(sequences)))
 
     def put_statistics(self, statistics: Sequence[Statistics]) -> int | None:
         found: int | None = self._ask("put_statistics", [encode_statistics(each) for each in statistics])

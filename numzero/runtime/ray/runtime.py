@@ -24,7 +24,7 @@ from numzero.replay import (
     StoreBusyError,
     Trajectory,
     decode_statistics,
-    encode_trajectory,
+    encode_games,
 )
 from numzero.runtime.base import WEIGHTS, Notice, Place, Role, RuntimePace, State, WorkerStatus, add_counts
 from numzero.runtime.ray.actors import Actor, At, News, Report, WorkerStart, where_it_was
@@ -141,7 +141,7 @@ class RayRuntime:
         if self._errors:
             raise self._errors.pop(0)
 
-    def collect(self) -> list[Trajectory]:
+    def collect(self) -> Sequence[Trajectory]:
         """See `Runtime`."""
         if self._store is None:
             self._store = GameStore(
@@ -353,7 +353,7 @@ class RayRuntime:
     def _answer(self, what: str, of: tuple[Any, ...]) -> Any:
         """What an actor asked of the store."""
         if what == "read_games":
-            return [encode_trajectory(game) for game in self._shelf.read_games(*of)]
+            return [game.payload for game in encode_games(self._shelf.read_games(*of))]
         if what == "put_statistics":
             return self._shelf.put_statistics([decode_statistics(payload) for payload in of[0]])
         return self._shelf.oldest_game() if what == "oldest_game" else self._shelf.stored_games(*of)

@@ -359,7 +359,7 @@ class Actor:
         ended = step.terminated | step.truncated
         self._wandering.leave(action, ended, self._rng)
         if ended.any():
-            delivered = joined(delivered, self._finish(ended, step.terminated))
+            delivered = joined([delivered, self._finish(ended, step.terminated)])
         return delivered
 
     def _observation(self) -> NDArray[Any]:
