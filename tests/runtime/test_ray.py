@@ -108,6 +108,20 @@ def test_grants_never_go_beyond_what_is_allowed_and_use_it_all(allowed: int) -> 
 
 
 @needs_ray
+def test_a_worker_is_granted_nothing_before_it_has_begun() -> None:
+    """Its process may be long in starting: it would find its grant when another has used the same."""
+    from numzero.runtime.ray.runtime import Claims, Worker, share_of
+
+    late, other = workers = [Worker(name, "play", "steps", None, 0, 60.0) for name in "ab"]
+    assert [share_of(worker, 10, Claims(workers, 0.0)) for worker in workers] == [0, 0]
+    other.heard, other.heard_at = 1, 8.0
+    assert share_of(other, 10, Claims(workers, 9.0)) == 10
+    other.granted = other.units = 10
+    late.heard, late.heard_at = 1, 20.0
+    assert share_of(late, 10, Claims(workers, 20.0)) == 0
+
+
+@needs_ray
 def test_a_grant_that_nobody_hears_of_any_longer_is_anothers() -> None:
     """A worker that was granted all and went silent keeps what it did, and no more."""
     from numzero.runtime.ray.runtime import GRANT_SECONDS, Claims, Worker, share_of

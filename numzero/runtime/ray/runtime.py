@@ -538,7 +538,12 @@ class Claims:
 
 
 def share_of(worker: Worker, allowed: int, claims: Claims) -> int:
-    """Units that a worker may have done in all: its share of what is left, or one stride, whoever asks first."""
+    """Units that a worker may have done in all: its share of what is left, or one stride, whoever asks first.
+
+    Nothing before its process is heard of: what waits for it there could not be given to another one meanwhile.
+    """
+    if not worker.heard:
+        return worker.units
     left = allowed - claims.of_others(worker) - worker.units
     return worker.units + min(left, max(left // claims.num_at_work(worker), worker.stride))
 
