@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 from typing import Any, TypeVar
 
 import msgspec
@@ -41,6 +42,7 @@ __all__ = [
     "encode_packed",
     "encode_statistics",
     "encode_trajectory",
+    "freshen_packed",
 ]
 
 _AnyHeader = TypeVar("_AnyHeader")
@@ -211,6 +213,30 @@ def decode_packed(payloads: Sequence[bytes]) -> PackedGames | None:
     return games if games is not None and games.are_sound() else None
 
 
+def freshen_packed(games: PackedGames, index: int, statistics: bytes) -> bool:
+    """Let a game have what a later search said of it, as `with_statistics` does, in a fifth of the time.
+
+    Returns:
+        False where nothing was done: `decode_statistics` and `with_statistics` say what is the matter.
+    """
+    try:
+        header, offset = _unseal(_STATISTICS_MAGIC, statistics, _statistics_decoder)
+    except DamagedData:
+        return False
+    sizes = int(games.num_steps[index]), games.sizes.num_actions, games.sizes.action_size
+    if (games.game_ids[index], *sizes) != (header.game_id, header.num_steps, header.num_actions, header.action_size):
+        return False
+    fields = statistics_layout(*sizes, has_shares=header.has_shares)
+    ends = list(accumulate((field.num_bytes for field in fields), initial=offset))
+    if ends[-1] != len(statistics) or not np.isfinite(np.frombuffer(statistics, np.float32, offset=ends[1])).all():
+        return False
+    for field, (begin, end) in zip(fields, pairwise(ends), strict=True):
+        column = statistics[begin:end]
+        is_over = field.name == "root_value" and games.ended[index] == "terminated"
+        games.write(index, field.name, column[:-4] + bytes(4) if is_over else column)
+    return True
+
+
 def _sizes_in(header: _SharesHeader) -> tuple[Any, ...]:
     """What tells whether two games have the same sizes."""
     about = header.has_outcomes, header.action_size, header.num_choices, header.has_shares
@@ -293,14 +319,14 @@ def _unseal(magic: bytes, payload: bytes, decoder: msgspec.msgpack.Decoder[_AnyH
 
 def _split(payload: bytes, offset: int, fields: tuple[Field, ...]) -> dict[str, Any]:
     """The arrays that lie one after another from `offset` to the end of `payload`."""
-    counts = [math.prod(shape) for _, _, shape in fields]
-    size = sum(count * field.dtype.itemsize for count, field in zip(counts, fields, strict=True))
+    size = sum(field.num_bytes for field in fields)
     if offset + size != len(payload):
         raise DamagedData(
             f"A stored game must be as long as its header says, {offset + size} bytes; got {len(payload)}. Discard it."
         )
     arrays = {}
-    for count, (name, dtype, shape) in zip(counts, fields, strict=True):
+    for name, dtype, shape in fields:
+        count = math.prod(shape)
         column = np.frombuffer(payload, dtype if dtype.kind != "b" else np.uint8, count, offset)
         try:
             arrays[name] = column.reshape(shape)

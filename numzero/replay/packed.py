@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import accumulate, chain, pairwise
 from typing import Any, NamedTuple, overload
 
 import numpy as np
@@ -77,6 +77,7 @@ class Tape:
     def __init__(self, batch_size: int, room: int, sizes: Sizes) -> None:
         self.batch_size, self.room, self.sizes = batch_size, room, sizes
         self._format = form = _format(sizes)
+        self._step_bytes, self._more_bytes = _num_bytes(form)
         size = batch_size * form.width
         ends = np.cumsum(_aligned(size))
         self._offset = ends - _aligned(size)
@@ -105,7 +106,7 @@ class Tape:
         lead_in: _Int64Array,
     ) -> PackedGames:
         """What N copies `[N]` did from the moments `first` `[N]` on, of so many steps each, and the position behind."""
-        size = _num_bytes(num_steps, self._format)
+        size = num_steps * self._step_bytes + self._more_bytes
         begin = np.zeros(len(copies) + 1, np.int64)
         np.cumsum(_aligned(size), out=begin[1:])
         content = np.empty(begin[-1], np.uint8)
@@ -114,10 +115,17 @@ class Tape:
         return PackedGames(content, begin, size, num_steps, game_ids, ended, lead_in, self.sizes)
 
 
-def _num_bytes(num_steps: _Int64Array, form: _Format) -> _Int64Array:
-    """`[N]` of the columns of games with so many steps."""
-    step, more = int(form.width.sum()), int(form.width @ form.extra)
-    return num_steps * step + more
+def _num_bytes(form: _Format) -> tuple[int, int]:
+    """Of the columns of a game for each of its steps, and beyond these."""
+    return int(form.width.sum()), int(form.width @ form.extra)
+
+
+@functools.lru_cache(maxsize=4096)
+def _places(num_steps: int, sizes: Sizes) -> dict[str, tuple[int, int]]:
+    """Where each column of a game begins and ends in its bytes."""
+    fields = layout(num_steps, **sizes._asdict())
+    ends = accumulate((field.num_bytes for field in fields), initial=0)
+    return {field.name: place for field, place in zip(fields, pairwise(ends), strict=True)}
 
 
 def _aligned(size: Any) -> Any:
@@ -152,7 +160,12 @@ class PackedGames(Sequence[Trajectory]):
     ) -> None:
         self.content, self.begin, self.size, self.num_steps = content, begin, size, num_steps
         self.game_ids, self.ended, self.lead_in, self.sizes = game_ids, ended, lead_in, sizes
-        self._format, self._about, self._view = _format(sizes), sizes._asdict(), content.data.toreadonly()
+        self._format = _format(sizes)
+
+    @functools.cached_property
+    def _shared(self) -> tuple[dict[str, Any], memoryview]:
+        """What each game is made of: arguments of `layout`, and all bytes."""
+        return self.sizes._asdict(), self.content.data.toreadonly()
 
     def __len__(self) -> int:
         """N."""
@@ -172,21 +185,19 @@ class PackedGames(Sequence[Trajectory]):
         return self._game(chosen) if isinstance(chosen, int) else [self._game(each) for each in chosen]
 
     def _game(self, index: int) -> Trajectory:
-        arrays, offset = {}, int(self.begin[index])
-        for name, dtype, shape in layout(int(self.num_steps[index]), **self._about):
-            arrays[name] = array = np.ndarray(shape, dtype, self._view, offset)
+        arrays, offset, (about, view) = {}, int(self.begin[index]), self._shared
+        for name, dtype, shape in layout(int(self.num_steps[index]), **about):
+            arrays[name] = array = np.ndarray(shape, dtype, view, offset)
             offset += array.nbytes
         lead_in = int(self.lead_in[index])
         return Trajectory(game_id=self.game_ids[index], ended=self.ended[index], lead_in=lead_in, **arrays)
 
-    def take_statistics(self, index: int, game: Trajectory) -> None:
-        """Let a game have the statistics of another one of its sizes."""
-        offset = int(self.begin[index])
-        for name, dtype, shape in layout(int(self.num_steps[index]), **self._about):
-            array = np.ndarray(shape, dtype, self.content.data, offset)
-            if COLUMNS[name].is_statistic:
-                array[...] = getattr(game, name)
-            offset += array.nbytes
+    def write(self, index: int, name: str, column: bytes) -> None:
+        """Let a game have other bytes, as many, in one of its columns; none where it has no such column."""
+        begin, end = _places(int(self.num_steps[index]), self.sizes)[name]
+        if begin < end:
+            game = int(self.begin[index])
+            self.content.data[game + begin : game + end] = column
 
     def bytes_of_each(self) -> list[memoryview]:
         """The columns of each game."""
@@ -225,7 +236,8 @@ def packed_from(
     None where one's columns are not as long as its steps and the sizes ask for.
     """
     length = np.array([len(payload) for payload in payloads], np.int64)
-    size = _num_bytes(num_steps, _format(sizes))
+    step_bytes, more_bytes = _num_bytes(_format(sizes))
+    size = num_steps * step_bytes + more_bytes
     if (offset + size != length).any():
         return None
     ends = np.cumsum(_aligned(length))

@@ -30,6 +30,7 @@ from numzero.replay.codec import (
     encode_packed,
     encode_statistics,
     encode_trajectory,
+    freshen_packed,
 )
 from numzero.replay.packed import PackedGames, joined, num_own_steps
 from numzero.replay.trajectory import Statistics, Trajectory, with_statistics
@@ -460,9 +461,11 @@ class GameStore:
     def _intact_few(self, rows: Sequence[_Row]) -> Sequence[Trajectory]:
         if (packed := self._together(rows)) is None:
             return self._one_by_one(rows)
-        for number, (_, game_id, _, statistics, *_) in enumerate(rows):
-            if statistics is not None and (fresh := self._checked(game_id, decode_statistics, statistics)) is not None:
-                packed.take_statistics(number, self._freshened(packed[number], fresh))
+        for number, (_, _, _, statistics, *_) in enumerate(rows):
+            if statistics is None:
+                continue
+            if not isinstance(statistics, bytes) or not freshen_packed(packed, number, statistics):
+                return self._one_by_one(rows)
         return packed
 
     def _one_by_one(self, rows: Sequence[_Row]) -> Sequence[Trajectory]:

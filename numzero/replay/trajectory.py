@@ -228,6 +228,11 @@ class Field(NamedTuple):
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
 
+    @property
+    def num_bytes(self) -> int:
+        """Of the array."""
+        return self.dtype.itemsize * math.prod(self.shape)
+
 
 def _field(
     name: str,

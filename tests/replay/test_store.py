@@ -24,9 +24,11 @@ from numzero.replay import (
     UNKNOWN_VERSION,
     DamagedData,
     GameStore,
+    PackedGames,
     Statistics,
     StoreBusyError,
     Trajectory,
+    codec,
     decode_statistics,
     encode_statistics,
     encode_trajectory,
@@ -406,6 +408,64 @@ def test_games_come_with_their_freshest_statistics(path):
         assert readings[0][0].root_value.tolist() == [5, 5, 5, 0]
         assert readings[0][1].root_value.tolist() == [4, 4, 4]
         np.testing.assert_array_equal(readings[0][0].observation, game.observation)
+
+
+@pytest.mark.parametrize("kind", [{}, {"has_shares": True}, {"action_size": 3}, {"num_outcomes": 2}])
+@pytest.mark.parametrize("with_prior", [False, True])
+@pytest.mark.parametrize("ended", ["terminated", "cut"])
+def test_statistics_are_read_together_as_one_by_one(path, kind, with_prior, ended):
+    """Of some games among others, whatever either have; what was played stays, and what is stored too."""
+    games = [make_trajectory(f"g{number}", 1 + number, ended=ended, seed=number, **kind) for number in range(5)]
+    size, rng = kind.get("action_size", 0), np.random.default_rng(0)
+    news = [
+        Statistics(
+            game_id=game.game_id,
+            policy_target=rng.random(game.policy_target.shape, np.float32),
+            root_value=rng.random(game.root_value.shape, np.float32),
+            model_version=game.model_version + 1,
+            candidates=rng.random(game.candidates.shape, np.float32) if size else None,
+            prior=rng.random((game.num_steps, 1), np.float32) if with_prior and not size else None,
+        )
+        for game in games[1::2]
+    ]
+    expected = list(games)
+    expected[1::2] = [with_statistics(*pair) for pair in zip(games[1::2], news, strict=True)]
+    with GameStore(path) as store:
+        store.add(games)
+        assert store.add_statistics(news) == 2
+        for _ in range(2):
+            found = store.read_after(0, 9)[1]
+            assert isinstance(found, PackedGames)
+            for got, want in zip(found, expected, strict=True):
+                assert_same_trajectory(got, want)
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ({"root_value": np.full(4, np.nan, np.float32)}, "Statistics.root_value must be finite"),
+        ({"root_value": np.array([0, 0, 0, np.inf], np.float32)}, "Statistics.root_value must be finite"),
+        ({"policy_target": np.full((3, 2), np.nan, np.float32)}, "Statistics.policy_target must be finite"),
+        ({"policy_target": np.zeros((3, 3), np.float32)}, "Statistics of game 'g1' must be"),
+        ({"game_id": "g2"}, "It says that it is 'g2'"),
+    ],
+)
+def test_unsound_statistics_are_named_among_others(path, monkeypatch, fault, sentence):
+    """The game comes as it was played where somebody hears of it."""
+    said: list[str] = []
+    games = [make_trajectory(f"g{number}", seed=number) for number in range(3)]
+    with GameStore(path, on_damage=said.append) as store:
+        store.add(games)
+        store.add_statistics([statistics_of(game, 5) for game in games])
+        monkeypatch.setattr(codec, "check_statistics", lambda statistics: None)
+        payload = codec.encode_statistics(msgspec.structs.replace(statistics_of(games[1], 6), **fault))
+        monkeypatch.undo()
+        store._connection.execute("UPDATE statistics SET payload = ? WHERE game_id = 'g1'", (payload,))
+        found = store.read_after(0, 9)[1]
+        assert [game.root_value[0] == 5 for game in found] == [True, False, True]
+        assert_same_trajectory(found[1], games[1])
+        assert len(said) == 1
+        assert sentence in said[0]
 
 
 def test_statistics_are_stored_once_and_only_the_newer_replace(path):
