@@ -67,6 +67,11 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True):
     unroll_steps: int = 5
     """K, how many actions the model is unrolled from each sampled position. Paper: 5."""
 
+    @property
+    def bytes_of_a_slot(self) -> int:
+        """Kept of each slot beside the window: the network's value, float32, and its game's stamp, int64."""
+        return 12 if self.bootstrap == "network" else 0
+
     def check(self) -> list[str]:
         """All that is wrong with these settings, one sentence each."""
         return beyond(

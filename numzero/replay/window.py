@@ -119,15 +119,18 @@ def window_slots(
     action_size: int = 0,
     num_choices: int = 0,
     reserved: int = 0,
+    bytes_beside: int = 0,
 ) -> int:
     """Slots of a window that keeps both bounds, `capacity_steps` and `memory_mb`, of which bytes may be reserved.
+
+    bytes_beside: what is kept of each slot elsewhere.
 
     Raises:
         UserError: not even two fit.
     """
     shape = observation_shape, observation_dtype, num_actions
     about: dict[str, Any] = {"num_outcomes": num_outcomes, "action_size": action_size, "num_choices": num_choices}
-    size = slot_bytes(*shape, config.priority_exponent, **about)
+    size = slot_bytes(*shape, config.priority_exponent, **about) + bytes_beside
     affordable = (config.memory_mb * MEBIBYTE - reserved) // size
     if affordable < 2:
         raise UserError(f"replay.memory_mb must hold two positions of {size} bytes at least; got {config.memory_mb}.")

@@ -86,7 +86,7 @@ def window_slots_beside(config: RunConfig, spec: GameSpec, running: int) -> int:
     shape = spec.observation_shape, spec.observation_dtype, spec.num_actions
     about: dict[str, Any] = {"num_outcomes": spec.num_outcomes, "action_size": spec.action_size}
     about |= {"num_choices": spec.num_choices}
-    return window_slots(config.replay, *shape, **about, reserved=running)
+    return window_slots(config.replay, *shape, **about, reserved=running, bytes_beside=config.targets.bytes_of_a_slot)
 
 
 def _refusal(config: RunConfig, spec: GameSpec, copies: int, position: int) -> UserError:
@@ -152,12 +152,12 @@ def check_workers(count: int, arguments: tuple[str, ...] = ("workers",)) -> None
 
 
 def window_bytes(config: RunConfig, spec: GameSpec, slots: int) -> int:
-    """Most memory that a window of so many slots takes."""
+    """Most memory that a window of so many slots takes, and what targets keep of each."""
     exponent = config.replay.priority_exponent
     shape = spec.observation_shape, spec.observation_dtype, spec.num_actions
     about: dict[str, Any] = {"num_outcomes": spec.num_outcomes, "action_size": spec.action_size}
     about |= {"num_choices": spec.num_choices}
-    return slots * slot_bytes(*shape, exponent, **about)
+    return slots * (slot_bytes(*shape, exponent, **about) + config.targets.bytes_of_a_slot)
 
 
 def memory_of(

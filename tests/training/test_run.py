@@ -226,16 +226,22 @@ def test_what_cannot_be_done_is_refused(
     assert not (tmp_path / "run").exists()
 
 
-def test_the_memory_bound_makes_the_window_smaller(tmp_path: Path) -> None:
-    """One setting in MiB; the estimate at the start keeps it, and says how many slots that makes."""
+@pytest.mark.parametrize(("bootstrap", "bytes_beside"), [("search", 0), ("network", 12)])
+def test_the_memory_bound_makes_the_window_smaller(bootstrap: str, bytes_beside: int, tmp_path: Path) -> None:
+    """One setting in MiB; the estimate at the start keeps it, and says how many slots that makes.
+
+    The network's values, 4 bytes each, and whose they are, 8 bytes, count too.
+    """
     events: list[Event] = []
-    config = run_config("tictactoe", "replay.memory_mb=1", "replay.capacity_steps=1000000")
+    asked = "replay.memory_mb=1", "replay.capacity_steps=1000000", f"targets.bootstrap={bootstrap}"
+    config = run_config("tictactoe", *asked)
     run = start_run(config, tmp_path / "run", on_event=events.append)
     run.train()
     assert isinstance(events[0], Started)
     assert events[0].window_slots == run._trainer.window.capacity_steps < 10_000
     assert 0.9 < events[0].window_mb <= 1.0
-    assert run._trainer.window.memory_bytes <= 2**20
+    window = run._trainer.window
+    assert window.memory_bytes + bytes_beside * window.capacity_steps <= 2**20
 
 
 def test_the_disk_bound_is_the_stores(tmp_path: Path) -> None:
