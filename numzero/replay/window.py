@@ -320,10 +320,12 @@ class Window:
         newer = self._num_added - self.stamp[games[:, 0]]
         return np.clip(newer / max(1, len(self._games) - 1), 0.0, 1.0)
 
-    def mark_stale(self, slot: _Int64Array) -> None:
-        """Say that what value targets of the games of `slot` `[n]` are made of has changed."""
-        for first in np.unique(self.first_slot[slot]).tolist():
+    def mark_stale(self, slot: _Int64Array) -> list[int]:
+        """Say that what value targets of the games of `slot` `[n]` are made of has changed; their first slots."""
+        games: list[int] = np.unique(self.first_slot[slot]).tolist()
+        for first in games:
             self._stale[first] = int(self.final_slot[first])
+        return games
 
     def mark_fresh(self) -> None:
         """Say that `value_target` of all games is up to date."""
@@ -382,8 +384,7 @@ class Window:
             self.columns.prior[slot[has_policy], 0] = prior[has_policy]
         self.columns.root_value[slot[has_value]] = root_value[has_value]
         self.columns.model_version[slot[here]] = version[here]
-        self.mark_stale(slot[here])
-        self._changed.update(np.unique(self.first_slot[slot[here]]).tolist())
+        self._changed.update(self.mark_stale(slot[here]))
 
     def games(self) -> _Int64Array:
         """`[G, 2]` first and final slots of all games, oldest first."""

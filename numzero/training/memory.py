@@ -31,7 +31,7 @@ __all__ = [
     "pieces_of",
     "position_bytes",
 ]
-__all__ += ["window_bytes", "window_slots_beside"]
+__all__ += ["slot_sizes", "window_bytes", "window_slots_beside"]
 
 RUNNING_SHARE = 0.25
 """Of `replay.memory_mb`, for episodes that are under way, where these are long or nobody knows how long."""
@@ -81,12 +81,22 @@ def position_bytes(spec: GameSpec) -> int:
     return sum(getattr(columns, name).nbytes for name in COLUMNS)
 
 
+def slot_sizes(spec: GameSpec) -> dict[str, Any]:
+    """What a window has to know of a game: arguments of `Window`, `window_slots` and `slot_bytes`."""
+    return {
+        "observation_shape": spec.observation_shape,
+        "observation_dtype": spec.observation_dtype,
+        "num_actions": spec.num_actions,
+        "num_outcomes": spec.num_outcomes,
+        "action_size": spec.action_size,
+        "num_choices": spec.num_choices,
+    }
+
+
 def window_slots_beside(config: RunConfig, spec: GameSpec, running: int) -> int:
     """Of the window, beside running episodes of so many bytes."""
-    shape = spec.observation_shape, spec.observation_dtype, spec.num_actions
-    about: dict[str, Any] = {"num_outcomes": spec.num_outcomes, "action_size": spec.action_size}
-    about |= {"num_choices": spec.num_choices}
-    return window_slots(config.replay, *shape, **about, reserved=running, bytes_beside=config.targets.bytes_of_a_slot)
+    beside = config.targets.bytes_of_a_slot
+    return window_slots(config.replay, **slot_sizes(spec), reserved=running, bytes_beside=beside)
 
 
 def _refusal(config: RunConfig, spec: GameSpec, copies: int, position: int) -> UserError:
@@ -153,11 +163,8 @@ def check_workers(count: int, arguments: tuple[str, ...] = ("workers",)) -> None
 
 def window_bytes(config: RunConfig, spec: GameSpec, slots: int) -> int:
     """Most memory that a window of so many slots takes, and what targets keep of each."""
-    exponent = config.replay.priority_exponent
-    shape = spec.observation_shape, spec.observation_dtype, spec.num_actions
-    about: dict[str, Any] = {"num_outcomes": spec.num_outcomes, "action_size": spec.action_size}
-    about |= {"num_choices": spec.num_choices}
-    return slots * (slot_bytes(*shape, exponent, **about) + config.targets.bytes_of_a_slot)
+    size = slot_bytes(**slot_sizes(spec), priority_exponent=config.replay.priority_exponent)
+    return slots * (size + config.targets.bytes_of_a_slot)
 
 
 def memory_of(

@@ -13,7 +13,14 @@ from numzero.limits import num_cores
 from numzero.networks.config import MlpConfig
 from numzero.replay import MEBIBYTE, Window, window_slots
 from numzero.training.config import RunConfig
-from numzero.training.memory import check_memory, check_workers, pieces_of, window_bytes, window_slots_beside
+from numzero.training.memory import (
+    check_memory,
+    check_workers,
+    pieces_of,
+    slot_sizes,
+    window_bytes,
+    window_slots_beside,
+)
 
 __all__ = ["RunPlan", "check_plan", "gains_by_threads", "learner_threads", "make_window", "most_slots", "needs_game"]
 __all__ += ["spec_of"]
@@ -135,18 +142,13 @@ def make_window(config: RunConfig, plan: RunPlan, slots: int | None = None) -> W
 
     Windows that were kept before running episodes counted have more slots.
     """
-    replay, spec = config.replay, plan.spec
+    replay = config.replay
     return Window(
         _slots(config, plan) if slots is None else slots,
-        spec.observation_shape,
-        spec.observation_dtype,
-        spec.num_actions,
+        **slot_sizes(plan.spec),
         priority_exponent=replay.priority_exponent,
         importance_exponent=replay.importance_exponent,
         freshest_of=replay.freshest_of,
-        num_outcomes=spec.num_outcomes,
-        action_size=spec.action_size,
-        num_choices=spec.num_choices,
     )
 
 
@@ -155,15 +157,7 @@ def most_slots(config: RunConfig, spec: GameSpec) -> int:
 
     And before a slot said how likely its action was, `LATER_BYTES` less.
     """
-    slots = window_slots(
-        config.replay,
-        spec.observation_shape,
-        spec.observation_dtype,
-        spec.num_actions,
-        num_outcomes=spec.num_outcomes,
-        action_size=spec.action_size,
-        num_choices=spec.num_choices,
-    )
+    slots = window_slots(config.replay, **slot_sizes(spec))
     size = config.replay.memory_mb * MEBIBYTE // max(slots, 1)
     return min(config.replay.capacity_steps, slots * size // (size - LATER_BYTES) + 1 if size > LATER_BYTES else slots)
 

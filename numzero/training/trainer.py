@@ -184,7 +184,8 @@ class Trainer:
         restore_generator(self._reanalyze_rng, checkpoint.state.reanalyze_rng)
         if self._reanalyzer is not None:
             self._reanalyzer.restore(checkpoint.reanalyze)
-        asked = {n.removeprefix(_BOOTSTRAP_PREFIX): array for n, array in checkpoint.reanalyze.items()}
-        if self._bootstraps is not None and "value" in asked:  # else the run's returns were of root values so far
+        kept, prefix = checkpoint.reanalyze, _BOOTSTRAP_PREFIX
+        asked = {name.removeprefix(prefix): kept[name] for name in kept if name.startswith(prefix)}
+        if self._bootstraps is not None and asked:  # else the run's returns were of root values so far
             self._bootstraps.restore(asked)
         return num_lost
