@@ -37,7 +37,7 @@ OF_GAMES = ("opponent", "games", "seed", "max_steps", "opening_moves", "exhausti
 @click.option(
     "--opponent",
     help="random, exact (of solved games, as tictactoe), mcts:1000 (a tree search of so many simulations by the rules "
-    "of a board), backgammon-count (of OpenSpiel's backgammon), "
+    "of a board), backgammon-count (of backgammon), "
     '"gtp:gnugo --mode gtp" (a program that speaks GTP, and its arguments), or an agent\'s folder; '
     "default: random. With one player: random alone, which plays as many episodes beside the agent.",
 )

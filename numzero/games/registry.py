@@ -39,6 +39,7 @@ ENTRY_POINTS = "numzero.games"
 """The group under which installed packages offer games: a name, and what makes a batch of so many copies."""
 
 _BOARDS = {
+    "backgammon": "numzero.games.boards.backgammon:Backgammon",
     "breakthrough": "numzero.games.boards.breakthrough:Breakthrough",
     "connectfour": "numzero.games.boards.connectfour:ConnectFour",
     "go": "numzero.games.boards.go:Go",

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from numzero.agent import Agent
 from numzero.errors import UserError
 from numzero.games import STAY, Game, GameSpec, KnowsBestPlay
+from numzero.games.boards.backgammon_count import BackgammonCount
 from numzero.games.boards.base import Board
 from numzero.judging.programs import GtpPlayer, GtpProgram
 from numzero.judging.rollouts import search_by_rollouts
@@ -168,7 +169,7 @@ def named_opponent(name: str | Path, spec: GameSpec, simulations: int | None = N
         name: "random"; "exact" (or "minimax", as it was called), where best play is known; "mcts:1000", a tree search
             of so many simulations on the true rules of a board; "gtp:PROGRAM ARGUMENTS", a program,
             which is started; "openspiel-mcts:1000", OpenSpiel's own tree search; "backgammon-count", which counts pips,
-            shots and points in OpenSpiel's backgammon; or the folder of an agent.
+            shots and points in backgammon; or the folder of an agent.
         spec: of the game.
         simulations: of an agent.
 
@@ -207,15 +208,17 @@ def _needs_openspiel(opponent: str) -> Iterator[None]:
 
 
 def _backgammon_count(spec: GameSpec) -> Player:
-    """See `games.adapters.openspiel_backgammon`."""
+    """See `games.boards.backgammon_count`."""
+    if spec.name == "backgammon":
+        return BackgammonCount()
     if not spec.name.startswith("openspiel:backgammon"):
         raise UserError(
-            f"backgammon-count plays openspiel:backgammon only; this game is {spec.name}. Play random.",
+            f"backgammon-count plays backgammon and openspiel:backgammon only; this game is {spec.name}. Play random.",
             arguments=("opponent",),
         )
     with _needs_openspiel("backgammon-count"):
-        from numzero.games.adapters.openspiel_backgammon import BackgammonCount
-    return BackgammonCount()
+        from numzero.games.adapters.openspiel_backgammon import SpielBackgammonCount
+    return SpielBackgammonCount()
 
 
 def _simulations(kind: str, number: str) -> int:

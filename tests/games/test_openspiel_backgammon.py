@@ -49,17 +49,6 @@ def test_what_a_position_is_worth_to_one_it_costs_the_other(seed: int) -> None:
         assert checkers.min() >= 0
 
 
-def test_a_blot_costs_by_who_may_hit_it() -> None:
-    """Six pips before a checker of the other's 17 of 36 rolls take what was walked; behind all of them none do."""
-    mine, other = np.zeros(26, np.int64), np.zeros(26, np.int64)
-    mine[10], mine[0], other[0] = 1, 14, 14
-    other[21] = 1  # 6 pips away: from this side at 25 - 21 = 4 pips to go, and the blot at 10
-    base = 14 * backgammon.BORNE_OFF - 10
-    assert backgammon._count(mine, other) == pytest.approx(base - 17 / 36 * 15)
-    other[21], other[5] = 0, 1
-    assert backgammon._count(mine, other) == pytest.approx(base)
-
-
 def test_it_beats_random_play_and_gains_are_told() -> None:
     """In 20 games, 17 or more; a gammon counts two, so what a game brings is told with its interval."""
     player = named_opponent("backgammon-count", make_game(FULL, 1).spec)
@@ -72,6 +61,6 @@ def test_it_beats_random_play_and_gains_are_told() -> None:
 def test_it_plays_nothing_else() -> None:
     """It says what it plays."""
     with pytest.raises(
-        UserError, match=r"backgammon-count plays openspiel:backgammon only; this game is openspiel:pig"
+        UserError, match=r"backgammon-count plays backgammon and openspiel:backgammon only; this game is openspiel:pig"
     ):
         named_opponent("backgammon-count", make_game("openspiel:pig", 1).spec)

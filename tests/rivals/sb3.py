@@ -23,7 +23,7 @@ import gymnasium
 import numpy as np
 import stable_baselines3
 import torch
-from gymnasium.wrappers import TimeLimit
+from gymnasium.wrappers import FlattenObservation, TimeLimit
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
@@ -187,10 +187,16 @@ def make_model(algorithm: str, game: str, seed: int) -> BaseAlgorithm:
     """The algorithm with the zoo's settings, on as many copies of the game as they say."""
     settings = {name: falling(value) for name, value in settings_of(algorithm, game).items() if name != "n_timesteps"}
     normalize, num_envs = settings.pop("normalize", False), settings.pop("n_envs")
-    envs: VecEnv = make_vec_env(game, num_envs, seed=seed)
+    envs: VecEnv = make_vec_env(lambda: make_env(game), num_envs, seed=seed)
     if normalize:
         envs = VecNormalize(envs, gamma=settings["gamma"])
     return class_of(algorithm)("MlpPolicy", envs, seed=seed, device="cpu", **settings)
+
+
+def make_env(game: str) -> gymnasium.Env:
+    """One copy; several numbers of lists, which these algorithms do not take, as one vector of zeros and ones."""
+    env = gymnasium.make(game)
+    return FlattenObservation(env) if isinstance(env.observation_space, gymnasium.spaces.Tuple) else env
 
 
 def class_of(algorithm: str) -> type[BaseAlgorithm]:
@@ -212,7 +218,7 @@ def falling(value: object) -> object:
 
 def mean_return(model: BaseAlgorithm, game: str, episodes: int, seed: int) -> float:
     """Of greedy episodes that begin as those of numzero's `episodes` do, all in lockstep; at most 1,000 steps long."""
-    envs = [TimeLimit(gymnasium.make(game), 1_000) for _ in range(episodes)]
+    envs = [TimeLimit(make_env(game), 1_000) for _ in range(episodes)]
     normalizer = model.get_vec_normalize_env()
     rng = np.random.default_rng([seed, 1])
     observations = np.stack([env.reset(seed=int(rng.integers(SEED_LIMIT)))[0] for env in envs])
