@@ -21,6 +21,8 @@ from numzero.runtime.jobs import Machines
 __all__ = ["make_runtime", "maker_of_machines", "runtime_maker"]
 
 SETTING = "runtime.kind"
+LIBRARY = "numzero.runtime.ray.library"
+"""What knows of Ray's clusters."""
 OPERATIONS = tuple(name for name, value in vars(Runtime).items() if not name.startswith("_") and callable(value))
 """The methods of the protocol; what it has beside them may come to be when one is made."""
 
@@ -30,16 +32,18 @@ def make_runtime(kind: str, place: Place, workers: int = 0) -> Runtime:
     return runtime_maker(kind, workers)(place)
 
 
-def runtime_maker(kind: str, workers: int) -> Callable[[Place], Runtime]:
+def runtime_maker(kind: str, workers: int, address: str = "") -> Callable[[Place], Runtime]:
     """What makes the runtime of a kind (see `RuntimeConfig.kind`), where so many workers are asked for.
 
     Raises:
-        UserError: nothing has that name, or it is no runtime.
+        UserError: nothing has that name, it is no runtime, or what is at the address needs a token that is not here.
     """
     if kind == AUTO:
         kind = "processes" if workers else "inline"
     if kind in KINDS:
         module, _, name = KINDS[kind].partition(":")
+        if kind == RAY and address:
+            importlib.import_module(LIBRARY).require_token(address)
         return cast(Callable[[Place], Runtime], getattr(importlib.import_module(module), name))
     found = outside.load(kind, SETTING)
     _require_operations(found, kind)

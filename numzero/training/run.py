@@ -147,7 +147,8 @@ class TrainingRun:
         """Everything that needs no file."""
         check_plan(config, plan)
         self.config, self.folder, self.plan = config, folder, plan
-        self._make_runtime = runtime_maker(config.runtime.kind, plan.workers + plan.reanalyze_workers)
+        workers, runtime = plan.workers + plan.reanalyze_workers, config.runtime
+        self._make_runtime = runtime_maker(runtime.kind, workers, runtime.address)
         self._trainer = Trainer(config, plan)
         self._interrupts = Interrupts()
 

@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from numzero.commands import main
 from numzero.errors import UserError
 from numzero.replay import GameStore
 from numzero.runtime.base import RuntimeConfig
@@ -149,6 +151,10 @@ def test_a_cluster_without_a_token_is_refused(monkeypatch: pytest.MonkeyPatch, t
     (tmp_path / "token").write_text("secret")
     require_token("10.0.0.1:6379")
     (tmp_path / "token").unlink()
+    folder, there = tmp_path / "run", ("--runtime", "ray", "--address", "10.0.0.1:6379")
+    refused = CliRunner().invoke(main, ["train", "tictactoe", "--run", str(folder), "--workers", "1", *there])
+    assert (refused.exit_code, folder.exists()) == (2, False)
+    assert "a Ray cluster needs a token" in refused.output
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     require_token("10.0.0.1:6379")
 
