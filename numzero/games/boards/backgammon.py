@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numzero.compiled import search_kernel
+from numzero.compiled import search_inline, search_kernel
 from numzero.games.base import GameSpec
 from numzero.games.boards.chance import ChanceBoard, ChanceRules, draw
 
@@ -114,6 +114,12 @@ def _checkers(mine: int, other: int) -> str:
     return f"x{mine}" if mine else f"o{other}" if other else "."
 
 
+@search_inline
+def _side(cells: NDArray[np.int8], player: int) -> NDArray[np.int8]:
+    """`[26]` a player's checkers, to be changed."""
+    return cells[player * SIDE : player * SIDE + SIDE]
+
+
 @search_kernel
 def _number_from(side: NDArray[np.int8], place: int) -> int:
     """Checkers on that place and those behind it, the bar included."""
@@ -125,8 +131,8 @@ def _number_from(side: NDArray[np.int8], place: int) -> int:
 
 @search_kernel
 def _can_play(cells: NDArray[np.int8], player: int, face: int, place: int) -> bool:
-    """Whether a checker at a place, 24 being the bar, may go `face` points by itself; of which die is left nothing."""
-    mine, other = cells[player * SIDE : player * SIDE + SIDE], cells[(1 - player) * SIDE : (1 - player) * SIDE + SIDE]
+    """Whether a checker at a place, 24 being the bar, may go `face` points by itself, whichever dice are left."""
+    mine, other = _side(cells, player), _side(cells, 1 - player)
     if mine[place] == 0 or (mine[BAR] > 0 and place != BAR):
         return False
     end = place - face
@@ -138,7 +144,7 @@ def _can_play(cells: NDArray[np.int8], player: int, face: int, place: int) -> bo
 @search_kernel
 def _move(cells: NDArray[np.int8], player: int, face: int, place: int) -> bool:
     """Move a checker, and use the die up; whether one of the opponent's was hit."""
-    mine, other = cells[player * SIDE : player * SIDE + SIDE], cells[(1 - player) * SIDE : (1 - player) * SIDE + SIDE]
+    mine, other = _side(cells, player), _side(cells, 1 - player)
     end = place - face
     mine[place] -= 1
     mine[end if end >= 0 else OFF] += 1
@@ -153,7 +159,7 @@ def _move(cells: NDArray[np.int8], player: int, face: int, place: int) -> bool:
 @search_kernel
 def _take_back(cells: NDArray[np.int8], player: int, face: int, place: int, has_hit: bool) -> None:
     """Undo `_move`."""
-    mine, other = cells[player * SIDE : player * SIDE + SIDE], cells[(1 - player) * SIDE : (1 - player) * SIDE + SIDE]
+    mine, other = _side(cells, player), _side(cells, 1 - player)
     end = place - face
     mine[end if end >= 0 else OFF] -= 1
     mine[place] += 1
@@ -258,7 +264,7 @@ def _play(
 @search_kernel
 def _won(cells: NDArray[np.int8], loser: int) -> float:
     """What it brings to have borne off all, by where the loser's checkers are."""
-    theirs = cells[loser * SIDE : loser * SIDE + SIDE]
+    theirs = _side(cells, loser)
     if theirs[OFF] > 0:
         return 1.0
     return BACKGAMMON if _number_from(theirs, NUM_POINTS - HOME) > 0 else GAMMON  # in the winner's home, or on the bar

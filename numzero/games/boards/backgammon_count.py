@@ -40,21 +40,18 @@ def _best_move(position: NDArray[np.uint8]) -> int:
     game, everyone = Backgammon(1), np.ones(1, np.bool_)
     game.place(everyone, position[None])
     player, best = int(game.to_play()[0]), (-np.inf, 0)
-    waiting, seen = [(position, -1)], set()
-    while waiting:
-        before, first = waiting.pop(0)
+    waiting, seen = [(position, -1)], set[bytes]()
+    for before, begun in waiting:  # which grows
         game.place(everyone, before[None])
-        for action in np.flatnonzero(game.legal()[0]):
+        for action in np.flatnonzero(game.legal()[0]).tolist():
             game.place(everyone, before[None])
             game.step(np.array([action], np.int32))
-            begun = int(action) if first < 0 else first
-            cells = game.board[0].tobytes()
+            first, cells = action if begun < 0 else begun, game.board[0]
             if game.to_play()[0] != player or not game.running()[0]:
-                sides = _checkers(game.board[0], player), _checkers(game.board[0], 1 - player)
-                best = max(best, (worth(*sides), -begun))
-            elif cells not in seen:
-                seen.add(cells)
-                waiting.append((game.positions()[0].copy(), begun))
+                best = max(best, (worth(_checkers(cells, player), _checkers(cells, 1 - player)), -first))
+            elif cells.tobytes() not in seen:
+                seen.add(cells.tobytes())
+                waiting.append((game.positions()[0].copy(), first))
     return -best[1]
 
 
