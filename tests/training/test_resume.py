@@ -49,12 +49,21 @@ VARIANTS = {
         "cartpole",
         (
             "game='tests.games.environments:Pointer'",
+            "targets.cut=random",
             "selfplay.explore_share=0.5",
             "selfplay.segment_steps=7",
             *REANALYZED,
         ),
     ),
-    "choices": ("cartpole", ("game='tests.games.environments:MaskedMatching'", "reanalyze.order=sweep", *REANALYZED)),
+    "choices": (
+        "cartpole",
+        (
+            "game='tests.games.environments:MaskedMatching'",
+            "targets.cut=random",
+            "reanalyze.order=sweep",
+            *REANALYZED,
+        ),
+    ),
     "bootstraps": (
         "cartpole",
         ("targets.bootstrap=network", "targets.bootstrap_updates=3", "replay.capacity_steps=120", *REANALYZED),
