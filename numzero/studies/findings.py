@@ -390,12 +390,15 @@ def _policy(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
 def _search(last: Sequence[Diagnosed], config: RunConfig) -> Iterator[Finding]:
     entropy = _mean(last, lambda event: event.search_entropy / event.uniform_entropy if event.uniform_entropy else None)
     if entropy is not None and entropy > 0.85:
+        least = config.search.least_range
+        smaller = f"search.least_range smaller than {least:g}, " if least > 0.0 else ""
         yield Finding(
             "look",
             "search",
             f"The search's own policy has {entropy:.0%} of a uniform one's entropy: it finds no action better than "
             "others, so the policy learns nothing. Rewards may be too rare, or differences of value too small: try "
-            "search.value_scale higher, more search.num_simulations, or a discount (schedule.gamma) nearer to 1.",
+            f"{smaller}search.value_scale higher, more search.num_simulations, or a discount (schedule.gamma) nearer "
+            "to 1.",
         )
 
 

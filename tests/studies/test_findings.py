@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -388,3 +389,13 @@ def test_a_pace_is_that_of_several_lines():
     lines = [progress(steps_per_second=pace) for pace in (900.0, *[100.0] * (LAST_LINES - 1), 0.0)]
     told = dict(run_numbers(Report([], [], Path("r"), [started(), *lines, FINISHED], "", None)))
     assert f"time; {100.0 * (LAST_LINES - 1) / LAST_LINES:.0f} steps a second lately" in told.values()
+
+
+@pytest.mark.parametrize("least", [0.0, 0.3])
+def test_differences_that_do_not_count_are_named(least: float) -> None:
+    """A search that finds nothing better may be told to look at smaller ones, where it leaves them out."""
+    config = replace(CONFIG, search=dataclasses.replace(CONFIG.search, least_range=least))
+    even = diagnosis(search_entropy=0.69, uniform_entropy=0.7)
+    (said,) = [each for each in findings([started(), even, FINISHED], config) if each.name == "search"]
+    assert ("search.least_range smaller than 0.3" in said.sentence) == (least == 0.3)
+    assert "search.value_scale higher" in said.sentence
