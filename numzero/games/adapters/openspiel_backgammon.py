@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from numzero.games.adapters.openspiel import SpielGame
 from numzero.games.base import Game
-from numzero.games.boards.backgammon import NUM_POINTS
+from numzero.games.boards.backgammon import NUM_CHECKERS, NUM_POINTS
 from numzero.games.boards.backgammon_count import worth
 
 __all__ = ["SpielBackgammonCount", "position_worth"]
@@ -50,4 +50,4 @@ def _checkers(state: _State, player: int) -> NDArray[np.int64]:
     """`[26]` how many checkers of `player` have so many pips to go; 25 is the bar, and 0 is off the board."""
     ways = [state.board(player, NUM_POINTS - pips if player == 0 else pips - 1) for pips in range(1, NUM_POINTS + 1)]
     on_board = [*ways, state.board(player, BAR)]
-    return np.array([15 - sum(on_board), *on_board])
+    return np.array([NUM_CHECKERS - sum(on_board), *on_board])

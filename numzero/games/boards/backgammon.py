@@ -14,7 +14,7 @@ from numzero.compiled import search_inline, search_kernel
 from numzero.games.base import GameSpec
 from numzero.games.boards.chance import ChanceBoard, ChanceRules, draw
 
-__all__ = ["BAR", "DICE", "NUM_CHECKERS", "OFF", "PASS", "SIDE", "Backgammon"]
+__all__ = ["BAR", "DICE", "HOME", "NUM_CHECKERS", "NUM_POINTS", "OFF", "PASS", "SIDE", "Backgammon"]
 
 NUM_POINTS, NUM_FACES, NUM_CHECKERS, HOME = 24, 6, 15, 6
 BAR, OFF = NUM_POINTS, NUM_POINTS + 1

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numzero.games.base import Game
-from numzero.games.boards.backgammon import BAR, NUM_POINTS, OFF, SIDE, Backgammon
+from numzero.games.boards.backgammon import BAR, HOME, NUM_POINTS, OFF, SIDE, Backgammon
 
 __all__ = ["BackgammonCount", "worth"]
 
 SHOTS = np.array([0, 11, 12, 14, 15, 15, 17, 6, 6, 5, 3, 2, 3, 0, 0, 1, 1, 0, 1, 0, 1, 0, 0, 0, 1, 0], np.float64)
 """`[26]` in how many of 36 rolls a checker so many pips away hits, if nothing stands in between."""
-HOME, HOME_POINT, OTHER_POINT = 6, 3.0, 1.0
+HOME_POINT, OTHER_POINT = 3.0, 1.0
 """Pips that two checkers on a point are worth, in one's home board and elsewhere."""
 BORNE_OFF = 2.0
 """Pips that a checker is worth which left the board, beside those that it walked."""

@@ -276,8 +276,8 @@ def in_short(error: Exception | None) -> str:
 
 def require_token(address: str) -> None:
     """Whoever reaches a cluster's ports may run code on all of its machines, unless it asks for a token."""
-    if os.environ.get("RAY_AUTH_MODE", "token") != "token":
-        return  # the user's word
+    if ray.is_initialized() or os.environ.get("RAY_AUTH_MODE", "token") != "token":
+        return  # connected already, or the user's word
     file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
     if not os.environ.get("RAY_AUTH_TOKEN") and not file.is_file():
         raise UserError(
