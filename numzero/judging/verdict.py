@@ -25,6 +25,7 @@ __all__ = [
     "cut_alike",
     "interval",
     "judged",
+    "random_beside",
     "run_verdict",
     "sample_of",
 ]
@@ -113,16 +114,23 @@ def judged(events: Sequence[Event], games: int) -> Judged | None:
     if not evaluated:
         return None
     started = [event for event in events if isinstance(event, Started)]
-    played = [event.scores for event in events if isinstance(event, RandomPlayed)]
-    in_points = "mean_return" not in evaluated[-1].scores
-    chance = EVEN if in_points else sample_of(played[-1], int(played[-1]["games"])) if played else None
+    scores = evaluated[-1].scores
+    played = random_beside(events, scores)
+    in_points = "mean_return" not in scores
+    chance = EVEN if in_points else sample_of(played, int(played["games"])) if played else None
     return Judged(
         [sample_of(event.scores, event.games or games) for event in evaluated],
         chance,
         started[-1].reward_threshold if started else None,
         in_points,
-        in_points or not played or cut_alike(evaluated[-1].scores, played[-1]),
+        in_points or not played or cut_alike(scores, played),
     )
+
+
+def random_beside(events: Sequence[Event], scores: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a random policy got that was cut off as an evaluation was; else the newest; empty if there is none."""
+    played = [event.scores for event in events if isinstance(event, RandomPlayed)]
+    return next((each for each in reversed(played) if cut_alike(scores, each)), played[-1] if played else {})
 
 
 def cut_alike(scores: Mapping[str, Any], chance: Mapping[str, Any]) -> bool:

@@ -16,14 +16,22 @@ from numzero.errors import UserError, unfit_explained
 from numzero.files import read_file, write_file
 from numzero.folders import CONFIG_NAME, METRICS_NAME, RUN, SEED, kind_of
 from numzero.judging.ladder import Meeting, standings
-from numzero.judging.verdict import Judged, Sample, Verdict, interval, judged, score_words, verdict_of
+from numzero.judging.verdict import (
+    Judged,
+    Sample,
+    Verdict,
+    interval,
+    judged,
+    random_beside,
+    score_words,
+    verdict_of,
+)
 from numzero.metrics import (
     Diagnosed,
     Evaluated,
     Event,
     Predicted,
     Progress,
-    RandomPlayed,
     Started,
     history,
     read_metrics,
@@ -335,7 +343,7 @@ def _evaluation_rows(report: Report) -> list[str]:
         return []
     samples = list(zip(_ats(evaluated), found.agents, [event.scores for event in evaluated], strict=True))
     if found.random is not None and found.random.games:
-        played = next(event.scores for event in reversed(report.events) if isinstance(event, RandomPlayed))
+        played = random_beside(report.events, evaluated[-1].scores)
         samples.insert(0, ("a random policy", found.random, played))
     head = ("", "mean ± 95 %", "spread", "games", "steps each", "met the time limit")
     rows = [

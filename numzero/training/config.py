@@ -23,7 +23,7 @@ from numzero.errors import UserError, nearest
 from numzero.files import read_file
 from numzero.frames import ObservationConfig
 from numzero.games.naming import extended
-from numzero.limits import ABOVE_0, ANY_ABOVE_0, BELOW_1, LARGEST_BUDGET, LARGEST_SIZE, Limit, at_least, beyond
+from numzero.limits import ABOVE_0, ANY_ABOVE_0, BELOW_1, LARGEST_BUDGET, LARGEST_SIZE, Limit, at_least, beyond, seen
 from numzero.networks.config import (
     NetworkConfig,
     OutsideConfig,
@@ -331,6 +331,8 @@ def preset_names() -> list[str]:
 def load_preset(name: str, overrides: Iterable[str] = ()) -> RunConfig:
     """A preset by name, or a TOML file by path, with `path=value` overrides applied.
 
+    A file may say `extends = "general"`, or another preset's name, and then only what is different.
+
     Raises:
         UserError: no such preset, an unknown field, or a value that does not fit; names the nearest right one.
     """
@@ -415,7 +417,31 @@ def _without_none(value: Any) -> Any:
     return value
 
 
+def _extended(raw: dict[str, Any], source: str) -> dict[str, Any]:
+    """The settings of the preset that these extend, and over them these; as they are where they extend none."""
+    if "extends" not in raw:
+        return raw
+    name, there = raw.pop("extends"), [*preset_names(), GENERAL]
+    if not isinstance(name, str) or name not in there:
+        guess = nearest(name, there) if isinstance(name, str) else ""
+        raise UserError(f"{source}: extends must name a preset; got {seen(name)}.{guess} `numzero presets` lists them.")
+    return _merged(_extended(_shipped(name), name), raw)
+
+
+def _merged(below: dict[str, Any], above: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The nested tables of both; where both say something, what `above` says. Changes `below`."""
+    for key, value in above.items():
+        table = below.get(key)
+        if [*path, key] in _BODY_PATHS and isinstance(value, dict) and "kind" in value:
+            choose_body(below, value["kind"])
+            table = below[key]
+        mix = isinstance(table, dict) and isinstance(value, dict)
+        below[key] = _merged(table, value, (*path, key)) if mix else value
+    return below
+
+
 def _convert(raw: dict[str, Any], overrides: Iterable[str], source: str) -> RunConfig:
+    raw = _extended(raw, source)
     if isinstance(network := raw.setdefault("network", {}), dict):
         raw["network"] = modern_table(network)
     _name_game(raw)

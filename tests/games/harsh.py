@@ -27,6 +27,14 @@ class Neverending(Corridor):
         return observation, reward, False, False, info
 
 
+class Late(Corridor):
+    """1,200 steps of 1, and no time limit that anybody is told of."""
+
+    def step(self, action: Any) -> Any:
+        observation, _, _, _, info = super().step(action)
+        return observation, 1.0, self.num_steps >= 1200, False, info
+
+
 class Moves(Corridor):
     """Starts from a folder of its own, which it enters by a name relative to where it was made."""
 

@@ -130,3 +130,15 @@ def test_what_was_cut_off_otherwise_is_not_compared(
     """Returns of 1,000 steps say nothing beside those of 10,000."""
     found = run_verdict([chance([1.0, 2.0] * 9, **random), evaluation([90.0, 91.0] * 9, **agent)])
     assert found.outcome == outcome
+
+
+def test_an_agent_is_compared_with_random_games_that_were_cut_off_alike() -> None:
+    """Of two measurements; where neither is like it, with none."""
+    early = chance([1.0, 2.0] * 9, unfinished=18, max_steps=1000)
+    events: list[Event] = [early, chance([70.0, 80.0] * 9, mean_length=2000.0)]
+    for more, sentence in (
+        ({"unfinished": 2, "max_steps": 1000}, "better than random: 90.5 against 1.5"),
+        ({"mean_length": 2000.0}, "better than random: 90.5 against 75.0"),
+        ({"unfinished": 2, "max_steps": 9999}, "90.5, and no random policy to compare with"),
+    ):
+        assert run_verdict([*events, evaluation([90.0, 91.0] * 9, **more)]).sentence == sentence

@@ -22,6 +22,7 @@ from numzero.training.config import (
     arguments_of,
     game_of,
     load_config,
+    load_general,
     load_preset,
     outside_code,
     preset_names,
@@ -153,6 +154,49 @@ def test_a_file_that_is_no_settings_is_refused_by_name(tmp_path, content, messag
     for load in (load_config, lambda path: load_preset(str(path))):
         with pytest.raises(UserError, match=message):
             load(path)
+
+
+def test_a_file_extends_a_preset(tmp_path):
+    """It says only what is different, at any depth; overrides go over both, and what is saved extends nothing."""
+    path = tmp_path / "mine.toml"
+    path.write_text('game = "Acrobot-v1"\nextends = "cartpole"\n[network.body]\nwidth = 32\n[schedule]\ngamma = 0.5\n')
+    config, preset = load_preset(str(path), ["learner.batch_size=8"]), load_preset("cartpole")
+    expected = load_preset("cartpole", ["network.body.width=32", "schedule.gamma=0.5", "learner.batch_size=8"])
+    assert config == msgspec.structs.replace(expected, game="Acrobot-v1")
+    assert config.search == preset.search != load_preset("tictactoe").search
+    assert b"extends" not in save_config(config)
+    general = load_general("CartPole-v1").search
+    assert preset.search == general, "which extends in its turn"
+
+
+def test_another_body_of_a_file_keeps_what_both_have(tmp_path):
+    """As where `--set network.body.kind` names it."""
+    path = tmp_path / "mine.toml"
+    path.write_text('extends = "cartpole"\n[network.body]\nkind = "conv"\nblocks = 2\n')
+    assert load_preset(str(path)) == load_preset("cartpole", ["network.body.kind=conv", "network.body.blocks=2"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            'game = "x"\nextends = "cartpol"',
+            r"mine.toml: extends must name a preset; got 'cartpol'. Did you mean 'cartpole'\?",
+        ),
+        ('game = "x"\nextends = "mine.toml"', "extends must name a preset; got 'mine.toml'"),
+        ('game = "x"\nextends = 5', "extends must name a preset; got 5"),
+        ('extends = "general"', "missing required field `game`"),
+        ('extends = "cartpole"\nsearch = 5', "search must be a table of settings; got 5"),
+        ('extends = "cartpole"\n[search]\nextends = "general"', "there is no setting 'search.extends'"),
+        ('extends = "cartpole"\n[network.body]\nkind = "mpl"', "mpl"),
+    ],
+)
+def test_what_cannot_be_extended_is_refused(tmp_path, content, message):
+    """Only presets can, by name, and as a whole."""
+    path = tmp_path / "mine.toml"
+    path.write_text(content)
+    with pytest.raises(UserError, match=message):
+        load_preset(str(path))
 
 
 # ------------------------------------------------------------------------------------------------------------- games

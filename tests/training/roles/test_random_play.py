@@ -23,6 +23,12 @@ NEVER = "tests.games.harsh:Neverending"
 
 
 def measured(name: str, batch_size: int, task: RandomTask) -> dict[str, Any]:
+    """The one thing that the role reports."""
+    (scores,) = reported(name, batch_size, task)
+    return scores
+
+
+def reported(name: str, batch_size: int, task: RandomTask) -> list[dict[str, Any]]:
     """What the role reports, at once."""
     runtime = InlineRuntime(Place())
     game = make_game(name, batch_size)
@@ -40,8 +46,7 @@ def measured(name: str, batch_size: int, task: RandomTask) -> dict[str, Any]:
     game.close()
     runtime.close()
     (counts,) = told
-    (scores,) = counts["random"]
-    return scores  # type: ignore[no-any-return]
+    return counts["random"]  # type: ignore[no-any-return]
 
 
 def one_by_one(name: str, batch_size: int, task: RandomTask) -> list[float]:
@@ -85,6 +90,15 @@ def test_episodes_without_end_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> No
     assert (short["max_steps"], short["unfinished"], short["games"]) == (5, 6, 6)
     monkeypatch.setattr(module, "MOST_SECONDS", 1e-4)
     assert measured(NEVER, 2, RandomTask(num_steps=10**9, seed=0, max_steps=10**9))["max_steps"] < 10**5
+
+
+def test_episodes_that_end_late_are_measured_to_their_end_too() -> None:
+    """Agents are cut off early as long as no episode of theirs has ended, and not from then on."""
+    early, late = reported("tests.games.harsh:Late", 2, RandomTask(num_steps=5000, seed=0))
+    assert (early["mean_length"], early["unfinished"], early["max_steps"], early["games"]) == (1000.0, 6, 1000, 6)
+    assert (late["mean_length"], late["mean_return"], "unfinished" in late, late["games"]) == (1200.0, 1200.0, False, 6)
+    assert measured("tests.games.harsh:Late", 2, RandomTask(num_steps=1100, seed=0))["max_steps"] == 1000, "no longer"
+    assert measured("tests.games.harsh:Late", 2, RandomTask(num_steps=5000, seed=0, max_steps=50))["max_steps"] == 50
 
 
 def run(folder: Path, config: RunConfig, **options: Any) -> list[Event]:
