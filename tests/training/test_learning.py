@@ -46,11 +46,11 @@ def test_tictactoe_is_learned(tmp_path: Path) -> None:
 def test_cartpole_is_learned(tmp_path: Path) -> None:
     """1,500 environment steps make an agent that balances for far longer than random moves do.
 
-    Measured with seeds 0 to 5: mean returns over these 20 episodes from 112 to 317, median 196. Random moves earn 22,
+    Measured with seeds 0 to 5: mean returns over these 20 episodes from 91 to 248, median 178. Random moves earn 22,
     the untrained network 9, since it always pushes to one side.
     """
     start, agent = train("cartpole", tmp_path / "run", "schedule.num_updates=650")
-    assert agent.info.training["environment_steps"] == 1504
+    assert agent.info.training["environment_steps"] == 1500
     after = evaluate(agent, opponent=None, games=20, simulations=16, seed=0)
     assert evaluate(start, opponent=None, games=20, simulations=16, seed=0)["mean_return"] < 25
     assert after["mean_return"] > 70
