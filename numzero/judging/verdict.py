@@ -127,7 +127,7 @@ def judged(events: Sequence[Event], games: int) -> Judged | None:
     )
 
 
-def random_beside(events: Sequence[Event], scores: Mapping[str, Any]) -> Mapping[str, Any]:
+def random_beside(events: Sequence[Event], scores: Mapping[str, Any]) -> dict[str, Any]:
     """What a random policy got that was cut off as an evaluation was; else the newest; empty if there is none."""
     played = [event.scores for event in events if isinstance(event, RandomPlayed)]
     return next((each for each in reversed(played) if cut_alike(scores, each)), played[-1] if played else {})

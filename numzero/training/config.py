@@ -435,8 +435,9 @@ def _merged(below: dict[str, Any], above: Mapping[str, Any], path: tuple[str, ..
         if [*path, key] in _BODY_PATHS and isinstance(value, dict) and "kind" in value:
             choose_body(below, value["kind"])
             table = below[key]
-        mix = isinstance(table, dict) and isinstance(value, dict)
-        below[key] = _merged(table, value, (*path, key)) if mix else value
+        if isinstance(table, dict) and isinstance(value, dict):
+            value = _merged(table, value, (*path, key))
+        below[key] = value
     return below
 
 
