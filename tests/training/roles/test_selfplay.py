@@ -567,12 +567,13 @@ def test_numbers_of_simulations_out_of_range_are_named(changes: dict[str, Any], 
 
 
 def test_games_are_shared_out_among_actors() -> None:
-    """As many as the setting says, evenly, but no fewer for an actor than a quarter, or 16."""
+    """As many as the setting says, evenly, but no fewer for an actor than two, and than a quarter, or 16."""
 
     def shared(batch_size: int, *num_actors: int) -> list[list[int]]:
         return [SelfPlayConfig(batch_size=batch_size).shared(actors) for actors in num_actors]
 
-    assert shared(4, 1, 2, 3, 4, 6) == [[4], [2, 2], [2, 1, 1], [1] * 4, [1] * 6]
+    assert shared(4, 1, 2, 3, 4, 6) == [[4], [2, 2], [2] * 3, [2] * 4, [2] * 6]
+    assert shared(2, 1, 2, 3) == [[2], [2] * 2, [2] * 3]
     assert shared(8, 3, 5) == [[3, 3, 2], [2] * 5]
     assert shared(1, 2) == [[1, 1]]
     assert shared(64, 2, 16) == [[32, 32], [16] * 16]
