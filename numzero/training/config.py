@@ -11,7 +11,7 @@ import dataclasses
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
@@ -425,20 +425,24 @@ def _extended(raw: dict[str, Any], source: str) -> dict[str, Any]:
     if not isinstance(name, str) or name not in there:
         guess = nearest(name, there) if isinstance(name, str) else ""
         raise UserError(f"{source}: extends must name a preset; got {seen(name)}.{guess} `numzero presets` lists them.")
-    return _merged(_extended(_shipped(name), name), raw)
-
-
-def _merged(below: dict[str, Any], above: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The nested tables of both; where both say something, what `above` says. Changes `below`."""
-    for key, value in above.items():
-        table = below.get(key)
-        if [*path, key] in _BODY_PATHS and isinstance(value, dict) and "kind" in value:
-            choose_body(below, value["kind"])
-            table = below[key]
-        if isinstance(table, dict) and isinstance(value, dict):
-            value = _merged(table, value, (*path, key))
-        below[key] = value
+    below = _extended(_shipped(name), name)
+    _lay_over(below, _leaves(raw))
     return below
+
+
+def _leaves(tables: Mapping[str, Any], above: Sequence[str] = ()) -> Iterator[tuple[list[str], Any]]:
+    """Path and value of all that nested tables hold, as of overrides."""
+    for name, value in tables.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, [*above, name])
+        else:
+            yield modern_path([*above, name]), value
+
+
+def _lay_over(raw: dict[str, Any], settings: Iterable[tuple[list[str], Any]]) -> None:
+    """Set what lies at these paths; a body comes first: those that follow are its settings."""
+    for path, value in sorted(settings, key=lambda each: each[0] not in _BODY_PATHS):
+        _override(raw, path, value)
 
 
 def _convert(raw: dict[str, Any], overrides: Iterable[str], source: str) -> RunConfig:
@@ -446,9 +450,7 @@ def _convert(raw: dict[str, Any], overrides: Iterable[str], source: str) -> RunC
     if isinstance(network := raw.setdefault("network", {}), dict):
         raw["network"] = modern_table(network)
     _name_game(raw)
-    # A body comes first: those that follow are its settings.
-    for path, value in sorted(map(_parsed, overrides), key=lambda each: each[0] not in _BODY_PATHS):
-        _override(raw, path, value)
+    _lay_over(raw, map(_parsed, overrides))
     _name_game(raw)
     _refuse_unknown(raw, RunConfig, "")
     if isinstance(raw["network"], dict):
